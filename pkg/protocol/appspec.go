@@ -1,0 +1,184 @@
+package protocol
+
+// AppSpec is one releasable component as data: one image, one chart. It names
+// nothing that does work; that is the topology's.
+type AppSpec struct {
+	Metadata `json:"-"`
+	// ProjectRoot is the folder that the other paths are relative to: in
+	// harmony.yaml relative to that file, in a document absolute.
+	ProjectRoot string `json:"projectRoot,omitempty"`
+	// Image is where the app's container image comes from.
+	Image ImageSource `json:"image"`
+	// Chart is where the app's Helm chart comes from.
+	Chart ChartSource `json:"chart"`
+	// Targets holds the chart values of each target, by the target's name.
+	Targets map[string]TargetValues `json:"targets,omitempty"`
+	// Smoke lists the checks that a deployed app has to pass, in order.
+	Smoke []SmokeCheck `json:"smoke,omitempty"`
+	// DependsOn names apps that are deployed before this one, where they are
+	// part of the same run.
+	DependsOn []string `json:"dependsOn,omitempty"`
+}
+
+// DocumentKind implements [Spec].
+func (AppSpec) DocumentKind() Kind { return KindAppSpec }
+
+// ImageSource says what an image is made of: a Dockerfile or a buildable.
+type ImageSource struct {
+	// Repository is the path under the registry's prefix; the app's name when
+	// empty.
+	Repository string      `json:"repository,omitempty"`
+	Dockerfile *Dockerfile `json:"dockerfile,omitempty"`
+	Buildable  *Buildable  `json:"buildable,omitempty"`
+	// Platforms lists os/arch or os/arch/variant; linux on the architecture of
+	// the building machine when empty.
+	Platforms []string `json:"platforms,omitempty"`
+}
+
+// Dockerfile is an image source described by a Dockerfile.
+type Dockerfile struct {
+	// Path of the Dockerfile, relative to the project root; Dockerfile in the
+	// context when empty.
+	Path string `json:"path,omitempty"`
+	// Context folder, relative to the project root; the root when empty.
+	Context string `json:"context,omitempty"`
+	// Target is the stage to build; the last one when empty.
+	Target string `json:"target,omitempty"`
+	// Args are build arguments. They end up in the image's history: no secrets.
+	Args map[string]string `json:"args,omitempty"`
+}
+
+// Buildable is an image source that needs no Dockerfile.
+type Buildable struct {
+	// Type names the kind of source; "go" compiles a main package.
+	Type string `json:"type"`
+	// Main is the Go package to compile, relative to the project root, such as
+	// ./cmd/operator; "." when empty.
+	Main string `json:"main,omitempty"`
+	// LDFlags are flags for the Go linker, such as -X main.name=value.
+	LDFlags []string `json:"ldflags,omitempty"`
+	// Tags are Go build tags.
+	Tags []string `json:"tags,omitempty"`
+}
+
+// ChartSource says where the chart comes from.
+type ChartSource struct {
+	// Path of the chart's folder, relative to the project root.
+	Path string `json:"path,omitempty"`
+	// Image tells where the chart's values take the image.
+	Image ChartImage `json:"image"`
+}
+
+// ChartImage names the places in a chart's values that take the image. Each is
+// a dotted path such as image.repository. Either Value stands alone, or
+// Repository and Digest (and optionally Registry and Tag) stand together.
+type ChartImage struct {
+	// Value takes the whole reference, registry/repository:tag@digest.
+	Value string `json:"value,omitempty"`
+	// Registry takes the registry's host; Repository is then without it.
+	Registry string `json:"registry,omitempty"`
+	// Repository takes registry/repository.
+	Repository string `json:"repository,omitempty"`
+	// Tag takes the tag.
+	Tag string `json:"tag,omitempty"`
+	// Digest takes sha256:…
+	Digest string `json:"digest,omitempty"`
+}
+
+// TargetValues are the chart values of one target. Files come first, in order,
+// then Values; later wins.
+type TargetValues struct {
+	Values map[string]any `json:"values,omitempty"`
+	// ValuesFiles are YAML files relative to the chart's folder, or to the
+	// project root when there is none of that name in the chart.
+	ValuesFiles []string `json:"valuesFiles,omitempty"`
+}
+
+// SmokeCheck is one check of a deployed app. Exactly one of Rollout, HTTP and
+// TCP is set.
+type SmokeCheck struct {
+	// Name is unique within the app.
+	Name    string        `json:"name"`
+	Rollout *RolloutCheck `json:"rollout,omitempty"`
+	HTTP    *HTTPCheck    `json:"http,omitempty"`
+	TCP     *TCPCheck     `json:"tcp,omitempty"`
+	// Timeout bounds the whole check, all attempts together; 60s when zero.
+	Timeout Duration `json:"timeout,omitempty"`
+	// Interval is the pause between attempts; 1s when zero.
+	Interval Duration `json:"interval,omitempty"`
+	// Successes is how often in a row the check must hold; 1 when zero.
+	Successes int `json:"successes,omitempty"`
+}
+
+// RolloutCheck holds when the workloads of the app's release are completely
+// rolled out: every replica updated, available and none of the old left.
+type RolloutCheck struct {
+	// Workload limits the check to one, as kind/name: deployment/fleet-operator.
+	Workload string `json:"workload,omitempty"`
+}
+
+// HTTPCheck sends one request, through the API server's service proxy or to a
+// URL, and holds when the answer is as expected.
+type HTTPCheck struct {
+	// Service is a Service in the target's namespace. Exactly one of Service
+	// and URL is set.
+	Service string `json:"service,omitempty"`
+	// Port is the service's port; its first one when zero.
+	Port int `json:"port,omitempty"`
+	// Scheme is http or https, for Service; http when empty.
+	Scheme string `json:"scheme,omitempty"`
+	// URL is absolute, http or https.
+	URL string `json:"url,omitempty"`
+	// Path is appended to the service's root or the URL.
+	Path string `json:"path,omitempty"`
+	// Method is GET when empty.
+	Method  string            `json:"method,omitempty"`
+	Headers map[string]string `json:"headers,omitempty"`
+	// Body is sent as it is.
+	Body   string     `json:"body,omitempty"`
+	Expect HTTPExpect `json:"expect"`
+	TLS    *TLSConfig `json:"tls,omitempty"`
+}
+
+// HTTPExpect is the expected answer. What is not set is not looked at, but the
+// status: without one, any of 200 to 399 will do.
+type HTTPExpect struct {
+	Status int `json:"status,omitempty"`
+	// Headers maps a header's name to the value that it must have.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Body is a text that the body must contain.
+	Body string `json:"body,omitempty"`
+	// JSON lists what must hold of a JSON body.
+	JSON []JSONExpect `json:"json,omitempty"`
+}
+
+// JSONExpect is one expectation of a JSON body.
+type JSONExpect struct {
+	// Path is a JSONPath as kubectl takes it: {.devices[0].id}.
+	Path string `json:"path"`
+	// Equals is the value that Path must have; when it is absent, Path must
+	// only exist.
+	Equals any `json:"equals,omitempty"`
+}
+
+// TLSConfig says how the server of an https URL is verified.
+type TLSConfig struct {
+	// CAFile is a PEM file relative to the project root.
+	CAFile string `json:"caFile,omitempty"`
+	// ServerName is verified instead of the URL's host.
+	ServerName string `json:"serverName,omitempty"`
+	// InsecureSkipVerify accepts any certificate.
+	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
+}
+
+// TCPCheck holds when a connection can be opened.
+type TCPCheck struct {
+	// Service is a Service in the target's namespace; the connection is opened
+	// to one of its ready pods through the API server. Exactly one of Service
+	// and Address is set.
+	Service string `json:"service,omitempty"`
+	// Port is the service's port.
+	Port int `json:"port,omitempty"`
+	// Address is host:port, reached directly.
+	Address string `json:"address,omitempty"`
+}

@@ -1,0 +1,55 @@
+package protocol
+
+// The range of protocol versions that this package speaks.
+const (
+	ProtocolMin = 1
+	ProtocolMax = 1
+)
+
+// PluginInfo is a plugin's answer to describe. Metadata holds the plugin's
+// name, without the harmony- prefix, and its version.
+type PluginInfo struct {
+	Metadata `json:"-"`
+	// Protocol is the range of protocol versions that the plugin speaks.
+	Protocol ProtocolRange `json:"protocol"`
+	// Description is one line for help.
+	Description string `json:"description,omitempty"`
+	// Stage is the stage that the plugin carries out: build, publish, deploy or
+	// smoke; empty for a plugin that is none.
+	Stage string `json:"stage,omitempty"`
+	// Apps names the apps that an app plugin offers.
+	Apps []string `json:"apps,omitempty"`
+	// Consumes and Produces are kinds of documents.
+	Consumes []Kind `json:"consumes,omitempty"`
+	Produces []Kind `json:"produces,omitempty"`
+	// Capabilities maps a capability to the adapters that the plugin has for it:
+	// ContainerBuilder: [daemonless, docker].
+	Capabilities map[string][]string `json:"capabilities,omitempty"`
+	// Flags are for help and completion.
+	Flags []Flag `json:"flags,omitempty"`
+}
+
+// DocumentKind implements [Spec].
+func (PluginInfo) DocumentKind() Kind { return KindPluginInfo }
+
+// ProtocolRange is the lowest and the highest protocol version spoken.
+type ProtocolRange struct {
+	Min int `json:"min"`
+	Max int `json:"max"`
+}
+
+// Common is the highest version in both ranges, and whether there is one.
+func (r ProtocolRange) Common(other ProtocolRange) (int, bool) {
+	low, high := max(r.Min, other.Min), min(r.Max, other.Max)
+	return high, low <= high
+}
+
+// Flag is one flag of a plugin.
+type Flag struct {
+	// Name without dashes.
+	Name  string `json:"name"`
+	Usage string `json:"usage,omitempty"`
+	// Type is string, bool, int, duration or strings.
+	Type    string `json:"type,omitempty"`
+	Default string `json:"default,omitempty"`
+}

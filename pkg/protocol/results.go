@@ -1,0 +1,126 @@
+package protocol
+
+// ChartRef says where the app's chart is now. Either URL or Path is set.
+type ChartRef struct {
+	Metadata `json:"-"`
+	// URL is the chart's OCI repository, without a version:
+	// oci://registry.example.com/fleet-charts/operator.
+	URL string `json:"url,omitempty"`
+	// Path is a packaged chart on this machine, absolute.
+	Path string `json:"path,omitempty"`
+	// Chart is the chart's name and ChartVersion its version.
+	Chart        string `json:"chart"`
+	ChartVersion string `json:"chartVersion"`
+	// Digest is that of the OCI manifest for a URL, and that of the archive for
+	// a Path: sha256:…
+	Digest string `json:"digest"`
+	// Image tells where the chart's values take the image; they hold it already.
+	Image ChartImage `json:"image"`
+	// Insecure is true when the registry is spoken to by plain http.
+	Insecure bool `json:"insecure,omitempty"`
+	// Unchanged is true when the chart was there before.
+	Unchanged bool `json:"unchanged,omitempty"`
+	// Planned is true in a dry run: nothing was done. Digest is then empty when
+	// the image's is not known yet.
+	Planned bool `json:"planned,omitempty"`
+}
+
+// DocumentKind implements [Spec].
+func (ChartRef) DocumentKind() Kind { return KindChartRef }
+
+// Outcome is what a deploy did.
+type Outcome string
+
+// The outcomes of a deploy.
+const (
+	OutcomeInstalled  Outcome = "installed"
+	OutcomeUpgraded   Outcome = "upgraded"
+	OutcomeUnchanged  Outcome = "unchanged"
+	OutcomeRolledBack Outcome = "rolled-back"
+)
+
+// DeployResult is the proof of a deploy: the digests that really run.
+type DeployResult struct {
+	Metadata `json:"-"`
+	// Target is the target's name and Adapter the one that delivered.
+	Target  string `json:"target"`
+	Adapter string `json:"adapter"`
+	// Context is the kubeconfig context, where one was named.
+	Context   string `json:"context,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	// Release is the name and Revision the number of the Helm release.
+	Release  string  `json:"release,omitempty"`
+	Revision int     `json:"revision,omitempty"`
+	Outcome  Outcome `json:"outcome"`
+	// Image is the digest proven to be running, Chart that of the chart in
+	// force; the Previous ones are those before this deploy, where known.
+	Image         string `json:"image"`
+	Chart         string `json:"chart"`
+	PreviousImage string `json:"previousImage,omitempty"`
+	PreviousChart string `json:"previousChart,omitempty"`
+	// Planned is true in a dry run: Outcome is what would be done.
+	Planned bool `json:"planned,omitempty"`
+}
+
+// DocumentKind implements [Spec].
+func (DeployResult) DocumentKind() Kind { return KindDeployResult }
+
+// SmokeReport tells every smoke check of one app on one target.
+type SmokeReport struct {
+	Metadata `json:"-"`
+	Target   string        `json:"target"`
+	Passed   bool          `json:"passed"`
+	Checks   []CheckResult `json:"checks"`
+	// Planned is true in a dry run: every check is skipped.
+	Planned bool `json:"planned,omitempty"`
+}
+
+// DocumentKind implements [Spec].
+func (SmokeReport) DocumentKind() Kind { return KindSmokeReport }
+
+// CheckStatus is how a check ended.
+type CheckStatus string
+
+// The statuses of a check. A check is skipped when one before it failed.
+const (
+	CheckPassed  CheckStatus = "passed"
+	CheckFailed  CheckStatus = "failed"
+	CheckSkipped CheckStatus = "skipped"
+)
+
+// CheckResult is the end of one smoke check.
+type CheckResult struct {
+	Name string `json:"name"`
+	// Type is rollout, http or tcp.
+	Type     string      `json:"type"`
+	Status   CheckStatus `json:"status"`
+	Duration Duration    `json:"duration"`
+	// Attempts is how often it was tried.
+	Attempts int `json:"attempts,omitempty"`
+	// Message says what was seen, above all when the check failed.
+	Message string `json:"message,omitempty"`
+}
+
+// The phases that open and close the work of a stage on an app.
+const (
+	PhaseStart = "start"
+	PhaseEnd   = "end"
+)
+
+// Event is progress, on the events channel only: the file descriptor named by
+// the environment variable HARMONY_EVENTS_FD.
+type Event struct {
+	Metadata `json:"-"`
+	Stage    string `json:"stage"`
+	Target   string `json:"target,omitempty"`
+	// Phase is the step within the stage, such as compile, push or rollout.
+	Phase string `json:"phase"`
+	// Current of Total, in Unit (bytes, layers, pods); zero when not counted.
+	Current int64  `json:"current,omitempty"`
+	Total   int64  `json:"total,omitempty"`
+	Unit    string `json:"unit,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// DocumentKind implements [Spec].
+func (Event) DocumentKind() Kind { return KindEvent }

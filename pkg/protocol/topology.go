@@ -1,0 +1,89 @@
+package protocol
+
+// Topology is a named choice of one adapter per capability, and the targets of
+// a deploy.
+type Topology struct {
+	Metadata `json:"-"`
+
+	ContainerBuilder   *Provider `json:"containerBuilder,omitempty"`
+	OCIRegistry        *Provider `json:"ociRegistry,omitempty"`
+	HelmRegistry       *Provider `json:"helmRegistry,omitempty"`
+	ContinuousDelivery *Provider `json:"continuousDelivery,omitempty"`
+	// Smoke may name another plugin for the smoke stage.
+	Smoke *Provider `json:"smoke,omitempty"`
+	// Targets are where a deploy goes, by name.
+	Targets map[string]Target `json:"targets,omitempty"`
+}
+
+// DocumentKind implements [Spec].
+func (Topology) DocumentKind() Kind { return KindTopology }
+
+// ProvidedCapability is one capability that a topology has.
+type ProvidedCapability struct {
+	// Capability is its name: ContainerBuilder.
+	Capability string
+	Provider   Provider
+}
+
+// Provided lists the capabilities that the topology has, in the order of a
+// release.
+func (t Topology) Provided() []ProvidedCapability {
+	var list []ProvidedCapability
+	for _, c := range []struct {
+		name     string
+		provider *Provider
+	}{
+		{"ContainerBuilder", t.ContainerBuilder},
+		{"OCIRegistry", t.OCIRegistry},
+		{"HelmRegistry", t.HelmRegistry},
+		{"ContinuousDelivery", t.ContinuousDelivery},
+	} {
+		if c.provider != nil {
+			list = append(list, ProvidedCapability{c.name, *c.provider})
+		}
+	}
+	return list
+}
+
+// Provider says by which adapter a topology provides a capability.
+type Provider struct {
+	// Adapter is the adapter's name: daemonless, oci, helm, …
+	Adapter string `json:"adapter,omitempty"`
+	// Plugin is the plugin that carries out the stage in the place of the
+	// suite's own: harmony-deploy-spinnaker.
+	Plugin string `json:"plugin,omitempty"`
+	// URL is a registry's host and prefix, without a scheme:
+	// registry.example.com/fleet.
+	URL string `json:"url,omitempty"`
+	// Insecure allows plain http for a registry that is not on the loopback.
+	Insecure bool `json:"insecure,omitempty"`
+	// Settings are handed to the adapter as they are. No secrets.
+	Settings map[string]any `json:"settings,omitempty"`
+}
+
+// Target is where a deploy goes. Exactly one field is set.
+type Target struct {
+	InCluster    *InCluster    `json:"inCluster,omitempty"`
+	MultiCluster *MultiCluster `json:"multiCluster,omitempty"`
+	EdgeDevice   *EdgeDevice   `json:"edgeDevice,omitempty"`
+}
+
+// InCluster is one namespace of one cluster.
+type InCluster struct {
+	// Context is a context of the kubeconfig; the current one when empty.
+	Context string `json:"context,omitempty"`
+	// Namespace is created when absent.
+	Namespace string `json:"namespace"`
+}
+
+// MultiCluster is the same namespace of several clusters.
+type MultiCluster struct {
+	Contexts  []string `json:"contexts,omitempty"`
+	Namespace string   `json:"namespace"`
+}
+
+// EdgeDevice is a device, or a group of them, that pulls its desired state.
+type EdgeDevice struct {
+	Device string `json:"device,omitempty"`
+	Group  string `json:"group,omitempty"`
+}
