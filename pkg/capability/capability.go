@@ -1,0 +1,89 @@
+// Package capability holds the four capabilities that an environment provides
+// and the scores, the units of work of a release, that are bound to them.
+//
+// A capability is a concept of the industry, not a tool: going from docker to
+// podman, from Harbor to ECR, or from Argo CD to Flux changes the topology and
+// no app. An adapter is one implementation of a capability.
+//
+// The bound of a score is the type of topology that it can run on, so that a
+// program that releases to a topology that cannot release does not compile.
+package capability
+
+import (
+	"context"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// The names of the capabilities, as PluginInfo and messages tell them.
+const (
+	NameContainerBuilder   = "ContainerBuilder"
+	NameOCIRegistry        = "OCIRegistry"
+	NameHelmRegistry       = "HelmRegistry"
+	NameContinuousDelivery = "ContinuousDelivery"
+)
+
+// ContainerBuilder makes an app's image.
+type ContainerBuilder interface {
+	// BuildImage makes the image of the app and says where its bytes are; the
+	// same input gives the same digest. An input that the adapter cannot build
+	// is an error of status protocol.ExitUnsupported.
+	BuildImage(ctx context.Context, app protocol.AppSpec) (protocol.ImageRef, error)
+}
+
+// OCIRegistry holds images, or brings them to where they run.
+type OCIRegistry interface {
+	// PushImage brings an image that a ContainerBuilder made into the registry,
+	// under the tag of the app's version. The same digest there already is no
+	// error but Unchanged; another digest is refused.
+	PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error)
+}
+
+// HelmRegistry holds charts.
+type HelmRegistry interface {
+	// PushChart packages the app's chart with the image written into its values
+	// and brings it into the registry, with the rules of PushImage.
+	PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error)
+}
+
+// ContinuousDelivery brings a released app to a target.
+type ContinuousDelivery interface {
+	// Deploy makes the target run the chart with the image, waits until it does,
+	// and proves it. Nothing to do is no error but protocol.OutcomeUnchanged.
+	Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error)
+}
+
+// Checker runs the smoke checks of an app on a target. It is no capability that
+// environments swap, only what a [SmokeScore] needs.
+type Checker interface {
+	// Check runs every check. A failed check is told by the report and by an
+	// error of status protocol.ExitSmoke.
+	Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error)
+}
+
+// Releaser is a topology that can release.
+type Releaser interface {
+	ContainerBuilder
+	OCIRegistry
+	HelmRegistry
+}
+
+// Environment is what the constructor of an adapter gets.
+type Environment struct {
+	// Topology is the one in force, and Provider its entry for the capability.
+	Topology protocol.Topology
+	Provider protocol.Provider
+	// DryRun asks the adapter to answer what it would do, as Planned documents,
+	// and to change nothing.
+	DryRun bool
+	// Progress takes the adapter's events; never nil. Stage and Target are
+	// filled in by the runtime. It is safe for use by several goroutines.
+	Progress func(protocol.Event)
+	// Cache is a folder that the adapter may use, which need not exist; what
+	// lies in it can be lost at any time. Its parent is shared by all stages.
+	Cache string
+}
+
+// Adapter makes an adapter of a capability. It looks at settings only and does
+// no work; what it lacks is an error of status protocol.ExitUnsupported.
+type Adapter[C any] func(ctx context.Context, env Environment) (C, error)
