@@ -1,0 +1,303 @@
+package plugin_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nationtech/harmony/pkg/plugin"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+const topologyLine = `{"apiVersion":"harmony.nationtech.io/v1","kind":"Topology","metadata":{"name":"local"},"spec":{"targets":{"staging":{"inCluster":{"namespace":"x"}}}}}`
+
+func appLine(name string, dependsOn ...string) string {
+	spec := `"image":{"buildable":{"type":"go"}},"chart":{"path":"chart","image":{"value":"image"}}`
+	if len(dependsOn) > 0 {
+		spec += `,"dependsOn":["` + strings.Join(dependsOn, `","`) + `"]`
+	}
+	return fmt.Sprintf(`{"apiVersion":"harmony.nationtech.io/v1","kind":"AppSpec","metadata":{"name":%q,"version":"1.0.0"},"spec":{%s}}`, name, spec)
+}
+
+func imageLine(name string) string {
+	return fmt.Sprintf(`{"apiVersion":"harmony.nationtech.io/v1","kind":"ImageRef","metadata":{"name":%q,"version":"1.0.0"},"spec":{"repository":%q,"future":{"a":1}}}`, name, name)
+}
+
+func failureLine(name string, code int) string {
+	return fmt.Sprintf(`{"apiVersion":"harmony.nationtech.io/v1","kind":"Failure","metadata":{"name":%q,"version":"1.0.0"},"spec":{"stage":"build","code":%d,"message":"no"}}`, name, code)
+}
+
+// stage needs an AppSpec and the kinds given, and makes a ChartRef.
+func stage(work plugin.Work, needs ...protocol.Kind) plugin.Stage {
+	return plugin.Stage{
+		Name: "test", Needs: append([]protocol.Kind{protocol.KindAppSpec}, needs...),
+		Open: func(context.Context, plugin.Environment) (plugin.Work, error) { return work, nil },
+	}
+}
+
+func chart(_ context.Context, in plugin.Inputs, emit func(protocol.Spec)) error {
+	emit(protocol.ChartRef{Chart: in.App.Name})
+	return nil
+}
+
+// run feeds lines to a stage and returns its status and the lines it wrote.
+func run(t *testing.T, s plugin.Stage, inv plugin.Invocation, lines ...string) (int, []string) {
+	t.Helper()
+	var out bytes.Buffer
+	if inv.Stdin == nil {
+		inv.Stdin = strings.NewReader(strings.Join(lines, "\n"))
+	}
+	inv.Stdout = &out
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	code := s.Run(ctx, inv)
+	written := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if out.Len() == 0 {
+		written = nil
+	}
+	return code, written
+}
+
+// results are the lines that were not among those read.
+func results(written, read []string) []string {
+	return slices.DeleteFunc(slices.Clone(written), func(line string) bool { return slices.Contains(read, line) })
+}
+
+func TestForwardsEveryLineByteForByte(t *testing.T) {
+	odd := `{ "kind":"Weather", "apiVersion":"example.com/v9","metadata":{"name":"x","extra":[1, 2]},"spec":{"ü":"<&>"},"more":null}`
+	read := []string{topologyLine, appLine("a"), odd, imageLine("a")}
+	code, written := run(t, stage(chart, protocol.KindImageRef), plugin.Invocation{}, read...)
+	if code != 0 {
+		t.Fatalf("exit status %d", code)
+	}
+	for _, line := range read {
+		if !slices.Contains(written, line) {
+			t.Errorf("not forwarded as it was: %s", line)
+		}
+	}
+	if got := results(written, read); len(got) != 1 || !strings.Contains(got[0], `"kind":"ChartRef","metadata":{"name":"a","version":"1.0.0"}`) {
+		t.Errorf("results: %q", got)
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	bad := func(code int) plugin.Work {
+		return func(context.Context, plugin.Inputs, func(protocol.Spec)) error {
+			return &protocol.Error{Code: code, Message: "it broke", Hint: "mend it"}
+		}
+	}
+	for _, test := range []struct {
+		name  string
+		stage plugin.Stage
+		inv   plugin.Invocation
+		lines []string
+		code  int
+		tells string
+	}{
+		{"work fails", stage(bad(4)), plugin.Invocation{}, []string{topologyLine, appLine("a")}, 4, `"code":4,"message":"it broke","hint":"mend it","retryable":true`},
+		{"failure before", stage(chart), plugin.Invocation{}, []string{topologyLine, failureLine("a", 4), appLine("a")}, 4, ``},
+		{"failure of the whole stage before", stage(chart), plugin.Invocation{}, []string{topologyLine, failureLine("", 3), appLine("a")}, 3, ``},
+		{"failure without a code", stage(chart), plugin.Invocation{}, []string{topologyLine, failureLine("a", 0)}, 1, ``},
+		{"garbage", stage(chart), plugin.Invocation{}, []string{topologyLine, `garbage`}, 2, `stdin, line 2: not a JSON object`},
+		{"nothing", stage(chart), plugin.Invocation{}, nil, 2, `no AppSpec on stdin`},
+		{"cut off", stage(chart, protocol.KindImageRef), plugin.Invocation{}, []string{topologyLine, appLine("a")}, 2, `end without its ImageRef`},
+		{"no topology", stage(chart), plugin.Invocation{}, []string{appLine("a")}, 2, `no Topology on stdin`},
+		{"invalid app", stage(chart), plugin.Invocation{}, []string{topologyLine, strings.Replace(appLine("a"), `"path":"chart"`, `"path":"../../etc"`, 1)}, 2, `spec.chart.path`},
+		{"another app asked for", stage(chart), plugin.Invocation{Apps: []string{"b"}}, []string{topologyLine, appLine("a")}, 2, `app \"b\" is not among the documents`},
+		{"dry run's document", stage(chart, protocol.KindImageRef), plugin.Invocation{}, []string{topologyLine, appLine("a"), strings.Replace(imageLine("a"), `"spec":{`, `"spec":{"planned":true,`, 1)}, 2, `is of a dry run`},
+		{"panic", stage(func(context.Context, plugin.Inputs, func(protocol.Spec)) error { panic("oops") }), plugin.Invocation{}, []string{topologyLine, appLine("a")}, 1, `internal error: oops`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			code, written := run(t, test.stage, test.inv, test.lines...)
+			got := strings.Join(results(written, test.lines), "\n")
+			if code != test.code || !strings.Contains(got, test.tells) {
+				t.Errorf("exit status %d, want %d; wrote %s, want %s", code, test.code, got, test.tells)
+			}
+			if test.tells == "" && got != "" {
+				t.Errorf("work was done: %s", got)
+			}
+		})
+	}
+}
+
+func TestOneFailureDoesNotStopTheOthers(t *testing.T) {
+	work := func(ctx context.Context, in plugin.Inputs, emit func(protocol.Spec)) error {
+		if in.App.Name == "b" {
+			return errors.New("b is broken")
+		}
+		return chart(ctx, in, emit)
+	}
+	lines := []string{topologyLine, appLine("a"), appLine("b"), appLine("c", "b"), failureLine("d", 4), appLine("d")}
+	s := stage(work)
+	s.Ordered = true
+	code, written := run(t, s, plugin.Invocation{}, lines...)
+	got := strings.Join(results(written, lines), "\n")
+	if code != 1 {
+		t.Errorf("exit status %d", code)
+	}
+	if !strings.Contains(got, `"chart":"a"`) || strings.Contains(got, `"chart":"c"`) || strings.Contains(got, `"chart":"d"`) {
+		t.Errorf("wrote %s", got)
+	}
+	if !strings.Contains(got, `depends on \"b\", which failed`) {
+		t.Errorf("c does not tell why it was not started: %s", got)
+	}
+}
+
+func TestDependenciesComeFirst(t *testing.T) {
+	var mu sync.Mutex
+	var order []string
+	work := func(_ context.Context, in plugin.Inputs, _ func(protocol.Spec)) error {
+		mu.Lock()
+		defer mu.Unlock()
+		order = append(order, in.App.Name)
+		return nil
+	}
+	s := stage(work, protocol.KindImageRef)
+	s.Ordered = true
+	lines := []string{topologyLine, appLine("agent", "operator"), appLine("operator", "callout"), appLine("callout"), imageLine("agent"), imageLine("operator"), imageLine("callout")}
+	pr, pw := io.Pipe()
+	go func() {
+		defer pw.Close()
+		fmt.Fprintln(pw, strings.Join(lines, "\n"))
+	}()
+	code, _ := run(t, s, plugin.Invocation{Stdin: pr, Parallel: 3, Apps: []string{"agent", "operator", "callout"}})
+	if want := []string{"callout", "operator", "agent"}; code != 0 || !slices.Equal(order, want) {
+		t.Fatalf("exit status %d, order %v, want %v", code, order, want)
+	}
+	cycle := []string{topologyLine, appLine("a", "b"), appLine("b", "a"), imageLine("a"), imageLine("b")}
+	code, written := run(t, s, plugin.Invocation{}, cycle...)
+	if got := strings.Join(written, "\n"); code != 2 || !strings.Contains(got, "depends on itself") {
+		t.Errorf("cycle: exit status %d, %s", code, got)
+	}
+}
+
+// The work of one app starts while the stream still lasts.
+func TestStagesOverlap(t *testing.T) {
+	pr, pw := io.Pipe()
+	started := make(chan string, 1)
+	s := stage(func(_ context.Context, in plugin.Inputs, _ func(protocol.Spec)) error {
+		started <- in.App.Name
+		return nil
+	}, protocol.KindImageRef)
+	ended := make(chan int)
+	go func() { ended <- s.Run(t.Context(), plugin.Invocation{Stdin: pr, Stdout: io.Discard}) }()
+	fmt.Fprintln(pw, topologyLine+"\n"+appLine("a")+"\n"+appLine("b")+"\n"+imageLine("a"))
+	select {
+	case name := <-started:
+		if name != "a" {
+			t.Errorf("started %s", name)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a was not started before the stream ended")
+	}
+	fmt.Fprintln(pw, imageLine("b"))
+	pw.Close()
+	if code := <-ended; code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
+// Of several documents of one kind for one app the last holds.
+func TestLastDocumentHolds(t *testing.T) {
+	newer := strings.Replace(imageLine("a"), `"repository":"a"`, `"repository":"newer"`, 1)
+	s := stage(func(_ context.Context, in plugin.Inputs, emit func(protocol.Spec)) error {
+		emit(protocol.ChartRef{Chart: in.Image.Repository})
+		return nil
+	}, protocol.KindImageRef)
+	_, written := run(t, s, plugin.Invocation{}, topologyLine, appLine("a"), imageLine("a"), newer)
+	if last := written[len(written)-1]; !strings.Contains(last, `"chart":"newer"`) {
+		t.Errorf("last result: %s", last)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	working, read := make(chan struct{}), make(chan struct{})
+	s := stage(func(ctx context.Context, _ plugin.Inputs, _ func(protocol.Spec)) error {
+		close(working)
+		<-ctx.Done()
+		return fmt.Errorf("push: %w", ctx.Err())
+	})
+	pr, pw := io.Pipe()
+	var out bytes.Buffer
+	ended := make(chan int)
+	go func() {
+		ended <- s.Run(ctx, plugin.Invocation{Stdin: pr, Stdout: &out, Parallel: 1, Observe: func(d protocol.Document, _ bool) {
+			if d.Kind == "Mark" {
+				close(read)
+			}
+		}})
+	}()
+	fmt.Fprintln(pw, topologyLine+"\n"+appLine("a")+"\n"+appLine("b"))
+	fmt.Fprintln(pw, `{"apiVersion":"x","kind":"Mark"}`)
+	<-working
+	<-read
+	cancel()
+	select {
+	case code := <-ended:
+		if code != 130 {
+			t.Errorf("exit status %d", code)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("still running though its stdin is open")
+	}
+	if n := strings.Count(out.String(), `"code":130`); n != 2 {
+		t.Errorf("%d failures with code 130, want 2: %s", n, out.String())
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestClosedStdout(t *testing.T) {
+	var told []protocol.Failure
+	code := stage(chart).Run(t.Context(), plugin.Invocation{
+		Stdin: strings.NewReader(topologyLine + "\n" + appLine("a")), Stdout: brokenPipe{},
+		Failed: func(f protocol.Failure) { told = append(told, f) },
+	})
+	if code != 1 {
+		t.Errorf("exit status %d", code)
+	}
+	if len(told) == 0 {
+		t.Error("nobody was told")
+	}
+}
+
+func TestSource(t *testing.T) {
+	var out bytes.Buffer
+	code := stage(chart).Run(t.Context(), plugin.Invocation{
+		Stdout: &out, Apps: []string{"a*"},
+		Source: func(_ context.Context, apps []string) ([]protocol.Document, error) {
+			var documents []protocol.Document
+			for _, line := range []string{topologyLine, appLine("app")} {
+				d, err := protocol.Parse([]byte(line))
+				if err != nil {
+					return nil, err
+				}
+				documents = append(documents, d)
+			}
+			return documents, nil
+		},
+	})
+	if code != 0 || !strings.Contains(out.String(), appLine("app")) || !strings.Contains(out.String(), `"ChartRef"`) {
+		t.Errorf("exit status %d: %s", code, out.String())
+	}
+	out.Reset()
+	code = stage(chart).Run(t.Context(), plugin.Invocation{
+		Stdout: &out,
+		Source: func(context.Context, []string) ([]protocol.Document, error) {
+			return nil, protocol.Invalid("no app %q", "x")
+		},
+	})
+	if code != 2 || !strings.Contains(out.String(), `"metadata":{"name":""}`) {
+		t.Errorf("exit status %d: %s", code, out.String())
+	}
+}

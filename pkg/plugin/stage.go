@@ -1,0 +1,126 @@
+package plugin
+
+import (
+	"context"
+	"io"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Stage is what a stage plugin does.
+type Stage struct {
+	// Name of the stage and of the plugin without its harmony- prefix: build.
+	Name string
+	// Version of the plugin, a semantic version, and one line for help.
+	Version     string
+	Description string
+	// Needs lists the kinds of documents that an app's work cannot start
+	// without, AppSpec always among them.
+	Needs []protocol.Kind
+	// Awaits lists kinds that the work waits for while the stream lasts, but can
+	// do without.
+	Awaits []protocol.Kind
+	// Produces lists the kinds that the stage makes.
+	Produces []protocol.Kind
+	// Capabilities maps a capability to its adapters, for describe.
+	Capabilities map[string][]string
+	// Ordered is true when an app's work waits for that of the apps which it
+	// depends on.
+	Ordered bool
+	// Open makes the stage ready for a topology. It fails with status
+	// protocol.ExitUnsupported when the topology lacks something, before any
+	// work is started.
+	Open func(ctx context.Context, env Environment) (Work, error)
+}
+
+// Work carries out the stage for one app and emits each result as soon as it
+// exists. It is called for several apps at once.
+type Work func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error
+
+// Environment is what a stage is opened with.
+type Environment struct {
+	Topology protocol.Topology
+	// Target is what --target named, or "".
+	Target string
+	DryRun bool
+	// Progress takes events; never nil.
+	Progress func(protocol.Event)
+	// Cache is the folder for this stage's caches.
+	Cache string
+}
+
+// Inputs are the documents of one app, the last of each kind.
+type Inputs struct {
+	App   protocol.AppSpec
+	Image *protocol.ImageRef
+	Chart *protocol.ChartRef
+	// Deployed holds the results of deploys, by target.
+	Deployed map[string]protocol.DeployResult
+}
+
+// has reports whether the inputs hold a document of the kind.
+func (in Inputs) has(kind protocol.Kind) bool {
+	switch kind {
+	case protocol.KindAppSpec:
+		return in.App.Name != ""
+	case protocol.KindImageRef:
+		return in.Image != nil
+	case protocol.KindChartRef:
+		return in.Chart != nil
+	case protocol.KindDeployResult:
+		return len(in.Deployed) > 0
+	}
+	return false
+}
+
+// missing is the first of the kinds that the inputs do not hold, or "".
+func (in Inputs) missing(kinds []protocol.Kind) protocol.Kind {
+	for _, kind := range kinds {
+		if !in.has(kind) {
+			return kind
+		}
+	}
+	return ""
+}
+
+// Invocation is one run of a stage: its streams and arguments.
+type Invocation struct {
+	// Stdin is the stream of documents; nil when there is none, and Source is
+	// asked.
+	Stdin io.Reader
+	// Source reads the project's configuration: a Topology, then the AppSpecs
+	// of the apps named.
+	Source func(ctx context.Context, apps []string) ([]protocol.Document, error)
+	// Topology is the configured topology, for a stream without one.
+	Topology func(ctx context.Context) (protocol.Topology, error)
+	// Stdout gets the documents.
+	Stdout io.Writer
+	// Apps limits the work to these; with Source it names the apps to read.
+	Apps   []string
+	Target string
+	DryRun bool
+	// Parallel bounds how many apps are worked on at once; 4 when zero.
+	Parallel int
+	// Events takes progress, and Failed every failure of this stage; either may
+	// be nil. They are called by several goroutines.
+	Events func(protocol.Event)
+	Failed func(protocol.Failure)
+	// Observe sees every document that is written to Stdout; may be nil.
+	Observe func(d protocol.Document, forwarded bool)
+	// Cache is the folder of the suite's caches.
+	Cache string
+}
+
+// Info is the stage's answer to describe; flags are those of its command line.
+func (s Stage) Info(flags []protocol.Flag) protocol.PluginInfo {
+	return protocol.PluginInfo{
+		Metadata:     protocol.Metadata{Name: s.Name, Version: s.Version},
+		Protocol:     protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax},
+		Description:  s.Description,
+		Stage:        s.Name,
+		Consumes:     append(append([]protocol.Kind{protocol.KindTopology}, s.Needs...), s.Awaits...),
+		Produces:     s.Produces,
+		Capabilities: s.Capabilities,
+		Flags:        flags,
+	}
+}

@@ -1,0 +1,206 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Adapters is the table of a capability's adapters, by name.
+type Adapters[C any] map[string]capability.Adapter[C]
+
+// names in order, for describe and messages.
+func (a Adapters[C]) names() []string { return slices.Sorted(maps.Keys(a)) }
+
+// Build is the stage that makes images.
+func Build(version string, builders Adapters[capability.ContainerBuilder]) Stage {
+	return Stage{
+		Name: capability.StageBuild, Version: version, Description: "Build the container images of apps",
+		Needs:        []protocol.Kind{protocol.KindAppSpec},
+		Produces:     []protocol.Kind{protocol.KindImageRef},
+		Capabilities: map[string][]string{capability.NameContainerBuilder: builders.names()},
+		Open: func(ctx context.Context, env Environment) (Work, error) {
+			builder, err := open(ctx, env, capability.NameContainerBuilder, env.Topology.ContainerBuilder, builders)
+			if err != nil {
+				return nil, err
+			}
+			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
+				image, err := builder.BuildImage(ctx, in.App)
+				if err != nil {
+					return err
+				}
+				emit(image)
+				return nil
+			}, nil
+		},
+	}
+}
+
+// Publish is the stage that brings images and charts into registries.
+func Publish(version string, images Adapters[capability.OCIRegistry], charts Adapters[capability.HelmRegistry]) Stage {
+	return Stage{
+		Name: capability.StagePublish, Version: version, Description: "Publish images and charts to registries",
+		Needs:    []protocol.Kind{protocol.KindAppSpec, protocol.KindImageRef},
+		Produces: []protocol.Kind{protocol.KindImageRef, protocol.KindChartRef},
+		Capabilities: map[string][]string{
+			capability.NameOCIRegistry: images.names(), capability.NameHelmRegistry: charts.names(),
+		},
+		Open: func(ctx context.Context, env Environment) (Work, error) {
+			registry, err := open(ctx, env, capability.NameOCIRegistry, env.Topology.OCIRegistry, images)
+			if err != nil {
+				return nil, err
+			}
+			helm, err := open(ctx, env, capability.NameHelmRegistry, env.Topology.HelmRegistry, charts)
+			if err != nil {
+				return nil, err
+			}
+			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
+				image, err := registry.PushImage(ctx, in.App, *in.Image)
+				if err != nil {
+					return err
+				}
+				emit(image)
+				chart, err := helm.PushChart(ctx, in.App, image)
+				if err != nil {
+					return err
+				}
+				emit(chart)
+				return nil
+			}, nil
+		},
+	}
+}
+
+// Deploy is the stage that brings released apps to a target.
+func Deploy(version string, deliveries Adapters[capability.ContinuousDelivery]) Stage {
+	return Stage{
+		Name: capability.StageDeploy, Version: version, Description: "Deploy released apps to a target",
+		Needs:        []protocol.Kind{protocol.KindAppSpec, protocol.KindImageRef, protocol.KindChartRef},
+		Produces:     []protocol.Kind{protocol.KindDeployResult},
+		Capabilities: map[string][]string{capability.NameContinuousDelivery: deliveries.names()},
+		Ordered:      true,
+		Open: func(ctx context.Context, env Environment) (Work, error) {
+			target, err := theTarget(env)
+			if err != nil {
+				return nil, err
+			}
+			delivery, err := open(ctx, env, capability.NameContinuousDelivery, env.Topology.ContinuousDelivery, deliveries)
+			if err != nil {
+				return nil, err
+			}
+			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
+				result, err := delivery.Deploy(ctx, in.App, target, *in.Image, *in.Chart)
+				if err != nil {
+					return err
+				}
+				emit(result)
+				return nil
+			}, nil
+		},
+	}
+}
+
+// Smoke is the stage that checks deployed apps.
+func Smoke(version string, checker capability.Adapter[capability.Checker]) Stage {
+	return Stage{
+		Name: capability.StageSmoke, Version: version, Description: "Run the smoke checks of deployed apps",
+		Needs:    []protocol.Kind{protocol.KindAppSpec},
+		Awaits:   []protocol.Kind{protocol.KindDeployResult},
+		Produces: []protocol.Kind{protocol.KindSmokeReport},
+		Ordered:  true,
+		Open: func(ctx context.Context, env Environment) (Work, error) {
+			if env.Target != "" {
+				if _, err := theTarget(env); err != nil {
+					return nil, err
+				}
+			}
+			checks, err := checker(ctx, adapterEnvironment(env, protocol.Provider{}))
+			if err != nil {
+				return nil, err
+			}
+			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
+				return smoke(ctx, checks, env, in, emit)
+			}, nil
+		},
+	}
+}
+
+// smoke checks the app on the target that was named, else on those that the
+// stream says it was deployed to.
+func smoke(ctx context.Context, checks capability.Checker, env Environment, in Inputs, emit func(protocol.Spec)) error {
+	targets := slices.Sorted(maps.Keys(in.Deployed))
+	if env.Target != "" || len(targets) == 0 {
+		target, err := theTarget(env)
+		if err != nil {
+			return err
+		}
+		targets = []string{target}
+	}
+	for _, target := range targets {
+		report, err := checks.Check(ctx, in.App, target)
+		if report.Target != "" {
+			emit(report)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// theTarget is the target named, or the only one of the topology.
+func theTarget(env Environment) (string, error) {
+	known := slices.Sorted(maps.Keys(env.Topology.Targets))
+	if _, ok := env.Topology.Targets[env.Target]; ok {
+		return env.Target, nil
+	}
+	switch {
+	case env.Target == "" && len(known) == 1:
+		return known[0], nil
+	case len(known) == 0:
+		return "", protocol.Unsupported("topology %q has no targets", env.Topology.Name).
+			WithHint("add spec.targets to the topology")
+	case env.Target == "":
+		return "", protocol.Invalid("no target given").WithHint("name one with --target: %s", strings.Join(known, ", "))
+	}
+	return "", protocol.Unsupported("topology %q has no target %q (has %s)", env.Topology.Name, env.Target, strings.Join(known, ", "))
+}
+
+// open makes the adapter that the topology names for a capability.
+func open[C any](ctx context.Context, env Environment, name string, provider *protocol.Provider, table Adapters[C]) (C, error) {
+	var none C
+	if provider == nil {
+		return none, protocol.Unsupported("topology %q has no %s%s", env.Topology.Name, name, provided(env.Topology))
+	}
+	adapter, ok := table[provider.Adapter]
+	if !ok {
+		return none, protocol.Unsupported("topology %q: %s adapter %q is not one of this plugin (has %s)",
+			env.Topology.Name, name, provider.Adapter, strings.Join(table.names(), ", "))
+	}
+	return adapter(ctx, adapterEnvironment(env, *provider))
+}
+
+func adapterEnvironment(env Environment, provider protocol.Provider) capability.Environment {
+	return capability.Environment{
+		Topology: env.Topology, Provider: provider, DryRun: env.DryRun, Progress: env.Progress,
+		Cache: filepath.Clean(env.Cache),
+	}
+}
+
+// provided lists the capabilities that a topology has, in brackets.
+func provided(t protocol.Topology) string {
+	var has []string
+	for _, c := range t.Provided() {
+		has = append(has, fmt.Sprintf("%s: %s", c.Capability, c.Provider.Adapter))
+	}
+	if len(has) == 0 {
+		return ""
+	}
+	return " (has " + strings.Join(has, ", ") + ")"
+}
