@@ -173,7 +173,7 @@ func TestDependenciesComeFirst(t *testing.T) {
 	}
 	cycle := []string{topologyLine, appLine("a", "b"), appLine("b", "a"), imageLine("a"), imageLine("b")}
 	code, written := run(t, s, plugin.Invocation{}, cycle...)
-	if got := strings.Join(written, "\n"); code != 2 || !strings.Contains(got, "depends on itself") {
+	if got := strings.Join(written, "\n"); code != 2 || !strings.Contains(got, `goes in a circle: a -> b -> a`) {
 		t.Errorf("cycle: exit status %d, %s", code, got)
 	}
 }

@@ -1,0 +1,144 @@
+package capability_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// A program that releases on a topology without a Helm registry does not
+// compile; the same program with one does.
+func TestReleaseOnIncompleteTopologyDoesNotCompile(t *testing.T) {
+	build := func(name string) (string, error) {
+		out, err := exec.Command("go", "build", "-o", os.DevNull, "./"+filepath.Join("testdata", name)).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := build("releases"); err != nil {
+		t.Fatalf("the complete topology does not compile: %v\n%s", err, out)
+	}
+	out, err := build("cannot")
+	if err == nil {
+		t.Fatal("a release without a Helm registry compiles")
+	}
+	if !strings.Contains(out, "(type edge) does not satisfy capability.Releaser (missing method PushChart)") {
+		t.Errorf("it does not compile for another reason:\n%s", out)
+	}
+}
+
+// world is a topology that writes down what is asked of it.
+type world struct {
+	calls []string
+	fail  string
+}
+
+func (w *world) call(name string) error {
+	w.calls = append(w.calls, name)
+	if name == w.fail {
+		return errors.New(name + " failed")
+	}
+	return nil
+}
+
+func (w *world) BuildImage(_ context.Context, app protocol.AppSpec) (protocol.ImageRef, error) {
+	return protocol.ImageRef{Metadata: app.Metadata, Repository: "built"}, w.call("build " + app.Version)
+}
+
+func (w *world) PushImage(_ context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
+	return protocol.ImageRef{Metadata: app.Metadata, Repository: "pushed"}, w.call("push " + image.Repository)
+}
+
+func (w *world) PushChart(_ context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
+	return protocol.ChartRef{Metadata: app.Metadata, Chart: "chart"}, w.call("chart of " + image.Repository)
+}
+
+func (w *world) Deploy(_ context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
+	return protocol.DeployResult{Metadata: app.Metadata, Target: target}, w.call("deploy " + image.Repository + " " + chart.Chart + " to " + target)
+}
+
+func (w *world) Check(_ context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+	err := w.call("check " + target)
+	return protocol.SmokeReport{Metadata: app.Metadata, Passed: err == nil, Checks: []protocol.CheckResult{{Name: "ready"}}}, err
+}
+
+func scores(w *world) []capability.Score {
+	app, version := protocol.AppSpec{Metadata: protocol.Metadata{Name: "app"}}, *semver.MustParse("1.4.0")
+	return []capability.Score{
+		capability.NewReleaseScore(w, app, version),
+		capability.NewDeployScore(w, app, version, "staging"),
+		capability.NewSmokeScore(w, app, version, "staging"),
+	}
+}
+
+func TestPipelineOfScores(t *testing.T) {
+	w := &world{}
+	var record capability.Record
+	var kinds []protocol.Kind
+	record.Observe = func(s protocol.Spec) { kinds = append(kinds, s.DocumentKind()) }
+	var titles []string
+	for _, score := range scores(w) {
+		titles = append(titles, score.Title())
+		if err := score.Run(t.Context(), &record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"release", "deploy staging", "smoke staging"}; !reflect.DeepEqual(titles, want) {
+		t.Errorf("titles %q, want %q", titles, want)
+	}
+	if want := []string{"build 1.4.0", "push built", "chart of pushed", "deploy pushed chart to staging", "check staging"}; !reflect.DeepEqual(w.calls, want) {
+		t.Errorf("calls %q, want %q", w.calls, want)
+	}
+	if want := []protocol.Kind{"ImageRef", "ImageRef", "ChartRef", "DeployResult", "SmokeReport"}; !reflect.DeepEqual(kinds, want) {
+		t.Errorf("documents %q, want %q", kinds, want)
+	}
+}
+
+func TestFailureTellsTheStage(t *testing.T) {
+	for _, test := range []struct {
+		fail, stage, target string
+		score, documents    int
+	}{
+		{"build 1.4.0", "build", "", 0, 0},
+		{"push built", "publish", "", 0, 1},
+		{"chart of pushed", "publish", "", 0, 2},
+		{"deploy pushed chart to staging", "deploy", "staging", 1, 3},
+		{"check staging", "smoke", "staging", 2, 5},
+	} {
+		w := &world{fail: test.fail}
+		documents := 0
+		record := capability.Record{Observe: func(protocol.Spec) { documents++ }}
+		for i, score := range scores(w) {
+			err := score.Run(t.Context(), &record)
+			if i < test.score {
+				if err != nil {
+					t.Fatalf("%s: score %d: %v", test.fail, i, err)
+				}
+				continue
+			}
+			var stage *capability.StageError
+			if !errors.As(err, &stage) || stage.Stage != test.stage || stage.Target != test.target {
+				t.Errorf("%s: error %#v, want one of stage %s", test.fail, err, test.stage)
+			}
+			break
+		}
+		if documents != test.documents {
+			t.Errorf("%s: %d documents, want %d", test.fail, documents, test.documents)
+		}
+	}
+}
+
+func TestDeployNeedsAReleaseBefore(t *testing.T) {
+	w := &world{}
+	if err := scores(w)[1].Run(t.Context(), &capability.Record{}); err == nil || len(w.calls) > 0 {
+		t.Errorf("error %v, calls %q: want an error and no call", err, w.calls)
+	}
+}
