@@ -1,0 +1,191 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// document is one YAML document of a harmony.yaml.
+type document struct {
+	name     string             // metadata.name
+	lines    map[string]int     // where each field is written
+	app      *protocol.AppSpec  // one of app and
+	topology *protocol.Topology // topology; neither for another kind
+	found    []problem          // what reading it found
+}
+
+// line is where the field is written, or the nearest value around it.
+func (d document) line(field string) int {
+	return d.lines[d.present(field)]
+}
+
+// present is the field, or the nearest value around it that is in the file.
+func (d document) present(field string) string {
+	for field != "" {
+		if _, ok := d.lines[field]; ok {
+			break
+		}
+		field = parentOf(field)
+	}
+	return field
+}
+
+// parse reads all documents of a file and notes every problem. A syntax error
+// ends it: what follows cannot be trusted.
+func parse(data []byte, p *problems) []document {
+	var documents []document
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		var root yaml.Node
+		err := decoder.Decode(&root)
+		if errors.Is(err, io.EOF) {
+			return documents
+		}
+		if err != nil {
+			addSyntax(p, err)
+			return documents
+		}
+		if len(root.Content) == 1 && !isNull(root.Content[0]) {
+			documents = append(documents, readDocument(root.Content[0], p))
+		}
+	}
+}
+
+var (
+	syntaxPattern = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)`)
+	// grammarPattern knows the complaints of the library's parser, whose lines
+	// count from 0; those of its scanner count from 1.
+	grammarPattern = regexp.MustCompile(`^did not find expected (<|node content|'-' indicator|key$|',' or )`)
+)
+
+func addSyntax(p *problems, err error) {
+	match := syntaxPattern.FindStringSubmatch(err.Error())
+	line, _ := strconv.Atoi(match[1]) // "" is 0: the whole file
+	if grammarPattern.MatchString(match[2]) {
+		line++
+	}
+	p.add(line, "", "not YAML: %s", match[2])
+}
+
+// envelope is a document as it stands in the file.
+type envelope[S any] struct {
+	APIVersion string            `json:"apiVersion"`
+	Kind       string            `json:"kind"`
+	Metadata   protocol.Metadata `json:"metadata"`
+	Spec       S                 `json:"spec"`
+}
+
+// kinds are those that a harmony.yaml holds.
+var kinds = []string{string(protocol.KindAppSpec), string(protocol.KindTopology)}
+
+func readDocument(root *yaml.Node, p *problems) document {
+	switch kind := kindOf(root); kind {
+	case string(protocol.KindAppSpec):
+		e, d := readEnvelope[protocol.AppSpec](root, p)
+		e.Spec.Metadata = e.Metadata
+		d.app = &e.Spec
+		d.validate(p, e.APIVersion, e.Spec, e.Spec.Validate())
+		return d
+	case string(protocol.KindTopology):
+		e, d := readEnvelope[protocol.Topology](root, p)
+		e.Spec.Metadata = e.Metadata
+		d.topology = &e.Spec
+		d.validate(p, e.APIVersion, e.Spec, e.Spec.Validate())
+		return d
+	default:
+		e, d := readEnvelope[any](root, p)
+		d.checkVersion(p, e.APIVersion)
+		if !d.noted()[d.present("kind")] {
+			p.add(d.line("kind"), "kind", "%s", kindProblem(kind))
+		}
+		return d
+	}
+}
+
+func kindProblem(kind string) string {
+	if kind == "" {
+		return "is required: " + strings.Join(kinds, " or ")
+	}
+	if name := nearest.Name(kind, kinds); name != "" {
+		return strconv.Quote(kind) + " is no kind of this file, did you mean " + name + "?"
+	}
+	return strconv.Quote(kind) + " is no kind of this file, which are " + strings.Join(kinds, " and ")
+}
+
+// kindOf peeks at a document's kind; "" when there is none.
+func kindOf(root *yaml.Node) string {
+	if root.Kind != yaml.MappingNode {
+		return ""
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		if root.Content[i].Value == "kind" && root.Content[i+1].Kind == yaml.ScalarNode {
+			return root.Content[i+1].Value
+		}
+	}
+	return ""
+}
+
+// readEnvelope reads a document against the type of its spec.
+func readEnvelope[S any](root *yaml.Node, p *problems) (envelope[S], document) {
+	var e envelope[S]
+	r := newReader(p)
+	before := len(p.found)
+	value := r.read(root, reflect.TypeFor[envelope[S]](), &place{}, root.Line)
+	body, err := json.Marshal(value)
+	if err == nil {
+		err = json.Unmarshal(body, &e)
+	}
+	if err != nil {
+		p.add(root.Line, "", "%v", err)
+	}
+	return e, document{name: e.Metadata.Name, lines: r.lines, found: p.found[before:]}
+}
+
+func (d document) checkVersion(p *problems, version string) {
+	switch {
+	case version == protocol.APIVersion || d.noted()[d.present("apiVersion")]:
+	case version == "":
+		p.add(d.line(""), "apiVersion", "is required: %s", protocol.APIVersion)
+	default:
+		p.add(d.line("apiVersion"), "apiVersion", "%q is unknown, want %s", version, protocol.APIVersion)
+	}
+}
+
+// validate notes what the document's own validation found, but for that which
+// only follows from a problem already noted.
+func (d document) validate(p *problems, version string, spec protocol.Spec, err error) {
+	noted := d.noted()
+	d.checkVersion(p, version)
+	var found protocol.FieldErrors
+	errors.As(err, &found)
+	for _, f := range found {
+		if !noted[d.present(f.Field)] {
+			p.add(d.line(f.Field), f.Field, "%s", f.Problem)
+		}
+	}
+	if _, err := protocol.Encode(spec); err != nil && len(d.found) == 0 {
+		p.add(d.line(""), "", "%v", err)
+	}
+}
+
+// noted are the fields that could not be read, and those that directly hold
+// one: buidable makes the absence of buildable no second problem.
+func (d document) noted() map[string]bool {
+	noted := map[string]bool{}
+	for _, f := range d.found {
+		noted[f.field] = true
+		noted[parentOf(f.field)] = true
+	}
+	return noted
+}

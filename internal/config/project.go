@@ -1,0 +1,185 @@
+// Package config reads harmony.yaml, a project's applications and topologies,
+// and knows the topologies that are built in.
+//
+// A harmony.yaml is read strictly: an unknown or repeated field, a wrong type
+// or a value that cannot be right is an error with its line, and all of them
+// are told at once.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// FileName is the name of a project's configuration.
+const FileName = "harmony.yaml"
+
+// maxFile is the size of the largest harmony.yaml, in bytes.
+const maxFile = 1 << 20
+
+// Project is what a harmony.yaml holds.
+type Project struct {
+	// File is the absolute path of the harmony.yaml, and Root its folder.
+	File, Root string
+	// Name is the folder's name as a DNS label: the built-in topologies derive
+	// their namespaces from it.
+	Name string
+	// Apps are in the order of the file. Their ProjectRoot is absolute.
+	Apps []protocol.AppSpec
+	// Topologies are those that the project defines itself, in the order of the
+	// file.
+	Topologies []protocol.Topology
+}
+
+// Find returns the absolute path of the harmony.yaml in dir or in the nearest
+// folder above it. When there is none the error is of status
+// protocol.ExitInvalid.
+func Find(dir string) (string, error) {
+	start, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", FileName, err)
+	}
+	for folder := start; ; folder = filepath.Dir(folder) {
+		file := filepath.Join(folder, FileName)
+		info, err := os.Stat(file)
+		switch {
+		case err == nil && !info.IsDir():
+			return file, nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return "", protocol.Invalid("find %s: %w", FileName, err)
+		}
+		if folder == filepath.Dir(folder) {
+			break
+		}
+	}
+	missing := protocol.Invalid("no %s in %s or above it", FileName, start)
+	if _, err := os.Stat(filepath.Join(start, "harmony.yml")); err == nil {
+		return "", missing.WithHint("rename harmony.yml to %s", FileName)
+	}
+	return "", missing.WithHint("go to the project's folder, name the file with --file, or write one: see the README, \"A first app\"")
+}
+
+// Load reads a harmony.yaml. The error lists every problem, one a line, as
+//
+//	harmony.yaml:12: spec.image.buidable: unknown field, did you mean buildable?
+//
+// and is of status protocol.ExitInvalid.
+func Load(file string) (*Project, error) {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return nil, protocol.Invalid("read %s: %w", file, err)
+	}
+	data, err := readLimited(abs)
+	if err != nil {
+		return nil, protocol.Invalid("read %s: %w", displayName(abs), err)
+	}
+	root := filepath.Dir(abs)
+	project := &Project{File: abs, Root: root, Name: label(filepath.Base(root))}
+	found := &problems{file: displayName(abs)}
+	documents := parse(data, found)
+	if len(documents) == 0 && len(found.found) == 0 {
+		found.add(0, "", "is empty; it holds documents of kind %s", strings.Join(kinds, " and "))
+	}
+	resolveRoots(root, documents, found)
+	crossCheck(documents, found)
+	if len(found.found) > 0 {
+		return nil, protocol.Invalid("%w", found)
+	}
+	for _, d := range documents {
+		if d.app != nil {
+			project.Apps = append(project.Apps, *d.app)
+		} else {
+			project.Topologies = append(project.Topologies, *d.topology)
+		}
+	}
+	return project, nil
+}
+
+// readLimited reads a regular file, or a pipe, of at most maxFile bytes.
+func readLimited(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("is larger than %d bytes", maxFile)
+	}
+	return data, nil
+}
+
+// withoutPath is the cause alone, for a message that names the file itself.
+func withoutPath(err error) error {
+	var failure *fs.PathError
+	if errors.As(err, &failure) {
+		return failure.Err
+	}
+	return err
+}
+
+// displayName is the file relative to the working directory where that is
+// short, so that it can be read and clicked.
+func displayName(file string) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return file
+	}
+	if rel, err := filepath.Rel(dir, file); err == nil && len(rel) < len(file) {
+		return rel
+	}
+	return file
+}
+
+// resolveRoots makes the project roots of the apps absolute.
+func resolveRoots(root string, documents []document, p *problems) {
+	for _, d := range documents {
+		if d.app == nil {
+			continue
+		}
+		folder := filepath.FromSlash(d.app.ProjectRoot)
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(root, folder)
+		}
+		const field = "spec.projectRoot"
+		switch info, err := os.Stat(folder); {
+		case err != nil:
+			p.add(d.line(field), field, "%s: %v", folder, withoutPath(err))
+		case !info.IsDir():
+			p.add(d.line(field), field, "%s is not a folder", folder)
+		}
+		d.app.ProjectRoot = folder
+	}
+}
+
+// maxLabel leaves room for "-production" in the 63 bytes of a namespace.
+const maxLabel = 52
+
+// label makes a DNS label of a folder's name: MyShop 2 becomes myshop-2.
+func label(name string) string {
+	var b strings.Builder
+	for _, c := range strings.ToLower(name) {
+		if c < 'a' || c > 'z' {
+			if c < '0' || c > '9' {
+				c = '-'
+			}
+		}
+		b.WriteRune(c)
+	}
+	s := strings.Join(strings.FieldsFunc(b.String(), func(c rune) bool { return c == '-' }), "-")
+	s = strings.TrimRight(s[:min(len(s), maxLabel)], "-")
+	if s == "" {
+		return "project"
+	}
+	return s
+}

@@ -1,0 +1,204 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// The variables that choose a topology and fill in the built-in ones. For each
+// target there are two more, such as HARMONY_STAGING_CONTEXT and
+// HARMONY_STAGING_NAMESPACE.
+const (
+	// EnvTopology names the topology where --topology does not.
+	EnvTopology = "HARMONY_TOPOLOGY"
+	// EnvRegistry is the registry for images, with an optional prefix:
+	// registry.example.com/fleet.
+	EnvRegistry = "HARMONY_REGISTRY"
+	// EnvChartRegistry is the registry for charts; EnvRegistry with /charts when
+	// unset.
+	EnvChartRegistry = "HARMONY_CHART_REGISTRY"
+)
+
+// LocalRegistry is the registry of the local topology where EnvRegistry is
+// unset: the one that harmony-registry runs.
+const LocalRegistry = "localhost:5001"
+
+// The names of the built-in topologies.
+const (
+	Local      = "local"
+	CI         = "ci"
+	Production = "production"
+)
+
+// targets are those of every built-in topology.
+var targets = [...]string{"staging", "production"}
+
+// Topology returns the topology of that name: the project's own, else the
+// built-in one. An empty name means that in HARMONY_TOPOLOGY, else ci where CI
+// is set, else local. An unknown name is an error of status
+// protocol.ExitInvalid.
+//
+// A setting of a built-in topology that the environment does not give stays
+// empty; [Project.Require] tells which ones are missing. A nil Project has the
+// built-in topologies only.
+func (p *Project) Topology(name string, getenv func(string) string) (protocol.Topology, error) {
+	name, from := chooseName(name, getenv)
+	project := ""
+	if p != nil {
+		project = p.Name
+		if t, ok := p.own(name); ok {
+			return t, nil
+		}
+	}
+	t, ok, err := BuiltinTopology(name, project, getenv)
+	if ok || err != nil {
+		return t, err
+	}
+	failure := unknown("topology", name, p.topologyNames())
+	if from != "" {
+		failure = protocol.Invalid("%s: %w", from, failure).WithHint("%s", failure.Hint)
+	}
+	return protocol.Topology{}, failure
+}
+
+// chooseName says which topology is meant and, unless it was named, by what
+// variable.
+func chooseName(name string, getenv func(string) string) (chosen, from string) {
+	if name != "" {
+		return name, ""
+	}
+	if name := getenv(EnvTopology); name != "" {
+		return name, EnvTopology
+	}
+	if inCI(getenv("CI")) {
+		return CI, "CI"
+	}
+	return Local, ""
+}
+
+// inCI reads the variable CI: true or 1 at most services, the service's name at
+// some.
+func inCI(value string) bool {
+	on, err := strconv.ParseBool(value)
+	return value != "" && (on || err != nil)
+}
+
+// own is the topology of that name that the project defines.
+func (p *Project) own(name string) (protocol.Topology, bool) {
+	if p == nil {
+		return protocol.Topology{}, false
+	}
+	for _, t := range p.Topologies {
+		if t.Name == name {
+			return t, true
+		}
+	}
+	return protocol.Topology{}, false
+}
+
+// topologyNames lists the project's own topologies, then the built-in ones.
+func (p *Project) topologyNames() []string {
+	var names []string
+	if p != nil {
+		for _, t := range p.Topologies {
+			names = append(names, t.Name)
+		}
+	}
+	for _, name := range []string{Local, CI, Production} {
+		if _, own := p.own(name); !own {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// BuiltinTopology returns the built-in topology of that name, and whether there
+// is one. The targets are the namespaces <project>-staging and
+// <project>-production; with an empty project those that the environment does
+// not name are left out. A variable with a value that cannot be right is an
+// error of status protocol.ExitInvalid.
+//
+//   - local builds with daemonless, pushes to HARMONY_REGISTRY or
+//     [LocalRegistry], keeps the chart as a local path and deploys with helm to
+//     the current kube context.
+//   - ci builds with daemonless until the docker adapter exists, pushes images
+//     and charts to HARMONY_REGISTRY, and deploys with helm to a kube context
+//     for each target.
+//   - production builds with buildkit and deploys with argocd, for which this
+//     version has no adapters yet; the rest is as in ci.
+func BuiltinTopology(name, project string, getenv func(string) string) (t protocol.Topology, ok bool, err error) {
+	switch name {
+	case Local:
+		t = local(project, getenv)
+	case CI:
+		t = remote("daemonless", "helm", project, getenv)
+	case Production:
+		t = remote("buildkit", "argocd", project, getenv)
+	default:
+		return protocol.Topology{}, false, nil
+	}
+	t.Name = name
+	if err := checkEnvironment(t, getenv); err != nil {
+		return protocol.Topology{}, true, err
+	}
+	return t, true, nil
+}
+
+func local(project string, getenv func(string) string) protocol.Topology {
+	url := registryURL(getenv(EnvRegistry))
+	if url == "" {
+		url = LocalRegistry
+	}
+	t := protocol.Topology{
+		ContainerBuilder:   &protocol.Provider{Adapter: "daemonless"},
+		OCIRegistry:        &protocol.Provider{Adapter: "oci", URL: url},
+		HelmRegistry:       &protocol.Provider{Adapter: "none"},
+		ContinuousDelivery: &protocol.Provider{Adapter: "helm"},
+		Targets:            map[string]protocol.Target{},
+	}
+	for _, target := range targets {
+		if project != "" {
+			t.Targets[target] = protocol.Target{InCluster: &protocol.InCluster{Namespace: project + "-" + target}}
+		}
+	}
+	return t
+}
+
+// remote is a topology that takes the registries and the clusters from the
+// environment.
+func remote(builder, delivery, project string, getenv func(string) string) protocol.Topology {
+	images, charts := registryURL(getenv(EnvRegistry)), registryURL(getenv(EnvChartRegistry))
+	if charts == "" && images != "" {
+		charts = images + "/charts"
+	}
+	t := protocol.Topology{
+		ContainerBuilder:   &protocol.Provider{Adapter: builder},
+		OCIRegistry:        &protocol.Provider{Adapter: "oci", URL: images},
+		HelmRegistry:       &protocol.Provider{Adapter: "oci", URL: charts},
+		ContinuousDelivery: &protocol.Provider{Adapter: delivery},
+		Targets:            map[string]protocol.Target{},
+	}
+	for _, target := range targets {
+		namespace := getenv(targetEnv(target, "NAMESPACE"))
+		if namespace == "" && project != "" {
+			namespace = project + "-" + target
+		}
+		if namespace != "" {
+			t.Targets[target] = protocol.Target{InCluster: &protocol.InCluster{
+				Context: getenv(targetEnv(target, "CONTEXT")), Namespace: namespace,
+			}}
+		}
+	}
+	return t
+}
+
+// targetEnv is the variable for a setting of a target: HARMONY_STAGING_CONTEXT.
+func targetEnv(target, setting string) string {
+	return "HARMONY_" + strings.ToUpper(strings.ReplaceAll(target, "-", "_")) + "_" + setting
+}
+
+func registryURL(value string) string {
+	return strings.TrimSuffix(strings.TrimSpace(value), "/")
+}
