@@ -103,7 +103,10 @@ func Parse(line []byte) (Document, error) {
 			return Document{}, fmt.Errorf("document's %s: %w", field.name, err)
 		}
 	}
-	if d.Kind == "" {
+	switch {
+	case d.APIVersion == "":
+		return Document{}, errors.New("document has an empty apiVersion")
+	case d.Kind == "":
 		return Document{}, errors.New("document has an empty kind")
 	}
 	return d, nil

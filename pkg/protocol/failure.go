@@ -100,15 +100,19 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 }
 
 // ExitCode is the exit status that tells err: that of the outermost [Error] in
-// its tree, [ExitInterrupted] for a cancelled context, else [ExitFailed].
+// its tree that has one, [ExitInterrupted] for a cancelled context, else
+// [ExitFailed].
 func ExitCode(err error) int {
-	var e *Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return ExitOK
-	case errors.As(err, &e) && e.Code != 0:
-		return e.Code
-	case errors.Is(err, context.Canceled):
+	}
+	var e *Error
+	for rest := err; errors.As(rest, &e); rest = e.Err {
+		if e.Code != 0 {
+			return e.Code
+		}
+	}
+	if errors.Is(err, context.Canceled) {
 		return ExitInterrupted
 	}
 	return ExitFailed

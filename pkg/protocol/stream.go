@@ -49,7 +49,7 @@ func (r *Reader) readLine() ([]byte, error) {
 		part, err := r.r.ReadSlice('\n')
 		line = append(line, part...)
 		switch {
-		case len(bytes.TrimRight(line, "\r\n")) > MaxDocument:
+		case len(line) > MaxDocument+len("\r\n"), len(bytes.TrimRight(line, "\r\n")) > MaxDocument:
 			return nil, fmt.Errorf("line %d: document is over the limit of %d bytes", r.line, MaxDocument)
 		case err == nil:
 			return line, nil

@@ -2,10 +2,12 @@ package protocol
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -222,6 +224,12 @@ func (c HTTPCheck) validate(p *problems, field string) {
 		p.add(field+".path", "%q does not start with /", c.Path)
 	}
 	validatePort(p, field+".port", c.Port)
+	if c.TLS != nil {
+		if c.Service != "" {
+			p.add(field+".tls", "is for a url: the API server's proxy does not verify a service's certificate")
+		}
+		validatePath(p, field+".tls.caFile", c.TLS.CAFile)
+	}
 	if s := c.Expect.Status; s != 0 && (s < 100 || s > 599) {
 		p.add(field+".expect.status", "%d is not an HTTP status", s)
 	}
@@ -238,10 +246,21 @@ func (c TCPCheck) validate(p *problems, field string) {
 		p.add(field, "needs exactly one of service and address")
 	case c.Service != "" && !labelPattern.MatchString(c.Service):
 		p.add(field+".service", "%q is not a service's name", c.Service)
-	case c.Address != "" && !strings.Contains(c.Address, ":"):
+	case c.Address != "" && !hostPort(c.Address):
 		p.add(field+".address", "%q is not host:port", c.Address)
+	case c.Address != "" && c.Port != 0:
+		p.add(field+".port", "is for a service; an address has its own")
 	}
 	validatePort(p, field+".port", c.Port)
+}
+
+func hostPort(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || host == "" {
+		return false
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && number > 0
 }
 
 func validatePort(p *problems, field string, port int) {
