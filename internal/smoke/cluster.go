@@ -1,0 +1,111 @@
+package smoke
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// maxObjects bounds what is read of a list of objects.
+const maxObjects = 64 << 20
+
+// cluster is one namespace of one cluster.
+type cluster struct {
+	*kubeconn.Conn
+	client *http.Client
+	server string // the API server's URL, without a slash at the end
+}
+
+func newCluster(conn *kubeconn.Conn) (*cluster, error) {
+	client, err := rest.HTTPClientFor(conn.Config)
+	if err != nil {
+		return nil, protocol.Invalid("cluster %s: %w", conn.Config.Host, err)
+	}
+	server, _, err := rest.DefaultServerUrlFor(conn.Config)
+	if err != nil {
+		return nil, protocol.Invalid("cluster %s: %w", conn.Config.Host, err)
+	}
+	// A redirect is an answer of the service like any other.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &cluster{Conn: conn, client: client, server: strings.TrimSuffix(server.String(), "/")}, nil
+}
+
+// get reads an object or a list of the namespace: group is api/v1 or
+// apis/GROUP/VERSION. What does not exist is an error that says so.
+func (c *cluster) get(ctx context.Context, group, resource string, query url.Values, into any) error {
+	address := fmt.Sprintf("%s/%s/namespaces/%s/%s", c.server, group, c.Namespace, resource)
+	if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := c.do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxObjects))
+	if err != nil {
+		return c.unreachable(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return c.refusal(resp.StatusCode, resource, body)
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("read %s of namespace %s: %w", resource, c.Namespace, err)
+	}
+	return nil
+}
+
+// do sends a request to the API server.
+func (c *cluster) do(req *http.Request) (*http.Response, error) {
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	return resp, nil
+}
+
+// unreachable tells that the API server gave no answer. The end of an attempt's
+// time stays what it is.
+func (c *cluster) unreachable(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return newBlocked(c.Explain(err))
+}
+
+// refusal is the error that the API server answered. It blocks the check but
+// where it tells about the app, above all that something does not exist.
+func (c *cluster) refusal(code int, resource string, body []byte) error {
+	var status metav1.Status
+	if err := json.Unmarshal(body, &status); err != nil || status.Message == "" {
+		status.Message = http.StatusText(code) + excerpt(body)
+	}
+	status.Code = int32(code)
+	err := &apierrors.StatusError{ErrStatus: status}
+	if code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusTooManyRequests || code >= 500 {
+		return newBlocked(c.Explain(err))
+	}
+	return fmt.Errorf("%s in namespace %s: %w", resource, c.Namespace, err)
+}
+
+// newBlocked makes err one that says nothing about the app.
+func newBlocked(err error) error {
+	return &blocked{err: err, final: protocol.ExitCode(err) != protocol.ExitRetryable}
+}

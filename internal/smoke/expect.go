@@ -1,0 +1,122 @@
+package smoke
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// maxBody is how much of an answer's body is read and looked at.
+const maxBody = 1 << 20
+
+// answer is what a service said.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	// cut is true when the body goes on after maxBody bytes.
+	cut bool
+}
+
+// expectation is an HTTPExpect with its paths read.
+type expectation struct {
+	protocol.HTTPExpect
+	paths []jsonPath
+}
+
+func newExpectation(expect protocol.HTTPExpect) (expectation, error) {
+	e := expectation{HTTPExpect: expect}
+	for i, want := range expect.JSON {
+		path, err := newJSONPath(want)
+		if err != nil {
+			return e, fmt.Errorf("http.expect.json[%d].path: %w", i, err)
+		}
+		e.paths = append(e.paths, path)
+	}
+	return e, nil
+}
+
+// match is nil when the answer is as expected, else the first thing that is
+// not: what was seen against what was expected.
+func (e expectation) match(a answer) error {
+	if err := e.matchStatus(a); err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(e.Headers) {
+		if err := matchHeader(a.header, name, e.Headers[name]); err != nil {
+			return err
+		}
+	}
+	if (e.Body != "" || len(e.paths) > 0) && a.cut {
+		return fmt.Errorf("the body is over %d bytes, which is as much as is looked at", maxBody)
+	}
+	if e.Body != "" && !strings.Contains(string(a.body), e.Body) {
+		return fmt.Errorf("the body does not contain %q%s", clean(e.Body, maxExcerpt), excerpt(a.body))
+	}
+	return e.matchJSON(a.body)
+}
+
+func (e expectation) matchStatus(a answer) error {
+	switch {
+	case e.Status != 0 && a.status != e.Status:
+		return fmt.Errorf("status %d, expected %d%s", a.status, e.Status, excerpt(a.body))
+	case e.Status == 0 && (a.status < 200 || a.status > 399):
+		return fmt.Errorf("status %d, expected 200 to 399%s", a.status, excerpt(a.body))
+	}
+	return nil
+}
+
+// matchHeader takes a header's values one by one, or all of them as a list.
+func matchHeader(header http.Header, name, want string) error {
+	values := header.Values(name)
+	switch {
+	case len(values) == 0:
+		return fmt.Errorf("no header %s", name)
+	case slices.Contains(values, want), strings.Join(values, ", ") == want:
+		return nil
+	case secretHeader(name):
+		return fmt.Errorf("header %s has another value than expected (not shown)", name)
+	}
+	return fmt.Errorf("header %s is %q, expected %q", name, clean(strings.Join(values, ", "), maxExcerpt), want)
+}
+
+func (e expectation) matchJSON(body []byte) error {
+	if len(e.paths) == 0 {
+		return nil
+	}
+	value, err := parseJSON(body)
+	if err != nil {
+		return fmt.Errorf("the body is not JSON: %w%s", err, excerpt(body))
+	}
+	for _, path := range e.paths {
+		if err := path.match(value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show prints a JSON value for a message.
+func show(v any) string {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return clean(fmt.Sprint(v), maxExcerpt)
+	}
+	return clean(b.String(), maxExcerpt)
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

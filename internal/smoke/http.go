@@ -1,0 +1,201 @@
+package smoke
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// httpProbe sends the request of an HTTPCheck and compares the answer.
+type httpProbe struct {
+	check  protocol.HTTPCheck
+	expect expectation
+	// path and query are what the check asks for, still escaped.
+	path, query string
+	method      string
+	// client and base are for a URL, cluster for a service.
+	client  *http.Client
+	base    string
+	cluster *cluster
+}
+
+// newHTTPProbe looks at all that can be wrong before the first request.
+func newHTTPProbe(root string, check protocol.HTTPCheck, cluster *cluster) (probe, error) {
+	expect, err := newExpectation(check.Expect)
+	if err != nil {
+		return nil, err
+	}
+	p := &httpProbe{check: check, expect: expect, cluster: cluster, method: check.Method}
+	if p.method == "" {
+		p.method = http.MethodGet
+	}
+	path, _, _ := strings.Cut(check.Path, "#")
+	p.path, p.query, _ = strings.Cut(path, "?")
+	if check.URL == "" {
+		return p, p.checkProxied()
+	}
+	if err := p.setURL(); err != nil {
+		return nil, err
+	}
+	p.client, err = newClient(root, check.TLS)
+	return p, err
+}
+
+// setURL appends path and query to those of the URL.
+func (p *httpProbe) setURL() error {
+	u, err := url.Parse(p.check.URL)
+	if err != nil {
+		return fmt.Errorf("http.url: %w", err)
+	}
+	switch {
+	case u.RawQuery == "":
+	case p.query == "":
+		p.query = u.RawQuery
+	default:
+		p.query = u.RawQuery + "&" + p.query
+	}
+	if p.path == "" {
+		p.path = u.EscapedPath()
+	} else {
+		p.path = strings.TrimSuffix(u.EscapedPath(), "/") + p.path
+	}
+	p.base = u.Scheme + "://" + u.Host
+	return nil
+}
+
+// checkProxied refuses what the API server's proxy would not hand on: headers
+// that would speak to the API server instead, with the rights of whoever runs
+// the check, and an escaped slash, which it unescapes.
+func (p *httpProbe) checkProxied() error {
+	if strings.Contains(strings.ToLower(p.path), "%2f") {
+		return fmt.Errorf("http.path: %q has an escaped slash, which the API server's service proxy unescapes; use url", p.path)
+	}
+	if p.check.TLS != nil {
+		return errors.New("http.tls is for a url: the API server's service proxy does not verify the certificate of a service")
+	}
+	for name := range p.check.Headers {
+		canonical := http.CanonicalHeaderKey(name)
+		if canonical == "Authorization" || canonical == "Host" || strings.HasPrefix(canonical, "Impersonate-") {
+			return fmt.Errorf("http.headers.%s does not go through the API server's service proxy; use url", name)
+		}
+	}
+	return nil
+}
+
+func newClient(root string, config *protocol.TLSConfig) (*http.Client, error) {
+	// A connection of its own for every attempt: the next one must not be
+	// answered by a pod that takes no new connections.
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, DisableKeepAlives: true}
+	if config != nil {
+		settings, err := tlsConfig(root, *config)
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig = settings
+	}
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+func tlsConfig(root string, config protocol.TLSConfig) (*tls.Config, error) {
+	settings := &tls.Config{ServerName: config.ServerName, InsecureSkipVerify: config.InsecureSkipVerify}
+	if config.CAFile == "" {
+		return settings, nil
+	}
+	pem, err := os.ReadFile(filepath.Join(root, config.CAFile))
+	if err != nil {
+		return nil, fmt.Errorf("http.tls.caFile: %w", err)
+	}
+	settings.RootCAs = x509.NewCertPool()
+	if !settings.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("http.tls.caFile: %s holds no PEM certificate", config.CAFile)
+	}
+	return settings, nil
+}
+
+// attempt implements probe.
+func (p *httpProbe) attempt(ctx context.Context) (string, error) {
+	send, base, err := p.way(ctx)
+	if err != nil {
+		return "", err
+	}
+	req, err := p.request(ctx, base)
+	if err != nil {
+		return "", err
+	}
+	resp, err := send(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err != nil {
+		return "", fmt.Errorf("%s: read the answer: %w", p.name(), withoutURL(err))
+	}
+	a := answer{status: resp.StatusCode, header: resp.Header, body: body[:min(len(body), maxBody)], cut: len(body) > maxBody}
+	if p.cluster != nil && p.check.Service != "" {
+		if err := p.proxyError(a); err != nil {
+			return "", err
+		}
+	}
+	if err := p.expect.match(a); err != nil {
+		return "", fmt.Errorf("%s: %w", p.name(), err)
+	}
+	return fmt.Sprintf("%s: status %d", p.name(), a.status), nil
+}
+
+// way is how a request is sent, and the URL that the path is appended to.
+func (p *httpProbe) way(ctx context.Context) (func(*http.Request) (*http.Response, error), string, error) {
+	if p.check.Service != "" {
+		base, err := p.serviceBase(ctx)
+		return p.cluster.do, base, err
+	}
+	return func(req *http.Request) (*http.Response, error) {
+		resp, err := p.client.Do(req)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name(), withoutURL(err))
+		}
+		return resp, nil
+	}, p.base, nil
+}
+
+func (p *httpProbe) request(ctx context.Context, base string) (*http.Request, error) {
+	address := base + p.path
+	if p.query != "" {
+		address += "?" + p.query
+	}
+	req, err := http.NewRequestWithContext(ctx, p.method, address, strings.NewReader(p.check.Body))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.name(), withoutURL(err))
+	}
+	req.Header.Set("User-Agent", "harmony-smoke")
+	for name, value := range p.check.Headers {
+		if http.CanonicalHeaderKey(name) == "Host" {
+			req.Host = value
+			continue
+		}
+		req.Header.Set(name, value)
+	}
+	return req, nil
+}
+
+// name is the request as a message tells it: without the query, which can hold
+// secrets.
+func (p *httpProbe) name() string {
+	if p.check.Service != "" {
+		return fmt.Sprintf("%s %s of service %s", p.method, p.servicePath(), p.check.Service)
+	}
+	return fmt.Sprintf("%s %s%s", p.method, p.base, p.path)
+}

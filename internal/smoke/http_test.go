@@ -1,0 +1,155 @@
+package smoke
+
+import (
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// tryURL makes one attempt at a check of a URL.
+func tryURL(t *testing.T, root string, check protocol.HTTPCheck) (string, error) {
+	t.Helper()
+	p, err := newHTTPProbe(root, check, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.attempt(t.Context())
+}
+
+func TestHTTPRequest(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s host=%s x=%s body=%s", r.Method, r.RequestURI, r.Host, r.Header.Get("X-Test"), body)
+	}))
+	defer server.Close()
+	tests := map[string]struct {
+		check protocol.HTTPCheck
+		want  string
+	}{
+		"root":           {protocol.HTTPCheck{URL: server.URL}, "GET / "},
+		"path":           {protocol.HTTPCheck{URL: server.URL, Path: "/devices"}, "GET /devices "},
+		"query":          {protocol.HTTPCheck{URL: server.URL, Path: "/devices?a=1&b=x%20y"}, "GET /devices?a=1&b=x%20y "},
+		"query of URL":   {protocol.HTTPCheck{URL: server.URL + "/api?a=1", Path: "/devices?b=2"}, "GET /api/devices?a=1&b=2 "},
+		"only URL":       {protocol.HTTPCheck{URL: server.URL + "/api/?a=1"}, "GET /api/?a=1 "},
+		"slash in URL":   {protocol.HTTPCheck{URL: server.URL + "/api/", Path: "/x"}, "GET /api/x "},
+		"escaped":        {protocol.HTTPCheck{URL: server.URL, Path: "/a%2Fb/%C3%A9"}, "GET /a%2Fb/%C3%A9 "},
+		"fragment":       {protocol.HTTPCheck{URL: server.URL, Path: "/a#b"}, "GET /a "},
+		"method, body":   {protocol.HTTPCheck{URL: server.URL, Method: "POST", Body: `{"a":1}`}, `POST / host=` + strings.TrimPrefix(server.URL, "http://") + ` x= body={"a":1}`},
+		"headers":        {protocol.HTTPCheck{URL: server.URL, Headers: map[string]string{"x-test": "7"}}, "x=7 "},
+		"header of host": {protocol.HTTPCheck{URL: server.URL, Headers: map[string]string{"host": "example.com"}}, "host=example.com "},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			test.check.Expect.Body = test.want
+			if _, err := tryURL(t, "", test.check); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		}
+	}))
+	defer server.Close()
+	check := protocol.HTTPCheck{URL: server.URL, Expect: protocol.HTTPExpect{Status: 302, Headers: map[string]string{"Location": "/elsewhere"}}}
+	if _, err := tryURL(t, "", check); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBodyLimit(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("start" + strings.Repeat("x", maxBody)))
+	}))
+	defer server.Close()
+	if _, err := tryURL(t, "", protocol.HTTPCheck{URL: server.URL}); err != nil {
+		t.Errorf("a large body that nobody looks at: %v", err)
+	}
+	_, err := tryURL(t, "", protocol.HTTPCheck{URL: server.URL, Expect: protocol.HTTPExpect{Body: "start"}})
+	if err == nil || !strings.Contains(err.Error(), "the body is over 1048576 bytes") {
+		t.Errorf("error %v, want the limit", err)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	root := t.TempDir()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(root, "ca.pem"), ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		tls  *protocol.TLSConfig
+		want string // of the error; none when empty
+	}{
+		"unknown authority": {nil, "certificate signed by unknown authority"},
+		"CA file":           {&protocol.TLSConfig{CAFile: "ca.pem"}, ""},
+		"server name":       {&protocol.TLSConfig{CAFile: "ca.pem", ServerName: "example.com"}, ""},
+		"other name":        {&protocol.TLSConfig{CAFile: "ca.pem", ServerName: "harmony.test"}, "not harmony.test"},
+		"anything":          {&protocol.TLSConfig{InsecureSkipVerify: true}, ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := tryURL(t, root, protocol.HTTPCheck{URL: server.URL, TLS: test.tls, Expect: protocol.HTTPExpect{Status: 404}})
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestErrorsHoldNoSecret(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Set-Cookie", "session=hunter2")
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	url := server.URL
+	checks := map[string]protocol.HTTPCheck{
+		"query":    {URL: url, Path: "/x?token=hunter2", Headers: map[string]string{"Authorization": "Bearer hunter2"}},
+		"response": {URL: url, Expect: protocol.HTTPExpect{Status: 418, Headers: map[string]string{"Set-Cookie": "session=hunter3"}}},
+	}
+	for _, up := range []bool{true, false} {
+		if !up {
+			server.Close()
+		}
+		for name, check := range checks {
+			_, err := tryURL(t, "", check)
+			if err == nil {
+				t.Fatalf("%s: no error", name)
+			}
+			if strings.Contains(err.Error(), "hunter") {
+				t.Errorf("%s, server up %t: the secret is in %q", name, up, err)
+			}
+		}
+	}
+}
+
+func TestWhatTheProxyWouldNotHandOn(t *testing.T) {
+	for _, name := range []string{"authorization", "Impersonate-User", "host"} {
+		_, err := newHTTPProbe("", protocol.HTTPCheck{Service: "x", Headers: map[string]string{name: "y"}}, nil)
+		if err == nil || !strings.Contains(err.Error(), "service proxy") {
+			t.Errorf("%s: error %v, want a refusal", name, err)
+		}
+	}
+	for _, check := range []protocol.HTTPCheck{{Service: "x", Path: "/a%2Fb"}, {Service: "x", TLS: &protocol.TLSConfig{}}} {
+		if _, err := newHTTPProbe("", check, nil); err == nil || !strings.Contains(err.Error(), "service proxy") {
+			t.Errorf("%+v: error %v, want a refusal", check, err)
+		}
+	}
+	if _, err := newHTTPProbe("", protocol.HTTPCheck{Service: "x", Headers: map[string]string{"X-Test": "y"}}, nil); err != nil {
+		t.Error(err)
+	}
+}

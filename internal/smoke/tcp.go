@@ -1,0 +1,165 @@
+package smoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	portforwardapi "k8s.io/apimachinery/pkg/util/portforward"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/transport/websocket"
+	"k8s.io/streaming/pkg/httpstream"
+	"k8s.io/streaming/pkg/httpstream/spdy"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// A forwarded connection holds when no refusal comes for patience times as long
+// as the node took to take the streams, and for minHeld at least: the node tells
+// a refusal only, right after it took the streams, and never a success.
+const (
+	patience = 20
+	minHeld  = 150 * time.Millisecond
+)
+
+// tcpProbe opens a connection and closes it.
+type tcpProbe struct {
+	check   protocol.TCPCheck
+	cluster *cluster
+}
+
+// attempt implements probe.
+func (p tcpProbe) attempt(ctx context.Context) (string, error) {
+	if p.check.Address != "" {
+		return p.direct(ctx)
+	}
+	service, err := p.cluster.service(ctx, p.check.Service)
+	if err != nil {
+		return "", err
+	}
+	port, err := service.port(p.check.Service, p.check.Port)
+	if err != nil {
+		return "", err
+	}
+	pods, err := p.cluster.readyPods(ctx, p.check.Service, port)
+	if err != nil {
+		return "", err
+	}
+	if err := p.cluster.knock(ctx, pods[0]); err != nil {
+		return "", fmt.Errorf("service %s: %s: %w", p.check.Service, pods[0], err)
+	}
+	return fmt.Sprintf("service %s: connected to %s", p.check.Service, pods[0]), nil
+}
+
+func (p tcpProbe) direct(ctx context.Context) (string, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", p.check.Address)
+	if err != nil {
+		return "", err
+	}
+	return "connected to " + p.check.Address, conn.Close()
+}
+
+// knock opens a connection to a pod through the API server, as kubectl
+// port-forward does, and is nil when the pod accepted it.
+func (c *cluster) knock(ctx context.Context, to podPort) error {
+	conn, err := c.forward(ctx, to.pod)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends every read below
+	start := time.Now()
+	refused, data, err := openStreams(conn, to.port)
+	if err != nil {
+		return fmt.Errorf("open the connection: %w", err)
+	}
+	held := max(minHeld, patience*time.Since(start))
+	answer := make(chan error, 1)
+	go func() { answer <- refusalOf(refused) }()
+	go drain(data)
+	select {
+	case err := <-answer:
+		return errors.Join(ctx.Err(), err)
+	case <-time.After(held):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// forward opens the port-forward connection of a pod.
+func (c *cluster) forward(ctx context.Context, pod string) (httpstream.Connection, error) {
+	address := fmt.Sprintf("%s/api/v1/namespaces/%s/pods/%s/portforward", c.server, c.Namespace, pod)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	transport, holder, err := websocket.RoundTripperFor(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := websocket.Negotiate(transport, holder, req, portforwardapi.WebsocketsSPDYTunnelingPortForwardV1)
+	if err != nil {
+		return nil, c.upgradeError(err)
+	}
+	return spdy.NewClientConnection(portforward.NewTunnelingConnection("smoke", conn))
+}
+
+// upgradeError is what the API server said to the request for a connection.
+func (c *cluster) upgradeError(err error) error {
+	var upgrade *httpstream.UpgradeFailureError
+	if !errors.As(err, &upgrade) {
+		return c.unreachable(err)
+	}
+	if apierrors.IsForbidden(upgrade.Cause) || apierrors.IsUnauthorized(upgrade.Cause) {
+		return newBlocked(c.Explain(upgrade.Cause))
+	}
+	return fmt.Errorf("API server: %w", upgrade.Cause)
+}
+
+// openStreams asks the node for a connection to the port: one stream tells
+// errors, the other carries data, of which we send none.
+func openStreams(conn httpstream.Connection, port int) (refused, data httpstream.Stream, err error) {
+	headers := http.Header{}
+	headers.Set(corev1.PortHeader, strconv.Itoa(port))
+	headers.Set(corev1.PortForwardRequestIDHeader, "0")
+	headers.Set(corev1.StreamType, corev1.StreamTypeError)
+	if refused, err = conn.CreateStream(headers); err != nil {
+		return nil, nil, err
+	}
+	headers.Set(corev1.StreamType, corev1.StreamTypeData)
+	if data, err = conn.CreateStream(headers); err != nil {
+		return nil, nil, err
+	}
+	return refused, data, errors.Join(refused.Close(), data.Close()) // our direction only
+}
+
+// refusalOf reads the error that the node reports; its end without one means
+// that the connection was open and is closed again.
+func refusalOf(stream io.Reader) error {
+	message, err := io.ReadAll(io.LimitReader(stream, maxBody))
+	if err != nil {
+		return fmt.Errorf("the connection through the API server broke: %w", err)
+	}
+	if len(message) == 0 {
+		return nil
+	}
+	// The node names its own sandbox and pod before the reason.
+	text := string(message)
+	if i := strings.Index(text, "dial tcp"); i >= 0 {
+		text = text[i:]
+	}
+	return errors.New(clean(text, maxExcerpt))
+}
+
+// drain reads what the app says, which would otherwise hold the errors back.
+func drain(data io.Reader) { _, _ = io.Copy(io.Discard, data) }
