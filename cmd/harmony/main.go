@@ -1,0 +1,126 @@
+// Command harmony releases applications to Kubernetes. It finds the plugins
+// that carry out the stages, runs a whole release over them, and hands every
+// command that is not its own to the plugin of that name.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/pkg/plugin/signals"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// builtIn are the commands that no plugin can take the place of.
+var builtIn = []string{"completion", "help", "plan", "plugin", "release", "version"}
+
+func run(args []string) int {
+	if len(args) > 0 && isPlugin(args[0]) {
+		return tell(dispatch(args[0], args[1:]))
+	}
+	ctx, stop := signals.Context(context.Background())
+	defer stop()
+	h := &harmony{}
+	root := h.command()
+	root.SetArgs(args)
+	if err := root.ExecuteContext(ctx); err != nil {
+		return tell(err)
+	}
+	return h.code
+}
+
+// isPlugin reports whether the first argument is a plugin's name: it is neither
+// a flag nor a command of harmony or of its completion.
+func isPlugin(arg string) bool {
+	if strings.HasPrefix(arg, "-") || strings.HasPrefix(arg, "__complete") {
+		return false
+	}
+	for _, name := range builtIn {
+		if arg == name {
+			return false
+		}
+	}
+	return true
+}
+
+// tell prints an error with its hint and returns its exit status. An error that
+// cobra made is of the command line.
+func tell(err error) int {
+	if err == nil {
+		return protocol.ExitOK
+	}
+	fmt.Fprintf(os.Stderr, "error: %s\n", term.Clean(err.Error()))
+	if hint := protocol.HintOf(err); hint != "" {
+		fmt.Fprintf(os.Stderr, "hint: %s\n", term.Clean(hint))
+	}
+	return protocol.ExitCode(err)
+}
+
+// harmony is the dispatcher's command line.
+type harmony struct {
+	code int
+}
+
+func (h *harmony) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "harmony",
+		Short: "Release applications to Kubernetes",
+		Long: `harmony releases applications to Kubernetes: package and publish, deploy to
+staging, smoke checks, deploy to production, smoke checks. The same command runs on
+a laptop and in CI; the topology says by which tools.
+
+Every other command is a plugin: 'harmony build' runs the first harmony-build on PATH.`,
+		Example: `  # a whole release, by a tag such as fleet-operator-v1.4.0
+  harmony release fleet-operator --from-tag fleet-operator-v1.4.0
+
+  # what it would do
+  harmony plan fleet-operator
+
+  # the same in single steps
+  harmony build fleet-operator | harmony publish | harmony deploy --target staging | harmony smoke`,
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault // the arguments of a plugin
+		}
+		return pluginNames(), cobra.ShellCompDirectiveNoFileComp
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return protocol.Invalid("%w", err).WithHint("see '%s --help'", cmd.CommandPath())
+	})
+	root.AddCommand(h.release(), h.plan(), h.plugin(), h.version())
+	root.InitDefaultHelpCmd()
+	root.SetUsageTemplate(root.UsageTemplate() + `{{if not .HasParent}}
+Plugins on PATH:
+{{range plugins}}  {{.}}
+{{else}}  none
+{{end}}{{end}}`)
+	cobra.AddTemplateFunc("plugins", pluginNames)
+	return root
+}
+
+// pluginNames lists the plugins for help and completion, without running any.
+func pluginNames() []string {
+	var names []string
+	for _, p := range finder().List() {
+		if p.Shadowed == "" && p.Refused == "" {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+func finder() discovery.Finder {
+	return discovery.Finder{Path: os.Getenv("PATH"), BuiltIn: builtIn, UID: os.Getuid()}
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/plugin"
+	"github.com/nationtech/harmony/pkg/plugin/command"
+	"github.com/nationtech/harmony/pkg/plugin/signals"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// The test binary is also the four stage plugins, with adapters that do nothing
+// but write down what they were asked: the dispatcher is tested over real
+// processes and the real runtime.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"harmony": main,
+		"harmony-build": func() {
+			stageMain(plugin.Build("1.2.3", plugin.Adapters[capability.ContainerBuilder]{"daemonless": newFake[capability.ContainerBuilder]}))
+		},
+		"harmony-publish": func() {
+			stageMain(plugin.Publish("1.2.3", plugin.Adapters[capability.OCIRegistry]{"oci": newFake[capability.OCIRegistry]},
+				plugin.Adapters[capability.HelmRegistry]{"none": newFake[capability.HelmRegistry], "oci": newFake[capability.HelmRegistry]}))
+		},
+		"harmony-deploy": func() {
+			stageMain(plugin.Deploy("1.2.3", plugin.Adapters[capability.ContinuousDelivery]{"helm": newFake[capability.ContinuousDelivery]}))
+		},
+		"harmony-smoke": func() { stageMain(plugin.Smoke("1.2.3", newFake[capability.Checker])) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			for _, name := range []string{"CI", "GITHUB_ACTIONS", "GITHUB_REF_NAME", "GITHUB_REF_TYPE", "GITHUB_REF", "HARMONY_TOPOLOGY", "HARMONY_REGISTRY"} {
+				env.Setenv(name, "")
+			}
+			env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/.cache")
+			env.Setenv("FAKE_LOG", env.WorkDir+"/log")
+			return nil
+		},
+	})
+}
+
+func stageMain(s plugin.Stage) {
+	ctx, stop := signals.Context(context.Background())
+	defer stop()
+	os.Exit(command.Main(ctx, s, command.Standard(), os.Args[1:]))
+}
+
+// fake is every adapter. FAKE_FAIL names the calls that fail, and how:
+// "build:app=4 check:app:staging=5".
+type fake struct{ env capability.Environment }
+
+func newFake[C any](_ context.Context, env capability.Environment) (C, error) {
+	return any(fake{env}).(C), nil
+}
+
+// call writes a line to the log, and fails or hangs where it is told to.
+func (f fake) call(ctx context.Context, words ...string) error {
+	name := strings.Join(words, ":")
+	log, err := os.OpenFile(os.Getenv("FAKE_LOG"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if f.env.DryRun {
+		name = "dry " + name
+	}
+	fmt.Fprintln(log, name)
+	f.env.Progress(protocol.Event{Metadata: protocol.Metadata{Name: words[1]}, Phase: words[0], Message: "working"})
+	for _, entry := range strings.Fields(os.Getenv("FAKE_FAIL")) {
+		call, code, _ := strings.Cut(entry, "=")
+		if call != name {
+			continue
+		}
+		if code == "hang" {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(time.Minute):
+			}
+		}
+		if code == "kill" {
+			os.Exit(137)
+		}
+		failure := &protocol.Error{Message: "told to fail", Hint: "tell it otherwise"}
+		fmt.Sscan(code, &failure.Code)
+		return failure
+	}
+	return nil
+}
+
+const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func (f fake) BuildImage(ctx context.Context, app protocol.AppSpec) (protocol.ImageRef, error) {
+	return protocol.ImageRef{Metadata: app.Metadata, Repository: app.Name, Digest: digest, Location: protocol.InLayout, Planned: f.env.DryRun}, f.call(ctx, "build", app.Name)
+}
+
+func (f fake) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
+	image.Location, image.Registry, image.Unchanged = protocol.InRegistry, "registry.example.com", true
+	return image, f.call(ctx, "push", app.Name)
+}
+
+func (f fake) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
+	return protocol.ChartRef{Metadata: app.Metadata, Chart: app.Name, ChartVersion: app.Version, Digest: digest, Planned: f.env.DryRun}, f.call(ctx, "chart", app.Name)
+}
+
+func (f fake) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
+	return protocol.DeployResult{Metadata: app.Metadata, Target: target, Adapter: "helm", Outcome: protocol.OutcomeInstalled, Image: image.Digest, Planned: f.env.DryRun}, f.call(ctx, "deploy", app.Name, target)
+}
+
+func (f fake) Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+	report := protocol.SmokeReport{Metadata: app.Metadata, Target: target, Planned: f.env.DryRun}
+	err := f.call(ctx, "check", app.Name, target)
+	check := protocol.CheckResult{Name: "ready", Type: "rollout", Status: protocol.CheckPassed}
+	if err != nil {
+		check.Status = protocol.CheckFailed
+	}
+	report.Passed, report.Checks = err == nil, []protocol.CheckResult{check}
+	return report, err
+}

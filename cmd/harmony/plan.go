@@ -1,0 +1,123 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/pipeline"
+	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// planned is one step of a plan.
+type planned struct {
+	App        string `json:"app"`
+	Version    string `json:"version"`
+	Stage      string `json:"stage"`
+	Target     string `json:"target,omitempty"`
+	Capability string `json:"capability,omitempty"`
+	Adapter    string `json:"adapter,omitempty"`
+	// Change is false when there is nothing to do.
+	Change bool   `json:"change"`
+	Detail string `json:"detail"`
+}
+
+// planOf is what harmony plan -o json prints.
+type planOf struct {
+	Topology string             `json:"topology"`
+	Targets  []string           `json:"targets"`
+	Steps    []planned          `json:"steps"`
+	Failures []protocol.Failure `json:"failures,omitempty"`
+}
+
+func (h *harmony) plan() *cobra.Command {
+	f := &releaseFlags{}
+	cmd := &cobra.Command{
+		Use:   "plan [APP...]",
+		Short: "Show what a release would do, and change nothing",
+		Long: `Show what a release would do, step by step: the capability, the adapter that
+provides it, and whether there is anything to do. The registry and the clusters are
+read, and nothing is changed.`,
+		Example: `  harmony plan --all
+  harmony plan fleet-operator --version 1.4.0 -o json`,
+		RunE: func(cmd *cobra.Command, apps []string) error { return h.runPlan(cmd, f, apps) },
+	}
+	f.register(cmd)
+	return cmd
+}
+
+func (h *harmony) runPlan(cmd *cobra.Command, f *releaseFlags, patterns []string) error {
+	release, err := f.prepare(cmd.Context(), patterns)
+	if err != nil {
+		return err
+	}
+	release.DryRun = true
+	console := term.New(term.Options{Err: cmd.ErrOrStderr(), Getenv: os.Getenv, Quiet: f.quiet})
+	defer console.Close()
+	var mu sync.Mutex
+	plan := planOf{Topology: release.Topology.Name}
+	release.Event = func(protocol.Event) {}
+	release.Line = func(stage, line string) { console.Line("%s: %s", stage, term.Clean(line)) }
+	release.Result = func(s protocol.Spec, stage, target string) {
+		mu.Lock()
+		defer mu.Unlock()
+		plan.Steps = append(plan.Steps, describeStep(release.Topology, s, stage, target))
+	}
+	release.Failed = func(failure protocol.Failure) {
+		console.Failure(failure)
+		mu.Lock()
+		defer mu.Unlock()
+		plan.Failures = append(plan.Failures, failure)
+	}
+	if h.code, err = release.Run(cmd.Context()); err != nil {
+		return err
+	}
+	plan.Targets = release.Targets
+	plan.sort(release.Apps)
+	if f.output == "json" {
+		return writeJSON(cmd, plan)
+	}
+	return plan.table(cmd)
+}
+
+// sort orders the steps app by app, each in the order of the release.
+func (p *planOf) sort(apps []protocol.AppSpec) {
+	place := map[string]int{}
+	for i, app := range apps {
+		place[app.Name] = i
+	}
+	slices.SortStableFunc(p.Steps, func(a, b planned) int { return place[a.App] - place[b.App] })
+}
+
+func (p planOf) table(cmd *cobra.Command) error {
+	rows := [][]string{{"APP", "VERSION", "STEP", "CAPABILITY", "ADAPTER", "CHANGE", "DETAIL"}}
+	for _, s := range p.Steps {
+		step, change := s.Stage, "no"
+		if s.Target != "" {
+			step += " " + s.Target
+		}
+		if s.Change {
+			change = "yes"
+		}
+		rows = append(rows, []string{s.App, s.Version, step, s.Capability, s.Adapter, change, s.Detail})
+	}
+	return term.Table(cmd.OutOrStdout(), rows)
+}
+
+func describeStep(t protocol.Topology, s protocol.Spec, stage, target string) planned {
+	id := s.Identity()
+	p := planned{App: id.Name, Version: id.Version, Stage: stage, Target: target, Detail: term.Describe(s)}
+	p.Capability, p.Adapter = pipeline.Provider(t, s)
+	switch d := s.(type) {
+	case protocol.ImageRef:
+		p.Change = !d.Unchanged
+	case protocol.ChartRef:
+		p.Change = !d.Unchanged
+	case protocol.DeployResult:
+		p.Change = d.Outcome != protocol.OutcomeUnchanged
+	}
+	return p
+}

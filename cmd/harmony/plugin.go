@@ -1,0 +1,63 @@
+package main
+
+import (
+	"encoding/json"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+func (h *harmony) plugin() *cobra.Command {
+	parent := &cobra.Command{
+		Use: "plugin", Short: "Look at the plugins on PATH",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return protocol.Invalid("no command %q", "harmony plugin "+args[0]).WithHint("see 'harmony plugin --help'")
+			}
+			return cmd.Help()
+		},
+	}
+	var output string
+	list := &cobra.Command{
+		Use: "list", Short: "List every plugin on PATH, the shadowed and refused ones too", Args: cobra.NoArgs,
+		Example: "  harmony plugin list\n  harmony plugin list -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			plugins := finder().List()
+			switch output {
+			case "json":
+				return writeJSON(cmd, plugins)
+			case "text":
+				return listPlugins(cmd, plugins)
+			}
+			return protocol.Invalid("--output %q is not one of text, json", output)
+		},
+	}
+	list.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	parent.AddCommand(list)
+	return parent
+}
+
+func listPlugins(cmd *cobra.Command, plugins []discovery.Plugin) error {
+	rows := [][]string{{"NAME", "PATH", "NOTE"}}
+	for _, p := range plugins {
+		note := ""
+		switch {
+		case p.Refused != "":
+			note = "refused: " + p.Refused
+		case p.Shadowed != "":
+			note = "shadowed by " + p.Shadowed
+		}
+		rows = append(rows, []string{p.Name, p.Path, note})
+	}
+	return term.Table(cmd.OutOrStdout(), rows)
+}
+
+func writeJSON(cmd *cobra.Command, v any) error {
+	e := json.NewEncoder(cmd.OutOrStdout())
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

@@ -1,0 +1,143 @@
+// Package pipeline runs the scores of a release over stage processes: which
+// steps there are, in which order, for which apps side by side, and what a
+// failure stops.
+//
+// The scores do not know that the capabilities they call are processes: the
+// proxies in this package implement the interfaces of pkg/capability.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// step is the scores of one title, for all apps: they run side by side, and the
+// next step starts when all have ended.
+type step struct {
+	scores []capability.Score
+	// ordered: an app's score waits for those of the apps it depends on.
+	ordered bool
+}
+
+// outcome collects how the apps of a run ended.
+type outcome struct {
+	mu       sync.Mutex
+	failed   map[string]int // app → exit status
+	onFailed func(protocol.Failure)
+}
+
+func (o *outcome) code(app string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failed[app]
+}
+
+func (o *outcome) fail(app protocol.AppSpec, err error) {
+	var stage capability.StageError
+	if e := (*capability.StageError)(nil); errors.As(err, &e) {
+		stage = *e
+	}
+	failure := protocol.FailureOf(app.Metadata, stage.Stage, stage.Target, err)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failed[app.Name] = failure.Code
+	o.onFailed(failure)
+}
+
+// worst is the exit status of the run.
+func (o *outcome) worst() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	code := protocol.ExitOK
+	for _, c := range o.failed {
+		code = protocol.WorstCode(code, c)
+	}
+	return code
+}
+
+// runSteps runs the steps in order. An app that fails is left out of the steps
+// that follow, and so are the apps that depend on it.
+func runSteps(ctx context.Context, steps []step, record *capability.Record, out *outcome) {
+	for _, s := range steps {
+		s.run(ctx, record, out)
+	}
+}
+
+func (s step) run(ctx context.Context, record *capability.Record, out *outcome) {
+	done := map[string]chan struct{}{}
+	for _, score := range s.scores {
+		done[score.App().Name] = make(chan struct{})
+	}
+	var all sync.WaitGroup
+	for _, score := range s.scores {
+		all.Go(func() {
+			app := score.App()
+			defer close(done[app.Name])
+			if out.code(app.Name) != protocol.ExitOK {
+				return
+			}
+			if err := s.await(ctx, app, done, out); err != nil {
+				out.fail(app, s.stageError(score, err))
+				return
+			}
+			if err := score.Run(ctx, record); err != nil {
+				out.fail(app, interrupted(ctx, err))
+			}
+		})
+	}
+	all.Wait()
+}
+
+// await waits for the apps that an app depends on, in this step, and fails with
+// the status of one that failed.
+func (s step) await(ctx context.Context, app protocol.AppSpec, done map[string]chan struct{}, out *outcome) error {
+	if !s.ordered {
+		return context.Cause(ctx)
+	}
+	for _, name := range app.DependsOn {
+		dependency, ok := done[name]
+		if !ok {
+			continue
+		}
+		select {
+		case <-dependency:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if code := out.code(name); code != protocol.ExitOK {
+			return &protocol.Error{Code: code, Message: fmt.Sprintf("not started: it depends on %q, which failed", name)}
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// stageError says where an app that was not started would have been.
+func (s step) stageError(score capability.Score, err error) error {
+	stage, target := splitTitle(score.Title())
+	return &capability.StageError{Stage: stage, Target: target, Err: interruption(err)}
+}
+
+// interrupted makes an interruption of whatever went wrong after the context
+// was cancelled, keeping the place.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	var stage *capability.StageError
+	if !errors.As(err, &stage) {
+		return interruption(err)
+	}
+	return &capability.StageError{Stage: stage.Stage, Target: stage.Target, Err: &protocol.Error{Code: protocol.ExitInterrupted, Message: "interrupted"}}
+}
+
+func interruption(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return &protocol.Error{Code: protocol.ExitInterrupted, Message: "interrupted before it was started"}
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+package pipeline
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// releaser stands for a topology that can release: it is a
+// [github.com/nationtech/harmony/pkg/capability.Releaser] whose work is done by
+// two stage processes.
+type releaser struct {
+	build, publish *process
+}
+
+func (r releaser) BuildImage(ctx context.Context, app protocol.AppSpec) (protocol.ImageRef, error) {
+	if err := sendSpecs(r.build, app); err != nil {
+		return protocol.ImageRef{}, err
+	}
+	return awaitSpec[protocol.ImageRef](ctx, r.build, app.Name, protocol.KindImageRef)
+}
+
+func (r releaser) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
+	if err := sendSpecs(r.publish, app, image); err != nil {
+		return protocol.ImageRef{}, err
+	}
+	return awaitSpec[protocol.ImageRef](ctx, r.publish, app.Name, protocol.KindImageRef)
+}
+
+// PushChart takes the second result of the publish stage, which goes on to the
+// chart by itself.
+func (r releaser) PushChart(ctx context.Context, app protocol.AppSpec, _ protocol.ImageRef) (protocol.ChartRef, error) {
+	return awaitSpec[protocol.ChartRef](ctx, r.publish, app.Name, protocol.KindChartRef)
+}
+
+// delivery is continuous delivery to one target by a deploy process.
+type delivery struct {
+	deploy  *process
+	results *results
+}
+
+func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
+	if err := sendSpecs(d.deploy, app, image, chart); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	result, err := awaitSpec[protocol.DeployResult](ctx, d.deploy, app.Name, protocol.KindDeployResult)
+	if err == nil {
+		d.results.add(target, result)
+	}
+	return result, err
+}
+
+// checker runs smoke checks on one target by a smoke process, which waits for
+// the result of the deploy.
+type checker struct {
+	smoke   *process
+	results *results
+}
+
+func (c checker) Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+	documents := []protocol.Spec{app}
+	if result, ok := c.results.of(target, app.Name); ok {
+		documents = append(documents, result)
+	}
+	if err := sendSpecs(c.smoke, documents...); err != nil {
+		return protocol.SmokeReport{}, err
+	}
+	report, err := awaitSpec[protocol.SmokeReport](ctx, c.smoke, app.Name, protocol.KindSmokeReport)
+	if err != nil || report.Passed || report.Planned {
+		return report, err
+	}
+	_, err = c.smoke.await(ctx, app.Name, protocol.KindFailure)
+	return report, err
+}
+
+// results remembers what was deployed where.
+type results struct {
+	mu   sync.Mutex
+	list map[string]map[string]protocol.DeployResult
+}
+
+func (r *results) add(target string, result protocol.DeployResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.list == nil {
+		r.list = map[string]map[string]protocol.DeployResult{}
+	}
+	if r.list[target] == nil {
+		r.list[target] = map[string]protocol.DeployResult{}
+	}
+	r.list[target][result.Name] = result
+}
+
+func (r *results) of(target, app string) (protocol.DeployResult, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	result, ok := r.list[target][app]
+	return result, ok
+}
+
+// sendSpecs sends typed documents of one app to a stage.
+func sendSpecs(p *process, specs ...protocol.Spec) error {
+	documents := make([]protocol.Document, len(specs))
+	for i, s := range specs {
+		d, err := protocol.Encode(s)
+		if err != nil {
+			return err
+		}
+		documents[i] = d
+	}
+	return p.send(specs[0].Identity().Name, documents...)
+}
+
+// awaitSpec waits for a typed document of an app.
+func awaitSpec[S any, P protocol.Decodable[S]](ctx context.Context, p *process, app string, kind protocol.Kind) (S, error) {
+	d, err := p.await(ctx, app, kind)
+	if err != nil {
+		var none S
+		return none, err
+	}
+	return protocol.Decode[S, P](d)
+}
+
+// inOrder returns targets in the order of a release: staging first, production
+// last, others by name between them.
+func inOrder(targets map[string]protocol.Target) []string {
+	rank := map[string]int{"staging": -1, "production": 1}
+	return slices.SortedStableFunc(maps.Keys(targets), func(a, b string) int {
+		if rank[a] != rank[b] {
+			return rank[a] - rank[b]
+		}
+		if a < b {
+			return -1
+		}
+		return 1
+	})
+}

@@ -1,0 +1,171 @@
+package term
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Describe says in a few words what a result document tells.
+func Describe(s protocol.Spec) string {
+	switch d := s.(type) {
+	case protocol.ImageRef:
+		return describeImage(d)
+	case protocol.ChartRef:
+		return describeChart(d)
+	case protocol.DeployResult:
+		return describeDeploy(d)
+	case protocol.SmokeReport:
+		return describeSmoke(d)
+	case protocol.Failure:
+		return "failed: " + firstLine(Clean(d.Message))
+	}
+	return string(s.DocumentKind())
+}
+
+func describeImage(d protocol.ImageRef) string {
+	done, would := "built", "would build"
+	if d.Location == protocol.InRegistry {
+		done, would = "pushed", "would push"
+	}
+	name := d.Name
+	if d.Registry != "" {
+		name = d.FullName()
+		if d.Tag != "" {
+			name += ":" + d.Tag
+		}
+	}
+	return action(d.Unchanged, d.Planned, done, would) + " image " + name + short(d.Digest)
+}
+
+func describeChart(d protocol.ChartRef) string {
+	done, would := "pushed", "would push"
+	where := strings.TrimPrefix(d.URL, "oci://")
+	if d.URL == "" {
+		done, would, where = "packaged", "would package", d.Chart
+	}
+	return action(d.Unchanged, d.Planned, done, would) + " chart " + where + ":" + d.ChartVersion + short(d.Digest)
+}
+
+func describeDeploy(d protocol.DeployResult) string {
+	text := string(d.Outcome)
+	if d.Planned && d.Outcome != protocol.OutcomeUnchanged {
+		text = map[protocol.Outcome]string{
+			protocol.OutcomeInstalled: "would install", protocol.OutcomeUpgraded: "would upgrade",
+		}[d.Outcome]
+	}
+	if d.Namespace != "" {
+		text += " in " + d.Namespace
+	}
+	if d.Revision > 0 {
+		text += fmt.Sprintf(", revision %d", d.Revision)
+	}
+	return text
+}
+
+func describeSmoke(d protocol.SmokeReport) string {
+	passed := 0
+	for _, check := range d.Checks {
+		if check.Status == protocol.CheckPassed {
+			passed++
+		}
+	}
+	switch {
+	case d.Planned:
+		return fmt.Sprintf("would run %d checks", len(d.Checks))
+	case len(d.Checks) == 0:
+		return "no checks"
+	}
+	return fmt.Sprintf("%d of %d checks passed", passed, len(d.Checks))
+}
+
+func action(unchanged, planned bool, done, would string) string {
+	switch {
+	case unchanged:
+		return "unchanged"
+	case planned:
+		return would
+	}
+	return done
+}
+
+// short is the beginning of a digest, enough to tell two apart.
+func short(digest string) string {
+	if digest == "" {
+		return ""
+	}
+	return "@" + digest[:min(len(digest), len("sha256:")+12)]
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func checkMark(p palette, status protocol.CheckStatus) string {
+	switch status {
+	case protocol.CheckPassed:
+		return p.green("✔")
+	case protocol.CheckFailed:
+		return p.red("✗")
+	}
+	return p.yellow("-")
+}
+
+func checkLine(c protocol.CheckResult) string {
+	line := fmt.Sprintf("%s (%s)", Clean(c.Name), c.Type)
+	if c.Duration > 0 {
+		line += " " + seconds(time.Duration(c.Duration))
+	}
+	if c.Message != "" {
+		line += ": " + strings.ReplaceAll(Clean(c.Message), "\n", " ")
+	}
+	return line
+}
+
+// Amount is how far an event's work is: "12.0 of 64.0 MiB", "2 of 3 pods".
+func Amount(e protocol.Event) string {
+	switch {
+	case e.Total <= 0 && e.Current <= 0:
+		return ""
+	case e.Unit == "bytes" && e.Total > 0:
+		return fmt.Sprintf("%s of %s", Bytes(e.Current), Bytes(e.Total))
+	case e.Unit == "bytes":
+		return Bytes(e.Current)
+	case e.Total > 0:
+		return fmt.Sprintf("%d of %d %s", e.Current, e.Total, e.Unit)
+	}
+	return fmt.Sprintf("%d %s", e.Current, e.Unit)
+}
+
+// Bytes prints a size in binary units.
+func Bytes(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, exponent := float64(n)/unit, 0
+	for value >= unit && exponent < 3 {
+		value /= unit
+		exponent++
+	}
+	return fmt.Sprintf("%.1f %ciB", value, "KMGT"[exponent])
+}
+
+// Table writes rows in columns, the first row as the heading.
+func Table(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, row := range rows {
+		for i := range row {
+			row[i] = strings.ReplaceAll(Clean(row[i]), "\n", " ")
+		}
+		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return t.Flush()
+}
