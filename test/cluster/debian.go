@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// systemPath is the PATH of every process that the kit starts.
+const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// cniPlugins is where Debian installs the network plugins.
+const cniPlugins = "/usr/lib/cni"
+
+// policyFile, while it exists, keeps Debian's packages from starting services.
+const policyFile = "/usr/sbin/policy-rc.d"
+
+const policy = "#!/bin/sh\n# Written by harmony's test/cluster while it installs packages.\nexit 101\n"
+
+// tool is a file that the cluster runs, with the Debian package that has it.
+type tool struct{ file, pkg string }
+
+func tools(docker bool) []tool {
+	list := []tool{
+		{"/usr/bin/containerd", "containerd"},
+		{"/usr/sbin/runc", "runc"},
+		{cniPlugins + "/ptp", "containernetworking-plugins"},
+		{"/usr/bin/docker-registry", "docker-registry"},
+		{"/usr/sbin/iptables", "iptables"},
+		{"/usr/sbin/ip", "iproute2"},
+		{"/usr/bin/mount", "mount"},
+	}
+	if docker {
+		list = append(list, tool{"/usr/sbin/dockerd", "docker.io"})
+	}
+	return list
+}
+
+// checkMachine says why a cluster cannot run here, if it cannot.
+func checkMachine() error {
+	const instead = "; CLUSTER=current uses the cluster of your kube context instead"
+	if runtime.GOOS != "linux" {
+		return unsupported("the test cluster runs on Linux, this is %s"+instead, runtime.GOOS)
+	}
+	if os.Geteuid() != 0 {
+		return unsupported("the test cluster needs root" + instead)
+	}
+	return nil
+}
+
+// installTools installs the Debian packages of the tools that are missing. Their
+// services are not started.
+func (c *cluster) installTools(ctx context.Context, docker bool) error {
+	if err := removePolicy(); err != nil {
+		return err
+	}
+	var missing []string
+	for _, t := range tools(docker) {
+		if _, err := os.Stat(t.file); err != nil {
+			missing = append(missing, t.pkg)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if _, err := os.Stat("/etc/debian_version"); err != nil {
+		return unsupported("this is not Debian: install %s yourself, or set CLUSTER=current", strings.Join(missing, ", "))
+	}
+	c.say("installing %s", strings.Join(missing, ", "))
+	if err := writePolicy(); err != nil {
+		return err
+	}
+	return errors.Join(aptInstall(ctx, missing), removePolicy())
+}
+
+func aptInstall(ctx context.Context, packages []string) error {
+	install := append([]string{"install", "--yes", "--no-install-recommends"}, packages...)
+	for _, args := range [][]string{{"update"}, install} {
+		cmd := exec.CommandContext(ctx, "apt-get", slices.Concat([]string{"-q", "-o", "DPkg::Lock::Timeout=300"}, args)...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, tail(output, 15))
+		}
+	}
+	return nil
+}
+
+// writePolicy forbids packages to start services, unless the machine has a
+// policy of its own.
+func writePolicy() error {
+	file, err := os.OpenFile(policyFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("forbid services to start: %w", err)
+	}
+	_, err = file.WriteString(policy)
+	return errors.Join(err, file.Close())
+}
+
+// removePolicy removes what writePolicy wrote, also in a run that was killed.
+func removePolicy() error {
+	content, err := os.ReadFile(policyFile)
+	if err != nil || !bytes.HasPrefix([]byte(policy), content) {
+		return nil
+	}
+	return os.Remove(policyFile)
+}

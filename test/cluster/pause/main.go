@@ -1,0 +1,15 @@
+// Pause is the process that keeps a pod's namespaces open. It does nothing until
+// it is told to end.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	done := make(chan os.Signal, 1)
+	signal.Notify(done, syscall.SIGINT, syscall.SIGTERM)
+	<-done
+}
