@@ -1,0 +1,102 @@
+package buildable
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// goModFile is what `go mod edit -json` and `go work edit -json` tell.
+type goModFile struct {
+	Use     []struct{ DiskPath string }
+	Replace []struct{ New struct{ Path string } }
+}
+
+// module notes what chooses the versions of a module's dependencies: go.mod and
+// go.sum, what is vendored, and the modules on disk that it is replaced with.
+func (s *surveyor) module(ctx context.Context, name, file string) error {
+	if !s.once("module " + file) {
+		return nil
+	}
+	dir := filepath.Dir(file)
+	// A replacement that no package needs may be missing.
+	if exists, err := s.notes.Exists(file); err != nil || !exists {
+		return err
+	}
+	for _, f := range []string{file, filepath.Join(dir, "go.sum"), filepath.Join(dir, "vendor", "modules.txt")} {
+		digest, exists, err := s.optional(f)
+		if err != nil {
+			return err
+		}
+		if exists {
+			s.line("module %q %q %s", name, filepath.Base(f), digest)
+		}
+	}
+	data, err := os.ReadFile(file)
+	if err != nil || !bytes.Contains(data, []byte("=>")) {
+		return err // replaces nothing
+	}
+	return s.neighbours(ctx, dir, "mod", "edit", "-json", file)
+}
+
+// neighbours notes the modules on disk that a go.mod or go.work names.
+func (s *surveyor) neighbours(ctx context.Context, dir string, args ...string) error {
+	out, err := s.Go.run(ctx, s.Platforms[0], args...)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", args[len(args)-1], err)
+	}
+	var file goModFile
+	if err := json.Unmarshal(out, &file); err != nil {
+		return fmt.Errorf("go %s: %w", strings.Join(args, " "), err)
+	}
+	var paths []string
+	for _, use := range file.Use {
+		paths = append(paths, use.DiskPath)
+	}
+	for _, replace := range file.Replace {
+		if p := replace.New.Path; strings.HasPrefix(p, "./") || strings.HasPrefix(p, "../") || filepath.IsAbs(p) {
+			paths = append(paths, p)
+		}
+	}
+	for _, p := range paths {
+		target := filepath.FromSlash(p)
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(dir, target)
+		}
+		if err := s.module(ctx, p, filepath.Join(target, "go.mod")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// workspace notes the go.work in force, and every place where one could be put.
+func (s *surveyor) workspace(ctx context.Context) error {
+	for dir := s.directory(); ; dir = filepath.Dir(dir) {
+		if _, err := s.notes.Exists(filepath.Join(dir, "go.work")); err != nil {
+			return err
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	work := s.env.GOWORK
+	if work == "" || work == "off" {
+		return nil
+	}
+	dir := filepath.Dir(work)
+	for _, f := range []string{work, work + ".sum", filepath.Join(dir, "vendor", "modules.txt")} {
+		digest, exists, err := s.optional(f)
+		if err != nil {
+			return err
+		}
+		if exists {
+			s.line("workspace %q %s", filepath.Base(f), digest)
+		}
+	}
+	return s.neighbours(ctx, dir, "work", "edit", "-json", work)
+}

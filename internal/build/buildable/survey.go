@@ -1,0 +1,289 @@
+package buildable
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// survey is what is known of a package without compiling it.
+type survey struct {
+	digest string // of the input, sha256:…
+	name   string // of the program
+}
+
+func (s survey) String() string { return s.digest + " " + s.name }
+
+func (s *survey) parse(text string) bool {
+	var ok bool
+	s.digest, s.name, ok = strings.Cut(text, " ")
+	return ok && s.digest != "" && s.name != ""
+}
+
+// goEnv is what `go env -json` tells.
+type goEnv struct {
+	GOROOT, GOVERSION, GOENV, GOWORK, GOMODCACHE, GOEXPERIMENT, GOFIPS140 string
+}
+
+// goPackage is what `go list -json` tells.
+type goPackage struct {
+	Dir, ImportPath, Name string
+	Standard              bool
+	Module                *goModule
+
+	GoFiles, CgoFiles, CFiles, CXXFiles, MFiles, HFiles, FFiles, SFiles []string
+	SwigFiles, SwigCXXFiles, SysoFiles, EmbedFiles, EmbedPatterns       []string
+	IgnoredGoFiles, IgnoredOtherFiles                                   []string
+}
+
+const listFields = "Dir,ImportPath,Name,Standard,Module,GoFiles,CgoFiles,CFiles,CXXFiles,MFiles,HFiles,FFiles,SFiles," +
+	"SwigFiles,SwigCXXFiles,SysoFiles,EmbedFiles,EmbedPatterns,IgnoredGoFiles,IgnoredOtherFiles"
+
+type goModule struct {
+	Path, Version, Dir, GoMod string
+	Replace                   *goModule
+}
+
+// compiled are the files that go into the program.
+func (p goPackage) compiled() []string {
+	return slices.Concat(p.GoFiles, p.CgoFiles, p.CFiles, p.CXXFiles, p.MFiles, p.HFiles, p.FFiles, p.SFiles,
+		p.SwigFiles, p.SwigCXXFiles, p.SysoFiles, p.EmbedFiles)
+}
+
+// surveyor asks the go command what a program is made from. Everything it looks
+// at goes into the notes; what matters to the result goes into lines.
+type surveyor struct {
+	*Go
+	notes *inputs.Trace
+	env   goEnv
+	lines []string
+	seen  map[string]bool
+	// traceable is false where an unchanged trace would prove nothing.
+	traceable bool
+}
+
+func (s *surveyor) run(ctx context.Context) (survey, error) {
+	s.seen = map[string]bool{}
+	s.line("%s", s.fixed())
+	if err := s.toolchain(ctx); err != nil {
+		return survey{}, err
+	}
+	var main goPackage
+	for _, p := range s.Platforms {
+		packages, err := s.list(ctx, p)
+		if err != nil {
+			return survey{}, err
+		}
+		main = packages[len(packages)-1]
+		if main.Name != "main" {
+			return survey{}, protocol.Invalid("buildable go: %s is package %s, not a program (package main)", s.main(), main.Name)
+		}
+		for _, pkg := range packages {
+			if err := s.goPackage(ctx, pkg); err != nil {
+				return survey{}, err
+			}
+		}
+	}
+	if err := s.profile(main); err != nil {
+		return survey{}, err
+	}
+	if err := s.workspace(ctx); err != nil {
+		return survey{}, err
+	}
+	slices.Sort(s.lines)
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(s.lines), "\n")))
+	return survey{digest: "sha256:" + hex.EncodeToString(sum[:]), name: programName(main.ImportPath)}, nil
+}
+
+func (s *surveyor) line(format string, args ...any) {
+	s.lines = append(s.lines, fmt.Sprintf(format, args...))
+}
+
+// once reports whether the path is new to this survey.
+func (s *surveyor) once(path string) bool {
+	known := s.seen[path]
+	s.seen[path] = true
+	return !known
+}
+
+// toolchain notes the go command and what chooses its version.
+func (s *surveyor) toolchain(ctx context.Context) error {
+	out, err := s.Go.run(ctx, s.Platforms[0], "env", "-json", "GOROOT", "GOVERSION", "GOENV", "GOWORK", "GOMODCACHE", "GOEXPERIMENT", "GOFIPS140")
+	if err != nil {
+		return fmt.Errorf("ask for the go command's settings: %w", err)
+	}
+	if err := json.Unmarshal(out, &s.env); err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	s.line("toolchain %q experiment %q fips %q", s.env.GOVERSION, s.env.GOEXPERIMENT, s.env.GOFIPS140)
+	// A wrapper of a version manager chooses by files that are not known here.
+	command, err := filepath.EvalSymlinks(filepath.Join(s.env.GOROOT, "bin", "go"))
+	switched := strings.HasPrefix(s.env.GOROOT, filepath.Join(s.env.GOMODCACHE, "golang.org", "toolchain@"))
+	s.traceable = switched || err == nil && command == s.command
+	for _, name := range []string{s.command, filepath.Join(s.env.GOROOT, "VERSION"), filepath.Join(s.env.GOROOT, "go.env"), s.env.GOENV} {
+		if name == "off" || name == "" {
+			continue
+		}
+		if _, _, err := s.optional(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// optional notes a file that may be absent.
+func (s *surveyor) optional(path string) (digest string, exists bool, err error) {
+	exists, err = s.notes.Exists(path)
+	if err != nil || !exists {
+		return "", false, err
+	}
+	digest, err = s.notes.File(s.digests, path)
+	return digest, true, err
+}
+
+// list returns the packages of the program, the main package last.
+func (s *surveyor) list(ctx context.Context, p ocispec.Platform) ([]goPackage, error) {
+	args := append([]string{"list", "-deps", "-json=" + listFields}, s.flags()...)
+	out, err := s.Go.run(ctx, p, append(args, s.target())...)
+	if err != nil {
+		return nil, fmt.Errorf("list the packages of %s: %w", s.main(), explain(err))
+	}
+	var packages []goPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var pkg goPackage
+		err := d.Decode(&pkg)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("go list: %w", err)
+		}
+		packages = append(packages, pkg)
+	}
+	if len(packages) == 0 {
+		return nil, fmt.Errorf("go list names no package for %s", s.main())
+	}
+	return packages, nil
+}
+
+// goPackage notes the files of a package that is not pinned by a version.
+func (s *surveyor) goPackage(ctx context.Context, p goPackage) error {
+	switch {
+	case p.Standard:
+		return nil
+	case p.Module != nil && s.pinned(p.Dir):
+		m := p.Module
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		s.line("package %q of %q %q", p.ImportPath, m.Path, m.Version)
+		return nil
+	}
+	for _, name := range p.compiled() {
+		digest, err := s.file(filepath.Join(p.Dir, name))
+		if err != nil {
+			return err
+		}
+		s.line("file %q %q %s", p.ImportPath, name, digest)
+	}
+	for _, name := range slices.Concat(p.IgnoredGoFiles, p.IgnoredOtherFiles) {
+		if _, err := s.file(filepath.Join(p.Dir, name)); err != nil {
+			return err
+		}
+	}
+	for _, pattern := range p.EmbedPatterns {
+		if err := s.embedded(p.Dir, pattern); err != nil {
+			return err
+		}
+	}
+	return s.location(ctx, p)
+}
+
+func (s *surveyor) pinned(dir string) bool {
+	return s.env.GOMODCACHE != "" && strings.HasPrefix(dir, s.env.GOMODCACHE+string(filepath.Separator))
+}
+
+func (s *surveyor) file(path string) (string, error) { return s.notes.File(s.digests, path) }
+
+// location notes the folders from the package up to its module, where a new
+// file would be a part of the package and a new go.mod would cut it off, and
+// the module itself.
+func (s *surveyor) location(ctx context.Context, p goPackage) error {
+	root := p.Dir
+	if p.Module != nil && p.Module.GoMod != "" {
+		root = filepath.Dir(p.Module.GoMod)
+	}
+	for dir := p.Dir; ; dir = filepath.Dir(dir) {
+		if s.once("folder " + dir) {
+			if err := s.notes.Folder(dir); err != nil {
+				return err
+			}
+		}
+		if dir == root || !strings.HasPrefix(dir, root) {
+			break
+		}
+	}
+	if p.Module == nil || p.Module.GoMod == "" || s.pinned(p.Module.GoMod) {
+		return nil
+	}
+	return s.module(ctx, p.Module.Path, p.Module.GoMod)
+}
+
+// embedded notes the folders in which a new file could match a pattern of
+// go:embed.
+func (s *surveyor) embedded(dir, pattern string) error {
+	pattern = strings.TrimPrefix(pattern, "all:")
+	fixed := pattern
+	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
+		fixed = path.Dir(pattern[:i] + "x")
+	}
+	top := filepath.Join(dir, filepath.FromSlash(fixed))
+	if !s.once("embed " + top) {
+		return nil
+	}
+	return filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && s.once("folder "+path) {
+			return s.notes.Folder(path)
+		}
+		return nil
+	})
+}
+
+// profile notes the profile that the compiler takes from the main package.
+func (s *surveyor) profile(main goPackage) error {
+	digest, ok, err := s.optional(filepath.Join(main.Dir, "default.pgo"))
+	if ok {
+		s.line("profile %s", digest)
+	}
+	return err
+}
+
+var versionSuffix = regexp.MustCompile(`^v[0-9]+$`)
+
+// programName is what `go install` would call the program.
+func programName(importPath string) string {
+	name := path.Base(importPath)
+	if parent := path.Base(path.Dir(importPath)); versionSuffix.MatchString(name) && parent != "." && parent != "/" {
+		name = parent
+	}
+	return name
+}

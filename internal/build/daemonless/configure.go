@@ -1,0 +1,137 @@
+package daemonless
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/moby/sys/signal"
+)
+
+// configure carries out an instruction that changes the configuration only.
+func (s *state) configure(command instructions.Command, escape rune) error {
+	c := &s.image.Config
+	switch i := command.(type) {
+	case *instructions.EnvCommand:
+		for _, pair := range i.Env {
+			s.setEnv(pair.Key, pair.Value)
+		}
+	case *instructions.LabelCommand:
+		for _, pair := range i.Labels {
+			put(&c.Labels, pair.Key, pair.Value)
+		}
+	case *instructions.MaintainerCommand:
+		s.image.Author = i.Maintainer
+	case *instructions.UserCommand:
+		c.User = i.User
+	case *instructions.ShellCommand:
+		c.Shell = i.Shell
+	case *instructions.CmdCommand:
+		c.Cmd, s.commandOf = s.commandLine(i.ShellDependantCmdLine), true
+	case *instructions.EntrypointCommand:
+		c.Entrypoint = s.commandLine(i.ShellDependantCmdLine)
+		if !s.commandOf {
+			c.Cmd = nil // that of the base belongs to the base's entrypoint
+		}
+	case *instructions.HealthCheckCommand:
+		c.Healthcheck = i.Health
+	case *instructions.StopSignalCommand:
+		if _, err := signal.ParseSignal(i.Signal); err != nil {
+			return err
+		}
+		c.StopSignal = i.Signal
+	case *instructions.VolumeCommand:
+		for _, volume := range i.Volumes {
+			if volume == "" {
+				return fmt.Errorf("VOLUME: a path is empty")
+			}
+			put(&c.Volumes, volume, struct{}{})
+		}
+	case *instructions.ExposeCommand:
+		return s.expose(i.Ports, escape)
+	default:
+		return fmt.Errorf("%s is not known", command.Name())
+	}
+	return nil
+}
+
+// put sets an entry of a map that may be nil.
+func put[V any](m *map[string]V, key string, value V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[key] = value
+}
+
+// commandLine is the exec form, or the shell form with the shell before it.
+func (s *state) commandLine(line instructions.ShellDependantCmdLine) []string {
+	if !line.PrependShell {
+		return line.CmdLine
+	}
+	shell := s.image.Config.Shell
+	if len(shell) == 0 {
+		shell = []string{"/bin/sh", "-c"}
+	}
+	return append(slices.Clone(shell), strings.Join(line.CmdLine, " "))
+}
+
+// expose adds ports, given as port[-port][/protocol].
+func (s *state) expose(specs []string, escape rune) error {
+	for _, spec := range specs {
+		words, err := shell.NewLex(escape).ProcessWords(spec, shell.EnvsFromSlice(s.variables))
+		if err != nil {
+			return err
+		}
+		for _, word := range words {
+			ports, err := parsePorts(word)
+			if err != nil {
+				return err
+			}
+			for _, port := range ports {
+				put(&s.image.Config.ExposedPorts, port, struct{}{})
+			}
+		}
+	}
+	return nil
+}
+
+func parsePorts(spec string) ([]string, error) {
+	bad := fmt.Errorf("EXPOSE %s: a port is 1 to 65535, first-last for several, with /tcp, /udp or /sctp", spec)
+	numbers, protocol, given := strings.Cut(spec, "/")
+	if !given {
+		protocol = "tcp"
+	}
+	protocol = strings.ToLower(protocol)
+	if protocol != "tcp" && protocol != "udp" && protocol != "sctp" {
+		return nil, bad
+	}
+	first, last, isRange := strings.Cut(numbers, "-")
+	if !isRange {
+		last = first
+	}
+	from, err1 := strconv.ParseUint(first, 10, 16)
+	to, err2 := strconv.ParseUint(last, 10, 16)
+	if err1 != nil || err2 != nil || from == 0 || to < from {
+		return nil, bad
+	}
+	var ports []string
+	for port := from; port <= to; port++ {
+		ports = append(ports, fmt.Sprintf("%d/%s", port, protocol))
+	}
+	return ports, nil
+}
+
+// cloneImage copies what instructions change in place.
+func cloneImage(image dockerspec.DockerOCIImage) dockerspec.DockerOCIImage {
+	c := &image.Config
+	c.Env = slices.Clone(c.Env)
+	c.Labels = maps.Clone(c.Labels)
+	c.Volumes = maps.Clone(c.Volumes)
+	c.ExposedPorts = maps.Clone(c.ExposedPorts)
+	return image
+}

@@ -1,0 +1,77 @@
+package daemonless
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// owner reads user[:group], numbers or names. Names are those of /etc/passwd
+// and /etc/group in the stage. A user alone has the group of the same number,
+// or the one that /etc/passwd gives it.
+func (m *maker) owner(ctx context.Context, text string, t *tree, b *base) (uid, gid int, err error) {
+	if text == "" {
+		return 0, 0, nil
+	}
+	user, group, hasGroup := strings.Cut(text, ":")
+	fields, err := m.account(ctx, "/etc/passwd", user, t, b)
+	if err == nil {
+		uid, err = strconv.Atoi(fields[2])
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("--chown=%s: user: %w", text, err)
+	}
+	if hasGroup && group != "" {
+		fields, err = m.account(ctx, "/etc/group", group, t, b)
+		if err == nil {
+			gid, err = strconv.Atoi(fields[2])
+		}
+	} else {
+		gid, err = strconv.Atoi(fields[3])
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("--chown=%s: group: %w", text, err)
+	}
+	return uid, gid, nil
+}
+
+// account is the line of a name in a file like /etc/passwd, in fields. A number
+// needs no line.
+func (m *maker) account(ctx context.Context, file, name string, t *tree, b *base) ([]string, error) {
+	if _, err := strconv.ParseUint(name, 10, 31); err == nil {
+		return []string{name, "", name, name}, nil
+	}
+	if name == "root" {
+		return []string{name, "", "0", "0"}, nil
+	}
+	_, n, err := t.resolve(file, true)
+	if err != nil {
+		return nil, err
+	}
+	if n == nil || n.entry.Type != tar.TypeReg {
+		return nil, fmt.Errorf("%q cannot be looked up: the stage has no %s; use a number", name, file)
+	}
+	if err := m.contents(ctx, b, []*node{n}); err != nil {
+		return nil, err
+	}
+	content, err := n.entry.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	lines := bufio.NewScanner(io.LimitReader(content, 10<<20))
+	for lines.Scan() {
+		fields := strings.Split(lines.Text(), ":")
+		if fields[0] == name && len(fields) >= 4 {
+			return fields, nil
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%q is not in %s", name, file)
+}

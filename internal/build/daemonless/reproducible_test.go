@@ -1,0 +1,268 @@
+package daemonless
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+const fixedDockerfile = "FROM scratch\nARG WHO=nobody\nENV A=1\nCOPY --chown=7 d /srv/d\nWORKDIR /srv\nCOPY run /bin/\nLABEL who=$WHO\nENTRYPOINT [\"/bin/run\"]\n"
+
+var fixedFiles = map[string]string{"d/a": "A", "d/b/c": "C", "d/l": "-> a", "run!": "#!/bin/true\n"}
+
+// goldenDigest is the digest of that image, on any machine. When it changes the
+// constant format has to change as well, so that old layouts are not used.
+const goldenDigest = "sha256:942dc49fa81939acadbae0648f38e0fb25629b72159d3c758c3e5b201572bf9d"
+
+func TestGoldenDigest(t *testing.T) {
+	ref, _ := build(t, newBuilder(t), project(t, fixedDockerfile, fixedFiles))
+	if ref.Digest != goldenDigest {
+		t.Errorf("digest %s, want %s", ref.Digest, goldenDigest)
+	}
+}
+
+func TestSameDigestElsewhere(t *testing.T) {
+	first, _ := build(t, newBuilder(t), project(t, fixedDockerfile, fixedFiles))
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	app := project(t, fixedDockerfile, fixedFiles)
+	when := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
+	err := filepath.WalkDir(app.ProjectRoot, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.Type() == os.ModeSymlink {
+			return err
+		}
+		if err := os.Chmod(path, 0o700); err == nil && !d.IsDir() && d.Name() != "run" {
+			err = os.Chmod(path, 0o664)
+		}
+		return os.Chtimes(path, when, when)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, _ := build(t, newBuilder(t), app)
+	if first.Digest != second.Digest || first.InputDigest != second.InputDigest {
+		t.Errorf("digests %s and %s, of inputs %s and %s", first.Digest, second.Digest, first.InputDigest, second.InputDigest)
+	}
+}
+
+func TestUnchangedAndPlanned(t *testing.T) {
+	app := project(t, fixedDockerfile, fixedFiles)
+	cache := t.TempDir()
+	dry, err := New(t.Context(), capability.Environment{Cache: cache, DryRun: true, Progress: func(protocol.Event) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	planned, err := dry.BuildImage(t.Context(), app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !planned.Planned || planned.Unchanged || planned.Digest != "" || planned.InputDigest == "" {
+		t.Errorf("dry run before the build: %+v", planned)
+	}
+	if left := leftOver(t, cache); len(left) > 0 {
+		t.Errorf("the dry run made %v", left)
+	}
+	made, _ := build(t, newBuilderAt(t, cache), app)
+	if made.Unchanged || made.Planned || made.InputDigest != planned.InputDigest {
+		t.Errorf("build: %+v", made)
+	}
+	again, _ := build(t, newBuilderAt(t, cache), app)
+	if !again.Unchanged || again.Digest != made.Digest || again.Path != made.Path {
+		t.Errorf("second build: %+v, first %+v", again, made)
+	}
+	planned, err = dry.BuildImage(t.Context(), app)
+	if err != nil || !planned.Planned || !planned.Unchanged || planned.Digest != made.Digest {
+		t.Errorf("dry run after the build: %+v, %v", planned, err)
+	}
+}
+
+// TestEveryInputCounts changes one thing after the other.
+func TestEveryInputCounts(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, fixedFiles)
+	write(t, dir, map[string]string{"Dockerfile": fixedDockerfile})
+	app := appAt(dir)
+	b := newBuilder(t)
+	digests := map[string]string{}
+	for _, change := range []struct {
+		name  string
+		apply func() error
+	}{
+		{"nothing", func() error { return nil }},
+		{"content", func() error { return os.WriteFile(filepath.Join(dir, "d/a"), []byte("B"), 0o644) }},
+		{"executable", func() error { return os.Chmod(filepath.Join(dir, "d/a"), 0o755) }},
+		{"a file", func() error { return os.WriteFile(filepath.Join(dir, "d/new"), nil, 0o644) }},
+		{"an empty folder", func() error { return os.Mkdir(filepath.Join(dir, "d/empty"), 0o755) }},
+		{"a file's name", func() error { return os.Rename(filepath.Join(dir, "d/new"), filepath.Join(dir, "d/newer")) }},
+		{"a link", func() error {
+			return errors.Join(os.Remove(filepath.Join(dir, "d/l")), os.Symlink("b", filepath.Join(dir, "d/l")))
+		}},
+		{"an argument", func() error { app.Image.Dockerfile.Args = map[string]string{"WHO": "me"}; return nil }},
+		{"the platform", func() error { app.Image.Platforms = []string{"linux/arm64"}; return nil }},
+		{"an ignore file", func() error { return os.WriteFile(filepath.Join(dir, ".dockerignore"), []byte("d/newer"), 0o644) }},
+		{"an instruction", func() error {
+			return os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(strings.Replace(fixedDockerfile, "A=1", "A=2", 1)), 0o644)
+		}},
+		{"how an instruction is written", func() error {
+			return os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(strings.Replace(fixedDockerfile, "COPY run", "COPY  run", 1)), 0o644)
+		}},
+		{"the time", func() error { b.created = time.Unix(1, 0).UTC(); return nil }},
+	} {
+		if err := change.apply(); err != nil {
+			t.Fatal(err)
+		}
+		ref, err := b.BuildImage(t.Context(), app)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if earlier, ok := digests[ref.Digest]; ok || ref.Unchanged {
+			t.Errorf("%s changed, but the image is that of %s (unchanged: %t)", change.name, earlier, ref.Unchanged)
+		}
+		digests[ref.Digest] = change.name
+	}
+	if err := os.WriteFile(filepath.Join(dir, "not-copied"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if ref, err := b.BuildImage(t.Context(), app); err != nil || !ref.Unchanged {
+		t.Errorf("a file that is not copied: %+v, %v", ref, err)
+	}
+}
+
+func TestSourceDateEpoch(t *testing.T) {
+	for value, want := range map[string]string{"": "1970-01-01", "1700000000": "2023-11-14"} {
+		t.Setenv("SOURCE_DATE_EPOCH", value)
+		ref, err := newBuilder(t).BuildImage(t.Context(), project(t, "FROM scratch\nWORKDIR /x", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := imageOf(t, ref).ConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := file.Created.UTC().Format(time.DateOnly); got != want {
+			t.Errorf("SOURCE_DATE_EPOCH=%s: created %s, want %s", value, got, want)
+		}
+	}
+	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
+	_, err := New(t.Context(), capability.Environment{})
+	if protocol.ExitCode(err) != protocol.ExitInvalid {
+		t.Errorf("error %v", err)
+	}
+}
+
+// restless is a recipe whose sources change while the image is made.
+type restless struct {
+	recipe
+	change func()
+}
+
+func (r restless) Make(ctx context.Context, draft *layout.Draft) ([]ocispec.Descriptor, error) {
+	images, err := r.recipe.Make(ctx, draft)
+	r.change()
+	return images, err
+}
+
+func TestChangeDuringBuildIsNotKept(t *testing.T) {
+	app := project(t, fixedDockerfile, fixedFiles)
+	b := newBuilder(t)
+	r, err := b.recipe(app, []ocispec.Platform{{OS: "linux", Architecture: "amd64"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := r.InputDigest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.make(t.Context(), app.Name, restless{r, func() { write(t, app.ProjectRoot, map[string]string{"d/a": "changed"}) }}, input)
+	if !errors.Is(err, errChanged) {
+		t.Errorf("error %v", err)
+	}
+	if left := leftOver(t, b.env.Cache); len(left) > 0 {
+		t.Errorf("kept %v", left)
+	}
+}
+
+func TestAtTheSameTime(t *testing.T) {
+	app := project(t, fixedDockerfile, fixedFiles)
+	cache := t.TempDir()
+	refs := make([]protocol.ImageRef, 8)
+	var group sync.WaitGroup
+	for i := range refs {
+		b := newBuilderAt(t, cache)
+		group.Go(func() {
+			var err error
+			if refs[i], err = b.BuildImage(t.Context(), app); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	for _, ref := range refs {
+		if ref.Digest != refs[0].Digest {
+			t.Errorf("digest %s, another run has %s", ref.Digest, refs[0].Digest)
+		}
+		imageOf(t, ref)
+	}
+	if left := leftOver(t, cache); len(left) != 1 {
+		t.Errorf("in the cache: %v, want one layout", left)
+	}
+}
+
+func TestCancelledBuildLeavesNothing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b := newBuilder(t)
+	_, err := b.BuildImage(ctx, project(t, fixedDockerfile, fixedFiles))
+	if !errors.Is(err, context.Canceled) || protocol.ExitCode(err) != protocol.ExitInterrupted {
+		t.Errorf("status %d, error %v", protocol.ExitCode(err), err)
+	}
+	if left := leftOver(t, b.env.Cache); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestSpecialFilesAreRefused(t *testing.T) {
+	app := project(t, "FROM scratch\nCOPY d /d", map[string]string{"d/a": "A"})
+	if err := syscall.Mkfifo(filepath.Join(app.ProjectRoot, "d", "pipe"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := newBuilder(t).BuildImage(t.Context(), app)
+	if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), "Dockerfile:2: d: d/pipe is neither a file") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestMissingPieces(t *testing.T) {
+	for name, test := range map[string]struct {
+		dockerfile protocol.Dockerfile
+		want       string
+	}{
+		"context":    {protocol.Dockerfile{Context: "nope", Path: "Dockerfile"}, "the context folder nope does not exist"},
+		"a file":     {protocol.Dockerfile{Context: "Dockerfile", Path: "Dockerfile"}, "the context folder Dockerfile"},
+		"dockerfile": {protocol.Dockerfile{Path: "build/Dockerfile.prod"}, "build/Dockerfile.prod: no such file"},
+		"folder":     {protocol.Dockerfile{Path: "d"}, "d: not a regular file"},
+		"way out":    {protocol.Dockerfile{Context: "../.."}, `the path "../.." leads out of the project`},
+		"target":     {protocol.Dockerfile{Target: "prod"}, `no stage is called "prod"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := project(t, "FROM scratch AS one\nCOPY d /", map[string]string{"d/a": "A"})
+			app.Image.Dockerfile = &test.dockerfile
+			_, err := newBuilder(t).BuildImage(t.Context(), app)
+			if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("status %d, error %v", protocol.ExitCode(err), err)
+			}
+		})
+	}
+}

@@ -1,0 +1,113 @@
+package daemonless
+
+import (
+	"runtime"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build/layout"
+)
+
+// variables are name=value, in the order of their first setting.
+type variables []string
+
+func (v variables) get(name string) (string, bool) {
+	for _, entry := range v {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// with returns a copy in which the variable has the value.
+func (v variables) with(name, value string) variables {
+	out := make(variables, 0, len(v)+1)
+	replaced := false
+	for _, entry := range v {
+		if strings.HasPrefix(entry, name+"=") {
+			entry, replaced = name+"="+value, true
+		}
+		out = append(out, entry)
+	}
+	if !replaced {
+		out = append(out, name+"="+value)
+	}
+	return out
+}
+
+// expand replaces variables in a word, and takes its quotes away.
+func (v variables) expand(escape rune, word string) (string, error) {
+	out, _, err := shell.NewLex(escape).ProcessWord(word, shell.EnvsFromSlice(v))
+	return out, err
+}
+
+// expandContent replaces variables in a here-document, whose quotes stay.
+func (v variables) expandContent(text string) (string, error) {
+	lex := shell.NewLex('\\')
+	lex.SkipProcessQuotes = true
+	out, _, err := lex.ProcessWord(text, shell.EnvsFromSlice(v))
+	return out, err
+}
+
+// platformArgs are the arguments that every Dockerfile may use: in FROM as they
+// are, in a stage after declaring them.
+func platformArgs(target ocispec.Platform, stage string, override map[string]string) variables {
+	build := ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	if stage == "" {
+		stage = "default"
+	}
+	var v variables
+	for _, arg := range [][2]string{
+		{"BUILDPLATFORM", layout.PlatformString(build)},
+		{"BUILDOS", build.OS},
+		{"BUILDARCH", build.Architecture},
+		{"BUILDVARIANT", build.Variant},
+		{"TARGETPLATFORM", layout.PlatformString(target)},
+		{"TARGETOS", target.OS},
+		{"TARGETARCH", target.Architecture},
+		{"TARGETVARIANT", target.Variant},
+		{"TARGETSTAGE", stage},
+	} {
+		value := arg[1]
+		if given, ok := override[arg[0]]; ok {
+			value = given
+		}
+		v = v.with(arg[0], value)
+	}
+	return v
+}
+
+// globalArgs are the arguments before the first FROM, on top of the platform's.
+func globalArgs(f *parsed, v variables, given map[string]string) (variables, error) {
+	for _, command := range f.global {
+		for _, arg := range command.Args {
+			value, ok, err := argValue(f, command, arg, v, given)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				v = v.with(arg.Key, value)
+			}
+		}
+	}
+	return v, nil
+}
+
+// argValue is the given value of an argument, or its expanded default.
+func argValue(f *parsed, c instructions.ArgCommand, arg instructions.KeyValuePairOptional, v variables, given map[string]string) (string, bool, error) {
+	if value, ok := given[arg.Key]; ok {
+		return value, true, nil
+	}
+	if arg.Value == nil {
+		return "", false, nil
+	}
+	value, err := v.expand(f.escape, *arg.Value)
+	if err != nil {
+		return "", false, invalid(f.name, lineOf(c.Location()), "%w", err)
+	}
+	return value, true, nil
+}

@@ -1,0 +1,173 @@
+package daemonless
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nationtech/harmony/internal/build/layout"
+)
+
+// tree is the file system of an image, without the content of its files.
+type tree struct {
+	root *node
+	// layer is the number of the layer that is being read.
+	layer int
+}
+
+// node is a file, folder or link. The Path of its entry is not used.
+type node struct {
+	entry    layout.Entry
+	children map[string]*node // of a folder
+	// origin is where the content of a file of a base image is.
+	origin *origin
+	// layer is the number of the layer that it is from.
+	layer int
+}
+
+// origin is a file in the layer of a base image.
+type origin struct {
+	layer digest.Digest
+	path  string
+}
+
+func newTree() *tree {
+	return &tree{root: &node{entry: layout.Dir("", 0o755), children: map[string]*node{}}}
+}
+
+func (n *node) isDir() bool { return n.children != nil }
+
+// resolve follows the symbolic links of a path, inside of the image, and
+// returns the path that it comes to, "" for the root, and what is there, if
+// anything. The last component is followed only if last is true.
+func (t *tree) resolve(name string, last bool) (string, *node, error) {
+	type place struct {
+		name string
+		node *node
+	}
+	stack := []place{{"", t.root}} // a nil node is not there (yet)
+	rest, links := strings.Split(name, "/"), 0
+	for len(rest) > 0 {
+		part := rest[0]
+		rest = rest[1:]
+		if part == "" || part == "." {
+			continue
+		}
+		if part == ".." {
+			if len(stack) > 1 {
+				stack = stack[:len(stack)-1]
+			}
+			continue
+		}
+		top := stack[len(stack)-1]
+		var child *node
+		if top.node != nil {
+			if !top.node.isDir() {
+				return "", nil, fmt.Errorf("/%s is not a folder", top.name)
+			}
+			child = top.node.children[part]
+		}
+		if child == nil || child.entry.Type != tar.TypeSymlink || !last && onlyDots(rest) {
+			stack = append(stack, place{path.Join(top.name, part), child})
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", nil, fmt.Errorf("/%s: too many symbolic links", path.Join(top.name, part))
+		}
+		if path.IsAbs(child.entry.Link) {
+			stack = stack[:1]
+		}
+		rest = append(strings.Split(child.entry.Link, "/"), rest...)
+	}
+	end := stack[len(stack)-1]
+	return end.name, end.node, nil
+}
+
+func onlyDots(rest []string) bool {
+	return !slices.ContainsFunc(rest, func(s string) bool { return s != "" && s != "." })
+}
+
+var errNoParent = errors.New("its folder is not there")
+
+// put sets what is at a path that resolve returned. A folder put over a folder
+// keeps what is in it.
+func (t *tree) put(name string, n *node) error {
+	if name == "" {
+		if !n.isDir() {
+			return errors.New("the root can only be a folder")
+		}
+		t.root.entry = n.entry
+		return nil
+	}
+	parent := t.root
+	dir, base := path.Split(name)
+	for part := range strings.SplitSeq(strings.TrimSuffix(dir, "/"), "/") {
+		if part == "" {
+			continue
+		}
+		parent = parent.children[part]
+		if parent == nil || !parent.isDir() {
+			return fmt.Errorf("/%s: %w", name, errNoParent)
+		}
+	}
+	if old := parent.children[base]; old != nil && old.isDir() && n.isDir() {
+		n.children = old.children
+	}
+	parent.children[base] = n
+	return nil
+}
+
+// below calls f for everything in a folder, sorted, folders before what is in
+// them.
+func (n *node) below(at string, f func(at string, n *node) error) error {
+	for _, name := range slices.Sorted(maps.Keys(n.children)) {
+		child, where := n.children[name], path.Join(at, name)
+		if err := f(where, child); err != nil {
+			return err
+		}
+		if err := child.below(where, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// glob returns the paths that match a pattern, sorted. Without special
+// characters it is the path itself, if there is something.
+func (t *tree) glob(pattern string) ([]string, error) {
+	found := []string{""}
+	for part := range strings.SplitSeq(strings.Trim(path.Clean("/"+pattern), "/"), "/") {
+		if part == "" {
+			continue
+		}
+		var next []string
+		for _, dir := range found {
+			_, n, err := t.resolve(dir, true)
+			if err != nil {
+				return nil, err
+			}
+			if n == nil || !n.isDir() {
+				continue
+			}
+			for _, name := range slices.Sorted(maps.Keys(n.children)) {
+				match := name == part
+				if hasMeta(part) {
+					if match, err = path.Match(part, name); err != nil {
+						return nil, err
+					}
+				}
+				if match {
+					next = append(next, path.Join(dir, name))
+				}
+			}
+		}
+		found = next
+	}
+	return found, nil
+}
