@@ -1,0 +1,82 @@
+// Package none is the adapter none of the capability HelmRegistry: a topology
+// without a chart registry. The chart stays an archive on this machine.
+package none
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/nationtech/harmony/internal/publish/chart"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// registry is the HelmRegistry that is none.
+type registry struct{ env capability.Environment }
+
+// NewHelmRegistry makes the HelmRegistry of a topology that has none.
+func NewHelmRegistry(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
+	return registry{env}, nil
+}
+
+// PushChart implements [capability.HelmRegistry]: it packages the chart into
+// the cache, under a name that holds the digest. It does so in a dry run too,
+// for a deploy is planned from the chart.
+func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
+	if (image.Digest == "" || image.Planned) && !r.env.DryRun {
+		return protocol.ChartRef{}, protocol.Invalid("image of %s is only planned: its chart cannot name it by digest", app.Name).WithHint("build and publish it first, without --dry-run")
+	}
+	packed, err := chart.Pack(ctx, app, image)
+	if err != nil {
+		return protocol.ChartRef{}, err
+	}
+	ref := protocol.ChartRef{
+		Metadata: app.Metadata,
+		Chart:    packed.Metadata.Name, ChartVersion: packed.Metadata.Version,
+		Image: app.Chart.Image, Planned: r.env.DryRun,
+	}
+	if image.Digest == "" {
+		return ref, nil
+	}
+	ref.Digest = packed.Digest()
+	ref.Path, ref.Unchanged, err = r.keep(packed)
+	return ref, err
+}
+
+// keep writes the archive into the cache, unless it is there.
+func (r registry) keep(packed chart.Package) (path string, unchanged bool, err error) {
+	short := packed.Digest()[len("sha256:"):][:12]
+	path, err = filepath.Abs(filepath.Join(r.env.Cache, "charts", fmt.Sprintf("%s-%s-%s.tgz", packed.Metadata.Name, packed.Metadata.Version, short)))
+	if err != nil {
+		return "", false, err
+	}
+	if held, err := os.ReadFile(path); err == nil && (chart.Package{Archive: held}).Digest() == packed.Digest() {
+		return path, true, nil
+	}
+	if err := write(path, packed.Archive); err != nil {
+		return "", false, fmt.Errorf("keep chart: %w", err)
+	}
+	return path, false, nil
+}
+
+// write makes the file whole or not at all.
+func write(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".chart-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) // gone already, once it is renamed
+	_, err = file.Write(data)
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}

@@ -1,0 +1,143 @@
+package oci
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	helmchart "helm.sh/helm/v3/pkg/chart"
+
+	"github.com/nationtech/harmony/internal/publish/chart"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// The media types of a chart, from helm.sh/helm/v3/pkg/registry, which would
+// bring a second registry client with it.
+const (
+	chartConfigType types.MediaType = "application/vnd.cncf.helm.config.v1+json"
+	chartLayerType  types.MediaType = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+)
+
+// chartRegistry is the HelmRegistry.
+type chartRegistry struct{ *client }
+
+// NewHelmRegistry makes the HelmRegistry of a topology. A topology that names
+// no registry is an error of status protocol.ExitUnsupported.
+func NewHelmRegistry(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
+	c, err := newClient(env, "spec.helmRegistry")
+	if err != nil {
+		return nil, err
+	}
+	return chartRegistry{c}, nil
+}
+
+// PushChart implements [capability.HelmRegistry]. helm pull reads what it
+// pushes.
+func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
+	if (image.Digest == "" || image.Planned) && !r.env.DryRun {
+		return protocol.ChartRef{}, protocol.Invalid("image of %s is only planned: its chart cannot name it by digest", app.Name).WithHint("build and publish it first, without --dry-run")
+	}
+	packed, err := chart.Pack(ctx, app, image)
+	if err != nil {
+		return protocol.ChartRef{}, err
+	}
+	path := r.path(packed.Metadata.Name)
+	tag, err := r.tag(path, app.Version)
+	if err != nil {
+		return protocol.ChartRef{}, err
+	}
+	ref := protocol.ChartRef{
+		Metadata: app.Metadata,
+		URL:      "oci://" + r.host + "/" + path,
+		Chart:    packed.Metadata.Name, ChartVersion: packed.Metadata.Version,
+		Image: app.Chart.Image, Planned: r.env.DryRun,
+		Insecure: r.mayBePlain(),
+	}
+	if image.Digest == "" {
+		return ref, nil
+	}
+	content, err := chartArtifact(packed)
+	if err != nil {
+		return protocol.ChartRef{}, err
+	}
+	ref.Digest = content.root().descriptor.Digest.String()
+	if ref.Unchanged, err = r.published(ctx, tag, app.Version, ref.Digest); err != nil {
+		return protocol.ChartRef{}, err
+	}
+	if !ref.Unchanged && !r.env.DryRun {
+		if err := r.push(ctx, app.Metadata, tag, content); err != nil {
+			return protocol.ChartRef{}, err
+		}
+	}
+	ref.Insecure = r.plain.Load()
+	return ref, nil
+}
+
+// chartArtifact is the chart as helm push makes it.
+func chartArtifact(p chart.Package) (artifact, error) {
+	config, err := json.Marshal(p.Metadata)
+	if err != nil {
+		return artifact{}, err
+	}
+	configBlob, err := memoryBlob(chartConfigType, config)
+	if err != nil {
+		return artifact{}, err
+	}
+	layerBlob, err := memoryBlob(chartLayerType, p.Archive)
+	if err != nil {
+		return artifact{}, err
+	}
+	root, err := memoryManifest(v1.Manifest{
+		SchemaVersion: 2,
+		MediaType:     types.OCIManifestSchema1,
+		Config:        configBlob.descriptor,
+		Layers:        []v1.Descriptor{layerBlob.descriptor},
+		Annotations:   annotations(p.Metadata),
+	})
+	return artifact{manifests: []manifest{root}, blobs: []blob{configBlob, layerBlob}}, err
+}
+
+// annotations are those that Helm gives a chart's manifest. The time of
+// creation is a fixed one: a chart made again is the same chart.
+func annotations(m *helmchart.Metadata) map[string]string {
+	const prefix = "org.opencontainers.image."
+	all := map[string]string{}
+	for key, value := range m.Annotations {
+		all[key] = value
+	}
+	for key, value := range map[string]string{
+		"title":       m.Name,
+		"version":     m.Version,
+		"description": m.Description,
+		"url":         m.Home,
+		"source":      first(m.Sources),
+		"authors":     authors(m.Maintainers),
+		"created":     "1970-01-01T00:00:00Z",
+	} {
+		if value != "" {
+			all[prefix+key] = value
+		}
+	}
+	return all
+}
+
+func first(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
+}
+
+func authors(maintainers []*helmchart.Maintainer) string {
+	names := make([]string, len(maintainers))
+	for i, m := range maintainers {
+		names[i] = m.Name
+		if m.Email != "" {
+			names[i] += " (" + m.Email + ")"
+		}
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,129 @@
+// Package oci is the adapter oci of two capabilities, OCIRegistry and
+// HelmRegistry: any registry that speaks the OCI distribution protocol.
+//
+// What it pushes becomes visible with the last request, the tag's. A push that
+// was killed at any moment leaves unreferenced blobs at most, which the next
+// one finds and does not send again.
+package oci
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// client speaks to one registry, under one prefix. It is safe for use by
+// several goroutines.
+type client struct {
+	env capability.Environment
+	// field is the topology's entry, for messages: spec.ociRegistry.
+	field  string
+	host   string
+	prefix string
+	// naming makes names of this registry.
+	naming []name.Option
+	// plain is true once the registry answered over plain http.
+	plain  atomic.Bool
+	puller *remote.Puller
+	pusher *remote.Pusher
+}
+
+// newClient only looks at the settings. More options are for tests.
+func newClient(env capability.Environment, field string, more ...remote.Option) (*client, error) {
+	url := strings.Trim(env.Provider.URL, "/")
+	if url == "" {
+		return nil, protocol.Unsupported("topology %q names no registry: %s.url is not set", env.Topology.Name, field).
+			WithHint("set %s.url of the topology %s in harmony.yaml, or HARMONY_REGISTRY with the built-in topologies local and ci", field, env.Topology.Name)
+	}
+	c := &client{env: env, field: field}
+	c.host, c.prefix, _ = strings.Cut(url, "/")
+	if env.Provider.Insecure {
+		c.naming = append(c.naming, name.Insecure)
+	}
+	if _, err := name.NewRegistry(c.host, c.naming...); err != nil {
+		return nil, protocol.Invalid("topology %q: %s.url %q: %w", env.Topology.Name, field, url, err)
+	}
+	options := append([]remote.Option{
+		remote.WithTransport(&guard{client: c, inner: remote.DefaultTransport}),
+		remote.WithAuthFromKeychain(registryauth.Keychain()),
+		remote.WithUserAgent("harmony"),
+		remote.WithRetryPredicate(worthRetry),
+	}, more...)
+	var err error
+	if c.puller, err = remote.NewPuller(options...); err != nil {
+		return nil, err
+	}
+	if c.pusher, err = remote.NewPusher(options...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// path puts a repository under the prefix.
+func (c *client) path(repository string) string {
+	if c.prefix == "" {
+		return repository
+	}
+	return c.prefix + "/" + repository
+}
+
+// tag is the tag of a version in a repository of this registry.
+func (c *client) tag(path, version string) (name.Tag, error) {
+	repository, err := name.NewRepository(c.host+"/"+path, c.naming...)
+	if err != nil {
+		return name.Tag{}, protocol.Invalid("%w", err)
+	}
+	tag, err := name.NewTag(repository.Name()+":"+protocol.TagOf(version), c.naming...)
+	if err != nil {
+		return name.Tag{}, protocol.Invalid("version %q makes no tag: %w", version, err)
+	}
+	return tag, nil
+}
+
+// mayBePlain reports whether plain http is allowed with the registry itself.
+func (c *client) mayBePlain() bool { return c.env.Provider.Insecure || isLoopback(c.host) }
+
+// guard lets plain http through to the loopback, and elsewhere only where the
+// topology says so: go-containerregistry alone would take it for private
+// addresses too, and send credentials over it.
+type guard struct {
+	client *client
+	inner  http.RoundTripper
+}
+
+func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	c, plain := g.client, r.URL.Scheme == "http"
+	if plain && !c.env.Provider.Insecure && !isLoopback(r.URL.Host) {
+		return nil, &plainRefused{host: r.URL.Host}
+	}
+	response, err := g.inner.RoundTrip(r)
+	if err == nil && r.URL.Host == c.host {
+		c.plain.Store(plain)
+	}
+	return response, err
+}
+
+type plainRefused struct{ host string }
+
+func (e *plainRefused) Error() string {
+	return fmt.Sprintf("plain http to %s is not allowed", e.host)
+}
+
+// isLoopback tells it from the name alone, with or without a port.
+func isLoopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip.IsLoopback()
+}

@@ -1,0 +1,79 @@
+package oci
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// eventPause is the shortest time between two events of one push.
+const eventPause = 100 * time.Millisecond
+
+// progress tells how much of one push is done.
+type progress struct {
+	send  func(protocol.Event)
+	mu    sync.Mutex
+	event protocol.Event
+	last  time.Time
+}
+
+func (c *client) progress(app protocol.Metadata, tag name.Tag, total int64) *progress {
+	return &progress{
+		send:  c.env.Progress,
+		event: protocol.Event{Metadata: app, Phase: "push", Total: total, Unit: "bytes", Message: tag.Name()},
+	}
+}
+
+func (p *progress) add(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.event.Current += n
+	if p.event.Current < p.event.Total && time.Since(p.last) < eventPause {
+		return
+	}
+	p.last = time.Now()
+	p.send(p.event)
+}
+
+// blob counts the bytes of b as they are read.
+func (p *progress) blob(b blob) *countedBlob { return &countedBlob{blob: b, progress: p} }
+
+type countedBlob struct {
+	blob
+	progress *progress
+	n        int64
+}
+
+// Compressed starts to count anew: a blob that is read again is sent again.
+func (b *countedBlob) Compressed() (io.ReadCloser, error) {
+	r, err := b.blob.Compressed()
+	if err != nil {
+		return nil, err
+	}
+	b.count(-b.n)
+	return &countedReader{ReadCloser: r, blob: b}, nil
+}
+
+func (b *countedBlob) count(n int64) {
+	b.n += n
+	if n != 0 {
+		b.progress.add(n)
+	}
+}
+
+func (b *countedBlob) done() { b.count(b.descriptor.Size - b.n) }
+
+type countedReader struct {
+	io.ReadCloser
+	blob *countedBlob
+}
+
+func (r *countedReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.blob.count(int64(n))
+	return n, err
+}
