@@ -65,9 +65,11 @@ type finished struct {
 	err error
 }
 
+// message is what was read at once, and the end of the documents or what went
+// wrong.
 type message struct {
-	document protocol.Document
-	err      error
+	documents []protocol.Document
+	err       error
 }
 
 func (r *run) loop(ctx context.Context) int {
@@ -107,16 +109,13 @@ func (r *run) read(ctx context.Context, to chan<- message) {
 		}
 	}
 	if r.inv.Stdin == nil {
+		// All at once: later stages see every app, and so every dependency, before
+		// the first result.
 		documents, err := r.inv.Source(ctx, r.inv.Apps)
-		for _, d := range documents {
-			if !send(message{document: d}) {
-				return
-			}
-		}
 		if err == nil {
 			err = io.EOF
 		}
-		send(message{err: err})
+		send(message{documents, err})
 		return
 	}
 	reader := protocol.NewReader(r.inv.Stdin)
@@ -125,16 +124,22 @@ func (r *run) read(ctx context.Context, to chan<- message) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			err = protocol.Invalid("stdin, %w", err).WithHint("stdin takes the documents of another stage; use </dev/null to read the project's configuration")
 		}
-		if !send(message{d, err}) {
+		m := message{err: err}
+		if err == nil {
+			m.documents = []protocol.Document{d}
+		}
+		if !send(m) {
 			return
 		}
 	}
 }
 
 func (r *run) receive(m message) {
+	for _, d := range m.documents {
+		r.accept(d)
+	}
 	switch {
 	case m.err == nil:
-		r.accept(m.document)
 	case errors.Is(m.err, io.EOF):
 		r.ended = true
 		r.checkSelection()

@@ -277,7 +277,7 @@ func TestSource(t *testing.T) {
 		Stdout: &out, Apps: []string{"a*"},
 		Source: func(_ context.Context, apps []string) ([]protocol.Document, error) {
 			var documents []protocol.Document
-			for _, line := range []string{topologyLine, appLine("app")} {
+			for _, line := range []string{topologyLine, appLine("app"), appLine("late")} {
 				d, err := protocol.Parse([]byte(line))
 				if err != nil {
 					return nil, err
@@ -287,7 +287,10 @@ func TestSource(t *testing.T) {
 			return documents, nil
 		},
 	})
-	if code != 0 || !strings.Contains(out.String(), appLine("app")) || !strings.Contains(out.String(), `"ChartRef"`) {
+	// Every AppSpec comes before the first result: a later stage knows all
+	// dependencies from the start.
+	lines := strings.Split(out.String(), "\n")
+	if code != 0 || len(lines) != 6 || lines[1] != appLine("app") || lines[2] != appLine("late") || !strings.Contains(lines[3], `"ChartRef"`) {
 		t.Errorf("exit status %d: %s", code, out.String())
 	}
 	out.Reset()

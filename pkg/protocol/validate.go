@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,9 +49,9 @@ func (p *problems) err() error {
 }
 
 var (
-	labelPattern    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	platformPattern = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$`)
-	valuePattern    = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+	labelPattern    = newPattern(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	platformPattern = newPattern(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$`)
+	valuePattern    = newPattern(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 )
 
 // ValidName reports whether s can name an app or a target: a DNS label (RFC

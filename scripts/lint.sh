@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# What a reader need not check: formatting, vet, staticcheck, generated files,
+# shell scripts, known vulnerabilities where their database can be reached.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.0
+govulncheck=golang.org/x/vuln/cmd/govulncheck@v1.8.0
+
+unformatted=$(git ls-files '*.go' | xargs gofmt -l)
+if [ -n "$unformatted" ]; then
+  echo "gofmt would change:" && echo "$unformatted"
+  exit 1
+fi
+for module in . examples/fleet examples/dockerfile; do
+  echo "vet and staticcheck: $module"
+  (cd "$module" && go vet ./... && go run "$staticcheck" ./...)
+done
+echo "generated files"
+schemas=$(mktemp -d)
+trap 'rm -rf "$schemas"' EXIT
+cp schemas/*.json "$schemas"
+go run ./schemas/generate
+for file in schemas/*.json; do
+  cmp "$file" "$schemas/${file##*/}" || { echo "$file was not current: commit what 'make generate' has made now"; exit 1; }
+done
+if command -v shellcheck >/dev/null; then
+  git ls-files '*.sh' .ci/run | xargs shellcheck
+elif [ "${CI:-}" = true ]; then
+  echo "shellcheck is missing" && exit 1
+fi
+# The database of vulnerabilities is a service that not every machine reaches.
+if report=$(go run "$govulncheck" ./... 2>&1); then
+  echo "govulncheck: none that the code calls"
+elif grep -q '^Vulnerability #' <<<"$report"; then
+  echo "$report"
+  exit 1
+else
+  echo "govulncheck: its database cannot be reached from here, skipped"
+fi

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# The one test command. It brings up a real cluster first, where this machine can
+# run one, and takes it away again unless it was up before.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+gotestsum=gotest.tools/gotestsum@v1.11.0
+ci=${CI:-}
+
+can_run_cluster() {
+  [ "${CLUSTER:-}" = current ] || { [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+}
+
+if can_run_cluster; then
+  if ! go run ./test/cluster status >/dev/null 2>&1 && [ "${CLUSTER:-}" != current ]; then
+    trap 'go run ./test/cluster down' EXIT
+  fi
+  go run ./test/cluster up
+  settings=$(go run ./test/cluster env)
+  eval "$settings"
+  HARMONY_TEST_KUBECONFIG=$KUBECONFIG
+  HARMONY_TEST_REGISTRY=$HARMONY_REGISTRY
+  HARMONY_TEST_HELM=$(command -v helm)
+  export HARMONY_TEST_KUBECONFIG HARMONY_TEST_REGISTRY HARMONY_TEST_HELM
+fi
+unset HARMONY_REGISTRY HARMONY_TOPOLOGY KUBECONFIG
+
+log=$(mktemp)
+run() {
+  go run "$gotestsum" --format pkgname-and-test-fails --jsonfile "$log.part" -- -timeout 20m "$@" || failed=1
+  cat "$log.part" >>"$log" && rm "$log.part"
+}
+
+scripts/lint.sh
+failed=
+export CI=$ci
+run -race ./pkg/... ./internal/pipeline ./internal/term ./internal/discovery ./internal/process ./cmd/harmony
+run ./...
+for module in examples/fleet examples/dockerfile; do
+  (cd "$module" && go test ./...) || failed=1
+done
+make --no-print-directory cross
+
+skipped=$(grep -c '"Action":"output".*needs the test cluster' "$log" || true)
+rm -f "$log"
+if [ "$skipped" -gt 0 ]; then
+  echo
+  echo "!!! $skipped CLUSTER TESTS WERE SKIPPED: this machine runs no test cluster (it takes root on Debian, or CLUSTER=current) !!!"
+fi
+[ -z "$failed" ]

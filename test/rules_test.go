@@ -1,0 +1,92 @@
+// Package test holds the tests of the repository as a whole: who may import
+// whom, and that the README is true.
+package test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/nationtech/harmony/"
+
+// imports lists what go list prints for a format, over packages.
+func imports(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %s: %v", strings.Join(args, " "), err)
+	}
+	return strings.Fields(string(out))
+}
+
+// What a binary links decides how fast it starts.
+func TestBinariesLinkOnlyWhatTheyNeed(t *testing.T) {
+	const (
+		kubernetes = "k8s.io/"
+		helm       = "helm.sh/"
+		helmAction = "helm.sh/helm/v3/pkg/action"
+		containers = "github.com/google/go-containerregistry/"
+		buildkit   = "github.com/moby/buildkit/"
+		registry   = "github.com/distribution/distribution/"
+		schemas    = module + "schemas"
+	)
+	for command, forbidden := range map[string][]string{
+		"harmony":          {kubernetes, helm, containers, buildkit, registry, schemas},
+		"harmony-build":    {kubernetes, helm, registry, schemas},
+		"harmony-publish":  {kubernetes, helmAction, buildkit, registry, schemas},
+		"harmony-deploy":   {buildkit, registry, schemas},
+		"harmony-smoke":    {helm, containers, buildkit, registry, schemas, "k8s.io/client-go/kubernetes", "k8s.io/cli-runtime"},
+		"harmony-registry": {kubernetes, helm, buildkit, schemas},
+	} {
+		for _, dependency := range imports(t, "-deps", "./cmd/"+command) {
+			for _, prefix := range forbidden {
+				if strings.HasPrefix(dependency, prefix) {
+					t.Errorf("%s links %s", command, dependency)
+				}
+			}
+		}
+	}
+	if !slices.Contains(imports(t, "-deps", "./cmd/harmony-deploy"), helmAction) {
+		t.Errorf("harmony-deploy does not link %s: this test looks for the wrong thing", helmAction)
+	}
+}
+
+// What a third party imports stays small.
+func TestPublicPackagesImportLittle(t *testing.T) {
+	allowed := map[string][]string{
+		"pkg/protocol":   {"github.com/Masterminds/semver/v3"},
+		"pkg/capability": {"github.com/Masterminds/semver/v3", module + "pkg/protocol"},
+		"pkg/plugin":     {"github.com/Masterminds/semver/v3", module + "pkg/protocol", module + "pkg/capability"},
+	}
+	for folder, names := range allowed {
+		names = append(names, module+folder)
+		for _, dependency := range imports(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./"+folder) {
+			if !slices.Contains(names, dependency) {
+				t.Errorf("%s imports %s", folder, dependency)
+			}
+		}
+	}
+}
+
+// Adapters know neither each other nor the stage that uses them; only main
+// knows both.
+func TestAdaptersStandAlone(t *testing.T) {
+	adapters := []string{
+		"internal/build/daemonless", "internal/publish/oci", "internal/publish/none", "internal/deploy/helm",
+	}
+	for _, adapter := range adapters {
+		for _, dependency := range imports(t, "-f", `{{join .Imports "\n"}}`, "./"+adapter) {
+			other := strings.TrimPrefix(dependency, module)
+			if other != adapter && slices.Contains(adapters, other) {
+				t.Errorf("%s imports the adapter %s", adapter, other)
+			}
+			if other == "pkg/plugin" || strings.HasPrefix(other, "cmd/") || strings.HasPrefix(other, "pkg/plugin/") {
+				t.Errorf("%s imports its stage, %s", adapter, other)
+			}
+		}
+	}
+}
