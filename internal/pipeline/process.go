@@ -18,6 +18,9 @@ import (
 // stopDelay is how long a stage may take to end after it was asked to.
 const stopDelay = 15 * time.Second
 
+// mailboxSize is how many documents of one app may wait to be taken.
+const mailboxSize = 64
+
 // process is a running stage. Documents go in for one app at a time; the
 // results come back by app.
 type process struct {
@@ -32,6 +35,7 @@ type process struct {
 	mu        sync.Mutex
 	sent      map[string]int // documents that the stage has yet to forward
 	mailboxes map[string]chan protocol.Document
+	whole     []protocol.Document // failures of the stage as a whole
 }
 
 // observer takes what the processes tell beside their results.
@@ -155,10 +159,13 @@ func (p *process) forwarded(d protocol.Document) bool {
 }
 
 // deliver puts a document into the mailbox of its app; one of the whole stage
-// into all of them.
+// into all of them, those that are yet to be opened too.
 func (p *process) deliver(d protocol.Document) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if d.Metadata.Name == "" {
+		p.whole = append(p.whole, d)
+	}
 	for app, box := range p.mailboxes {
 		if d.Metadata.Name != app && d.Metadata.Name != "" {
 			continue
@@ -174,7 +181,11 @@ func (p *process) deliver(d protocol.Document) {
 func (p *process) send(app string, documents ...protocol.Document) error {
 	p.mu.Lock()
 	if p.mailboxes[app] == nil {
-		p.mailboxes[app] = make(chan protocol.Document, 64)
+		box := make(chan protocol.Document, mailboxSize)
+		for _, d := range p.whole[:min(len(p.whole), mailboxSize)] {
+			box <- d
+		}
+		p.mailboxes[app] = box
 	}
 	for _, d := range documents {
 		p.sent[string(d.Bytes())]++
@@ -182,7 +193,10 @@ func (p *process) send(app string, documents ...protocol.Document) error {
 	p.mu.Unlock()
 	for _, d := range documents {
 		if err := p.in.Write(d); err != nil {
-			return p.died(err)
+			// The stage is gone. It may have said why.
+			<-p.ended
+			_, told := p.drain(app, "")
+			return told
 		}
 	}
 	return nil
@@ -201,13 +215,20 @@ func (p *process) await(ctx context.Context, app string, kind protocol.Kind) (pr
 				return d, err
 			}
 		case <-p.ended:
-			return p.drain(ctx, box, kind)
+			if err := context.Cause(ctx); err != nil {
+				return protocol.Document{}, err
+			}
+			return p.drain(app, kind)
 		}
 	}
 }
 
-// drain looks through what had arrived before the stage ended.
-func (p *process) drain(ctx context.Context, box chan protocol.Document, kind protocol.Kind) (protocol.Document, error) {
+// drain looks through what had arrived before the stage ended. It answers with
+// the document of the kind, or with an error.
+func (p *process) drain(app string, kind protocol.Kind) (protocol.Document, error) {
+	p.mu.Lock()
+	box := p.mailboxes[app]
+	p.mu.Unlock()
 	for {
 		select {
 		case d := <-box:
@@ -215,14 +236,12 @@ func (p *process) drain(ctx context.Context, box chan protocol.Document, kind pr
 				return d, err
 			}
 		default:
-			if err := context.Cause(ctx); err != nil {
-				return protocol.Document{}, err
-			}
-			return protocol.Document{}, p.died(p.broken)
+			return protocol.Document{}, p.died()
 		}
 	}
 }
 
+// match reports whether a document is of the kind; a failure is an error.
 func match(d protocol.Document, kind protocol.Kind) (bool, error) {
 	if d.Kind != protocol.KindFailure {
 		return d.Kind == kind, nil
@@ -235,13 +254,12 @@ func match(d protocol.Document, kind protocol.Kind) (bool, error) {
 }
 
 // died says that the stage is gone without an answer.
-func (p *process) died(err error) error {
-	failure := &protocol.Error{
-		Code: protocol.ExitFailed, Err: err,
+func (p *process) died() error {
+	return &protocol.Error{
+		Code: protocol.ExitFailed, Err: p.broken,
 		Message: fmt.Sprintf("%s ended without a result", p.path),
 		Hint:    "run the same command again: what was done is found and not done twice",
 	}
-	return failure
 }
 
 // close lets the stage end and waits for it. The status is that of the process;
