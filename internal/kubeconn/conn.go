@@ -76,8 +76,8 @@ func (f *Flags) connect(context, namespace string) (*Conn, error) {
 		return nil, protocol.Invalid("read the kubeconfig: %w", err)
 	}
 	context = first(f.Context, context, raw.CurrentContext)
-	if _, ok := raw.Contexts[context]; !ok && context != "" {
-		return nil, f.unknownContext(context, raw.Contexts)
+	if err := f.checkContext(context, raw); err != nil {
+		return nil, err
 	}
 	config, err := loader.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
@@ -98,13 +98,26 @@ func (f *Flags) connect(context, namespace string) (*Conn, error) {
 	return &Conn{Context: context, Namespace: namespace, Config: config, Loader: loader}, nil
 }
 
-func (f *Flags) unknownContext(context string, contexts map[string]*clientcmdapi.Context) error {
-	if len(contexts) == 0 {
-		return protocol.Invalid("there is no context %q: the kubeconfig is missing or empty (looked at %s)", context, f.searched()).
+// checkContext tells a context that is not there, or that names a cluster which
+// is not there: client-go would say that nothing is configured at all.
+func (f *Flags) checkContext(name string, raw clientcmdapi.Config) error {
+	found, ok := raw.Contexts[name]
+	switch {
+	case name == "":
+		return nil
+	case !ok && len(raw.Contexts) == 0:
+		return protocol.Invalid("there is no context %q: the kubeconfig is missing or empty (looked at %s)", name, f.searched()).
 			WithHint("set KUBECONFIG, or pass --kubeconfig")
+	case !ok:
+		return protocol.Invalid("the kubeconfig has no context %q (looked at %s)", name, f.searched()).
+			WithHint("%s", known(name, raw.Contexts))
 	}
-	return protocol.Invalid("the kubeconfig has no context %q (looked at %s)", context, f.searched()).
-		WithHint("%s", known(context, contexts))
+	cluster := first(f.Cluster, found.Cluster)
+	if _, ok := raw.Clusters[cluster]; !ok {
+		return protocol.Invalid("context %q of the kubeconfig names a cluster %q that is not in it", name, cluster).
+			WithHint("%s", known(cluster, raw.Clusters))
+	}
+	return nil
 }
 
 // searched is where a kubeconfig was looked for.

@@ -48,11 +48,11 @@ func (f *Flags) Bind(set *pflag.FlagSet) {
 func (f *Flags) loader(context, namespace string) clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = f.Kubeconfig
+	// Without kubectl's default of http://localhost:8080: no cluster is an error.
 	overrides := &clientcmd.ConfigOverrides{
-		ClusterDefaults: clientcmd.ClusterDefaults,
-		CurrentContext:  first(f.Context, context),
-		Timeout:         f.Timeout,
-		Context:         clientcmdapi.Context{Cluster: f.Cluster, AuthInfo: f.User, Namespace: first(f.Namespace, namespace)},
+		CurrentContext: first(f.Context, context),
+		Timeout:        f.Timeout,
+		Context:        clientcmdapi.Context{Cluster: f.Cluster, AuthInfo: f.User, Namespace: first(f.Namespace, namespace)},
 		ClusterInfo: clientcmdapi.Cluster{
 			Server: f.Server, TLSServerName: f.ServerName,
 			CertificateAuthority: f.CAFile, InsecureSkipTLSVerify: f.Insecure,

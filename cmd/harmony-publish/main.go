@@ -1,0 +1,26 @@
+// Command harmony-publish is the stage that brings images and charts into
+// registries.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/nationtech/harmony/internal/publish/none"
+	"github.com/nationtech/harmony/internal/publish/oci"
+	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/plugin"
+	"github.com/nationtech/harmony/pkg/plugin/command"
+	"github.com/nationtech/harmony/pkg/plugin/signals"
+)
+
+func main() {
+	ctx, stop := signals.Context(context.Background())
+	defer stop()
+	stage := plugin.Publish(suite.Version(),
+		plugin.Adapters[capability.OCIRegistry]{"oci": oci.NewRegistry},
+		plugin.Adapters[capability.HelmRegistry]{"oci": oci.NewHelmRegistry, "none": none.NewHelmRegistry},
+	)
+	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:]))
+}

@@ -1,0 +1,22 @@
+// Command harmony-smoke is the stage that checks deployed apps.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/smoke"
+	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/pkg/plugin"
+	"github.com/nationtech/harmony/pkg/plugin/command"
+	"github.com/nationtech/harmony/pkg/plugin/signals"
+)
+
+func main() {
+	ctx, stop := signals.Context(context.Background())
+	defer stop()
+	flags := &kubeconn.Flags{}
+	stage := plugin.Smoke(suite.Version(), smoke.New(flags))
+	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], flags.Bind))
+}

@@ -1,0 +1,35 @@
+// Package change waits for objects of a cluster to change.
+package change
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// Wait returns when the watch tells of a change, or after the time
+// given. It fails when the context ends. A watch that cannot be opened only
+// makes it wait the whole time.
+func Wait(ctx context.Context, atMost time.Duration, open func(context.Context) (watch.Interface, error)) error {
+	bounded, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	var changes <-chan watch.Event
+	if w, err := open(bounded); err == nil {
+		defer w.Stop()
+		changes = w.ResultChan()
+	}
+	for {
+		select {
+		case <-bounded.Done():
+			return ctx.Err()
+		case event, open := <-changes:
+			switch {
+			case !open:
+				changes = nil
+			case event.Type == watch.Modified || event.Type == watch.Deleted:
+				return nil
+			}
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package helm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/storage/driver"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/nationtech/harmony/internal/deploy/rollout"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// prepared is a chart that is ready to be applied.
+type prepared struct {
+	chart *chart.Chart
+	hooks []rollout.Workload
+	// hasHooks is true when Helm has hooks to run, of whatever kind.
+	hasHooks bool
+}
+
+// render fetches the chart, renders it, and sees that it uses the image.
+func (d *deployment) render(ctx context.Context, last *release.Release) (prepared, error) {
+	archive, err := fetchChart(ctx, d.chart)
+	if err != nil {
+		return prepared{}, err
+	}
+	look, err := loadChart(archive, d.want)
+	if err != nil {
+		return prepared{}, err
+	}
+	if d.config.Capabilities, err = capabilities(d.cluster); err != nil {
+		return prepared{}, err
+	}
+	options := chartutil.ReleaseOptions{Name: d.app.Name, Namespace: d.Namespace, Revision: 1, IsInstall: true}
+	if !isGone(last) {
+		options.Revision, options.IsInstall, options.IsUpgrade = last.Version+1, false, true
+	}
+	r, err := preview(d.cluster, look, d.values, options, d.config.Capabilities)
+	if err != nil {
+		return prepared{}, protocol.Invalid("chart %q with the values of target %q: %w", d.chart.Chart, d.target, err)
+	}
+	if err := r.usesImage(d.image, d.chart); err != nil {
+		return prepared{}, err
+	}
+	p := prepared{hasHooks: len(r.hooks) > 0}
+	if p.hooks, err = d.hooks(ctx, r); err != nil {
+		return prepared{}, err
+	}
+	// Rendering changes a chart: Helm gets a fresh one.
+	p.chart, err = loadChart(archive, d.want)
+	return p, err
+}
+
+// hooks are the hooks that run to an end. Those of an earlier run that still
+// exist are not the ones meant.
+func (d *deployment) hooks(ctx context.Context, r rendered) ([]rollout.Workload, error) {
+	all, err := rollout.Workloads(r.hooks, d.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	var hooks []rollout.Workload
+	for _, w := range all {
+		if w.Kind == "Job" || w.Kind == "Pod" {
+			hooks = append(hooks, w)
+		}
+	}
+	snapshots, err := rollout.Read(ctx, d.client, hooks)
+	for i, s := range snapshots {
+		if s.Object != nil {
+			hooks[i].Ignore = string(s.Object.GetUID())
+		}
+	}
+	return hooks, err
+}
+
+// deployed is the revision that is in force, or nil.
+func (d *deployment) deployed() (*release.Release, error) {
+	r, err := d.config.Releases.Deployed(d.app.Name)
+	if errors.Is(err, driver.ErrNoDeployedReleases) || errors.Is(err, driver.ErrReleaseNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the deployed revision of release %s: %w", d.app.Name, err)
+	}
+	return r, nil
+}
+
+// apply has Helm install or upgrade, without waiting for the rollout. Helm ends
+// a cancelled call while its requests still run, so that the call is only
+// cancelled where it could last: when there are hooks to wait for.
+func (d *deployment) apply(ctx context.Context, p prepared, last *release.Release) (*release.Release, error) {
+	d.progress(protocol.Event{Phase: "apply", Message: "release " + d.app.Name})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !p.hasHooks {
+		r, err := d.runHelm(context.WithoutCancel(ctx), p, last, d.settings.timeout)
+		return r, errors.Join(err, ctx.Err())
+	}
+	watched, stop := context.WithCancelCause(ctx)
+	problem := make(chan error, 1)
+	go func() {
+		err := rollout.Wait(watched, d.client, p.hooks, rollout.Options{FailOnly: true, Progress: d.tell("hook")})
+		problem <- err
+		stop(err)
+	}()
+	r, err := d.runHelm(watched, p, last, remaining(ctx))
+	if err == nil {
+		stop(context.Canceled)
+		<-problem
+		return r, nil
+	}
+	return nil, d.hookError(ctx, err, problem, stop)
+}
+
+// hookSees is how long after Helm the watch of the hooks may see a failure.
+const hookSees = time.Second
+
+// hookError prefers what the watch of the hooks saw over Helm's own words.
+func (d *deployment) hookError(ctx context.Context, err error, problem <-chan error, stop context.CancelCauseFunc) error {
+	timer := time.AfterFunc(hookSees, func() { stop(context.Canceled) })
+	defer timer.Stop()
+	seen := <-problem
+	switch {
+	case seen != nil && !errors.Is(seen, context.Canceled):
+		return fmt.Errorf("hook of release %s: %w", d.app.Name, seen)
+	case ctx.Err() != nil:
+		return errors.Join(context.Cause(ctx), err)
+	}
+	return err
+}
+
+func remaining(ctx context.Context) time.Duration {
+	deadline, _ := ctx.Deadline()
+	return time.Until(deadline)
+}
+
+func (d *deployment) runHelm(ctx context.Context, p prepared, last *release.Release, timeout time.Duration) (*release.Release, error) {
+	description := fmt.Sprintf("harmony: %s %s, image %s", d.app.Name, d.app.Version, d.image.Digest)
+	if isGone(last) {
+		install := action.NewInstall(d.config)
+		install.ReleaseName, install.Namespace, install.Description = d.app.Name, d.Namespace, description
+		install.Timeout, install.Replace = timeout, true
+		r, err := install.RunWithContext(ctx, p.chart, d.values)
+		if err != nil {
+			return nil, fmt.Errorf("install release %s: %w", d.app.Name, err)
+		}
+		return d.recorded(r)
+	}
+	upgrade := action.NewUpgrade(d.config)
+	upgrade.Namespace, upgrade.Description = d.Namespace, description
+	upgrade.Timeout, upgrade.MaxHistory, upgrade.ResetValues = timeout, d.settings.maxHistory, true
+	r, err := upgrade.RunWithContext(ctx, d.app.Name, p.chart, d.values)
+	if err != nil {
+		return nil, fmt.Errorf("upgrade release %s: %w", d.app.Name, err)
+	}
+	return r, nil
+}
+
+// recorded sees to it that the end of an install is in Helm's storage: Helm
+// only logs it when that fails.
+func (d *deployment) recorded(r *release.Release) (*release.Release, error) {
+	if err := d.config.Releases.Update(r); err != nil {
+		return nil, fmt.Errorf("record that release %s is installed: %w", d.app.Name, err)
+	}
+	return r, nil
+}
+
+// resume goes on with a rollout that was applied before. Pods that a
+// controller tries again after ever longer pauses are replaced, so that what
+// was mended meanwhile is seen at once.
+func (d *deployment) resume(ctx context.Context, r *release.Release) error {
+	workloads, err := d.workloads(r)
+	if err != nil {
+		return err
+	}
+	snapshots, err := rollout.Read(ctx, d.client, workloads)
+	if err != nil {
+		return err
+	}
+	for _, s := range snapshots {
+		for _, pod := range s.Stuck() {
+			options := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}
+			if err := d.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, options); err != nil {
+				return fmt.Errorf("replace pod %s: %w", pod.Name, err)
+			}
+		}
+	}
+	return d.follow(ctx, r)
+}
+
+// follow waits until the revision is rolled out and its image proven to run.
+func (d *deployment) follow(ctx context.Context, r *release.Release) error {
+	workloads, err := d.workloads(r)
+	if err != nil {
+		return err
+	}
+	return rollout.Wait(ctx, d.client, workloads, rollout.Options{
+		Progress: d.tell("rollout"),
+		Check:    func(s []rollout.Snapshot) (bool, error) { return d.proven(ctx, r, s) },
+	})
+}
+
+// tell passes the status of a workload on as an event.
+func (d *deployment) tell(phase string) func(rollout.Workload, rollout.Status) {
+	return func(w rollout.Workload, s rollout.Status) {
+		d.progress(protocol.Event{Phase: phase, Current: s.ReadyPods, Total: s.Pods, Unit: "pods", Message: w.String() + ": " + s.Message})
+	}
+}

@@ -1,0 +1,97 @@
+package helm
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/nationtech/harmony/internal/kubeconn"
+)
+
+// cluster is a namespace of a cluster with the clients for it. It is what Helm
+// calls a RESTClientGetter, and safe for use by several goroutines.
+type cluster struct {
+	*kubeconn.Conn
+	client    kubernetes.Interface
+	discovery discovery.CachedDiscoveryInterface
+	mapper    meta.ResettableRESTMapper
+}
+
+func newCluster(conn *kubeconn.Conn) (*cluster, error) {
+	client, err := kubernetes.NewForConfig(conn.Config)
+	if err != nil {
+		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
+	}
+	cached := memory.NewMemCacheClient(client.Discovery())
+	return &cluster{
+		Conn: conn, client: client, discovery: cached,
+		mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
+	}, nil
+}
+
+func (c *cluster) ToRESTConfig() (*rest.Config, error) { return rest.CopyConfig(c.Config), nil }
+
+func (c *cluster) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {
+	return c.discovery, nil
+}
+
+func (c *cluster) ToRESTMapper() (meta.RESTMapper, error) { return c.mapper, nil }
+
+func (c *cluster) ToRawKubeConfigLoader() clientcmd.ClientConfig { return c.Loader }
+
+// ensureNamespace makes the namespace unless it exists. One that is being
+// deleted is an error of the API server when something is put into it.
+func (c *cluster) ensureNamespace(ctx context.Context) error {
+	namespaces := c.client.CoreV1().Namespaces()
+	_, err := namespaces.Get(ctx, c.Namespace, metav1.GetOptions{})
+	if err == nil || apierrors.IsForbidden(err) {
+		return nil // one that may not be seen exists, or what follows says more
+	}
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace}}
+	_, err = namespaces.Create(ctx, namespace, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// clusters holds one cluster for each place, so that all apps of a process
+// share their connections and discovery.
+type clusters struct {
+	mu    sync.Mutex
+	known map[place]*cluster
+}
+
+type place struct{ context, namespace string }
+
+func (c *clusters) get(conn *kubeconn.Conn) (*cluster, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := place{conn.Context, conn.Namespace}
+	if found, ok := c.known[at]; ok {
+		return found, nil
+	}
+	made, err := newCluster(conn)
+	if err != nil {
+		return nil, err
+	}
+	if c.known == nil {
+		c.known = map[place]*cluster{}
+	}
+	c.known[at] = made
+	return made, nil
+}

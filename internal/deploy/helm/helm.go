@@ -1,0 +1,177 @@
+// Package helm delivers an app by Helm: it installs or upgrades a release in
+// Helm's own storage, follows the rollout, and proves that the image runs.
+//
+// Nothing is remembered on the machine. Each call looks at the release and at
+// what runs, and does what is missing. A release is written to under a Lease
+// only, and Helm is told not to wait: a process that is killed leaves at most a
+// revision that is pending, for the next one to mend.
+package helm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"helm.sh/helm/v3/pkg/action"
+
+	"github.com/nationtech/harmony/internal/deploy/proof"
+	"github.com/nationtech/harmony/internal/deploy/rollout"
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Name is the adapter's name in a topology.
+const Name = "helm"
+
+// New makes the adapter. The flags say what the user of the command line chose;
+// they win over the target's own settings, and may be nil.
+func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery] {
+	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
+		s, err := readSettings(env.Provider.Settings)
+		if err != nil {
+			return nil, fmt.Errorf("topology %q: spec.continuousDelivery.settings: %w", env.Topology.Name, err)
+		}
+		return &adapter{flags: flags, env: env, settings: s}, nil
+	}
+}
+
+// adapter is safe for use by several goroutines: a call holds its own state.
+type adapter struct {
+	flags    *kubeconn.Flags
+	env      capability.Environment
+	settings settings
+	clusters clusters
+}
+
+// deployment is one call of Deploy.
+type deployment struct {
+	*cluster
+	settings settings
+	dryRun   bool
+	progress func(protocol.Event)
+
+	config *action.Configuration
+	app    protocol.AppSpec
+	target string
+	image  protocol.ImageRef
+	chart  protocol.ChartRef
+	values map[string]any
+	want   record
+	// digests are the names of the image that are known so far.
+	digests proof.Digests
+}
+
+// Deploy implements [capability.ContinuousDelivery]. The release has the app's
+// name. An error of status protocol.ExitInvalid or protocol.ExitUnsupported
+// tells that nothing was touched.
+func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
+	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d, err := a.prepare(conn, app, target, image, chart)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, a.settings.timeout)
+	defer cancel()
+	result, err := d.run(bounded)
+	if err != nil {
+		return protocol.DeployResult{}, d.explain(ctx, err)
+	}
+	return result, nil
+}
+
+func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+	if image.Digest == "" && !a.env.DryRun {
+		return nil, protocol.Invalid("image %s of %s has no digest", image, app.Name).WithHint("publish it first")
+	}
+	if chart.Digest == "" && !a.env.DryRun {
+		return nil, protocol.Invalid("chart %s of %s has no digest", chart.Chart, app.Name).WithHint("publish it first")
+	}
+	values, err := valuesOf(app, target)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := valuesDigest(values)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.clusters.get(conn)
+	if err != nil {
+		return nil, err
+	}
+	progress := func(e protocol.Event) {
+		e.Metadata = app.Metadata
+		a.env.Progress(e)
+	}
+	config, err := newConfiguration(c, func(warning string) {
+		progress(protocol.Event{Phase: "warning", Message: rollout.Clean(warning)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &deployment{
+		cluster: c, settings: a.settings, dryRun: a.env.DryRun, progress: progress, config: config,
+		app: app, target: target, image: image, chart: chart, values: values,
+		want:    record{chart: chart.Digest, image: image.Digest, values: digest},
+		digests: proof.Of(image),
+	}, nil
+}
+
+// explain adds the server to an error, and tells our deadline from the user's
+// interruption.
+func (d *deployment) explain(ctx context.Context, err error) error {
+	var told *protocol.Error
+	switch {
+	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
+		return fmt.Errorf("deploy %s to %s: %w", d.app.Name, d.target, errors.Join(ctx.Err(), err))
+	case errors.As(err, &told) || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+		return d.Explain(err)
+	}
+	return fmt.Errorf("deploy %s to %s: not done after %s: %w", d.app.Name, d.target, d.settings.timeout, err)
+}
+
+// result is the document for an outcome.
+func (d *deployment) result(outcome protocol.Outcome, revision int, before record) protocol.DeployResult {
+	return protocol.DeployResult{
+		Metadata: d.app.Metadata, Target: d.target, Adapter: Name,
+		Context: d.Context, Namespace: d.Namespace, Release: d.app.Name, Revision: revision,
+		Outcome: outcome, Image: d.image.Digest, Chart: d.chart.Digest,
+		PreviousImage: before.image, PreviousChart: before.chart, Planned: d.dryRun,
+	}
+}
+
+// settings are the adapter's own in the topology.
+type settings struct {
+	// timeout bounds a deploy, rollout and all.
+	timeout time.Duration
+	// maxHistory is how many revisions Helm keeps.
+	maxHistory int
+}
+
+func readSettings(from map[string]any) (settings, error) {
+	s := settings{timeout: 5 * time.Minute, maxHistory: 10}
+	for name, value := range from {
+		switch name {
+		case "timeout":
+			text, _ := value.(string)
+			timeout, err := time.ParseDuration(text)
+			if err != nil || timeout <= 0 {
+				return s, protocol.Invalid("timeout: %v is not a duration such as 5m", value)
+			}
+			s.timeout = timeout
+		case "maxHistory":
+			n, ok := whole(value).(int64)
+			if !ok || n < 1 {
+				return s, protocol.Invalid("maxHistory: %v is not a number of revisions", value)
+			}
+			s.maxHistory = int(n)
+		default:
+			return s, protocol.Invalid("%s is not a setting of adapter helm", name).WithHint("it has: timeout, maxHistory")
+		}
+	}
+	return s, nil
+}

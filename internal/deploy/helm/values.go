@@ -1,0 +1,114 @@
+package helm
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+
+	"helm.sh/helm/v3/pkg/chartutil"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// valuesOf are the values of an app for a target: its values files in order,
+// then its values, as helm's -f and --set take them.
+func valuesOf(app protocol.AppSpec, target string) (map[string]any, error) {
+	settings := app.Targets[target]
+	values := map[string]any{}
+	for _, name := range settings.ValuesFiles {
+		file, err := readValues(app, name)
+		if err != nil {
+			return nil, protocol.Invalid("values of %s for target %q: %w", app.Name, target, err)
+		}
+		values = merge(values, file)
+	}
+	return merge(values, whole(settings.Values).(map[string]any)), nil
+}
+
+// readValues reads a values file from the chart's folder, or from the project's
+// root when the chart has none of that name.
+func readValues(app protocol.AppSpec, name string) (map[string]any, error) {
+	if !filepath.IsLocal(name) {
+		return nil, fmt.Errorf("%q leads out of the project", name)
+	}
+	data, err := os.ReadFile(filepath.Join(app.ProjectRoot, app.Chart.Path, name))
+	if os.IsNotExist(err) {
+		data, err = os.ReadFile(filepath.Join(app.ProjectRoot, name))
+	}
+	if os.IsNotExist(err) {
+		return nil, fmt.Errorf("%s is neither in the chart's folder %s nor in %s", name, app.Chart.Path, app.ProjectRoot)
+	}
+	if err != nil {
+		return nil, err
+	}
+	values, err := chartutil.ReadValues(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return values, nil
+}
+
+// merge returns base with over laid over it, map by map.
+func merge(base, over map[string]any) map[string]any {
+	merged := maps.Clone(base)
+	for key, value := range over {
+		below, belowIsMap := merged[key].(map[string]any)
+		above, aboveIsMap := value.(map[string]any)
+		if belowIsMap && aboveIsMap {
+			value = merge(below, above)
+		}
+		merged[key] = value
+	}
+	return merged
+}
+
+// maxWhole is the largest float64 below which every whole number has one.
+const maxWhole = 1 << 53
+
+// whole makes whole numbers, which JSON gives as float64, integers again:
+// templates would print a large one as 1e+06.
+func whole(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		made := make(map[string]any, len(v))
+		for key, member := range v {
+			made[key] = whole(member)
+		}
+		return made
+	case []any:
+		made := make([]any, len(v))
+		for i, member := range v {
+			made[i] = whole(member)
+		}
+		return made
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < maxWhole {
+			return int64(v)
+		}
+	}
+	return value
+}
+
+// valuesDigest is the same for values that mean the same.
+func valuesDigest(values map[string]any) (string, error) {
+	encoded, err := json.Marshal(values)
+	if err != nil {
+		return "", fmt.Errorf("values: %w", err)
+	}
+	var plain any
+	decoder := json.NewDecoder(bytes.NewReader(encoded))
+	if err := decoder.Decode(&plain); err != nil {
+		return "", fmt.Errorf("values: %w", err)
+	}
+	if encoded, err = json.Marshal(plain); err != nil {
+		return "", fmt.Errorf("values: %w", err)
+	}
+	sum := sha256.Sum256(encoded)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}

@@ -1,0 +1,283 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Options of [Wait]. The zero value works.
+type Options struct {
+	// Progress is told whenever the status of a workload changes.
+	Progress func(Workload, Status)
+	// Check, if set, is what must hold of the snapshots once all workloads are
+	// ready; it is asked again until it answers true.
+	Check func([]Snapshot) (bool, error)
+	// FailOnly makes the end of the context, and not that of the rollout, the
+	// good end: only problems are looked for.
+	FailOnly bool
+}
+
+// recheck is how often problems that need time to be believed, and events, are
+// looked at again without any change in the cluster.
+const recheck = time.Second
+
+// Wait follows the workloads until all are ready, one cannot become ready, or
+// the context ends. The error of the latter two says what was seen last, with
+// events and logs. A lost connection is taken up again.
+func Wait(ctx context.Context, client kubernetes.Interface, workloads []Workload, options Options) error {
+	ctx, stop := context.WithCancel(ctx)
+	w := &waiter{client: client, options: options, changed: make(chan struct{}, 1), since: map[string]time.Time{}}
+	defer w.running.Wait()
+	defer stop()
+	for _, workload := range workloads {
+		if err := w.follow(ctx, workload); err != nil {
+			return err
+		}
+	}
+	ticker := time.NewTicker(recheck)
+	defer ticker.Stop()
+	for {
+		if done, err := w.look(ctx); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return w.ended(ctx)
+		case <-w.changed:
+		case <-ticker.C:
+		}
+	}
+}
+
+// waiter follows several workloads. Only its watch error is shared with the
+// informers' goroutines.
+type waiter struct {
+	client   kubernetes.Interface
+	options  Options
+	followed []*followed
+	changed  chan struct{}
+	running  sync.WaitGroup
+	// since tells when each problem was first seen.
+	since map[string]time.Time
+
+	mu       sync.Mutex
+	watchErr error
+}
+
+// followed is a workload with the informers that hold its objects.
+type followed struct {
+	Workload
+	informers []cache.SharedInformer
+	started   time.Time
+	snapshot  Snapshot
+	status    Status
+	told      string
+}
+
+func (w *waiter) follow(ctx context.Context, workload Workload) error {
+	f := &followed{Workload: workload, started: time.Now()}
+	for _, s := range sources(w.client, workload) {
+		lw := cache.ToListWatcherWithWatchListSemantics(s.listWatch(workload.Namespace), w.client)
+		informer := cache.NewSharedInformer(lw, s.example, 0)
+		if err := informer.SetWatchErrorHandlerWithContext(w.watchFailed); err != nil {
+			return err
+		}
+		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { w.signal() },
+			UpdateFunc: func(any, any) { w.signal() },
+			DeleteFunc: func(any) { w.signal() },
+		}); err != nil {
+			return err
+		}
+		f.informers = append(f.informers, informer)
+		w.running.Go(func() { informer.RunWithContext(ctx) })
+	}
+	w.followed = append(w.followed, f)
+	return nil
+}
+
+func (w *waiter) signal() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (w *waiter) watchFailed(_ context.Context, _ *cache.Reflector, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.watchErr = err
+	w.signal()
+}
+
+// look judges what the informers hold now.
+func (w *waiter) look(ctx context.Context) (done bool, err error) {
+	if err := w.refused(); err != nil {
+		return false, err
+	}
+	ready := true
+	var snapshots []Snapshot
+	for _, f := range w.followed {
+		if !f.synced() {
+			ready = false
+			continue
+		}
+		if err := f.update(); err != nil {
+			return false, err
+		}
+		w.tell(f)
+		if !f.status.Ready {
+			ready = false
+			if problem := w.believed(ctx, f); problem != nil {
+				return false, w.failure(ctx, f, *problem)
+			}
+		}
+		snapshots = append(snapshots, f.snapshot)
+	}
+	if !ready || w.options.FailOnly {
+		return false, nil
+	}
+	if w.options.Check == nil {
+		return true, nil
+	}
+	return w.options.Check(snapshots)
+}
+
+// refused is the error of a watch that no retry can mend.
+func (w *waiter) refused() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if apierrors.IsUnauthorized(w.watchErr) || apierrors.IsForbidden(w.watchErr) {
+		return w.watchErr
+	}
+	return nil
+}
+
+func (f *followed) synced() bool {
+	return !slices.ContainsFunc(f.informers, func(i cache.SharedInformer) bool { return !i.HasSynced() })
+}
+
+func (f *followed) update() error {
+	var objects []any
+	for _, informer := range f.informers {
+		objects = append(objects, informer.GetStore().List()...)
+	}
+	var err error
+	if f.snapshot, err = assemble(f.Workload, objects); err != nil {
+		return err
+	}
+	f.status, err = StatusOf(f.snapshot)
+	return err
+}
+
+func (w *waiter) tell(f *followed) {
+	told := fmt.Sprint(f.status.ReadyPods, f.status.Pods, f.status.Ready, f.status.Message)
+	if w.options.Progress == nil || told == f.told {
+		return
+	}
+	f.told = told
+	w.options.Progress(f.Workload, f.status)
+}
+
+// believed is the first problem that has lasted long enough. Those that are
+// gone are forgotten.
+func (w *waiter) believed(ctx context.Context, f *followed) *Problem {
+	now := time.Now()
+	prefix := f.Workload.String() + "/"
+	seen := map[string]bool{}
+	for _, p := range append(f.status.Suspects, w.cannotCreate(ctx, f)...) {
+		key := p.key()
+		seen[key] = true
+		if _, ok := w.since[key]; !ok {
+			w.since[key] = now
+		}
+		if now.Sub(w.since[key]) >= p.Grace {
+			return &p
+		}
+	}
+	for key := range w.since {
+		if strings.HasPrefix(key, prefix) && !seen[key] {
+			delete(w.since, key)
+		}
+	}
+	return nil
+}
+
+// cannotCreate looks into the events of a workload that has had no pod for a
+// while: only a Deployment tells in its status that it cannot make pods.
+func (w *waiter) cannotCreate(ctx context.Context, f *followed) []Problem {
+	if f.Kind == "Deployment" || f.snapshot.Object == nil || len(f.snapshot.Current) > 0 || time.Since(f.started) < createGrace {
+		return nil
+	}
+	events, err := eventsOf(ctx, w.client, f.Namespace, f.snapshot.Object.GetUID())
+	if err != nil {
+		return nil // it is looked at again
+	}
+	for _, event := range slices.Backward(events) {
+		if message, ok := strings.CutPrefix(event, "Warning FailedCreate: "); ok {
+			return []Problem{{Workload: f.Workload, Reason: "FailedCreate", Message: message}}
+		}
+	}
+	return nil
+}
+
+// failure is the error for a problem that is believed.
+func (w *waiter) failure(ctx context.Context, f *followed, p Problem) error {
+	return errors.New(diagnose(ctx, w.client, p, f.uid()))
+}
+
+func (f *followed) uid() types.UID {
+	if f.snapshot.Object == nil {
+		return ""
+	}
+	return f.snapshot.Object.GetUID()
+}
+
+// ended is the error when the context ended before the rollout.
+func (w *waiter) ended(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	w.mu.Lock()
+	watchErr := w.watchErr
+	w.mu.Unlock()
+	for _, f := range w.followed {
+		switch {
+		case !f.synced():
+			return &LateError{Text: f.Workload.String() + " cannot be read", Err: watchErr}
+		case !f.status.Ready:
+			p := failed(f.snapshot, f.status.Message)
+			p.Workload, p.Late = f.Workload, true
+			return &LateError{Text: diagnose(ctx, w.client, p, f.uid())}
+		}
+	}
+	return &LateError{Text: "all workloads are ready, but what their pods have to show is not there yet"}
+}
+
+// LateError is the error of a rollout that was not done when the deadline came.
+type LateError struct {
+	// Text says what was missing, on one or more lines.
+	Text string
+	// Err is why the cluster could not be read, if that was it.
+	Err error
+}
+
+func (e *LateError) Error() string {
+	if e.Err == nil {
+		return e.Text
+	}
+	return e.Text + ": " + e.Err.Error()
+}
+
+func (e *LateError) Unwrap() error { return e.Err }
