@@ -22,7 +22,7 @@ export PATH
 bin=$PWD/bin
 cd examples/fleet
 run harmony plan --all
-run harmony release --all
+run harmony release --all --output text
 run helm list --all-namespaces --filter '^fleet-'
 run kubectl get pods --namespace fleet-production
 run kubectl get --raw /api/v1/namespaces/fleet-production/services/http:fleet-operator:8080/proxy/devices

@@ -160,7 +160,8 @@ func (r Release) start(ctx context.Context, plugins map[string]discovery.Plugin)
 			Line:  func(line string) { r.Line(strings.TrimSpace(stage+" "+target), line) },
 		})
 		if err == nil {
-			err = p.send("", topology)
+			// A stage that is gone already says why when it is asked for work.
+			_ = p.send("", topology)
 		}
 		return p
 	}
@@ -202,7 +203,7 @@ func (r Release) steps(s stages) ([]step, error) {
 			compose(true, func(app protocol.AppSpec, v semver.Version) capability.Score {
 				return capability.NewDeployScore(delivery{s.deploy[target], deployed}, app, v, target)
 			}),
-			compose(true, func(app protocol.AppSpec, v semver.Version) capability.Score {
+			compose(false, func(app protocol.AppSpec, v semver.Version) capability.Score {
 				return capability.NewSmokeScore(checker{s.smoke[target], deployed}, app, v, target)
 			}))
 	}

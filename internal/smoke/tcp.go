@@ -22,9 +22,9 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// A forwarded connection holds when no refusal comes for patience times as long
-// as the node took to take the streams, and for minHeld at least: the node tells
-// a refusal only, right after it took the streams, and never a success.
+// The node tells a refusal only, right after it took the streams, and never a
+// success. A connection has been accepted when no refusal came for patience
+// times as long as the node took to take the streams, and for minHeld at least.
 const (
 	patience = 20
 	minHeld  = 150 * time.Millisecond
@@ -78,22 +78,44 @@ func (c *cluster) knock(ctx context.Context, to podPort) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends every read below
 	start := time.Now()
-	refused, data, err := openStreams(conn, to.port)
-	if err != nil {
-		return fmt.Errorf("open the connection: %w", err)
+	opened, answer := ask(conn, to.port)
+	var over <-chan time.Time
+	for {
+		select {
+		case <-opened:
+			opened = nil
+			over = time.After(max(minHeld, patience*time.Since(start)))
+		case err := <-answer:
+			return errors.Join(ctx.Err(), err)
+		case <-over:
+			select {
+			case err := <-answer: // both were ready
+				return err
+			default:
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	held := max(minHeld, patience*time.Since(start))
-	answer := make(chan error, 1)
-	go func() { answer <- refusalOf(refused) }()
-	go drain(data)
-	select {
-	case err := <-answer:
-		return errors.Join(ctx.Err(), err)
-	case <-time.After(held):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+}
+
+// ask has the node connect to the port. opened is closed when the node has
+// taken the streams; answer gets the refusal, or nil when the connection was
+// open and is closed again.
+func ask(conn httpstream.Connection, port int) (opened <-chan struct{}, answer <-chan error) {
+	taken, end := make(chan struct{}), make(chan error, 1)
+	go func() {
+		refused, data, err := openStreams(conn, port)
+		if err != nil {
+			end <- fmt.Errorf("open the connection: %w", err)
+			return
+		}
+		close(taken)
+		go drain(data)
+		end <- refusalOf(refused)
+	}()
+	return taken, end
 }
 
 // forward opens the port-forward connection of a pod.

@@ -113,7 +113,6 @@ func Smoke(version string, checker capability.Adapter[capability.Checker]) Stage
 		Needs:    []protocol.Kind{protocol.KindAppSpec},
 		Awaits:   []protocol.Kind{protocol.KindDeployResult},
 		Produces: []protocol.Kind{protocol.KindSmokeReport},
-		Ordered:  true,
 		Open: func(ctx context.Context, env Environment) (Work, error) {
 			if env.Target != "" {
 				if _, err := theTarget(env); err != nil {

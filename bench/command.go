@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// command is a command line that is run and timed.
+type command struct {
+	name string // in the table
+	argv []string
+	dir  string   // the working folder; ours when empty
+	env  []string // besides our own environment
+	// before, if set, is run before each run, untimed.
+	before func(context.Context) error
+}
+
+// time runs the command once and returns its wall time. Its output goes to a
+// file, which costs the command nothing, and becomes part of an error.
+func (c command) time(ctx context.Context) (time.Duration, error) {
+	if c.before != nil {
+		if err := c.before(ctx); err != nil {
+			return 0, fmt.Errorf("prepare %s: %w", c.name, err)
+		}
+	}
+	output, err := os.CreateTemp("", "harmony-bench-output-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(output.Name())
+	defer output.Close()
+	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
+	cmd.Dir = c.dir
+	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Stdout, cmd.Stderr = output, output
+	began := time.Now()
+	err = cmd.Run()
+	took := time.Since(began)
+	if err != nil {
+		text, readErr := os.ReadFile(output.Name())
+		return 0, errors.Join(fmt.Errorf("%s (%s): %w\n%s", c.name, strings.Join(c.argv, " "), err, end(string(text))), readErr)
+	}
+	return took, nil
+}
+
+// run runs the command once, untimed.
+func (c command) run(ctx context.Context) error {
+	_, err := c.time(ctx)
+	return err
+}
+
+// output runs a command and returns what it prints.
+func output(ctx context.Context, argv ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("%w\n%s", err, end(string(exit.Stderr)))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// end is the last part of an output.
+func end(text string) string {
+	const limit = 3000
+	text = strings.TrimSpace(text)
+	return text[max(0, len(text)-limit):]
+}
+
+// goBuild compiles a package of this repository into a static binary.
+func goBuild(ctx context.Context, target, pkg string) error {
+	return command{
+		name: "go build", env: []string{"CGO_ENABLED=0"},
+		argv: []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o", target, pkg},
+	}.run(ctx)
+}
