@@ -31,7 +31,7 @@ func sourceFolder() (string, error) {
 
 // installBinaries builds what is missing and links every binary into the state
 // folder, which gives users one folder for their PATH.
-func (c *cluster) installBinaries(ctx context.Context) error {
+func (c *cluster) installBinaries(ctx context.Context, docker bool) error {
 	source, err := sourceFolder()
 	if err != nil {
 		return err
@@ -40,6 +40,9 @@ func (c *cluster) installBinaries(ctx context.Context) error {
 		return err
 	}
 	for _, r := range recipes() {
+		if r.peer && !docker {
+			continue
+		}
 		dir, err := c.build(ctx, filepath.Join(source, "versions", r.name), r)
 		if err != nil {
 			return err

@@ -24,7 +24,7 @@ func (c *cluster) up(ctx context.Context, docker bool) error {
 	steps := []func(context.Context) error{
 		func(ctx context.Context) error { return c.installTools(ctx, docker) },
 		c.checkOtherProxy,
-		c.installBinaries,
+		func(ctx context.Context) error { return c.installBinaries(ctx, docker) },
 		c.writePause,
 		func(context.Context) error { return c.writePKI() },
 		func(context.Context) error { return c.writeConfig() },

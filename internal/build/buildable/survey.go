@@ -245,8 +245,7 @@ func (s *surveyor) location(ctx context.Context, p goPackage) error {
 	return s.module(ctx, p.Module.Path, p.Module.GoMod)
 }
 
-// embedded notes the folders in which a new file could match a pattern of
-// go:embed.
+// embedded notes the folders in which a new file could match an embed pattern.
 func (s *surveyor) embedded(dir, pattern string) error {
 	pattern = strings.TrimPrefix(pattern, "all:")
 	fixed := pattern

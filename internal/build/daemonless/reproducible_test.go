@@ -43,8 +43,12 @@ func TestSameDigestElsewhere(t *testing.T) {
 		if err != nil || d.Type() == os.ModeSymlink {
 			return err
 		}
-		if err := os.Chmod(path, 0o700); err == nil && !d.IsDir() && d.Name() != "run" {
-			err = os.Chmod(path, 0o664)
+		mode := os.FileMode(0o700)
+		if !d.IsDir() && d.Name() != "run" {
+			mode = 0o664
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			return err
 		}
 		return os.Chtimes(path, when, when)
 	})
