@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-gotestsum=gotest.tools/gotestsum@v1.11.0
+gotestsum=gotest.tools/gotestsum@v1.13.0
 ci=${CI:-}
 
 can_run_cluster() {
