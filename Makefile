@@ -9,7 +9,7 @@ COMMANDS   := harmony harmony-build harmony-publish harmony-deploy harmony-smoke
 GO_FLAGS   := -trimpath -ldflags '-s -w -X github.com/nationtech/harmony/internal/suite.version=$(or $(VERSION),0.0.0-dev)'
 export CGO_ENABLED := 0
 
-.PHONY: help build install cross test lint generate demo demo-down bench cluster-up cluster-down clean
+.PHONY: help build install cross test lint generate demo bench cluster-up cluster-down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'

@@ -34,7 +34,7 @@ run() {
 scripts/lint.sh
 failed=
 export CI=$ci
-run -race ./pkg/... ./internal/pipeline ./internal/term ./internal/discovery ./internal/process ./cmd/harmony
+CGO_ENABLED=1 run -race ./pkg/... ./internal/pipeline ./internal/term ./internal/discovery ./internal/process ./cmd/harmony
 run ./...
 for module in examples/fleet examples/dockerfile; do
   (cd "$module" && go test ./...) || failed=1
