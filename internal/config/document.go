@@ -62,14 +62,11 @@ func parse(data []byte, p *problems) []document {
 	}
 }
 
-var (
-	syntaxPattern = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)`)
-	// grammarPattern knows the complaints of the library's parser, whose lines
-	// count from 0; those of its scanner count from 1.
-	grammarPattern = regexp.MustCompile(`^did not find expected (<|node content|'-' indicator|key$|',' or )`)
-)
-
 func addSyntax(p *problems, err error) {
+	syntaxPattern := regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)`)
+	// The complaints of the library's parser, whose lines count from 0; those of
+	// its scanner count from 1.
+	grammarPattern := regexp.MustCompile(`^did not find expected (<|node content|'-' indicator|key$|',' or )`)
 	match := syntaxPattern.FindStringSubmatch(err.Error())
 	line, _ := strconv.Atoi(match[1]) // "" is 0: the whole file
 	if grammarPattern.MatchString(match[2]) {

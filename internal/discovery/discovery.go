@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/nationtech/harmony/internal/nearest"
@@ -18,7 +17,11 @@ import (
 // Prefix starts the file name of every plugin.
 const Prefix = "harmony-"
 
-var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+// validName reports whether a plugin can have the name: lower-case letters,
+// digits and dashes, of which it does not begin with a dash.
+func validName(name string) bool {
+	return name != "" && name[0] != '-' && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
 
 // Plugin is one file found.
 type Plugin struct {
@@ -60,7 +63,7 @@ func (f Finder) folders() []string {
 // is an error, not passed over for the next: both are of status
 // protocol.ExitUnsupported.
 func (f Finder) Find(name string) (Plugin, error) {
-	if !namePattern.MatchString(name) {
+	if !validName(name) {
 		return Plugin{}, protocol.Invalid("%q is not a command or a plugin's name", name)
 	}
 	for _, folder := range f.folders() {
@@ -110,7 +113,7 @@ func (f Finder) List() []Plugin {
 		}
 		for _, entry := range entries {
 			name, ok := strings.CutPrefix(entry.Name(), Prefix)
-			if !ok || !namePattern.MatchString(name) {
+			if !ok || !validName(name) {
 				continue
 			}
 			path := filepath.Join(folder, entry.Name())

@@ -27,7 +27,7 @@ import (
 // times as long as the node took to take the streams, and for minHeld at least.
 const (
 	patience = 20
-	minHeld  = 150 * time.Millisecond
+	minHeld  = 50 * time.Millisecond
 )
 
 // tcpProbe opens a connection and closes it.

@@ -77,8 +77,6 @@ type state struct {
 // no commit.
 var errNothing = errors.New("nothing to describe")
 
-var describePattern = regexp.MustCompile(`^(?:(.+)-([0-9]+)-g)?([0-9a-f]+)$`)
-
 func describe(ctx context.Context, dir, app string, skip []string) (state, error) {
 	// Not only -v*: fleet-v2-v1.0.0 is a tag of fleet-v2, not of fleet.
 	args := []string{"describe", "--tags", "--match", app + "-v[0-9]*.*", "--long", "--dirty", "--always", "--abbrev=12"}
@@ -90,7 +88,7 @@ func describe(ctx context.Context, dir, app string, skip []string) (state, error
 		return state{}, err
 	}
 	out, dirty := strings.CutSuffix(out, "-dirty")
-	match := describePattern.FindStringSubmatch(out)
+	match := regexp.MustCompile(`^(?:(.+)-([0-9]+)-g)?([0-9a-f]+)$`).FindStringSubmatch(out)
 	if match == nil {
 		return state{}, unreadable(fmt.Errorf("git describe: %q is not what was expected", out))
 	}

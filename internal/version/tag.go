@@ -55,11 +55,9 @@ func unknownApp(tag string, apps []string) error {
 	return protocol.Invalid("tag %q names no app, want %s: did you mean %s?", tag, form, fmt.Sprintf("%s-v%s", near, version)).WithHint("%s", hint)
 }
 
-var versionPattern = regexp.MustCompile(`-v?([0-9]+\.[0-9].*)$`)
-
 // split cuts a tag where its version seems to begin.
 func split(tag string) (name, version string) {
-	if at := versionPattern.FindStringSubmatchIndex(tag); at != nil {
+	if at := regexp.MustCompile(`-v?([0-9]+\.[0-9].*)$`).FindStringSubmatchIndex(tag); at != nil {
 		return tag[:at[0]], tag[at[2]:]
 	}
 	if i := strings.LastIndex(tag, "-v"); i >= 0 {
