@@ -1,0 +1,324 @@
+package plugintest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Documents that no stage of this protocol has anything to do for.
+const (
+	unknownKind  = `{"kind":"Weather" , "apiVersion":"harmony.nationtech.io/v1","metadata":{"name":"conformance","extra":1},"spec":{"html":"<&>","é":1e2,"z":[ 1 ]}}`
+	newerVersion = `{"apiVersion":"harmony.nationtech.io/v9","kind":"AppSpec","metadata":{"name":"conformance"},"spec":7}`
+	unknownField = `{"apiVersion":"harmony.nationtech.io/v1","kind":"ImageRef","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"repository":"conformance","future":{"a":null}},"later":true}`
+	topology     = `{"apiVersion":"harmony.nationtech.io/v1","kind":"Topology","metadata":{"name":"conformance"},"spec":{"future":[]}}`
+	app          = `{"apiVersion":"harmony.nationtech.io/v1","kind":"AppSpec","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"projectRoot":"/nonexistent","image":{"dockerfile":{}},"chart":{"path":"chart","image":{"value":"image"}},"smoke":[{"name":"up","rollout":{}}],"future":1}}`
+)
+
+// failure is one of an earlier stage.
+func failure(code int) string {
+	return fmt.Sprintf(`{"apiVersion":"harmony.nationtech.io/v1","kind":"Failure","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"stage":"earlier","code":%d,"message":"failed before","future":"x"}}`, code)
+}
+
+func stream(documents ...string) string { return strings.Join(documents, "\n") + "\n" }
+
+func describe(ctx context.Context, s *subject) error {
+	r, err := s.with(ctx, "", "describe")
+	if err != nil {
+		return err
+	}
+	if r.code != 0 {
+		return fmt.Errorf("it ended with status %d: %s", r.code, excerpt(r.stderr))
+	}
+	documents, err := r.documents()
+	if err != nil {
+		return err
+	}
+	if len(documents) != 1 {
+		return fmt.Errorf("it printed %d documents", len(documents))
+	}
+	info, err := protocol.Decode[protocol.PluginInfo](documents[0])
+	if err != nil {
+		return err
+	}
+	ours := protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax}
+	if _, ok := ours.Common(info.Protocol); !ok {
+		return fmt.Errorf("it speaks protocol %d to %d, this kit %d to %d", info.Protocol.Min, info.Protocol.Max, ours.Min, ours.Max)
+	}
+	if file := filepath.Base(s.path); file != "harmony-"+info.Name {
+		return fmt.Errorf("it calls itself %q, but the file is %s", info.Name, file)
+	}
+	if info.Version == "" {
+		return errors.New("metadata.version is empty")
+	}
+	if info.Stage == "" && len(info.Apps) == 0 {
+		return errors.New("it offers neither a stage nor apps")
+	}
+	return nil
+}
+
+func passThrough(ctx context.Context, s *subject) error {
+	sent := stream(topology, unknownKind, app, unknownField, newerVersion, failure(1))
+	r, err := s.with(ctx, sent)
+	if err != nil {
+		return err
+	}
+	rest := r.stdout
+	for line := range strings.Lines(sent) {
+		at := bytes.Index(rest, []byte(line))
+		if at < 0 {
+			return fmt.Errorf("what came in as %s did not come out again in its place", excerpt([]byte(line)))
+		}
+		rest = rest[at+len(line):]
+	}
+	return nil
+}
+
+func failedApp(ctx context.Context, s *subject) error {
+	sent := stream(topology, failure(1), app)
+	r, err := s.with(ctx, sent)
+	if err != nil {
+		return err
+	}
+	documents, err := r.documents()
+	if err != nil {
+		return err
+	}
+	for _, d := range documents {
+		if !strings.Contains(sent, string(d.Bytes())) {
+			return fmt.Errorf("it made a %s of an app that had failed", d.Kind)
+		}
+	}
+	return nil
+}
+
+func exitStatus(ctx context.Context, s *subject) error {
+	for _, code := range []int{protocol.ExitFailed, protocol.ExitInvalid, protocol.ExitUnsupported, protocol.ExitRetryable, protocol.ExitSmoke} {
+		r, err := s.with(ctx, stream(topology, failure(code), app))
+		if err != nil {
+			return err
+		}
+		if r.code != code {
+			return fmt.Errorf("after a Failure of code %d it ended with status %d", code, r.code)
+		}
+	}
+	return nil
+}
+
+// ownFailure gives the plugin an app whose project does not exist and a topology
+// that provides nothing. A plugin that can do its work in spite of that is fine.
+func ownFailure(ctx context.Context, s *subject) error {
+	r, err := s.with(ctx, stream(topology, app))
+	if err != nil {
+		return err
+	}
+	documents, err := r.documents()
+	if err != nil {
+		return err
+	}
+	var codes []int
+	for _, d := range documents {
+		if d.Kind != protocol.KindFailure {
+			continue
+		}
+		f, err := protocol.Decode[protocol.Failure](d)
+		if err != nil {
+			return err
+		}
+		if f.Message == "" || f.Stage == "" {
+			return errors.New("its Failure lacks the stage or the message")
+		}
+		codes = append(codes, f.Code)
+	}
+	switch {
+	case r.code == 0 && len(codes) > 0:
+		return errors.New("it wrote a Failure and ended with status 0")
+	case r.code != 0 && !slices.Contains(codes, r.code):
+		return fmt.Errorf("it ended with status %d, but its Failure documents have the codes %v", r.code, codes)
+	}
+	return nil
+}
+
+func noInput(ctx context.Context, s *subject) error {
+	r, err := s.with(ctx, "")
+	if err == nil && r.code == 0 {
+		return errors.New("it ended with status 0")
+	}
+	return err
+}
+
+func garbage(ctx context.Context, s *subject) error {
+	for _, input := range []string{"hello\n", "{\n", "[]\n", "{}\n", "\xff\xfe\n", `{"apiVersion":"harmony.nationtech.io/v1"}` + "\n"} {
+		r, err := s.with(ctx, input)
+		if err != nil {
+			return fmt.Errorf("%q: %w", input, err)
+		}
+		switch {
+		case r.code != protocol.ExitInvalid:
+			return fmt.Errorf("after %q it ended with status %d", input, r.code)
+		case !bytes.Contains(r.stdout, []byte(`"Failure"`)):
+			return fmt.Errorf("after %q there is no Failure document", input)
+		}
+	}
+	return nil
+}
+
+// sized is a document of an unknown kind of that many bytes.
+func sized(bytes int) string {
+	const head, tail = `{"apiVersion":"harmony.nationtech.io/v1","kind":"Weather","metadata":{"name":"conformance"},"spec":{"text":"`, `"}}`
+	return head + strings.Repeat("x", bytes-len(head)-len(tail)) + tail
+}
+
+func oversized(ctx context.Context, s *subject) error {
+	r, err := s.with(ctx, stream(sized(protocol.MaxDocument+1)))
+	if err == nil && r.code != protocol.ExitInvalid {
+		return fmt.Errorf("it ended with status %d", r.code)
+	}
+	return err
+}
+
+func large(ctx context.Context, s *subject) error {
+	document := sized(protocol.MaxDocument)
+	r, err := s.with(ctx, stream(document, app, failure(1)))
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(r.stdout, []byte(document)) {
+		return errors.New("it did not come out again")
+	}
+	return nil
+}
+
+func closedStdout(ctx context.Context, s *subject) error {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer writer.Close()
+	if err := reader.Close(); err != nil {
+		return err
+	}
+	r, err := s.start(ctx, strings.NewReader(stream(topology, app, failure(1))), writer, nil)
+	if err == nil && r.code == 0 {
+		return errors.New("it ended with status 0")
+	}
+	return err
+}
+
+func sigterm(ctx context.Context, s *subject) error { return signalled(ctx, s, syscall.SIGTERM) }
+func sigint(ctx context.Context, s *subject) error  { return signalled(ctx, s, syscall.SIGINT) }
+
+// signalled sends a signal while the plugin waits for more input. It waits for
+// the plugin to have forwarded a document first, so that it surely runs.
+func signalled(ctx context.Context, s *subject, signal syscall.Signal) error {
+	in, feed, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	defer feed.Close()
+	out, stdout, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	var sent time.Time
+	began := func(p *os.Process) error {
+		if err := stdout.Close(); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(feed, stream(topology, unknownKind)); err != nil {
+			return err
+		}
+		first := make(chan error, 1)
+		go func() {
+			_, err := out.Read(make([]byte, 1))
+			first <- err
+			_, _ = io.Copy(io.Discard, out)
+		}()
+		select {
+		case <-first:
+		case <-time.After(stopDeadline): // it holds documents back; signal it all the same
+		}
+		sent = time.Now()
+		return p.Signal(signal)
+	}
+	r, err := s.start(ctx, in, stdout, began)
+	if err != nil {
+		return err
+	}
+	if took := time.Since(sent); took > stopDeadline {
+		return fmt.Errorf("it went on for more than %s", stopDeadline)
+	}
+	if r.code != protocol.ExitInterrupted {
+		return fmt.Errorf("it ended with status %d", r.code)
+	}
+	return nil
+}
+
+func events(_ context.Context, s *subject) error {
+	for _, r := range s.seen {
+		for line := range bytes.Lines(r.events) {
+			d, err := protocol.Parse(line)
+			if err != nil {
+				return fmt.Errorf("it has %s: %w", excerpt(line), err)
+			}
+			if d.Kind != protocol.KindEvent {
+				return fmt.Errorf("it has a document of kind %s", d.Kind)
+			}
+		}
+	}
+	return nil
+}
+
+func cleanStdout(_ context.Context, s *subject) error {
+	for _, r := range s.seen {
+		documents, err := r.documents()
+		if err != nil {
+			return err
+		}
+		for _, d := range documents {
+			if d.Kind == protocol.KindEvent {
+				return errors.New("it has an Event, which belongs on the events channel")
+			}
+		}
+	}
+	return nil
+}
+
+func secrets(_ context.Context, s *subject) error {
+	for _, r := range s.seen {
+		for where, text := range map[string][]byte{"stdout": r.stdout, "stderr": r.stderr, "the events": r.events} {
+			if bytes.Contains(text, []byte(secret)) {
+				return fmt.Errorf("%s tells a password of the environment", where)
+			}
+		}
+	}
+	return nil
+}
+
+func controlCharacters(ctx context.Context, s *subject) error {
+	hostile := strings.Replace(failure(1), "failed before", `\u001b[31mred\u0007`, 1)
+	if _, err := s.with(ctx, stream(topology, app, hostile)); err != nil {
+		return err
+	}
+	for _, r := range s.seen {
+		for _, c := range string(r.stderr) {
+			if unicode.IsControl(c) && c != '\n' && c != '\t' && c != '\r' {
+				return fmt.Errorf("stderr has %U", c)
+			}
+		}
+	}
+	return nil
+}

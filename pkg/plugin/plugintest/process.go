@@ -1,0 +1,141 @@
+package plugintest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+const (
+	// deadline bounds every run of the plugin.
+	deadline = 15 * time.Second
+	// stopDeadline is how long it may take to end after a signal.
+	stopDeadline = 5 * time.Second
+	// maxOutput bounds what is kept of a run's output.
+	maxOutput = 8 << 20
+	// secret stands for a password in the plugin's environment.
+	secret = "hunter2-of-the-conformance-kit"
+)
+
+// subject is the plugin under test.
+type subject struct {
+	path, dir string
+	// seen is the output of every run so far, for the checks of all of it.
+	seen []run
+}
+
+// run is one run of the plugin.
+type run struct {
+	code           int
+	stdout, stderr []byte
+	events         []byte
+	took           time.Duration
+}
+
+// documents are the lines of stdout, each of which has to be one.
+func (r run) documents() ([]protocol.Document, error) {
+	var list []protocol.Document
+	for line := range bytes.Lines(r.stdout) {
+		d, err := protocol.Parse(line)
+		if err != nil {
+			return nil, fmt.Errorf("stdout has %s: %w", excerpt(line), err)
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// with feeds the plugin a stream and waits for its end.
+func (s *subject) with(ctx context.Context, stdin string, args ...string) (run, error) {
+	return s.start(ctx, strings.NewReader(stdin), nil, nil, args...)
+}
+
+// start runs the plugin to its end. began, if not nil, is called once the
+// process runs. stdout, if not nil, takes the place of the buffer.
+func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, began func(*os.Process) error, args ...string) (run, error) {
+	limit, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	cmd := exec.CommandContext(limit, s.path, args...)
+	cmd.Dir, cmd.Env = s.dir, s.environment()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	out, messages := &capped{}, &capped{}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, out, messages
+	if stdout != nil {
+		cmd.Stdout = stdout
+	}
+	events, err := os.CreateTemp(s.dir, "events-")
+	if err != nil {
+		return run{}, err
+	}
+	defer events.Close()
+	cmd.ExtraFiles = []*os.File{events}
+	from := time.Now()
+	if err := cmd.Start(); err != nil {
+		return run{}, err
+	}
+	if began != nil {
+		err = began(cmd.Process)
+	}
+	waited := cmd.Wait()
+	r := run{code: cmd.ProcessState.ExitCode(), stdout: out.Bytes(), stderr: messages.Bytes(), took: time.Since(from)}
+	var exit *exec.ExitError
+	switch {
+	case err != nil:
+		return r, err
+	case limit.Err() != nil:
+		return r, fmt.Errorf("it did not end within %s", deadline)
+	case waited != nil && !errors.As(waited, &exit) && !errors.Is(waited, syscall.EPIPE):
+		return r, waited
+	}
+	if r.events, err = os.ReadFile(events.Name()); err != nil {
+		return r, err
+	}
+	s.seen = append(s.seen, r)
+	return r, nil
+}
+
+// environment is the caller's without what leads to anything real.
+func (s *subject) environment() []string {
+	env := []string{
+		"HOME=" + s.dir, "XDG_CACHE_HOME=" + filepath.Join(s.dir, "cache"), "TMPDIR=" + s.dir,
+		"KUBECONFIG=" + filepath.Join(s.dir, "no-kubeconfig"), "DOCKER_CONFIG=" + s.dir,
+		"HARMONY_EVENTS_FD=3", "HARMONY_REGISTRY=registry.invalid/x",
+		"HARMONY_REGISTRY_USERNAME=conformance", "HARMONY_REGISTRY_PASSWORD=" + secret, "CONFORMANCE_TOKEN=" + secret,
+	}
+	for _, name := range []string{"PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// capped keeps the beginning of an output, and takes all of it.
+type capped struct{ bytes.Buffer }
+
+func (c *capped) Write(p []byte) (int, error) {
+	c.Buffer.Write(p[:min(len(p), max(0, maxOutput-c.Len()))])
+	return len(p), nil
+}
+
+// excerpt shows the beginning of a line of output.
+func excerpt(line []byte) string {
+	const most = 120
+	line = bytes.TrimRight(line, "\n")
+	if len(line) > most {
+		return fmt.Sprintf("%q…", line[:most])
+	}
+	return fmt.Sprintf("%q", line)
+}
