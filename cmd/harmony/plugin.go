@@ -12,7 +12,7 @@ import (
 
 func (h *harmony) plugin() *cobra.Command {
 	parent := &cobra.Command{
-		Use: "plugin", Short: "Look at the plugins on PATH",
+		Use: "plugin", Short: "Look at the plugins on PATH, and hold them to the contract",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return protocol.Invalid("no command %q", "harmony plugin "+args[0]).WithHint("see 'harmony plugin --help'")
@@ -36,7 +36,7 @@ func (h *harmony) plugin() *cobra.Command {
 		},
 	}
 	list.Flags().StringVarP(&output, "output", "o", "text", "text or json")
-	parent.AddCommand(list)
+	parent.AddCommand(list, h.verify())
 	return parent
 }
 

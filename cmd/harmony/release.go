@@ -18,6 +18,7 @@ import (
 	"github.com/nationtech/harmony/internal/source"
 	"github.com/nationtech/harmony/internal/term"
 	"github.com/nationtech/harmony/internal/version"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -30,6 +31,8 @@ type releaseFlags struct {
 	all     bool
 	dryRun  bool
 	quiet   bool
+	noCache bool
+	explain bool
 }
 
 func (f *releaseFlags) register(cmd *cobra.Command) {
@@ -41,6 +44,8 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	own.StringSliceVar(&f.targets, "target", nil, "the `targets` to deploy to, in order (default staging,production)")
 	own.BoolVar(&f.all, "all", false, "all apps of harmony.yaml")
 	own.BoolVarP(&f.quiet, "quiet", "q", false, "show results and failures only")
+	own.BoolVar(&f.explain, "explain", false, "tell why an app is built again, or where its image was found")
+	own.BoolVar(&f.noCache, "no-cache", false, "build everything anew, whatever was built before")
 	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
 	f.source.Getenv = os.Getenv
 	cmd.ValidArgsFunction = f.completeApps
@@ -109,9 +114,22 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (pipeline
 	}
 	return pipeline.Release{
 		Topology: topology, Apps: apps, Targets: targets,
+		Flags:     map[string][]string{capability.StageBuild: f.buildFlags()},
 		Finder:    finder(),
 		Describer: discovery.Describer{Cache: describeCache()},
 	}, nil
+}
+
+// buildFlags are those that the build stage gets.
+func (f *releaseFlags) buildFlags() []string {
+	var flags []string
+	if f.noCache {
+		flags = append(flags, "--no-cache")
+	}
+	if f.explain {
+		flags = append(flags, "--explain")
+	}
+	return flags
 }
 
 // applyTag takes app and version from the tag given, or from that of a tag

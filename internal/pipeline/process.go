@@ -47,13 +47,10 @@ type observer struct {
 
 // startProcess starts a stage plugin. It leads its own process group: a Ctrl-C
 // on the terminal reaches it through the dispatcher, once.
-func startProcess(ctx context.Context, path, stage, target string, dryRun bool, see observer) (*process, error) {
-	args := []string{"--output", "json"}
+func startProcess(ctx context.Context, path, stage, target string, flags []string, see observer) (*process, error) {
+	args := append([]string{"--output", "json"}, flags...)
 	if target != "" {
 		args = append(args, "--target", target)
-	}
-	if dryRun {
-		args = append(args, "--dry-run")
 	}
 	p := &process{
 		stage: stage, target: target, path: path,

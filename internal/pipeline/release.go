@@ -24,6 +24,8 @@ type Release struct {
 	Targets []string
 	// DryRun changes nothing: the results are what would be done.
 	DryRun bool
+	// Flags are further flags of a stage's command line, by the stage's name.
+	Flags map[string][]string
 
 	Finder    discovery.Finder
 	Describer discovery.Describer
@@ -55,7 +57,7 @@ func (r Release) Run(ctx context.Context) (int, error) {
 	out := &outcome{failed: map[string]int{}, onFailed: r.Failed}
 	steps, err := r.steps(stages)
 	if err == nil {
-		runSteps(ctx, steps, &capability.Record{Observe: r.observe}, out)
+		runSteps(ctx, steps, &capability.Record{Observe: r.observer()}, out)
 	}
 	err = errors.Join(err, stages.close())
 	if ctx.Err() != nil {
@@ -94,15 +96,30 @@ func Targets(t protocol.Topology, asked []string) ([]string, error) {
 	return asked, nil
 }
 
-// observe hands a result on with the stage that it came from.
+// observer hands a result on with the stage that it came from. Of an app's two
+// images the first is that of build.
+func (r Release) observer() func(protocol.Spec) {
+	var mu sync.Mutex
+	built := map[string]bool{}
+	return func(s protocol.Spec) {
+		if image, ok := s.(protocol.ImageRef); ok {
+			mu.Lock()
+			first := !built[image.Name]
+			built[image.Name] = true
+			mu.Unlock()
+			if first {
+				r.Result(s, capability.StageBuild, "")
+				return
+			}
+		}
+		r.observe(s)
+	}
+}
+
 func (r Release) observe(s protocol.Spec) {
 	switch d := s.(type) {
 	case protocol.ImageRef:
-		stage := capability.StageBuild
-		if d.Location == protocol.InRegistry {
-			stage = capability.StagePublish
-		}
-		r.Result(s, stage, "")
+		r.Result(s, capability.StagePublish, "")
 	case protocol.ChartRef:
 		r.Result(s, capability.StagePublish, "")
 	case protocol.DeployResult:
@@ -155,7 +172,7 @@ func (r Release) start(ctx context.Context, plugins map[string]discovery.Plugin)
 			return nil
 		}
 		var p *process
-		p, err = startProcess(ctx, plugins[stage].Path, stage, target, r.DryRun, observer{
+		p, err = startProcess(ctx, plugins[stage].Path, stage, target, r.flags(stage), observer{
 			Event: r.Event,
 			Line:  func(line string) { r.Line(strings.TrimSpace(stage+" "+target), line) },
 		})
@@ -175,6 +192,13 @@ func (r Release) start(ctx context.Context, plugins map[string]discovery.Plugin)
 		return started, errors.Join(err, started.close())
 	}
 	return started, nil
+}
+
+func (r Release) flags(stage string) []string {
+	if r.DryRun {
+		return append([]string{"--dry-run"}, r.Flags[stage]...)
+	}
+	return r.Flags[stage]
 }
 
 // steps composes the scores of the release.

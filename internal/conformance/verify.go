@@ -1,12 +1,15 @@
-package plugintest
+// Package conformance checks that a stage plugin keeps the contract of harmony's
+// plugins. It starts the plugin as a process, so that it may be written in any
+// language, and gives it nothing that it could change: an empty folder, a home
+// of its own, no kube context, and apps that have failed already or that no
+// topology can serve.
+package conformance
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"testing"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -91,20 +94,4 @@ func Verify(ctx context.Context, path string, only ...string) (results []Result,
 		results = append(results, r)
 	}
 	return results, nil
-}
-
-// Test runs every check as a subtest.
-func Test(t *testing.T, path string) {
-	t.Helper()
-	results, err := Verify(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range results {
-		t.Run(r.Check, func(t *testing.T) {
-			if !r.Passed {
-				t.Error(fmt.Sprintf("%s\nbut: %s", r.Rule, r.Detail))
-			}
-		})
-	}
 }

@@ -1,4 +1,4 @@
-package plugintest_test
+package conformance_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nationtech/harmony/internal/conformance"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -88,11 +89,11 @@ func TestFaultsAreSeen(t *testing.T) {
 			if err := os.WriteFile(file, []byte(script), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			results, err := plugintest.Verify(t.Context(), file, "pass-through", test.check)
+			results, err := conformance.Verify(t.Context(), file, "pass-through", test.check)
 			if err != nil {
 				t.Fatal(err)
 			}
-			i := slices.IndexFunc(results, func(r plugintest.Result) bool { return r.Check == test.check })
+			i := slices.IndexFunc(results, func(r conformance.Result) bool { return r.Check == test.check })
 			if i < 0 {
 				t.Fatalf("no check %s", test.check)
 			}
@@ -106,7 +107,7 @@ func TestFaultsAreSeen(t *testing.T) {
 func TestNoPlugin(t *testing.T) {
 	folder := t.TempDir()
 	for _, path := range []string{filepath.Join(folder, "harmony-none"), folder} {
-		if _, err := plugintest.Verify(t.Context(), path); protocol.ExitCode(err) != protocol.ExitInvalid {
+		if _, err := conformance.Verify(t.Context(), path); protocol.ExitCode(err) != protocol.ExitInvalid {
 			t.Errorf("%s: got %v", path, err)
 		}
 	}

@@ -1,0 +1,112 @@
+// Package auto is the adapter that takes the first of several ContainerBuilders
+// that can build an app.
+package auto
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Candidate is an adapter that may be taken.
+type Candidate struct {
+	// Name of the adapter, which has its settings under settings.NAME.
+	Name string
+	New  capability.Adapter[capability.ContainerBuilder]
+}
+
+// New makes the adapter out of candidates, the best first. An app is built by
+// the first one that does not refuse with status protocol.ExitUnsupported.
+func New(candidates ...Candidate) capability.Adapter[capability.ContainerBuilder] {
+	return func(ctx context.Context, env capability.Environment) (capability.ContainerBuilder, error) {
+		b := &builder{}
+		var names []string
+		for _, c := range candidates {
+			settings, err := settingsOf(env, c.Name)
+			if err != nil {
+				return nil, err
+			}
+			own := env
+			own.Provider.Adapter, own.Provider.Settings = c.Name, settings
+			b.choices = append(b.choices, choice{c.Name, sync.OnceValues(func() (capability.ContainerBuilder, error) { return c.New(ctx, own) })})
+			names = append(names, c.Name)
+		}
+		for _, name := range slices.Sorted(maps.Keys(env.Provider.Settings)) {
+			if !slices.Contains(names, name) {
+				return nil, unknown(env, name, names)
+			}
+		}
+		return b, nil
+	}
+}
+
+func settingsOf(env capability.Environment, name string) (map[string]any, error) {
+	value, ok := env.Provider.Settings[name]
+	if !ok {
+		return nil, nil
+	}
+	settings, ok := value.(map[string]any)
+	if !ok {
+		return nil, protocol.Invalid("topology %q: containerBuilder: settings.%s is not a map of that adapter's settings", env.Topology.Name, name)
+	}
+	return settings, nil
+}
+
+func unknown(env capability.Environment, name string, names []string) error {
+	err := protocol.Invalid("topology %q: containerBuilder: settings.%s: the adapter auto has no such setting", env.Topology.Name, name)
+	if near := nearest.Name(name, names); near != "" {
+		return err.WithHint("did you mean %s?", near)
+	}
+	return err.WithHint("it has the settings of its adapters: %s", strings.Join(names, ", "))
+}
+
+// builder is the adapter. It is safe for use by several goroutines.
+type builder struct{ choices []choice }
+
+// choice opens its adapter when it is first needed.
+type choice struct {
+	name string
+	open func() (capability.ContainerBuilder, error)
+}
+
+// BuildImage implements [capability.ContainerBuilder].
+func (b *builder) BuildImage(ctx context.Context, app protocol.AppSpec) (protocol.ImageRef, error) {
+	var tried []string
+	var hints []string
+	for _, c := range b.choices {
+		adapter, err := c.open()
+		if err == nil {
+			var image protocol.ImageRef
+			if image, err = adapter.BuildImage(ctx, app); err == nil {
+				return image, nil
+			}
+		}
+		var refused *protocol.Error
+		if !errors.As(err, &refused) || refused.Code != protocol.ExitUnsupported || ctx.Err() != nil {
+			return protocol.ImageRef{}, err
+		}
+		tried = append(tried, fmt.Sprintf("\n  %s: %v", c.name, err))
+		hints = append(hints, refused.Hint)
+	}
+	return protocol.ImageRef{}, protocol.Unsupported("no adapter can build %s; tried:%s", app.Name, strings.Join(tried, "")).
+		WithHint("%s", last(hints))
+}
+
+// last is the last hint that says anything: that of the adapter which can do
+// most.
+func last(hints []string) string {
+	for _, hint := range slices.Backward(hints) {
+		if hint != "" {
+			return hint
+		}
+	}
+	return ""
+}
