@@ -1,0 +1,44 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/nationtech/harmony/pkg/plugin/plugintest"
+)
+
+// The suite's own stages keep the contract that every plugin is held to.
+func TestStagesKeepTheContract(t *testing.T) {
+	folder := t.TempDir()
+	names := []string{"harmony-build", "harmony-publish", "harmony-deploy", "harmony-smoke"}
+	args := []string{"build", "-o", folder}
+	for _, name := range names {
+		args = append(args, "../cmd/"+name)
+	}
+	if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) { plugintest.Test(t, filepath.Join(folder, name)) })
+	}
+}
+
+// So do the examples in other languages.
+func TestExamplePluginsKeepTheContract(t *testing.T) {
+	needs := map[string][]string{"harmony-smoke-python": {"python3"}, "harmony-smoke-sh": {"jq", "iconv"}}
+	for name, commands := range needs {
+		t.Run(name, func(t *testing.T) {
+			for _, command := range commands {
+				if _, err := exec.LookPath(command); err != nil {
+					if os.Getenv("CI") != "" {
+						t.Fatalf("%s is not installed", command)
+					}
+					t.Skipf("%s is not installed", command)
+				}
+			}
+			plugintest.Test(t, filepath.Join("..", "examples", "plugins", name))
+		})
+	}
+}
