@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Measure the suite beside its peers, on a real cluster with a Docker daemon:
-# scripts/bench.sh [-quick] [-only dispatch,start,change,noop]
+# scripts/bench.sh [-quick] [-only dispatch,start,change,noop,build]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 make build
-go run ./test/cluster up docker
+go run ./test/cluster up bench
 settings=$(go run ./test/cluster env)
 eval "$settings"
 PATH=$PWD/bin:$PATH

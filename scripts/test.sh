@@ -15,15 +15,20 @@ if can_run_cluster; then
   if ! go run ./test/cluster status >/dev/null 2>&1 && [ "${CLUSTER:-}" != current ]; then
     trap 'go run ./test/cluster down' EXIT
   fi
-  go run ./test/cluster up
+  go run ./test/cluster up test
   settings=$(go run ./test/cluster env)
   eval "$settings"
-  HARMONY_TEST_KUBECONFIG=$KUBECONFIG
-  HARMONY_TEST_REGISTRY=$HARMONY_REGISTRY
-  HARMONY_TEST_HELM=$(command -v helm)
-  export HARMONY_TEST_KUBECONFIG HARMONY_TEST_REGISTRY HARMONY_TEST_HELM
+  # With CLUSTER=current these are the user's own; tests of what is missing are skipped.
+  HARMONY_TEST_KUBECONFIG=${KUBECONFIG:-$HOME/.kube/config}
+  HARMONY_TEST_REGISTRY=${HARMONY_REGISTRY:-}
+  HARMONY_TEST_DOCKER=${DOCKER_HOST:-}
+  HARMONY_TEST_HELM=$(command -v helm || true)
+  HARMONY_TEST_BUILDKITD=$(command -v buildkitd || true)
+  HARMONY_TEST_BUILDCTL=$(command -v buildctl || true)
+  export HARMONY_TEST_KUBECONFIG HARMONY_TEST_REGISTRY HARMONY_TEST_DOCKER
+  export HARMONY_TEST_HELM HARMONY_TEST_BUILDKITD HARMONY_TEST_BUILDCTL
 fi
-unset HARMONY_REGISTRY HARMONY_TOPOLOGY KUBECONFIG
+unset HARMONY_REGISTRY HARMONY_TOPOLOGY KUBECONFIG DOCKER_HOST
 
 log=$(mktemp)
 run() {

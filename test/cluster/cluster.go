@@ -75,6 +75,7 @@ func slotOf(name string) int {
 
 func (c *cluster) nodeIP() string      { return fmt.Sprintf("198.18.%d.1", c.slot) }
 func (c *cluster) podCIDR() string     { return fmt.Sprintf("198.18.%d.0/24", 64+c.slot) }
+func (c *cluster) dockerCIDR() string  { return fmt.Sprintf("198.18.%d.1/24", 128+c.slot) }
 func (c *cluster) serviceCIDR() string { return fmt.Sprintf("198.19.%d.0/24", c.slot) }
 func (c *cluster) kubernetesIP() string {
 	return fmt.Sprintf("198.19.%d.1", c.slot)
@@ -82,6 +83,9 @@ func (c *cluster) kubernetesIP() string {
 
 // device is the name of the interface that holds the node's address.
 func (c *cluster) device() string { return fmt.Sprintf("harmony%d", c.slot) }
+
+// dockerDevice is the name of the bridge of the Docker daemon's containers.
+func (c *cluster) dockerDevice() string { return c.device() + "d" }
 
 // Ports lie below the range from which the kernel takes ports for clients.
 const (
@@ -96,6 +100,15 @@ const (
 	portProxyMetrics
 	portContainerd
 	portDNSReady
+	portFluxSource
+	portFluxSourceMetrics
+	portFluxSourceHealth
+	portFluxHelmMetrics
+	portFluxHelmHealth
+	portRedis
+	portArgoRepo
+	portArgoRepoMetrics
+	portArgoMetrics
 	portsPerCluster
 )
 

@@ -84,7 +84,8 @@ func TestParse(t *testing.T) {
 		code int
 	}{
 		{"up", "up", 0},
-		{"up docker", "up", 0},
+		{"up test", "up", 0},
+		{"up bench", "up", 0},
 		{"up podman", "", 2},
 		{"down", "down", 0},
 		{"down now", "", 2},

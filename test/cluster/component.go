@@ -16,6 +16,7 @@ import (
 type component struct {
 	name   string
 	argv   []string
+	env    []string                    // further variables
 	config string                      // file of its settings in config/, if it has one
 	ready  func(context.Context) error // nil: as soon as it runs
 	after  []string                    // components that must be ready first
@@ -23,12 +24,12 @@ type component struct {
 }
 
 // components are the processes of the cluster, in the order of their start.
-func (c *cluster) components(docker bool) []component {
+func (c *cluster) components(wanted use) []component {
 	list := []component{c.etcd(), c.containerd(), c.dockerRegistry(), c.apiServer(), c.controllerManager(), c.scheduler(), c.kubelet(), c.dns()}
 	if c.slot == 0 {
 		list = append(list, c.kubeProxy())
 	}
-	if docker {
+	if wanted >= forTests {
 		list = append(list, c.dockerd())
 	}
 	return list
@@ -81,7 +82,7 @@ func (c *cluster) apiServer() component {
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--proxy-client-cert-file=" + pki("front-proxy.crt"), "--proxy-client-key-file=" + pki("front-proxy.key"),
 		"--service-cluster-ip-range=" + c.serviceCIDR(),
-		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged",
 	}}
 }
 
@@ -138,7 +139,7 @@ func (c *cluster) kubeProxy() component {
 }
 
 // dockerd is a Docker daemon of the cluster's own: its containers and images lie
-// in the state folder, and it touches no network rules.
+// in the state folder, its bridge is the kit's, and it touches no network rules.
 func (c *cluster) dockerd() component {
 	return component{name: "dockerd", config: "docker.json", after: []string{"containerd"},
 		argv:  []string{"/usr/sbin/dockerd", "--config-file=" + c.path("config", "docker.json")},

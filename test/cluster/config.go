@@ -149,7 +149,7 @@ func (c *cluster) dockerConfig() object {
 		"pidfile":             c.dockerPidFile(),
 		"deprecated-key-path": c.path("docker", "key.json"),
 		"cgroup-parent":       "/" + c.cgroup(),
-		"bridge":              "none",
+		"bridge":              c.dockerDevice(),
 		"iptables":            false,
 		"ip-forward":          false,
 		"ip-masq":             false,

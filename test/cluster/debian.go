@@ -25,22 +25,28 @@ const policyFile = "/usr/sbin/policy-rc.d"
 const policy = "#!/bin/sh\n# Written by harmony's test/cluster while it installs packages.\nexit 101\n"
 
 // tool is a file that the cluster runs, with the Debian package that has it.
-type tool struct{ file, pkg string }
+type tool struct {
+	file, pkg string
+	use       use
+}
 
-func tools(docker bool) []tool {
-	list := []tool{
-		{"/usr/bin/containerd", "containerd"},
-		{"/usr/sbin/runc", "runc"},
-		{cniPlugins + "/ptp", "containernetworking-plugins"},
-		{"/usr/bin/docker-registry", "docker-registry"},
-		{"/usr/sbin/iptables", "iptables"},
-		{"/usr/sbin/ip", "iproute2"},
-		{"/usr/bin/mount", "mount"},
+func tools() []tool {
+	return []tool{
+		{file: "/usr/bin/containerd", pkg: "containerd"},
+		{file: "/usr/sbin/runc", pkg: "runc"},
+		{file: cniPlugins + "/ptp", pkg: "containernetworking-plugins"},
+		{file: "/usr/bin/docker-registry", pkg: "docker-registry"},
+		{file: "/usr/sbin/iptables", pkg: "iptables"},
+		{file: "/usr/sbin/ip", pkg: "iproute2"},
+		{file: "/usr/bin/mount", pkg: "mount"},
+		{file: "/usr/sbin/dockerd", pkg: "docker.io", use: forTests},
+		{file: "/bin/busybox", pkg: "busybox-static", use: forTests},        // what images of tests run
+		{file: "/usr/bin/redis-server", pkg: "redis-server", use: forTests}, // Argo CD's
+		{file: "/usr/bin/jq", pkg: "jq", use: forTests},                     // an example plugin's
+		{file: "/usr/bin/skopeo", pkg: "skopeo", use: forTests},             // reads what is published
+		{file: "/usr/bin/gcc", pkg: "gcc", use: forTests},                   // the race detector's
+		{file: "/usr/include/stdlib.h", pkg: "libc6-dev", use: forTests},    // gcc's
 	}
-	if docker {
-		list = append(list, tool{"/usr/sbin/dockerd", "docker.io"})
-	}
-	return list
 }
 
 // checkMachine says why a cluster cannot run here, if it cannot.
@@ -57,13 +63,13 @@ func checkMachine() error {
 
 // installTools installs the Debian packages of the tools that are missing. Their
 // services are not started.
-func (c *cluster) installTools(ctx context.Context, docker bool) error {
+func (c *cluster) installTools(ctx context.Context, wanted use) error {
 	if err := removePolicy(); err != nil {
 		return err
 	}
 	var missing []string
-	for _, t := range tools(docker) {
-		if _, err := os.Stat(t.file); err != nil {
+	for _, t := range tools() {
+		if _, err := os.Stat(t.file); err != nil && t.use <= wanted {
 			missing = append(missing, t.pkg)
 		}
 	}

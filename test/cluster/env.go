@@ -44,8 +44,11 @@ func (c *cluster) status(w io.Writer) error {
 		return err
 	}
 	missing := 0
-	docker := slices.ContainsFunc(list, isMain("dockerd"))
-	for _, p := range c.components(docker) {
+	wanted := forAll
+	if slices.ContainsFunc(list, isMain("dockerd")) {
+		wanted = forTests
+	}
+	for _, p := range append(c.components(wanted), c.controllers(wanted)...) {
 		i := slices.IndexFunc(list, isMain(p.name))
 		if i < 0 {
 			missing++

@@ -20,16 +20,33 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
 const usage = `usage: cluster COMMAND
 
-  up [docker]  start the cluster, or what is missing of it; with docker, a Docker daemon too
-  down         stop it and remove everything that up made
-  status       show every component
-  env          print shell settings: eval "$(go run ./test/cluster env)"
+  up        start the cluster, or what is missing of it
+  up test   what the tests need as well: a Docker daemon, BuildKit's binaries, a C compiler
+  up bench  what the benchmarks need as well: the tools that are measured against
+  down      stop it and remove everything that up made
+  status    show every component
+  env       print shell settings: eval "$(go run ./test/cluster env)"
 `
+
+// use says who needs a part of the kit. Each use takes in those before it.
+type use int
+
+const (
+	forAll use = iota
+	forTests
+	forBench
+)
+
+// uses are the arguments of up.
+func uses() map[string]use {
+	return map[string]use{"": forAll, "test": forTests, "bench": forBench}
+}
 
 // exitError is an error with the exit status that it asks for.
 type exitError struct {
@@ -99,7 +116,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c.out = stderr
 	switch command {
 	case "up":
-		return c.up(ctx, len(rest) > 0)
+		return c.up(ctx, uses()[strings.Join(rest, " ")])
 	case "down":
 		return c.down(ctx)
 	case "status":
@@ -118,10 +135,10 @@ func parse(args []string) (string, []string, error) {
 	case "help", "-h", "--help":
 		return "help", nil, nil
 	case "up":
-		if len(rest) == 0 || len(rest) == 1 && rest[0] == "docker" {
+		if _, ok := uses()[strings.Join(rest, " ")]; ok {
 			return command, rest, nil
 		}
-		return "", nil, badUsage("up knows no %q, only docker", rest)
+		return "", nil, badUsage("up knows no %q, only test and bench", rest)
 	case "down", "status", "env":
 		if len(rest) == 0 {
 			return command, rest, nil

@@ -19,16 +19,7 @@ func (c *cluster) setUpNetwork(ctx context.Context) error {
 	if err := c.saveSysctls(); err != nil {
 		return err
 	}
-	if _, err := net.InterfaceByName(c.device()); err != nil {
-		// A bridge without ports: every kernel that can run containers has it.
-		if err := command(ctx, "ip", "link", "add", c.device(), "type", "bridge"); err != nil {
-			return err
-		}
-	}
-	if err := command(ctx, "ip", "address", "replace", c.nodeIP()+"/32", "dev", c.device()); err != nil {
-		return err
-	}
-	if err := command(ctx, "ip", "link", "set", c.device(), "up"); err != nil {
+	if err := setUpBridge(ctx, c.device(), c.nodeIP()+"/32"); err != nil {
 		return err
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
@@ -43,6 +34,29 @@ func (c *cluster) setUpNetwork(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// setUpDocker makes the bridge of the Docker daemon's containers. The daemon would
+// make one itself, but only one of a name that another daemon may have.
+func (c *cluster) setUpDocker(ctx context.Context, wanted use) error {
+	if wanted < forTests {
+		return nil
+	}
+	return setUpBridge(ctx, c.dockerDevice(), c.dockerCIDR())
+}
+
+// setUpBridge makes a bridge without ports, unless it is there, and gives it the
+// address: every kernel that can run containers has bridges.
+func setUpBridge(ctx context.Context, device, address string) error {
+	if _, err := net.InterfaceByName(device); err != nil {
+		if err := command(ctx, "ip", "link", "add", device, "type", "bridge"); err != nil {
+			return err
+		}
+	}
+	if err := command(ctx, "ip", "address", "replace", address, "dev", device); err != nil {
+		return err
+	}
+	return command(ctx, "ip", "link", "set", device, "up")
 }
 
 // checkOtherProxy fails if the rules of another Kubernetes' kube-proxy are here:
@@ -107,8 +121,10 @@ func (c *cluster) tearDownNetwork(ctx context.Context) error {
 	if c.slot == 0 {
 		failed = errors.Join(failed, c.removeProxyRules(ctx))
 	}
-	if _, err := net.InterfaceByName(c.device()); err == nil {
-		failed = errors.Join(failed, command(ctx, "ip", "link", "delete", c.device()))
+	for _, device := range []string{c.device(), c.dockerDevice()} {
+		if _, err := net.InterfaceByName(device); err == nil {
+			failed = errors.Join(failed, command(ctx, "ip", "link", "delete", device))
+		}
 	}
 	if others, err := c.otherClusters(); err != nil || others {
 		return errors.Join(failed, err)
@@ -121,7 +137,7 @@ func (c *cluster) tearDownNetwork(ctx context.Context) error {
 func (c *cluster) otherClusters() (bool, error) {
 	interfaces, err := net.Interfaces()
 	return slices.ContainsFunc(interfaces, func(i net.Interface) bool {
-		return i.Name != c.device() && strings.HasPrefix(i.Name, "harmony")
+		return i.Name != c.device() && i.Name != c.dockerDevice() && strings.HasPrefix(i.Name, "harmony")
 	}), err
 }
 

@@ -134,6 +134,7 @@ func (c *cluster) start(p component, config string) error {
 		componentVariable + "=" + p.name,
 		configVariable + "=" + config,
 	}
+	cmd.Env = append(cmd.Env, p.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

@@ -23,7 +23,9 @@ type recipe struct {
 	binaries map[string]string // file name → package
 	stamps   []string          // VARIABLE=VALUE to link; $version, $major and $minor stand for the module's
 	minutes  string            // how long a cold build takes on two cores
-	peer     bool              // only measured against: built with Docker, for the benchmarks
+	use      use               // who needs it
+	names    []string          // further names of the only binary
+	crds     string            // folder of the module with custom resource definitions
 }
 
 func recipes() []recipe {
@@ -54,13 +56,43 @@ func recipes() []recipe {
 			stamps:   []string{"helm.sh/helm/v3/internal/version.version=v$version"},
 		},
 		{
-			name: "crane", module: "github.com/google/go-containerregistry", minutes: "half a minute", peer: true,
+			name: "crane", module: "github.com/google/go-containerregistry", minutes: "half a minute", use: forBench,
 			binaries: map[string]string{"crane": "github.com/google/go-containerregistry/cmd/crane"},
 			stamps:   []string{"github.com/google/go-containerregistry/cmd/crane/cmd.Version=$version"},
 		},
 		{
+			name: "ko", module: "github.com/google/ko", minutes: "a minute", use: forBench,
+			binaries: map[string]string{"ko": "github.com/google/ko"},
+			stamps:   []string{"github.com/google/ko/pkg/commands.Version=v$version"},
+		},
+		{
 			name: "coredns", module: "github.com/coredns/coredns", minutes: "a minute",
 			binaries: map[string]string{"coredns": "."},
+		},
+		{
+			name: "buildkit", module: "github.com/moby/buildkit", minutes: "a minute", use: forTests,
+			binaries: map[string]string{
+				"buildctl":  "github.com/moby/buildkit/cmd/buildctl",
+				"buildkitd": "github.com/moby/buildkit/cmd/buildkitd",
+			},
+			stamps: []string{"github.com/moby/buildkit/version.Version=v$version"},
+		},
+		{
+			name: "flux-source-controller", module: "github.com/fluxcd/source-controller", minutes: "3 minutes", use: forTests,
+			binaries: map[string]string{"source-controller": "github.com/fluxcd/source-controller"},
+			crds:     "config/crd/bases",
+		},
+		{
+			name: "flux-helm-controller", module: "github.com/fluxcd/helm-controller", minutes: "2 minutes", use: forTests,
+			binaries: map[string]string{"helm-controller": "github.com/fluxcd/helm-controller"},
+			crds:     "config/crd/bases",
+		},
+		{
+			// One program that acts by the name it is called by.
+			name: "argocd", module: "github.com/argoproj/argo-cd/v3", minutes: "3 minutes", use: forTests,
+			binaries: map[string]string{"argocd": "github.com/argoproj/argo-cd/v3/cmd"},
+			names:    []string{"argocd-application-controller", "argocd-repo-server"},
+			crds:     "manifests/crds",
 		},
 	}
 }
@@ -172,6 +204,16 @@ func (c *cluster) compile(ctx context.Context, r recipe, source, version, target
 		return err
 	}
 	if err := c.goCommand(ctx, source, r.args(version, draft)); err != nil {
+		return fmt.Errorf("build %s: %w", r.name, err)
+	}
+	for _, name := range r.names {
+		for file := range r.binaries {
+			if err := os.Symlink(file, filepath.Join(draft, name)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.copyCRDs(ctx, r, source, filepath.Join(draft, crdFolder)); err != nil {
 		return fmt.Errorf("build %s: %w", r.name, err)
 	}
 	return os.Rename(draft, target)

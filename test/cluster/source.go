@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // sourceFolder is the kit's own folder in the repository that holds the working
@@ -31,7 +33,7 @@ func sourceFolder() (string, error) {
 
 // installBinaries builds what is missing and links every binary into the state
 // folder, which gives users one folder for their PATH.
-func (c *cluster) installBinaries(ctx context.Context, docker bool) error {
+func (c *cluster) installBinaries(ctx context.Context, wanted use) error {
 	source, err := sourceFolder()
 	if err != nil {
 		return err
@@ -40,14 +42,14 @@ func (c *cluster) installBinaries(ctx context.Context, docker bool) error {
 		return err
 	}
 	for _, r := range recipes() {
-		if r.peer && !docker {
+		if r.use > wanted {
 			continue
 		}
 		dir, err := c.build(ctx, filepath.Join(source, "versions", r.name), r)
 		if err != nil {
 			return err
 		}
-		for file := range r.binaries {
+		for _, file := range append(slices.Collect(maps.Keys(r.binaries)), r.names...) {
 			if err := link(filepath.Join(dir, file), c.path("bin", file)); err != nil {
 				return err
 			}

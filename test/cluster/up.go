@@ -11,7 +11,7 @@ import (
 
 // up starts what is missing of the cluster and waits until it is ready. It can be
 // run again at any time, also after a run that was killed.
-func (c *cluster) up(ctx context.Context, docker bool) error {
+func (c *cluster) up(ctx context.Context, wanted use) error {
 	unlock, err := c.lock(ctx, c.state)
 	if err != nil {
 		return err
@@ -22,15 +22,17 @@ func (c *cluster) up(ctx context.Context, docker bool) error {
 		return err
 	}
 	steps := []func(context.Context) error{
-		func(ctx context.Context) error { return c.installTools(ctx, docker) },
+		func(ctx context.Context) error { return c.installTools(ctx, wanted) },
 		c.checkOtherProxy,
-		func(ctx context.Context) error { return c.installBinaries(ctx, docker) },
+		func(ctx context.Context) error { return c.installBinaries(ctx, wanted) },
 		c.writePause,
 		func(context.Context) error { return c.writePKI() },
 		func(context.Context) error { return c.writeConfig() },
 		c.setUpNetwork,
+		func(ctx context.Context) error { return c.setUpDocker(ctx, wanted) },
 		func(context.Context) error { return c.makeCgroups() },
-		func(ctx context.Context) error { return c.startAll(ctx, c.components(docker)) },
+		func(ctx context.Context) error { return c.startAll(ctx, c.components(wanted)) },
+		func(ctx context.Context) error { return c.startControllers(ctx, wanted) },
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
