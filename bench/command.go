@@ -16,6 +16,8 @@ type command struct {
 	argv []string
 	dir  string   // the working folder; ours when empty
 	env  []string // besides our own environment
+	// work, if set, is done in the place of a command, in this process.
+	work func(context.Context) error
 	// before, if set, is run before each run, untimed.
 	before func(context.Context) error
 }
@@ -27,6 +29,11 @@ func (c command) time(ctx context.Context) (time.Duration, error) {
 		if err := c.before(ctx); err != nil {
 			return 0, fmt.Errorf("prepare %s: %w", c.name, err)
 		}
+	}
+	if c.work != nil {
+		began := time.Now()
+		err := c.work(ctx)
+		return time.Since(began), err
 	}
 	output, err := os.CreateTemp("", "harmony-bench-output-")
 	if err != nil {

@@ -86,7 +86,7 @@ func TestEveryFieldIsTyped(t *testing.T) {
 
 // schemaOf is the schema that a sample is of, whatever became of its kind.
 func schemaOf(kind, name string) string {
-	for _, known := range []string{"AppSpec", "Topology", "ImageRef", "ChartRef", "DeployResult", "SmokeReport", "Failure", "PluginInfo", "Event"} {
+	for _, known := range []string{"AppSpec", "Topology", "ImageRef", "ChartRef", "DeployResult", "SmokeReport", "Failure", "PluginInfo", "Event", "BuildContext"} {
 		if strings.HasPrefix(name, strings.ToLower(known)) {
 			return known + ".json"
 		}
@@ -94,9 +94,11 @@ func schemaOf(kind, name string) string {
 	return kind + ".json"
 }
 
-// free reports the fields that take any value.
+// free reports the fields that take any value, and the lists of objects that
+// need no field.
 func free(path string) bool {
-	return strings.Contains(path, ".values.") || strings.Contains(path, ".settings.") || strings.HasSuffix(path, ".equals")
+	return strings.HasSuffix(path, ".tolerations") || strings.HasSuffix(path, ".envFrom") ||
+		strings.Contains(path, ".values.") || strings.Contains(path, ".settings.") || strings.HasSuffix(path, ".equals")
 }
 
 // walk visits every field of a value; the visitor can replace it, and undo that.

@@ -32,10 +32,14 @@ for command in "${commands[@]}"; do
   else
     this=$("$file" version) || fail "$file does not run here: nothing was installed"
   fi
+  [ -n "$this" ] || fail "$file does not tell its version: nothing was installed"
   [ "${version:=$this}" = "$this" ] || fail "$file is of version $this, harmony of $version: nothing was installed"
 done
 
-mkdir -p "$target" || fail "cannot make $target"
+mkdir -p "$target" || fail "cannot make $target: nothing was installed"
+for command in "${commands[@]}"; do
+  [ ! -d "$target/$command" ] || fail "$target/$command is a folder: nothing was installed"
+done
 new=$(mktemp -d "$target/.harmony-install.XXXXXX") || fail "cannot write to $target: nothing was installed"
 trap 'rm -rf "$new"' EXIT
 for command in "${commands[@]}"; do

@@ -17,7 +17,12 @@ import (
 // blocks returns the fenced blocks of the README in a language.
 func blocks(t *testing.T, language string) []string {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
+	return blocksOf(t, "../README.md", language)
+}
+
+func blocksOf(t *testing.T, file, language string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func TestBinariesLinkOnlyWhatTheyNeed(t *testing.T) {
 	for command, forbidden := range map[string][]string{
 		"harmony":          {kubernetes, helm, containers, buildkit, registry, schemas},
 		"harmony-build":    {kubernetes, helm, registry, schemas},
-		"harmony-publish":  {kubernetes, helmAction, buildkit, registry, schemas},
+		"harmony-publish":  {helmAction, buildkit, registry, schemas, "k8s.io/client-go/kubernetes", "k8s.io/cli-runtime"},
 		"harmony-deploy":   {buildkit, registry, schemas},
 		"harmony-smoke":    {helm, containers, buildkit, registry, schemas, "k8s.io/client-go/kubernetes", "k8s.io/cli-runtime"},
 		"harmony-registry": {kubernetes, helm, buildkit, schemas},
@@ -76,7 +76,7 @@ func TestPublicPackagesImportLittle(t *testing.T) {
 // knows both.
 func TestAdaptersStandAlone(t *testing.T) {
 	adapters := []string{
-		"internal/build/daemonless", "internal/publish/oci", "internal/publish/none", "internal/deploy/helm",
+		"internal/build/auto", "internal/build/buildkit", "internal/build/daemonless", "internal/build/docker", "internal/publish/oci", "internal/publish/none", "internal/publish/nodeimport", "internal/deploy/helm",
 	}
 	for _, adapter := range adapters {
 		for _, dependency := range imports(t, "-f", `{{join .Imports "\n"}}`, "./"+adapter) {

@@ -18,5 +18,5 @@ func main() {
 	defer stop()
 	flags := &kubeconn.Flags{}
 	stage := plugin.Smoke(suite.Version(), smoke.New(flags))
-	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], flags.Bind))
+	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.Bind)))
 }

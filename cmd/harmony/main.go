@@ -22,11 +22,16 @@ func main() {
 }
 
 // builtIn are the commands that no plugin can take the place of.
-var builtIn = []string{"completion", "help", "plan", "plugin", "release", "version"}
+var builtIn = []string{"completion", "diff", "help", "plan", "plugin", "release", "rollback", "status", "version"}
 
 func run(args []string) int {
 	if len(args) > 0 && isPlugin(args[0]) {
 		return tell(dispatch(args[0], args[1:]))
+	}
+	if len(args) > 0 {
+		if _, ok := ofStage(args[0]); ok {
+			return tell(dispatchTo(args[0], args[1:]))
+		}
 	}
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
@@ -100,6 +105,7 @@ Every other command is a plugin: 'harmony build' runs the first harmony-build on
 		return protocol.Invalid("%w", err).WithHint("see '%s --help'", cmd.CommandPath())
 	})
 	root.AddCommand(h.release(), h.plan(), h.plugin(), h.version())
+	root.AddCommand(borrowed()...)
 	root.InitDefaultHelpCmd()
 	root.SetUsageTemplate(root.UsageTemplate() + `{{if not .HasParent}}
 Plugins on PATH:

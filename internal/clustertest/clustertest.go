@@ -5,6 +5,7 @@ package clustertest
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,9 @@ import (
 const (
 	kubeconfigVariable = "HARMONY_TEST_KUBECONFIG"
 	registryVariable   = "HARMONY_TEST_REGISTRY"
+	dockerVariable     = "HARMONY_TEST_DOCKER"
+	buildkitdVariable  = "HARMONY_TEST_BUILDKITD"
+	buildctlVariable   = "HARMONY_TEST_BUILDCTL"
 )
 
 // Kubeconfig is the path of the kubeconfig of the test cluster.
@@ -34,6 +38,29 @@ func Kubeconfig(t testing.TB) string {
 func Registry(t testing.TB) string {
 	t.Helper()
 	return variable(t, registryVariable)
+}
+
+// Docker is the DOCKER_HOST of the test cluster's dockerd.
+func Docker(t testing.TB) string {
+	t.Helper()
+	return variable(t, dockerVariable)
+}
+
+// BuildKit are the paths of buildkitd and buildctl, static programs.
+func BuildKit(t testing.TB) (buildkitd, buildctl string) {
+	t.Helper()
+	return variable(t, buildkitdVariable), variable(t, buildctlVariable)
+}
+
+// Containerd is the socket of the container runtime of the test cluster's node,
+// beside the kubeconfig of the kit's own cluster.
+func Containerd(t testing.TB) string {
+	t.Helper()
+	socket := filepath.Join(filepath.Dir(Kubeconfig(t)), "containerd.sock")
+	if _, err := os.Stat(socket); err != nil {
+		t.Skipf("needs the test cluster of the kit: %v", err)
+	}
+	return socket
 }
 
 func variable(t testing.TB, name string) string {

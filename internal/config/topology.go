@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nationtech/harmony/internal/localcluster"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -120,20 +121,21 @@ func (p *Project) topologyNames() []string {
 // not name are left out. A variable with a value that cannot be right is an
 // error of status protocol.ExitInvalid.
 //
-//   - local builds with daemonless, pushes to HARMONY_REGISTRY or
-//     [LocalRegistry], keeps the chart as a local path and deploys with helm to
+//   - local builds with auto (daemonless without RUN, else docker or a
+//     BuildKit), pushes to HARMONY_REGISTRY, else imports into the nodes of a k3d
+//     or kind cluster when that is the current kube context, else pushes to
+//     [LocalRegistry]; keeps the chart as a local path and deploys with helm to
 //     the current kube context.
-//   - ci builds with daemonless until the docker adapter exists, pushes images
-//     and charts to HARMONY_REGISTRY, and deploys with helm to a kube context
-//     for each target.
+//   - ci builds with docker, pushes images and charts to HARMONY_REGISTRY, and
+//     deploys with helm to a kube context for each target.
 //   - production builds with buildkit and deploys with argocd, for which this
-//     version has no adapters yet; the rest is as in ci.
+//     version has no adapter yet; the rest is as in ci.
 func BuiltinTopology(name, project string, getenv func(string) string) (t protocol.Topology, ok bool, err error) {
 	switch name {
 	case Local:
 		t = local(project, getenv)
 	case CI:
-		t = remote("daemonless", "helm", project, getenv)
+		t = remote("docker", "helm", project, getenv)
 	case Production:
 		t = remote("buildkit", "argocd", project, getenv)
 	default:
@@ -147,13 +149,9 @@ func BuiltinTopology(name, project string, getenv func(string) string) (t protoc
 }
 
 func local(project string, getenv func(string) string) protocol.Topology {
-	url := registryURL(getenv(EnvRegistry))
-	if url == "" {
-		url = LocalRegistry
-	}
 	t := protocol.Topology{
-		ContainerBuilder:   &protocol.Provider{Adapter: "daemonless"},
-		OCIRegistry:        &protocol.Provider{Adapter: "oci", URL: url},
+		ContainerBuilder:   &protocol.Provider{Adapter: "auto"},
+		OCIRegistry:        localImages(getenv),
 		HelmRegistry:       &protocol.Provider{Adapter: "none"},
 		ContinuousDelivery: &protocol.Provider{Adapter: "helm"},
 		Targets:            map[string]protocol.Target{},
@@ -164,6 +162,22 @@ func local(project string, getenv func(string) string) protocol.Topology {
 		}
 	}
 	return t
+}
+
+// localImages is the registry that the environment names, else the nodes
+// themselves where the current kube context is a cluster of k3d or kind, else
+// the registry on this machine. What is wrong with a kubeconfig is for those to
+// tell who need one.
+func localImages(getenv func(string) string) *protocol.Provider {
+	if url := registryURL(getenv(EnvRegistry)); url != "" {
+		return &protocol.Provider{Adapter: "oci", URL: url}
+	}
+	if context, err := localcluster.CurrentContext(getenv); err == nil {
+		if _, ok := localcluster.Of(context); ok {
+			return &protocol.Provider{Adapter: "node-import"}
+		}
+	}
+	return &protocol.Provider{Adapter: "oci", URL: LocalRegistry}
 }
 
 // remote is a topology that takes the registries and the clusters from the

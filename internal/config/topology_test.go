@@ -3,6 +3,8 @@ package config_test
 import (
 	"encoding/json"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -28,9 +30,9 @@ func TestBuiltinTopologies(t *testing.T) {
 		env           environment
 		want          string
 	}{
-		{"local", "shop", nil, `{"containerBuilder":{"adapter":"daemonless"},"ociRegistry":{"adapter":"oci","url":"localhost:5001"},"helmRegistry":{"adapter":"none"},"continuousDelivery":{"adapter":"helm"},"targets":{"production":{"inCluster":{"namespace":"shop-production"}},"staging":{"inCluster":{"namespace":"shop-staging"}}}}`},
-		{"local", "", environment{"HARMONY_REGISTRY": "127.0.0.1:5000/x"}, `{"containerBuilder":{"adapter":"daemonless"},"ociRegistry":{"adapter":"oci","url":"127.0.0.1:5000/x"},"helmRegistry":{"adapter":"none"},"continuousDelivery":{"adapter":"helm"}}`},
-		{"ci", "shop", full, `{"containerBuilder":{"adapter":"daemonless"},"ociRegistry":{"adapter":"oci","url":"registry.example.com/fleet"},"helmRegistry":{"adapter":"oci","url":"registry.example.com/fleet/charts"},"continuousDelivery":{"adapter":"helm"},"targets":{"production":{"inCluster":{"context":"prod","namespace":"shop-production"}},"staging":{"inCluster":{"context":"stage","namespace":"elsewhere"}}}}`},
+		{"local", "shop", nil, `{"containerBuilder":{"adapter":"auto"},"ociRegistry":{"adapter":"oci","url":"localhost:5001"},"helmRegistry":{"adapter":"none"},"continuousDelivery":{"adapter":"helm"},"targets":{"production":{"inCluster":{"namespace":"shop-production"}},"staging":{"inCluster":{"namespace":"shop-staging"}}}}`},
+		{"local", "", environment{"HARMONY_REGISTRY": "127.0.0.1:5000/x"}, `{"containerBuilder":{"adapter":"auto"},"ociRegistry":{"adapter":"oci","url":"127.0.0.1:5000/x"},"helmRegistry":{"adapter":"none"},"continuousDelivery":{"adapter":"helm"}}`},
+		{"ci", "shop", full, `{"containerBuilder":{"adapter":"docker"},"ociRegistry":{"adapter":"oci","url":"registry.example.com/fleet"},"helmRegistry":{"adapter":"oci","url":"registry.example.com/fleet/charts"},"continuousDelivery":{"adapter":"helm"},"targets":{"production":{"inCluster":{"context":"prod","namespace":"shop-production"}},"staging":{"inCluster":{"context":"stage","namespace":"elsewhere"}}}}`},
 		{"production", "", charts, `{"containerBuilder":{"adapter":"buildkit"},"ociRegistry":{"adapter":"oci","url":"a.example.com"},"helmRegistry":{"adapter":"oci","url":"b.example.com/c"},"continuousDelivery":{"adapter":"argocd"}}`},
 	} {
 		topology, ok, err := config.BuiltinTopology(test.name, test.project, test.env.get)
@@ -44,6 +46,25 @@ func TestBuiltinTopologies(t *testing.T) {
 		}
 		if topology.Name != test.name {
 			t.Errorf("%s is called %q", test.name, topology.Name)
+		}
+	}
+}
+
+// Without a registry that is named, images go to the nodes of a local cluster.
+func TestLocalTopologyImports(t *testing.T) {
+	dir := t.TempDir()
+	for context, want := range map[string]string{"k3d-dev": "node-import", "kind-kind": "node-import", "staging": "oci"} {
+		file := filepath.Join(dir, context)
+		if err := os.WriteFile(file, []byte("current-context: "+context+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		topology, _, err := config.BuiltinTopology("local", "shop", environment{"KUBECONFIG": file}.get)
+		if err != nil || topology.OCIRegistry.Adapter != want {
+			t.Errorf("%s: got %+v, %v", context, topology.OCIRegistry, err)
+		}
+		topology, _, err = config.BuiltinTopology("local", "shop", environment{"KUBECONFIG": file, "HARMONY_REGISTRY": "a.example.com"}.get)
+		if err != nil || topology.OCIRegistry.Adapter != "oci" {
+			t.Errorf("%s with a registry: got %+v, %v", context, topology.OCIRegistry, err)
 		}
 	}
 }

@@ -89,7 +89,7 @@ func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, b
 		err = began(cmd.Process)
 	}
 	waited := cmd.Wait()
-	r := run{code: cmd.ProcessState.ExitCode(), stdout: out.Bytes(), stderr: messages.Bytes(), took: time.Since(from)}
+	r := run{code: cmd.ProcessState.ExitCode(), stdout: out.text, stderr: messages.text, took: time.Since(from)}
 	var exit *exec.ExitError
 	switch {
 	case err != nil:
@@ -123,10 +123,10 @@ func (s *subject) environment() []string {
 }
 
 // capped keeps the beginning of an output, and takes all of it.
-type capped struct{ bytes.Buffer }
+type capped struct{ text []byte }
 
 func (c *capped) Write(p []byte) (int, error) {
-	c.Buffer.Write(p[:min(len(p), max(0, maxOutput-c.Len()))])
+	c.text = append(c.text, p[:min(len(p), max(0, maxOutput-len(c.text)))]...)
 	return len(p), nil
 }
 

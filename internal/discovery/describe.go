@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,26 +85,34 @@ func ask(ctx context.Context, path string) ([]byte, error) {
 	cmd.WaitDelay = time.Second
 	out := &limited{limit: protocol.MaxDocument}
 	cmd.Stdout = out
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	if out.over {
+		return nil, errTooMuch
+	}
+	if err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return nil, fmt.Errorf("no answer to describe within %s", describeDeadline)
 		}
 		return nil, fmt.Errorf("describe: %w", err)
 	}
-	return bytes.TrimSpace(out.Bytes()), nil
+	return bytes.TrimSpace(out.buffer.Bytes()), nil
 }
 
-// limited is a buffer that refuses to grow over its limit.
+// limited is a buffer that refuses to grow over its limit. The buffer is not
+// embedded: io.Copy would find its ReadFrom, which knows no limit.
 type limited struct {
-	bytes.Buffer
-	limit int
+	buffer bytes.Buffer
+	limit  int
+	over   bool
 }
+
+var errTooMuch = fmt.Errorf("the answer to describe has more than %d bytes", protocol.MaxDocument)
 
 func (l *limited) Write(p []byte) (int, error) {
-	if l.Len()+len(p) > l.limit {
-		return 0, io.ErrShortWrite
+	if l.over = l.over || l.buffer.Len()+len(p) > l.limit; l.over {
+		return 0, errTooMuch
 	}
-	return l.Buffer.Write(p)
+	return l.buffer.Write(p)
 }
 
 func (d Describer) file(path string) string {

@@ -165,7 +165,7 @@ func Provider(t protocol.Topology, s protocol.Spec) (name, adapter string) {
 func capabilityOf(s protocol.Spec) string {
 	switch d := s.(type) {
 	case protocol.ImageRef:
-		if d.Location == protocol.InRegistry {
+		if d.Location == protocol.InRegistry || d.Location == protocol.InNodes {
 			return capability.NameOCIRegistry
 		}
 		return capability.NameContainerBuilder

@@ -47,6 +47,9 @@ func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 		return protocol.DeployResult{}, err
 	}
 	result, err := awaitSpec[protocol.DeployResult](ctx, d.deploy, app.Name, protocol.KindDeployResult)
+	if err == nil && result.Outcome == protocol.OutcomeRolledBack {
+		_, err = d.deploy.await(ctx, app.Name, protocol.KindFailure) // why it was
+	}
 	if err == nil {
 		d.results.add(target, result)
 	}

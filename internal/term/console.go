@@ -165,13 +165,24 @@ func (c *Console) Columns(apps []protocol.AppSpec, targets []string) {
 	}
 }
 
-// Event shows progress.
+// Event shows progress. Where lines cannot be redrawn, a step of a build is told
+// at once, in a line of its own.
 func (c *Console) Event(e protocol.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.task(e.Name, e.Stage, e.Target)
+	if e.Phase == protocol.PhaseExplain {
+		if !c.quiet {
+			c.print(c.w, "  %s  %s", c.label(t), Clean(e.Message))
+		}
+		return
+	}
 	t.event, t.shown = e, e.Phase != protocol.PhaseEnd
 	t.told = t.told || !t.shown || e.Phase == protocol.PhaseStart
+	if e.Phase == protocol.PhaseStep && c.width == nil && !c.quiet {
+		t.logged = strings.TrimRight(c.progress(t), " ")
+		fmt.Fprintf(c.w, "  %s\n", t.logged)
+	}
 }
 
 // Result shows the end of a stage's work on an app.

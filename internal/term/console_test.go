@@ -133,3 +133,29 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+func TestStepsAreLines(t *testing.T) {
+	for quiet, want := range map[bool]string{false: "  app  build  #1 RUN a 1 of 2 steps\n  app  build  #1 RUN a 0.5s 2 of 2 steps\n", true: ""} {
+		var out buffer
+		c := New(Options{Err: &out, Getenv: env(nil), Quiet: quiet})
+		c.Event(protocol.Event{Metadata: app, Stage: "build", Phase: protocol.PhaseStep, Message: "#1 \x1bRUN a", Current: 1, Total: 2, Unit: "steps"})
+		c.Event(protocol.Event{Metadata: app, Stage: "build", Phase: "build", Message: "#1 its output"})
+		c.Event(protocol.Event{Metadata: app, Stage: "build", Phase: protocol.PhaseStep, Message: "#1 RUN a 0.5s", Current: 2, Total: 2, Unit: "steps"})
+		c.Close()
+		if out.String() != want {
+			t.Errorf("%q, want %q", out.String(), want)
+		}
+	}
+}
+
+func TestExplanationStays(t *testing.T) {
+	for quiet, want := range map[bool]string{false: "  app  build  file a changed\n", true: ""} {
+		var out buffer
+		c := New(Options{Err: &out, Getenv: env(nil), Quiet: quiet})
+		c.Event(protocol.Event{Metadata: app, Stage: "build", Phase: protocol.PhaseExplain, Message: "file a \x1bchanged"})
+		c.Close()
+		if out.String() != want {
+			t.Errorf("%q, want %q", out.String(), want)
+		}
+	}
+}

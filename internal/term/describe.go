@@ -1,6 +1,7 @@
 package term
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -32,6 +33,9 @@ func describeImage(d protocol.ImageRef) string {
 	if d.Location == protocol.InRegistry {
 		done, would = "pushed", "would push"
 	}
+	if d.Location == protocol.InNodes {
+		done, would = "imported", "would import"
+	}
 	name := d.Name
 	if d.Registry != "" {
 		name = d.FullName()
@@ -39,7 +43,7 @@ func describeImage(d protocol.ImageRef) string {
 			name += ":" + d.Tag
 		}
 	}
-	return action(d.Unchanged, d.Planned, done, would) + " image " + name + short(d.Digest)
+	return action(d.Unchanged, d.Planned, done, would) + " image " + name + short(cmp.Or(d.Digest, d.ID))
 }
 
 func describeChart(d protocol.ChartRef) string {

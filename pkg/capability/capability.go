@@ -49,7 +49,9 @@ type HelmRegistry interface {
 // ContinuousDelivery brings a released app to a target.
 type ContinuousDelivery interface {
 	// Deploy makes the target run the chart with the image, waits until it does,
-	// and proves it. Nothing to do is no error but protocol.OutcomeUnchanged.
+	// and proves it. Nothing to do is no error but protocol.OutcomeUnchanged. A
+	// deploy that failed and was rolled back is an error, beside a result of
+	// protocol.OutcomeRolledBack that tells what runs now.
 	Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error)
 }
 

@@ -106,10 +106,12 @@ func (s DeployScore[T]) Run(ctx context.Context, record *Record) error {
 		return &StageError{StageDeploy, s.target, err}
 	}
 	result, err := s.topology.Deploy(ctx, s.app, s.target, image, chart)
+	if err == nil || result.Outcome == protocol.OutcomeRolledBack {
+		record.Add(result)
+	}
 	if err != nil {
 		return &StageError{StageDeploy, s.target, err}
 	}
-	record.Add(result)
 	return nil
 }
 

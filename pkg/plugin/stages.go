@@ -96,11 +96,10 @@ func Deploy(version string, deliveries Adapters[capability.ContinuousDelivery]) 
 			}
 			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
 				result, err := delivery.Deploy(ctx, in.App, target, *in.Image, *in.Chart)
-				if err != nil {
-					return err
+				if err == nil || result.Outcome == protocol.OutcomeRolledBack {
+					emit(result)
 				}
-				emit(result)
-				return nil
+				return err
 			}, nil
 		},
 	}

@@ -46,13 +46,29 @@ type Dockerfile struct {
 	Target string `json:"target,omitempty"`
 	// Args are build arguments. They end up in the image's history: no secrets.
 	Args map[string]string `json:"args,omitempty"`
+	// Contexts are named contexts, by the name that FROM and --from use: a folder
+	// relative to the project root, or docker-image://NAME.
+	Contexts map[string]string `json:"contexts,omitempty"`
+	// Secrets maps the id of a RUN --mount=type=secret to where its value is:
+	// env:NAME, or file:PATH relative to the project root.
+	Secrets map[string]string `json:"secrets,omitempty"`
+	// SSH maps the id of a RUN --mount=type=ssh to where its keys are: env:NAME
+	// of a variable with an agent's socket, such as env:SSH_AUTH_SOCK, or
+	// file:PATH of a socket or private key.
+	SSH map[string]string `json:"ssh,omitempty"`
 }
 
 // Buildable is an image source that needs no Dockerfile.
 type Buildable struct {
-	// Type names the kind of source; "go" compiles a main package.
+	// Type names the kind of source: "go" compiles a main package, "static"
+	// serves a folder of files, "rust-leptos" compiles a Leptos application; any
+	// other NAME is the executable harmony-buildable-NAME.
 	Type string `json:"type"`
-	// Main is the Go package to compile, relative to the project root, such as
+	// Folder is what static serves, relative to the project root.
+	Folder string `json:"folder,omitempty"`
+	// Settings are those of the other types, handed to them as they are.
+	Settings map[string]any `json:"settings,omitempty"`
+	// Main, LDFlags and Tags are of go. Main is the package to compile, relative to the project root, such as
 	// ./cmd/operator; "." when empty.
 	Main string `json:"main,omitempty"`
 	// LDFlags are flags for the Go linker, such as -X main.name=value.
@@ -61,12 +77,25 @@ type Buildable struct {
 	Tags []string `json:"tags,omitempty"`
 }
 
-// ChartSource says where the chart comes from.
+// ChartSource says where the chart comes from. Exactly one of Path, Builder and
+// Workload is set.
 type ChartSource struct {
 	// Path of the chart's folder, relative to the project root.
 	Path string `json:"path,omitempty"`
-	// Image tells where the chart's values take the image.
-	Image ChartImage `json:"image"`
+	// Builder is an app plugin that makes the chart.
+	Builder *ChartBuilder `json:"builder,omitempty"`
+	// Workload describes the app; its chart is generated.
+	Workload *Workload `json:"workload,omitempty"`
+	// Image tells where the chart's values take the image. Path needs it;
+	// Builder says it with its chart.
+	Image ChartImage `json:"image,omitzero"`
+}
+
+// ChartBuilder names the app plugin that makes the chart in Go.
+type ChartBuilder struct {
+	// Plugin is the executable, such as harmony-fleet; the app plugin on PATH
+	// that offers the app when empty.
+	Plugin string `json:"plugin,omitempty"`
 }
 
 // ChartImage names the places in a chart's values that take the image. Each is
@@ -83,6 +112,18 @@ type ChartImage struct {
 	Tag string `json:"tag,omitempty"`
 	// Digest takes sha256:…
 	Digest string `json:"digest,omitempty"`
+}
+
+// Places says for people where in the values the image is, such as
+// .Values.image.
+func (c ChartImage) Places() string {
+	switch c {
+	case ChartImage{}:
+		return "the chart's templates"
+	case ChartImage{Value: c.Value}:
+		return ".Values." + c.Value
+	}
+	return ".Values." + c.Repository + " and .Values." + c.Digest
 }
 
 // TargetValues are the chart values of one target. Files come first, in order,

@@ -28,6 +28,7 @@ const (
 	KindFailure      Kind = "Failure"
 	KindPluginInfo   Kind = "PluginInfo"
 	KindEvent        Kind = "Event"
+	KindBuildContext Kind = "BuildContext"
 )
 
 // Metadata correlates the documents of one release. Every typed document
@@ -120,7 +121,7 @@ func (d Document) Known() bool {
 	}
 	switch d.Kind {
 	case KindAppSpec, KindTopology, KindImageRef, KindChartRef, KindDeployResult,
-		KindSmokeReport, KindFailure, KindPluginInfo, KindEvent:
+		KindSmokeReport, KindFailure, KindPluginInfo, KindEvent, KindBuildContext:
 		return true
 	}
 	return false

@@ -60,6 +60,8 @@ func decode(t *testing.T, d protocol.Document) protocol.Spec {
 		spec, err = protocol.Decode[protocol.PluginInfo](d)
 	case protocol.KindEvent:
 		spec, err = protocol.Decode[protocol.Event](d)
+	case protocol.KindBuildContext:
+		spec, err = protocol.Decode[protocol.BuildContext](d)
 	default:
 		t.Fatalf("no type for kind %s", d.Kind)
 	}

@@ -10,12 +10,16 @@ type ImageLocation string
 
 // The places where an image can be.
 const (
-	// InDaemon: in a Docker-compatible daemon, under the reference's name.
+	// InDaemon: in the Docker-compatible daemon that the environment names, as
+	// ImageRef.ID.
 	InDaemon ImageLocation = "daemon"
 	// InLayout: in an OCI layout folder, ImageRef.Path.
 	InLayout ImageLocation = "ociLayout"
 	// InRegistry: in the registry, under the digest.
 	InRegistry ImageLocation = "registry"
+	// InNodes: in the container runtime of every node that the topology deploys
+	// to, under name:tag and name@digest; no registry has it.
+	InNodes ImageLocation = "nodes"
 )
 
 // ImageRef is an image: its name, its digest and where its bytes are now. It
@@ -27,8 +31,12 @@ type ImageRef struct {
 	// Repository is the path in the registry: fleet/operator.
 	Repository string `json:"repository"`
 	Tag        string `json:"tag,omitempty"`
-	// Digest is that of the image's manifest or index: sha256:…
+	// Digest is that of the image's manifest or index: sha256:… A daemon has no
+	// manifest: it is made, always the same one, when the image is published, and
+	// until then Digest may be empty and ID tells which image it is.
 	Digest string `json:"digest,omitempty"`
+	// ID is what a daemon calls the image: sha256:…, for InDaemon.
+	ID string `json:"id,omitempty"`
 	// Platforms lists what is in the image, as os/arch or os/arch/variant.
 	Platforms []string `json:"platforms,omitempty"`
 	// InputDigest is that of everything that the image was made from, where the
@@ -121,6 +129,10 @@ func (r ImageRef) String() string {
 	}
 	return s
 }
+
+// InputTag is the tag under which an image is found again by its input digest,
+// sha256:…: publish sets it and build looks for it.
+func InputTag(input string) string { return "input-" + strings.TrimPrefix(input, "sha256:") }
 
 // TagOf is the OCI tag of a semantic version: tags cannot hold a plus sign,
 // which becomes an underscore, as Helm has it.

@@ -31,7 +31,8 @@ func (ChartRef) DocumentKind() Kind { return KindChartRef }
 // Outcome is what a deploy did.
 type Outcome string
 
-// The outcomes of a deploy.
+// The outcomes of a deploy. A result that is rolled back comes with a Failure,
+// and tells what runs since.
 const (
 	OutcomeInstalled  Outcome = "installed"
 	OutcomeUpgraded   Outcome = "upgraded"
@@ -58,6 +59,9 @@ type DeployResult struct {
 	Chart         string `json:"chart"`
 	PreviousImage string `json:"previousImage,omitempty"`
 	PreviousChart string `json:"previousChart,omitempty"`
+	// Drift names what somebody changed on the cluster by hand, where the topology
+	// says that it is reported and not repaired.
+	Drift []string `json:"drift,omitempty"`
 	// Planned is true in a dry run: Outcome is what would be done.
 	Planned bool `json:"planned,omitempty"`
 }
@@ -106,6 +110,14 @@ const (
 	PhaseStart = "start"
 	PhaseEnd   = "end"
 )
+
+// PhaseStep is the phase of an event that is worth a line of its own where lines
+// cannot be redrawn: a step of a build that began or ended.
+const PhaseStep = "step"
+
+// PhaseExplain is the phase of an event that a person asked for, with --explain:
+// a line that stays, wherever it is shown.
+const PhaseExplain = "explain"
 
 // Event is progress, on the events channel only: the file descriptor named by
 // the environment variable HARMONY_EVENTS_FD.

@@ -123,12 +123,14 @@ func (s ImageSource) validate(p *problems, field string) {
 	if d := s.Dockerfile; d != nil {
 		validatePath(p, field+".dockerfile.path", d.Path)
 		validatePath(p, field+".dockerfile.context", d.Context)
+		d.validateReferences(p, field+".dockerfile")
 	}
 	if b := s.Buildable; b != nil {
 		if b.Type == "" {
 			p.add(field+".buildable.type", "is required, for example go")
 		}
 		validatePath(p, field+".buildable.main", b.Main)
+		validatePath(p, field+".buildable.folder", b.Folder)
 	}
 	for i, platform := range s.Platforms {
 		at := fmt.Sprintf("%s.platforms[%d]", field, i)
@@ -142,12 +144,11 @@ func (s ImageSource) validate(p *problems, field string) {
 }
 
 func (s ChartSource) validate(p *problems, field string) {
-	if s.Path == "" {
-		p.add(field+".path", "is required: the chart's folder")
-	}
+	s.validateSource(p, field)
 	validatePath(p, field+".path", s.Path)
 	image, at := s.Image, field+".image"
 	switch {
+	case image == ChartImage{} && (s.Builder != nil || s.Workload != nil): // the chart says it
 	case image == ChartImage{}:
 		p.add(at, "is required: where the chart's values take the image, for example {value: image}")
 	case image.Value != "" && image != (ChartImage{Value: image.Value}):

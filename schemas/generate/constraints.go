@@ -25,7 +25,7 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[protocol.Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: durationPattern, Examples: []any{"30s", "1m30s"}}
 	case reflect.TypeFor[protocol.ImageLocation]():
-		return enum(protocol.InDaemon, protocol.InLayout, protocol.InRegistry)
+		return enum(protocol.InDaemon, protocol.InLayout, protocol.InRegistry, protocol.InNodes)
 	case reflect.TypeFor[protocol.Outcome]():
 		return enum(protocol.OutcomeInstalled, protocol.OutcomeUpgraded, protocol.OutcomeUnchanged, protocol.OutcomeRolledBack)
 	case reflect.TypeFor[protocol.CheckStatus]():
@@ -61,6 +61,17 @@ func constrain(definitions jsonschema.Definitions) {
 		{"TCPCheck", "port", between("0", "65535")},
 		{"HTTPExpect", "status", between("0", "599")},
 		{"SmokeCheck", "successes", between("0", "")},
+		{"WorkloadPort", "port", between("1", "65535")},
+		{"WorkloadPort", "servicePort", between("0", "65535")},
+		{"PodDisruptionBudget", "minAvailable", countOrShare},
+		{"PodDisruptionBudget", "maxUnavailable", countOrShare},
+		{"WorkloadPort", "port", between("1", "65535")},
+		{"WorkloadPort", "servicePort", between("0", "65535")},
+		{"Workload", "replicas", between("0", "")},
+		{"PodDisruptionBudget", "minAvailable", countOrShare},
+		{"PodDisruptionBudget", "maxUnavailable", countOrShare},
+		{"Strategy", "maxSurge", countOrShare},
+		{"Strategy", "maxUnavailable", countOrShare},
 	} {
 		if d := definitions[c.kind]; d != nil {
 			c.apply(d.Properties.Value(c.field))
@@ -72,8 +83,18 @@ func constrain(definitions jsonschema.Definitions) {
 	}
 }
 
+// countOrShare is a number of pods or a share of them.
+func countOrShare(s *jsonschema.Schema) {
+	s.AnyOf = []*jsonschema.Schema{{Type: "integer", Minimum: "0"}, {Type: "string", Pattern: `^([0-9]{1,2}|100)%$`}}
+}
+
 func pattern(p string) func(*jsonschema.Schema) {
 	return func(s *jsonschema.Schema) { s.Pattern = p }
+}
+
+// countOrShare is a number of pods, or a share such as 25%.
+func countOrShare(s *jsonschema.Schema) {
+	s.OneOf = []*jsonschema.Schema{{Type: "integer", Minimum: "0"}, {Type: "string", Pattern: `^([0-9]{1,2}|100)%$`}}
 }
 
 func items(apply func(*jsonschema.Schema)) func(*jsonschema.Schema) {
@@ -93,7 +114,11 @@ func choose(definitions jsonschema.Definitions) {
 		{Required: []string{"value"}},
 		{Required: []string{"repository", "digest"}},
 	}
-	definitions["ChartSource"].Required = []string{"path", "image"}
+	definitions["ChartSource"].OneOf = []*jsonschema.Schema{
+		{Required: []string{"path", "image"}},
+		{Required: []string{"builder"}},
+		{Required: []string{"workload"}},
+	}
 	definitions["SmokeCheck"].OneOf = oneOf("rollout", "http", "tcp")
 	definitions["HTTPCheck"].OneOf = oneOf("service", "url")
 	definitions["TCPCheck"].OneOf = oneOf("service", "address")

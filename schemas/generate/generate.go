@@ -21,6 +21,7 @@ func specs() []protocol.Spec {
 	return []protocol.Spec{
 		protocol.AppSpec{}, protocol.Topology{}, protocol.ImageRef{}, protocol.ChartRef{}, protocol.DeployResult{},
 		protocol.SmokeReport{}, protocol.Failure{}, protocol.PluginInfo{}, protocol.Event{},
+		protocol.BuildContext{},
 	}
 }
 
@@ -146,4 +147,29 @@ func configuration(r *jsonschema.Reflector) *jsonschema.Schema {
 	}
 	choose(definitions)
 	return c
+}
+
+// workloadValues is the values.schema.json of the charts that are generated for
+// a workload: its fields, and the image. Charts say definitions, which every
+// Helm understands.
+func workloadValues() ([]byte, error) {
+	r, err := newReflector(false)
+	if err != nil {
+		return nil, err
+	}
+	definitions := r.Reflect(protocol.Workload{}).Definitions
+	constrain(definitions)
+	values := definitions["Workload"]
+	values.Version = "http://json-schema.org/draft-07/schema#"
+	values.Title, values.Description = "Values", "What may be set in the values of this chart."
+	values.Properties.Set("image", &jsonschema.Schema{Type: "string", Description: "The whole reference of the image, with its digest."})
+	values.Properties.Set("global", &jsonschema.Schema{Type: "object"})
+	values.Required = []string{"image"}
+	delete(definitions, "Workload")
+	values.Definitions = definitions
+	text, err := marshal(values)
+	if err != nil {
+		return nil, err
+	}
+	return bytes.ReplaceAll(text, []byte(`$defs`), []byte(`definitions`)), nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io/fs"
+	"os"
 	"testing"
 
 	"github.com/nationtech/harmony/schemas"
@@ -28,6 +29,18 @@ func TestSchemasAreCurrent(t *testing.T) {
 		if want[name] == nil {
 			t.Errorf("schemas/%s is of no kind any more: remove it", name)
 		}
+	}
+}
+
+func TestValuesSchemaIsCurrent(t *testing.T) {
+	t.Chdir("../..")
+	want, err := workloadValues()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := os.ReadFile(valuesSchema)
+	if err != nil || !bytes.Equal(have, want) {
+		t.Errorf("%s is not what the Go types say: run make generate (%v)", valuesSchema, err)
 	}
 }
 

@@ -1,15 +1,19 @@
 // Command generate writes the JSON Schemas of every kind of document into the
-// folder schemas. It is run from the root of the repository, by make generate.
+// folder schemas, and that of a generated chart's values to the chart. It is run from the root of the repository, by make generate.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 )
 
+// valuesSchema is where the schema of a generated chart's values is embedded.
+const valuesSchema = "internal/publish/chart/workload/files/values.schema.json"
+
 func main() {
-	if err := run("schemas"); err != nil {
+	if err := errors.Join(run("schemas"), runValues(valuesSchema)); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}
@@ -27,6 +31,14 @@ func run(folder string) error {
 		}
 	}
 	return nil
+}
+
+func runValues(path string) error {
+	content, err := workloadValues()
+	if err != nil {
+		return err
+	}
+	return write(path, content)
 }
 
 // write replaces a file at once.

@@ -43,8 +43,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 	return folder, nil
 })
 
-// project is a copy of the fleet example in a folder of its own, which gives it
-// namespaces of its own.
+// project is a folder of its own, which gives it namespaces of its own.
 type project struct {
 	t       *testing.T
 	cluster clustertest.Cluster
@@ -59,7 +58,20 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
+// newProject is a copy of an example.
 func newProject(t *testing.T, example string) *project {
+	t.Helper()
+	p := newFolder(t)
+	if err := os.CopyFS(p.dir, os.DirFS(filepath.Join("..", "..", "examples", example))); err != nil {
+		t.Fatal(err)
+	}
+	// Images of this test's own: what another test has pushed is not found.
+	p.rewrite("harmony.yaml", "repository: fleet/", "repository: "+p.name+"/")
+	return p
+}
+
+// newFolder is a project without files, whose folder does not exist yet.
+func newFolder(t *testing.T) *project {
 	t.Helper()
 	cluster := clustertest.Config(t)
 	registry := clustertest.Registry(t)
@@ -69,11 +81,6 @@ func newProject(t *testing.T, example string) *project {
 	}
 	name := fmt.Sprintf("e2e-%x", time.Now().UnixNano()&0xffffffffff)
 	p := &project{t: t, cluster: cluster, name: name, bin: bin, dir: filepath.Join(t.TempDir(), name)}
-	if err := os.CopyFS(p.dir, os.DirFS(filepath.Join("..", "..", "examples", example))); err != nil {
-		t.Fatal(err)
-	}
-	// Images of this test's own: what another test has pushed is not found.
-	p.rewrite("harmony.yaml", "repository: fleet/", "repository: "+name+"/")
 	p.env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "CI=") || strings.HasPrefix(v, "GITHUB_") || strings.HasPrefix(v, "HARMONY_")
 	}),
@@ -161,9 +168,9 @@ type document struct {
 	Kind     string
 	Metadata struct{ Name, Version string }
 	Spec     struct {
-		Outcome, Target, Digest, Image, Chart, Location, Registry, Repository, Tag, Path string
-		Unchanged, Passed                                                                bool
-		Revision, Code                                                                   int
+		Outcome, Target, Digest, Image, Chart, Location, Registry, Repository, Tag, Path, URL string
+		Unchanged, Passed                                                                     bool
+		Revision, Code                                                                        int
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
 	"github.com/nationtech/harmony/internal/build/layout"
 	"github.com/nationtech/harmony/internal/process"
@@ -25,66 +26,108 @@ import (
 
 // format is a part of every input digest. It changes with anything that makes
 // another image of the same input.
-const format = "go 1"
+const format = "go 2"
 
-// Go compiles a Go main package and makes an image of it.
-type Go struct {
-	// Source is the app's.
-	Source protocol.Buildable
-	// Root is the project's folder, absolute.
-	Root string
-	// Platforms to build for.
-	Platforms []ocispec.Platform
-	// Created is the time that the image tells.
-	Created time.Time
-	// Memory is a folder to remember in what was looked at. It need not exist.
-	Memory string
+// golang compiles a Go main package and puts it on an empty image.
+type golang struct {
+	options Options
+	source  protocol.Buildable
+	root    string // the project's folder
 
 	command string // the go command, absolute
 	survey  survey
 	digests *inputs.Digests
-	trace   *inputs.Trace // of the survey; nil where it proves nothing
+	notes   *inputs.Trace // of the survey
+	trace   *inputs.Trace // the notes; nil where they prove nothing
+	ahead   *ahead        // nil when nothing is compiled ahead
 }
 
-// InputDigest is the digest, sha256:…, of everything that the image is made
-// from: sources, module versions, toolchain, flags and platforms, but no folder
-// names or times, so that it is the same on any machine. When nothing changed
-// since the last time the go command is not started.
-//
-// It fails with status protocol.ExitUnsupported when there is no go command and
-// with protocol.ExitInvalid when the package is not there or not a main package.
-func (g *Go) InputDigest(ctx context.Context) (string, error) {
+func openGo(o Options) (Source, error) {
+	if err := o.fields("main", "ldflags", "tags"); err != nil {
+		return nil, err
+	}
+	return &golang{options: o, source: *o.App.Image.Buildable, root: o.App.ProjectRoot}, nil
+}
+
+// Inputs implements [Source]: sources, module versions, toolchain and flags.
+// When nothing changed since the last time the go command is not started.
+func (g *golang) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item, error) {
+	if err := g.look(ctx); err != nil {
+		return dockerfile.Context{}, nil, err
+	}
+	return g.dockerfile(), g.survey.Items, g.digests.Save()
+}
+
+// look brings the survey up to date.
+func (g *golang) look(ctx context.Context) error {
 	if g.trace != nil && g.trace.Holds(g.digests) {
-		return g.survey.digest, g.digests.Save()
+		return nil
 	}
 	if err := g.locate(); err != nil {
-		return "", err
+		return err
 	}
-	path := filepath.Join(g.Memory, "go-"+g.key()[:32])
+	path := filepath.Join(g.options.Memory, "go-"+g.key()[:32])
 	g.digests = inputs.OpenDigests(path + ".digests")
 	trace, err := inputs.LoadTrace(path + ".trace")
 	if err == nil && g.survey.parse(trace.Answer) && trace.Holds(g.digests) {
 		g.trace = trace
-		return g.survey.digest, g.digests.Save()
+		return nil
+	}
+	if err == nil && g.notes == nil && !g.options.DryRun {
+		// It was built before and changed since.
+		if err := g.startAhead(ctx, trace); err != nil {
+			return err
+		}
 	}
 	start := time.Now()
-	s := surveyor{Go: g, notes: &inputs.Trace{}}
+	s := surveyor{golang: g, notes: &inputs.Trace{}}
 	if g.survey, err = s.run(ctx); err != nil {
-		return "", err
+		return err
 	}
-	g.trace = nil
-	if s.traceable && s.notes.SettledBefore(start) {
-		g.trace = s.notes
-		g.trace.Answer = g.survey.String()
-		err = g.trace.Save(path + ".trace")
+	g.notes, g.trace = s.notes, nil
+	if !s.traceable || !s.notes.SettledBefore(start) {
+		return nil
 	}
-	return g.survey.digest, errors.Join(err, g.digests.Save())
+	g.trace = s.notes
+	g.trace.Answer = g.survey.String()
+	return g.trace.Save(path + ".trace")
+}
+
+// dockerfile is /app/NAME over the base, run by nonroot.
+func (g *golang) dockerfile() dockerfile.Context {
+	w := newWriter("buildable go: " + g.main())
+	w.base()
+	w.program(g.options.Platforms, "/app/"+g.survey.Name)
+	w.line("ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/app")
+	w.run("/app/" + g.survey.Name)
+	return w.context()
+}
+
+// Context implements [Source]: the program is compiled for each platform.
+func (g *golang) Context(ctx context.Context, dir string) (dockerfile.Context, error) {
+	if err := writeBase(dir, g.options.Created); err != nil {
+		return dockerfile.Context{}, err
+	}
+	for _, p := range g.options.Platforms {
+		g.options.progress("compile", fmt.Sprintf("%s for %s", g.main(), layout.PlatformString(p)))
+		binary, err := newProgram(dir, p)
+		if err != nil {
+			return dockerfile.Context{}, err
+		}
+		if err := g.program(ctx, p, binary); err != nil {
+			return dockerfile.Context{}, err
+		}
+		if err := finishProgram(binary, p); err != nil {
+			return dockerfile.Context{}, err
+		}
+	}
+	return writeDockerfile(dir, g.dockerfile())
 }
 
 // locate finds the go command and the folder of the package.
-func (g *Go) locate() error {
+func (g *golang) locate() error {
 	if info, err := os.Stat(g.folder()); err != nil || !info.IsDir() {
-		return protocol.Invalid("buildable go: main: %s is not a folder in %s", g.main(), g.Root)
+		return protocol.Invalid("buildable go: main: %s is not a folder in %s", g.main(), g.root)
 	}
 	path, err := exec.LookPath("go")
 	if err != nil {
@@ -97,27 +140,27 @@ func (g *Go) locate() error {
 
 // main is the package's folder, relative to the root and with a dot in front,
 // so that it can neither be a flag nor an import path.
-func (g *Go) main() string {
-	return "./" + filepath.ToSlash(filepath.Clean(cmp.Or(g.Source.Main, ".")))
+func (g *golang) main() string {
+	return "./" + filepath.ToSlash(filepath.Clean(cmp.Or(g.source.Main, ".")))
 }
 
-func (g *Go) folder() string { return filepath.Join(g.Root, g.Source.Main) }
+func (g *golang) folder() string { return filepath.Join(g.root, g.source.Main) }
 
 // directory is where the go command runs: the root, or the folder of a module
 // below it that has the package.
-func (g *Go) directory() string {
-	for dir := g.folder(); dir != g.Root && strings.HasPrefix(dir, g.Root); dir = filepath.Dir(dir) {
+func (g *golang) directory() string {
+	for dir := g.folder(); dir != g.root && strings.HasPrefix(dir, g.root); dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 			return dir
 		}
 	}
-	return g.Root
+	return g.root
 }
 
 // key identifies what is built, and in what environment, on this machine.
-func (g *Go) key() string {
+func (g *golang) key() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q %q\n", format, g.command, g.Root, g.fixed())
+	fmt.Fprintf(h, "%q %q %q %q %q\n", format, g.command, g.root, g.fixed(), baseDigest())
 	for _, variable := range slices.Sorted(slices.Values(os.Environ())) {
 		name, _, _ := strings.Cut(variable, "=")
 		// HOME and XDG_CONFIG_HOME lead to the file of `go env -w`.
@@ -129,13 +172,13 @@ func (g *Go) key() string {
 }
 
 // fixed tells what does not depend on files.
-func (g *Go) fixed() string {
+func (g *golang) fixed() string {
 	var platforms []string
-	for _, p := range g.Platforms {
+	for _, p := range g.options.Platforms {
 		platforms = append(platforms, layout.PlatformString(p))
 	}
-	return fmt.Sprintf("%s created %d platforms %q main %q ldflags %q tags %q base %s",
-		format, g.Created.Unix(), platforms, g.main(), g.Source.LDFlags, g.Source.Tags, baseDigest())
+	return fmt.Sprintf("%s created %d platforms %q main %q ldflags %q tags %q",
+		format, g.options.Created.Unix(), platforms, g.main(), g.source.LDFlags, g.source.Tags)
 }
 
 // environment is that of the go command for a platform. Of variables given
@@ -160,23 +203,23 @@ func environment(p ocispec.Platform) []string {
 }
 
 // flags are those of both go list and go build.
-func (g *Go) flags() []string {
+func (g *golang) flags() []string {
 	flags := []string{"-trimpath", "-buildvcs=false"}
-	if len(g.Source.Tags) > 0 {
-		flags = append(flags, "-tags="+strings.Join(g.Source.Tags, ","))
+	if len(g.source.Tags) > 0 {
+		flags = append(flags, "-tags="+strings.Join(g.source.Tags, ","))
 	}
 	return flags
 }
 
 // run runs the go command in the folder of the module.
-func (g *Go) run(ctx context.Context, p ocispec.Platform, args ...string) ([]byte, error) {
+func (g *golang) run(ctx context.Context, p ocispec.Platform, args ...string) ([]byte, error) {
 	return process.Output(ctx, process.Command{
 		Args: append([]string{g.command}, args...), Dir: g.directory(), Env: environment(p),
 	})
 }
 
 // target is the package as an argument of the go command.
-func (g *Go) target() string {
+func (g *golang) target() string {
 	rel, err := filepath.Rel(g.directory(), g.folder())
 	if err != nil {
 		return "." // both begin with the root
@@ -184,19 +227,17 @@ func (g *Go) target() string {
 	return "./" + filepath.ToSlash(rel)
 }
 
-// Compile compiles the package for a platform into the folder and returns what
-// the image of it holds. The symbol table and debug information are left out,
-// which a later -s=false or -w=false in the app's ldflags undoes. InputDigest
-// has to have been called before.
-func (g *Go) Compile(ctx context.Context, p ocispec.Platform, folder string) (Content, error) {
-	binary := filepath.Join(folder, strings.ReplaceAll(layout.PlatformString(p), "/", "-"))
-	ldflags := strings.Join(append([]string{"-s -w"}, g.Source.LDFlags...), " ")
+// compile compiles the package for a platform into the file. The symbol table
+// and debug information are left out, which a later -s=false or -w=false in the
+// app's ldflags undoes.
+func (g *golang) compile(ctx context.Context, p ocispec.Platform, binary string) error {
+	ldflags := strings.Join(append([]string{"-s -w"}, g.source.LDFlags...), " ")
 	args := append([]string{"build"}, g.flags()...)
 	_, err := g.run(ctx, p, append(args, "-ldflags="+ldflags, "-o", binary, g.target())...)
 	if err != nil {
-		return Content{}, fmt.Errorf("compile %s for %s: %w", g.main(), layout.PlatformString(p), explain(err))
+		return fmt.Errorf("compile %s for %s: %w", g.main(), layout.PlatformString(p), explain(err))
 	}
-	return g.content(p, g.survey.name, binary)
+	return nil
 }
 
 // explain is what the go command said, without its long arguments.

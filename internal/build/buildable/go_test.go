@@ -12,6 +12,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nationtech/harmony/internal/build/inputs"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -41,16 +42,25 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-func newGo(dir, memory string) *Go {
-	return &Go{
-		Source: protocol.Buildable{Type: "go", Main: "./cmd/demo"}, Root: dir, Memory: memory,
-		Platforms: []ocispec.Platform{{OS: "linux", Architecture: "amd64"}}, Created: time.Unix(0, 0),
+func newGo(dir, memory string) *golang {
+	return &golang{
+		source: protocol.Buildable{Type: "go", Main: "./cmd/demo"}, root: dir,
+		options: Options{Memory: memory, Platforms: []ocispec.Platform{{OS: "linux", Architecture: "amd64"}}, Created: time.Unix(0, 0)},
 	}
 }
 
-func digest(t *testing.T, ctx context.Context, g *Go) string {
+// inputDigest is the digest of all that a source is made from.
+func inputDigest(ctx context.Context, s Source) (string, error) {
+	c, items, err := s.Inputs(ctx)
+	if err != nil {
+		return "", err
+	}
+	return inputs.Digest(append(items, inputs.Item{Name: "Dockerfile", Value: string(c.Text)})), nil
+}
+
+func digest(t *testing.T, ctx context.Context, s Source) string {
 	t.Helper()
-	d, err := g.InputDigest(ctx)
+	d, err := inputDigest(ctx, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +73,8 @@ func settle() { time.Sleep(60 * time.Millisecond) }
 // TestInputDigestAfterChange proves that what is remembered never hides a
 // change: after it the digest is the one that is found without any memory.
 func TestInputDigestAfterChange(t *testing.T) {
-	edit := func(name, from, to string) func(*testing.T, string, *Go) {
-		return func(t *testing.T, dir string, _ *Go) {
+	edit := func(name, from, to string) func(*testing.T, string, *golang) {
+		return func(t *testing.T, dir string, _ *golang) {
 			data, err := os.ReadFile(filepath.Join(dir, name))
 			if err != nil {
 				t.Fatal(err)
@@ -72,15 +82,15 @@ func TestInputDigestAfterChange(t *testing.T) {
 			write(t, dir, map[string]string{name: strings.Replace(string(data), from, to, 1)})
 		}
 	}
-	add := func(name, content string) func(*testing.T, string, *Go) {
-		return func(t *testing.T, dir string, _ *Go) { write(t, dir, map[string]string{name: content}) }
+	add := func(name, content string) func(*testing.T, string, *golang) {
+		return func(t *testing.T, dir string, _ *golang) { write(t, dir, map[string]string{name: content}) }
 	}
 	tests := map[string]struct {
-		change func(*testing.T, string, *Go)
+		change func(*testing.T, string, *golang)
 		same   bool
 	}{
-		"nothing": {func(*testing.T, string, *Go) {}, true},
-		"same size and the old time": {func(t *testing.T, dir string, _ *Go) {
+		"nothing": {func(*testing.T, string, *golang) {}, true},
+		"same size and the old time": {func(t *testing.T, dir string, _ *golang) {
 			path := filepath.Join(dir, "internal/say/say.go")
 			info, err := os.Stat(path)
 			if err != nil {
@@ -94,7 +104,7 @@ func TestInputDigestAfterChange(t *testing.T) {
 		"a file is edited":                   {edit("cmd/demo/main.go", "main()", "main( )"), false},
 		"a file is added":                    {add("internal/say/more.go", "package say\n"), false},
 		"a test is added":                    {add("internal/say/say_test.go", "package say\n"), true},
-		"a file is removed":                  {func(t *testing.T, dir string, _ *Go) { remove(t, dir, "internal/say/extra.go") }, true},
+		"a file is removed":                  {func(t *testing.T, dir string, _ *golang) { remove(t, dir, "internal/say/extra.go") }, true},
 		"an ignored file is no longer":       {edit("internal/say/extra.go", "extra", "!extra"), false},
 		"an ignored file is edited":          {edit("internal/say/extra.go", "say\n", "say\n//\n"), true},
 		"an embedded file is edited":         {edit("cmd/demo/text/a", "A", "B"), false},
@@ -107,13 +117,13 @@ func TestInputDigestAfterChange(t *testing.T) {
 		"a go.mod cuts a package off":        {add("internal/go.mod", "module example.com/other\n"), false},
 		"a go.work appears above":            {add("../go.work", "go 1.25\n\nuse ./demo\n"), false},
 		"a profile is added":                 {add("cmd/demo/default.pgo", "profile"), false},
-		"a build tag is set":                 {func(_ *testing.T, _ string, g *Go) { g.Source.Tags = []string{"extra"} }, false},
-		"a linker flag is set":               {func(_ *testing.T, _ string, g *Go) { g.Source.LDFlags = []string{"-X main.x=y"} }, false},
-		"another platform":                   {func(_ *testing.T, _ string, g *Go) { g.Platforms[0].Variant = "v3" }, false},
-		"another time":                       {func(_ *testing.T, _ string, g *Go) { g.Created = time.Unix(1, 0) }, false},
-		"GOEXPERIMENT is set":                {func(t *testing.T, _ string, _ *Go) { t.Setenv("GOEXPERIMENT", "nogreenteagc") }, false},
-		"GOFLAGS is set":                     {func(t *testing.T, _ string, _ *Go) { t.Setenv("GOFLAGS", "-tags=extra") }, true},
-		"another toolchain":                  {func(t *testing.T, _ string, _ *Go) { otherToolchain(t) }, false},
+		"a build tag is set":                 {func(_ *testing.T, _ string, g *golang) { g.source.Tags = []string{"extra"} }, false},
+		"a linker flag is set":               {func(_ *testing.T, _ string, g *golang) { g.source.LDFlags = []string{"-X main.x=y"} }, false},
+		"another platform":                   {func(_ *testing.T, _ string, g *golang) { g.options.Platforms[0].Variant = "v3" }, false},
+		"another time":                       {func(_ *testing.T, _ string, g *golang) { g.options.Created = time.Unix(1, 0) }, false},
+		"GOEXPERIMENT is set":                {func(t *testing.T, _ string, _ *golang) { t.Setenv("GOEXPERIMENT", "nogreenteagc") }, false},
+		"GOFLAGS is set":                     {func(t *testing.T, _ string, _ *golang) { t.Setenv("GOFLAGS", "-tags=extra") }, true},
+		"another toolchain":                  {func(t *testing.T, _ string, _ *golang) { otherToolchain(t) }, false},
 		"something that is not compiled":     {add("README.md", "hello"), true},
 		"a package that nothing imports":     {add("internal/other/other.go", "package other\n"), true},
 		"a file of another operating system": {add("internal/say/say_windows.go", "package say\n"), true},
@@ -129,10 +139,10 @@ func TestInputDigestAfterChange(t *testing.T) {
 			// A survey that meets a change in progress remembers nothing, which
 			// is not what this test is about.
 			settle()
-			after, err := g.InputDigest(t.Context())
+			after, err := inputDigest(t.Context(), g)
 			fresh := newGo(dir, t.TempDir())
-			fresh.Source, fresh.Platforms, fresh.Created = g.Source, g.Platforms, g.Created
-			truth, err2 := fresh.InputDigest(t.Context())
+			fresh.source, fresh.options.Platforms, fresh.options.Created = g.source, g.options.Platforms, g.options.Created
+			truth, err2 := inputDigest(t.Context(), fresh)
 			if fmt.Sprint(err) != fmt.Sprint(err2) || after != truth {
 				t.Errorf("with memory %s, %v; without %s, %v", after, err, truth, err2)
 			}
@@ -178,7 +188,7 @@ func TestNothingStartsWhenNothingChanged(t *testing.T) {
 		t.Errorf("digest %s, want %s", got, want)
 	}
 	write(t, dir, map[string]string{"internal/say/say.go": "package say\n\nfunc Hello(string) { }\n"})
-	if _, err := newGo(dir, memory).InputDigest(cancelled); err == nil {
+	if _, err := inputDigest(cancelled, newGo(dir, memory)); err == nil {
 		t.Error("after a change no process was needed")
 	}
 }

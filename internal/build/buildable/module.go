@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/nationtech/harmony/internal/build/inputs"
 )
 
 // goModFile is what `go mod edit -json` and `go work edit -json` tell.
@@ -33,7 +35,7 @@ func (s *surveyor) module(ctx context.Context, name, file string) error {
 			return err
 		}
 		if exists {
-			s.line("module %q %q %s", name, filepath.Base(f), digest)
+			s.item(inputs.File, name+"/"+filepath.Base(f), digest)
 		}
 	}
 	data, err := os.ReadFile(file)
@@ -45,7 +47,7 @@ func (s *surveyor) module(ctx context.Context, name, file string) error {
 
 // neighbours notes the modules on disk that a go.mod or go.work names.
 func (s *surveyor) neighbours(ctx context.Context, dir string, args ...string) error {
-	out, err := s.Go.run(ctx, s.Platforms[0], args...)
+	out, err := s.golang.run(ctx, s.options.Platforms[0], args...)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", args[len(args)-1], err)
 	}
@@ -67,7 +69,11 @@ func (s *surveyor) neighbours(ctx context.Context, dir string, args ...string) e
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(dir, target)
 		}
-		if err := s.module(ctx, p, filepath.Join(target, "go.mod")); err != nil {
+		name, err := filepath.Rel(s.root, target)
+		if err != nil {
+			return err
+		}
+		if err := s.module(ctx, filepath.ToSlash(name), filepath.Join(target, "go.mod")); err != nil {
 			return err
 		}
 	}
@@ -95,7 +101,7 @@ func (s *surveyor) workspace(ctx context.Context) error {
 			return err
 		}
 		if exists {
-			s.line("workspace %q %s", filepath.Base(f), digest)
+			s.item("workspace", filepath.Base(f), digest)
 		}
 	}
 	return s.neighbours(ctx, dir, "work", "edit", "-json", work)

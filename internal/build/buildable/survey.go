@@ -2,14 +2,14 @@ package buildable
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -24,16 +24,21 @@ import (
 
 // survey is what is known of a package without compiling it.
 type survey struct {
-	digest string // of the input, sha256:…
-	name   string // of the program
+	Items []inputs.Item `json:"items"` // those of Inputs
+	Name  string        `json:"name"`  // of the program
 }
 
-func (s survey) String() string { return s.digest + " " + s.name }
+func (s survey) String() string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // strings only
+	}
+	return string(text)
+}
 
 func (s *survey) parse(text string) bool {
-	var ok bool
-	s.digest, s.name, ok = strings.Cut(text, " ")
-	return ok && s.digest != "" && s.name != ""
+	*s = survey{}
+	return json.Unmarshal([]byte(text), s) == nil && s.Name != "" && len(s.Items) > 0
 }
 
 // goEnv is what `go env -json` tells.
@@ -67,25 +72,26 @@ func (p goPackage) compiled() []string {
 }
 
 // surveyor asks the go command what a program is made from. Everything it looks
-// at goes into the notes; what matters to the result goes into lines.
+// at goes into the notes; what matters to the result goes into items.
 type surveyor struct {
-	*Go
+	*golang
 	notes *inputs.Trace
 	env   goEnv
-	lines []string
+	items map[inputs.Item]bool
 	seen  map[string]bool
 	// traceable is false where an unchanged trace would prove nothing.
 	traceable bool
 }
 
 func (s *surveyor) run(ctx context.Context) (survey, error) {
-	s.seen = map[string]bool{}
-	s.line("%s", s.fixed())
+	s.seen, s.items = map[string]bool{}, map[inputs.Item]bool{}
+	s.item("harmony's", "certificates and users", baseDigest())
+	s.item(inputs.Setting, "go", s.fixed())
 	if err := s.toolchain(ctx); err != nil {
 		return survey{}, err
 	}
 	var main goPackage
-	for _, p := range s.Platforms {
+	for _, p := range s.options.Platforms {
 		packages, err := s.list(ctx, p)
 		if err != nil {
 			return survey{}, err
@@ -106,13 +112,18 @@ func (s *surveyor) run(ctx context.Context) (survey, error) {
 	if err := s.workspace(ctx); err != nil {
 		return survey{}, err
 	}
-	slices.Sort(s.lines)
-	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(s.lines), "\n")))
-	return survey{digest: "sha256:" + hex.EncodeToString(sum[:]), name: programName(main.ImportPath)}, nil
+	return survey{Items: sorted(s.items), Name: programName(main.ImportPath)}, nil
 }
 
-func (s *surveyor) line(format string, args ...any) {
-	s.lines = append(s.lines, fmt.Sprintf(format, args...))
+// item notes something that matters to the result.
+func (s *surveyor) item(kind, name, value string) {
+	s.items[inputs.Item{Kind: kind, Name: name, Value: value}] = true
+}
+
+func sorted(items map[inputs.Item]bool) []inputs.Item {
+	return slices.SortedFunc(maps.Keys(items), func(a, b inputs.Item) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Value, b.Value))
+	})
 }
 
 // once reports whether the path is new to this survey.
@@ -124,14 +135,14 @@ func (s *surveyor) once(path string) bool {
 
 // toolchain notes the go command and what chooses its version.
 func (s *surveyor) toolchain(ctx context.Context) error {
-	out, err := s.Go.run(ctx, s.Platforms[0], "env", "-json", "GOROOT", "GOVERSION", "GOENV", "GOWORK", "GOMODCACHE", "GOEXPERIMENT", "GOFIPS140")
+	out, err := s.golang.run(ctx, s.options.Platforms[0], "env", "-json", "GOROOT", "GOVERSION", "GOENV", "GOWORK", "GOMODCACHE", "GOEXPERIMENT", "GOFIPS140")
 	if err != nil {
 		return fmt.Errorf("ask for the go command's settings: %w", err)
 	}
 	if err := json.Unmarshal(out, &s.env); err != nil {
 		return fmt.Errorf("go env: %w", err)
 	}
-	s.line("toolchain %q experiment %q fips %q", s.env.GOVERSION, s.env.GOEXPERIMENT, s.env.GOFIPS140)
+	s.item("toolchain", "go", fmt.Sprintf("%s experiment %q fips %q", s.env.GOVERSION, s.env.GOEXPERIMENT, s.env.GOFIPS140))
 	// A wrapper of a version manager chooses by files that are not known here.
 	command, err := filepath.EvalSymlinks(filepath.Join(s.env.GOROOT, "bin", "go"))
 	switched := strings.HasPrefix(s.env.GOROOT, filepath.Join(s.env.GOMODCACHE, "golang.org", "toolchain@"))
@@ -160,7 +171,7 @@ func (s *surveyor) optional(path string) (digest string, exists bool, err error)
 // list returns the packages of the program, the main package last.
 func (s *surveyor) list(ctx context.Context, p ocispec.Platform) ([]goPackage, error) {
 	args := append([]string{"list", "-deps", "-json=" + listFields}, s.flags()...)
-	out, err := s.Go.run(ctx, p, append(args, s.target())...)
+	out, err := s.golang.run(ctx, p, append(args, s.target())...)
 	if err != nil {
 		return nil, fmt.Errorf("list the packages of %s: %w", s.main(), explain(err))
 	}
@@ -192,7 +203,7 @@ func (s *surveyor) goPackage(ctx context.Context, p goPackage) error {
 		if m.Replace != nil {
 			m = m.Replace
 		}
-		s.line("package %q of %q %q", p.ImportPath, m.Path, m.Version)
+		s.item("module", p.Module.Path, m.Path+" "+m.Version)
 		return nil
 	}
 	for _, name := range p.compiled() {
@@ -200,7 +211,7 @@ func (s *surveyor) goPackage(ctx context.Context, p goPackage) error {
 		if err != nil {
 			return err
 		}
-		s.line("file %q %q %s", p.ImportPath, name, digest)
+		s.item(inputs.File, p.ImportPath+"/"+name, digest)
 	}
 	for _, name := range slices.Concat(p.IgnoredGoFiles, p.IgnoredOtherFiles) {
 		if _, err := s.file(filepath.Join(p.Dir, name)); err != nil {
@@ -271,7 +282,7 @@ func (s *surveyor) embedded(dir, pattern string) error {
 func (s *surveyor) profile(main goPackage) error {
 	digest, ok, err := s.optional(filepath.Join(main.Dir, "default.pgo"))
 	if ok {
-		s.line("profile %s", digest)
+		s.item(inputs.File, "default.pgo", digest)
 	}
 	return err
 }

@@ -21,19 +21,25 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
+// builder is the adapter with the cache that it was given.
+type builder struct {
+	capability.ContainerBuilder
+	cache string
+}
+
 // newBuilder makes a builder with a cache of its own.
-func newBuilder(t *testing.T) *Builder {
+func newBuilder(t *testing.T) builder {
 	t.Helper()
 	return newBuilderAt(t, t.TempDir())
 }
 
-func newBuilderAt(t *testing.T, cache string) *Builder {
+func newBuilderAt(t *testing.T, cache string) builder {
 	t.Helper()
-	b, err := New(t.Context(), capability.Environment{Cache: cache, Progress: func(protocol.Event) {}})
+	b, err := New(nil)(t.Context(), capability.Environment{Cache: cache, Progress: func(protocol.Event) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.(*Builder)
+	return builder{b, cache}
 }
 
 // write makes a folder with these files: a name that ends with a slash is a
@@ -82,9 +88,9 @@ func appAt(dir string) protocol.AppSpec {
 	}
 }
 
-// build builds and returns the image as an independent library reads it, after
+// mustBuild builds and returns the image as an independent library reads it, after
 // that library found nothing wrong with it.
-func build(t *testing.T, b *Builder, app protocol.AppSpec) (protocol.ImageRef, v1.Image) {
+func mustBuild(t *testing.T, b builder, app protocol.AppSpec) (protocol.ImageRef, v1.Image) {
 	t.Helper()
 	ref, err := b.BuildImage(t.Context(), app)
 	if err != nil {

@@ -33,11 +33,15 @@ func (s *state) configure(command instructions.Command, escape rune) error {
 		c.Shell = i.Shell
 	case *instructions.CmdCommand:
 		c.Cmd, s.commandOf = s.commandLine(i.ShellDependantCmdLine), true
+		//lint:ignore SA1019 BuildKit sets it
+		c.ArgsEscaped = true
 	case *instructions.EntrypointCommand:
 		c.Entrypoint = s.commandLine(i.ShellDependantCmdLine)
 		if !s.commandOf {
 			c.Cmd = nil // that of the base belongs to the base's entrypoint
 		}
+	case *instructions.OnbuildCommand:
+		c.OnBuild = append(c.OnBuild, i.Expression)
 	case *instructions.HealthCheckCommand:
 		c.Healthcheck = i.Health
 	case *instructions.StopSignalCommand:
@@ -130,6 +134,7 @@ func parsePorts(spec string) ([]string, error) {
 func cloneImage(image dockerspec.DockerOCIImage) dockerspec.DockerOCIImage {
 	c := &image.Config
 	c.Env = slices.Clone(c.Env)
+	c.OnBuild = slices.Clone(c.OnBuild)
 	c.Labels = maps.Clone(c.Labels)
 	c.Volumes = maps.Clone(c.Volumes)
 	c.ExposedPorts = maps.Clone(c.ExposedPorts)

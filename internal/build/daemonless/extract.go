@@ -11,12 +11,14 @@ import (
 	"strconv"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/nationtech/harmony/internal/build/base"
 )
 
 // extract makes the contents of files of a base image available: it writes them
 // to files of the folder, and gives their nodes a way to open them. Each layer
 // is read once.
-func (r registry) extract(ctx context.Context, b *base, nodes []*node, folder string) error {
+func extract(ctx context.Context, r base.Registry, b *base.Image, nodes []*node, folder string) error {
 	wanted := map[digest.Digest]map[string][]*node{}
 	for _, n := range nodes {
 		if n.origin == nil || n.entry.Open != nil {
@@ -27,12 +29,12 @@ func (r registry) extract(ctx context.Context, b *base, nodes []*node, folder st
 		}
 		wanted[n.origin.layer][n.origin.path] = append(wanted[n.origin.layer][n.origin.path], n)
 	}
-	for _, l := range b.layers {
+	for _, l := range b.Layers {
 		files := wanted[l.Descriptor.Digest]
 		if len(files) == 0 {
 			continue
 		}
-		blob, err := r.blob(ctx, b.repository, l.Descriptor.Digest)
+		blob, err := r.Blob(ctx, b.Repository, l.Descriptor.Digest)
 		if err != nil {
 			return err
 		}

@@ -1,13 +1,15 @@
 package daemonless
 
 import (
+	"context"
 	"strings"
 	"testing"
 
-	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/build"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -21,36 +23,24 @@ func FuzzDockerfile(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	app := fuzzProject(f)
-	store := layout.Store{Dir: f.TempDir()}
+	dir := fuzzProject(f)
+	b := newBackend(capability.Environment{Cache: f.TempDir(), Progress: func(protocol.Event) {}})
+	platforms := []ocispec.Platform{{OS: "linux", Architecture: "amd64"}}
 	f.Fuzz(func(t *testing.T, text string) {
-		file, err := parse("Dockerfile", []byte(text))
-		if err != nil {
+		r := build.Request{Platforms: platforms, Context: build.Context{Name: "Dockerfile", Text: []byte(text), Dir: dir, Dockerfile: dir + "/none"}}
+		r.App.Name, r.Verify = "fuzz", func(context.Context) error { return nil }
+		if err := b.Check(t.Context(), r); err != nil {
 			wantStatus(t, err)
 			return
 		}
-		if file.usesNetwork() {
-			return
-		}
-		source, err := openContext(app, "", app+"/none")
+		file, err := dockerfile.Parse("Dockerfile", []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer source.Close()
-		recipe := &dockerfile{name: "Dockerfile", progress: func(string, string, ...any) {}}
-		e := evaluator{file: file, recipe: recipe, platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, source: source}
-		plan, err := e.target(t.Context(), "")
-		if err != nil {
-			wantStatus(t, err)
-			return
+		if images, err := file.Images(platforms[0], r.Context); err != nil || len(images) > 0 {
+			return // would be fetched
 		}
-		draft, err := store.Begin("fuzz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer draft.Discard()
-		m := maker{recipe: recipe, draft: draft, trees: map[*state]*tree{}}
-		if _, err := m.image(t.Context(), plan); err != nil {
+		if _, err := b.Build(t.Context(), r, protocol.ImageRef{}); err != nil {
 			wantStatus(t, err)
 		}
 	})
@@ -71,21 +61,4 @@ func wantStatus(t *testing.T, err error) {
 	if !strings.HasPrefix(err.Error(), "Dockerfile:") {
 		t.Errorf("no place in %q", err)
 	}
-}
-
-// usesNetwork reports whether an image might be fetched.
-func (f *parsed) usesNetwork() bool {
-	for i, s := range f.stages {
-		if _, ok := f.stage(s.BaseName, i, false); !ok && s.BaseName != "scratch" {
-			return true
-		}
-		for _, c := range s.Commands {
-			if c, ok := c.(*instructions.CopyCommand); ok && c.From != "" {
-				if _, ok := f.stage(c.From, i, true); !ok {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }

@@ -84,7 +84,7 @@ func TestGoProgramRuns(t *testing.T) {
 	app := goProject(t)
 	app.Image.Buildable.LDFlags = []string{"-X main.version=1.2"}
 	app.Image.Buildable.Tags = []string{"loud"}
-	ref, image := build(t, newBuilder(t), app)
+	ref, image := mustBuild(t, newBuilder(t), app)
 	if got, want := run(t, fileOf(t, image, "app/hello")), "hello world! 1.2"; got != want {
 		t.Errorf("the program says %q, want %q", got, want)
 	}
@@ -112,13 +112,13 @@ func TestGoProgramRuns(t *testing.T) {
 }
 
 func TestGoSameDigestInAnotherFolder(t *testing.T) {
-	first, _ := build(t, newBuilder(t), goProject(t))
+	first, _ := mustBuild(t, newBuilder(t), goProject(t))
 	app := goProject(t)
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
 	t.Setenv("GOFLAGS", "-tags=loud")
 	t.Setenv("GOAMD64", "v2")
-	second, _ := build(t, newBuilder(t), app)
+	second, _ := mustBuild(t, newBuilder(t), app)
 	if first.Digest != second.Digest || first.InputDigest != second.InputDigest {
 		t.Errorf("digests %s and %s, of inputs %s and %s", first.Digest, second.Digest, first.InputDigest, second.InputDigest)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/layout"
 )
 
@@ -25,11 +26,11 @@ const (
 )
 
 // load reads the file system of a base image.
-func (r registry) load(ctx context.Context, b *base) (*tree, error) {
+func load(ctx context.Context, r base.Registry, b *base.Image) (*tree, error) {
 	t := newTree()
-	for i, l := range b.layers {
+	for i, l := range b.Layers {
 		t.layer = i
-		file, err := r.blob(ctx, b.repository, l.Descriptor.Digest)
+		file, err := r.Blob(ctx, b.Repository, l.Descriptor.Digest)
 		if err != nil {
 			return nil, err
 		}

@@ -8,14 +8,17 @@ import (
 	"syscall"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/nationtech/harmony/internal/build/base"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/layout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // maker turns a plan into layers. It belongs to one platform.
 type maker struct {
-	recipe *dockerfile
+	recipe *recipe
 	draft  *layout.Draft
 	// trees are the file systems of the stages that files are copied from.
 	trees map[*state]*tree
@@ -28,7 +31,7 @@ func (m *maker) image(ctx context.Context, s *state) (ocispec.Descriptor, error)
 		return ocispec.Descriptor{}, err
 	}
 	image := cloneImage(s.image)
-	created := m.recipe.created
+	created := m.recipe.request.Created
 	image.Created = &created
 	image.History = baseHistory(s)
 	for _, step := range s.history {
@@ -45,7 +48,7 @@ func baseHistory(s *state) []ocispec.History {
 	if s.base == nil {
 		return history
 	}
-	missing := len(s.base.layers)
+	missing := len(s.base.Layers)
 	for _, h := range history {
 		if !h.EmptyLayer {
 			missing--
@@ -65,54 +68,105 @@ func (m *maker) layers(ctx context.Context, s *state) (layers []layout.Layer, pa
 			return nil, nil, err
 		}
 	}
-	packed = map[*operation]bool{}
-	if len(s.operations) == 0 {
-		return layers, packed, nil
-	}
-	t, err := m.ground(ctx, s.base)
-	if err != nil {
+	made := make([]layout.Layer, len(s.operations))
+	if err := m.pack(ctx, s, made); err != nil {
 		return nil, nil, err
 	}
-	for _, op := range s.operations {
-		entries, err := m.carryOut(ctx, op, t, s.base)
-		if err != nil {
-			return nil, nil, err
+	packed = map[*operation]bool{}
+	for i, op := range s.operations {
+		if made[i].DiffID != "" {
+			layers, packed[op] = append(layers, made[i]), true
 		}
-		if len(entries) == 0 {
-			continue
-		}
-		layer, err := m.draft.WriteLayer(ctx, entries, m.recipe.created)
-		if err != nil {
-			return nil, nil, locate(op.name, op.line, err)
-		}
-		layers, packed[op] = append(layers, layer), true
 	}
 	return layers, packed, nil
 }
 
-// baseLayers brings the layers of a base image into the draft.
-func (m *maker) baseLayers(ctx context.Context, b *base) ([]layout.Layer, error) {
-	for i, l := range b.layers {
-		m.recipe.progress("pull", "%s, layer %d of %d", b.repository, i+1, len(b.layers))
-		file, err := m.recipe.registry.blob(ctx, b.repository, l.Descriptor.Digest)
+// parallel is how many layers are packed at a time. Each of them is compressed
+// on several processors; more than one at a time is for reading and hashing.
+const parallel = 2
+
+// pack makes the layers of the operations that change anything.
+func (m *maker) pack(ctx context.Context, s *state, made []layout.Layer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group, running := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	err := m.changes(running, s, func(i int, op *operation, entries []layout.Entry) {
+		group.Go(func() error {
+			layer, err := m.draft.WriteLayer(running, entries, m.recipe.request.Created)
+			if err != nil {
+				return dockerfile.Locate(op.name, op.line, err)
+			}
+			made[i] = layer
+			return nil
+		})
+	})
+	if err != nil {
+		cancel()
+	}
+	if failed := group.Wait(); failed != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return failed
+	}
+	return err
+}
+
+// changes carries out the operations of a state and hands out what each changes.
+func (m *maker) changes(ctx context.Context, s *state, each func(int, *operation, []layout.Entry)) error {
+	t := newTree()
+	if s.looksAtBase() {
+		var err error
+		if t, err = m.ground(ctx, s.base); err != nil {
+			return err
+		}
+	}
+	for i, op := range s.operations {
+		entries, err := m.carryOut(ctx, op, t, s.base)
+		if err != nil {
+			return err
+		}
+		if len(entries) > 0 {
+			each(i, op, entries)
+		}
+	}
+	return nil
+}
+
+// looksAtBase reports whether the file system of the base has to be known: links
+// and folders at the destinations, names of users.
+func (s *state) looksAtBase() bool {
+	return slices.ContainsFunc(s.operations, func(op *operation) bool { return op.copy == nil || !op.copy.link })
+}
+
+// baseLayers brings the layers of a base image into the draft, but for those
+// that are where the image is going.
+func (m *maker) baseLayers(ctx context.Context, b *base.Image) ([]layout.Layer, error) {
+	for i, l := range b.Layers {
+		if b.Repository.RegistryStr() == m.recipe.destination {
+			m.draft.LeaveElsewhere(l.Descriptor.Digest, layout.Place{
+				Registry: b.Repository.RegistryStr(), Repository: b.Repository.RepositoryStr(), Insecure: b.Repository.Scheme() == "http",
+			})
+			continue
+		}
+		m.recipe.progress("pull", "%s, layer %d of %d", b.Repository, i+1, len(b.Layers))
+		file, err := m.recipe.registry.Blob(ctx, b.Repository, l.Descriptor.Digest)
 		if err == nil {
 			err = m.draft.AddBlob(l.Descriptor.Digest, file)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: layer %s: %w", b.repository, l.Descriptor.Digest, err)
+			return nil, fmt.Errorf("%s: layer %s: %w", b.Repository, l.Descriptor.Digest, err)
 		}
 	}
-	return slices.Clone(b.layers), nil
+	return slices.Clone(b.Layers), nil
 }
 
 // ground is the file system that the operations of a stage begin with.
-func (m *maker) ground(ctx context.Context, b *base) (*tree, error) {
+func (m *maker) ground(ctx context.Context, b *base.Image) (*tree, error) {
 	if b == nil {
 		return newTree(), nil
 	}
-	t, err := m.recipe.registry.load(ctx, b)
+	t, err := load(ctx, m.recipe.registry, b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", b.repository, err)
+		return nil, fmt.Errorf("%s: %w", b.Repository, err)
 	}
 	return t, nil
 }
@@ -136,18 +190,39 @@ func (m *maker) tree(ctx context.Context, s *state) (*tree, error) {
 }
 
 // carryOut changes the tree and returns what is new in it.
-func (m *maker) carryOut(ctx context.Context, op *operation, t *tree, b *base) ([]layout.Entry, error) {
-	w := &writer{tree: t, new: map[string]layout.Entry{}}
+func (m *maker) carryOut(ctx context.Context, op *operation, t *tree, b *base.Image) ([]layout.Entry, error) {
+	w := newWriter(t)
 	var err error
-	if op.folder != "" {
-		_, err = w.mkdirAll(op.folder)
-	} else {
+	switch {
+	case op.copy == nil:
+		err = m.makeFolder(ctx, op, w, b)
+	case op.copy.link:
+		w.tree = newTree()
+		if err = m.place(ctx, op.copy, w, b); err == nil {
+			err = t.overlay(w.tree)
+		}
+	default:
 		err = m.place(ctx, op.copy, w, b)
 	}
 	if err != nil {
 		return nil, atLine(op, err)
 	}
 	return w.entries(), nil
+}
+
+// makeFolder carries out a WORKDIR: its folders belong to the user.
+func (m *maker) makeFolder(ctx context.Context, op *operation, w *writer, b *base.Image) error {
+	_, there, err := w.tree.resolve(op.folder, true)
+	if err == nil && there == nil {
+		w.uid, w.gid, err = m.user(ctx, op.user, w.tree, b)
+		if err != nil {
+			err = fmt.Errorf("WORKDIR %s belongs to USER %s: %w", op.folder, op.user, err)
+		}
+	}
+	if err == nil {
+		_, err = w.mkdirAll(op.folder, 0o755)
+	}
+	return err
 }
 
 // atLine says where an error comes from. It is the fault of the Dockerfile
@@ -157,7 +232,7 @@ func atLine(op *operation, err error) error {
 	var system syscall.Errno
 	if errors.As(err, &coded) || errors.As(err, &system) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return locate(op.name, op.line, err)
+		return dockerfile.Locate(op.name, op.line, err)
 	}
-	return invalid(op.name, op.line, "%w", err)
+	return dockerfile.Invalid(op.name, op.line, "%w", err)
 }

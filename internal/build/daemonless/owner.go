@@ -3,27 +3,42 @@ package daemonless
 import (
 	"archive/tar"
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/nationtech/harmony/internal/build/base"
 )
 
-// owner reads user[:group], numbers or names. Names are those of /etc/passwd
+// owner reads the user[:group] of --chown, numbers or names. Names are those of /etc/passwd
 // and /etc/group in the stage. A user alone has the group of the same number,
 // or the one that /etc/passwd gives it.
-func (m *maker) owner(ctx context.Context, text string, t *tree, b *base) (uid, gid int, err error) {
+func (m *maker) owner(ctx context.Context, c *copying, t *tree, b *base.Image) (uid, gid int, err error) {
+	if c.link {
+		// What is there is not looked at.
+		t, b = newTree(), nil
+	}
+	if uid, gid, err = m.user(ctx, c.chown, t, b); err != nil {
+		err = fmt.Errorf("--chown=%s: %w", c.chown, err)
+	}
+	return uid, gid, err
+}
+
+func (m *maker) user(ctx context.Context, text string, t *tree, b *base.Image) (uid, gid int, err error) {
 	if text == "" {
 		return 0, 0, nil
 	}
 	user, group, hasGroup := strings.Cut(text, ":")
+	user = cmp.Or(user, "0")
 	fields, err := m.account(ctx, "/etc/passwd", user, t, b)
 	if err == nil {
 		uid, err = strconv.Atoi(fields[2])
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("--chown=%s: user: %w", text, err)
+		return 0, 0, fmt.Errorf("user: %w", err)
 	}
 	if hasGroup && group != "" {
 		fields, err = m.account(ctx, "/etc/group", group, t, b)
@@ -34,14 +49,14 @@ func (m *maker) owner(ctx context.Context, text string, t *tree, b *base) (uid, 
 		gid, err = strconv.Atoi(fields[3])
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("--chown=%s: group: %w", text, err)
+		return 0, 0, fmt.Errorf("group: %w", err)
 	}
 	return uid, gid, nil
 }
 
 // account is the line of a name in a file like /etc/passwd, in fields. A number
 // needs no line.
-func (m *maker) account(ctx context.Context, file, name string, t *tree, b *base) ([]string, error) {
+func (m *maker) account(ctx context.Context, file, name string, t *tree, b *base.Image) ([]string, error) {
 	if _, err := strconv.ParseUint(name, 10, 31); err == nil {
 		return []string{name, "", name, name}, nil
 	}

@@ -3,16 +3,13 @@ package daemonless
 import (
 	"archive/tar"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/layout"
 )
 
@@ -20,9 +17,13 @@ import (
 type writer struct {
 	tree *tree
 	new  map[string]layout.Entry
+	// prefix is the path of the tree's root in the image.
+	prefix string
 	// uid and gid own what is made.
 	uid, gid int
 }
+
+func newWriter(t *tree) *writer { return &writer{tree: t, new: map[string]layout.Entry{}} }
 
 func (w *writer) entries() []layout.Entry {
 	return slices.Collect(maps.Values(w.new))
@@ -30,34 +31,53 @@ func (w *writer) entries() []layout.Entry {
 
 // put puts a node where resolve said.
 func (w *writer) put(where string, n *node) error {
+	before := w.tree.at(where)
 	if err := w.tree.put(where, n); err != nil {
 		return err
 	}
 	entry := n.entry
-	entry.Path = where
-	w.new[where] = entry
+	entry.Path = path.Join(w.prefix, where)
+	if entry.Path == "" {
+		return nil // the root is whatever unpacks the image
+	}
+	w.replaced(entry.Path, before, n)
+	w.new[entry.Path] = entry
 	return nil
 }
 
-// mkdirAll makes the folders of a path that are not there, and returns where it
-// is after symbolic links.
-func (w *writer) mkdirAll(name string) (string, error) {
+// replaced takes back what this layer has in a folder that is no longer there,
+// and hides what is in one of a lower layer when a new folder takes the place of
+// what took its place.
+func (w *writer) replaced(name string, before, now *node) {
+	old, fresh := w.new[name]
+	switch {
+	case before != nil && before.isDir() && !now.isDir():
+		maps.DeleteFunc(w.new, func(p string, _ layout.Entry) bool { return strings.HasPrefix(p, name+"/") })
+	case fresh && now.isDir() && old.Type != tar.TypeDir:
+		marker := layout.File(path.Join(name, opaque), 0, nil)
+		w.new[marker.Path] = marker
+	}
+}
+
+// mkdirAll makes the folders of a path that are not there, with the mode, and
+// returns where it is after symbolic links.
+func (w *writer) mkdirAll(name string, mode int64) (string, error) {
 	where, n, err := w.tree.resolve(name, true)
 	if err != nil {
 		return "", err
 	}
 	if n != nil && !n.isDir() {
-		return "", fmt.Errorf("/%s is there and not a folder", where)
+		return "", fmt.Errorf("/%s is there and not a folder", path.Join(w.prefix, where))
 	}
 	if n != nil {
 		return where, nil
 	}
 	if parent := path.Dir("/" + where); parent != "/" {
-		if _, err := w.mkdirAll(parent); err != nil {
+		if _, err := w.mkdirAll(parent, mode); err != nil {
 			return "", err
 		}
 	}
-	return where, w.put(where, w.folder(0o755))
+	return where, w.put(where, w.folder(mode))
 }
 
 func (w *writer) folder(mode int64) *node {
@@ -70,6 +90,8 @@ func (w *writer) folder(mode int64) *node {
 type item struct {
 	path string // below the source; empty for a file itself
 	node *node
+	// implied is set for a folder that is only there for what is in it.
+	implied bool
 }
 
 // piece is a source with its items.
@@ -77,68 +99,69 @@ type piece struct {
 	name   string
 	folder bool
 	items  []item
+	host   string // of a file that is one on this machine
+	unpack bool
 }
 
 // place carries out a COPY or ADD.
-func (m *maker) place(ctx context.Context, c *copying, w *writer, b *base) error {
-	uid, gid, err := m.owner(ctx, c.chown, w.tree, b)
+func (m *maker) place(ctx context.Context, c *copying, w *writer, b *base.Image) error {
+	uid, gid, err := m.owner(ctx, c, w.tree, b)
 	if err != nil {
 		return err
 	}
 	w.uid, w.gid = uid, gid
-	pieces, err := m.pieces(ctx, c)
-	if err != nil {
-		return err
-	}
-	for _, p := range pieces {
-		if err := w.piece(c, p, len(pieces) > 1); err != nil {
+	for _, s := range c.sources {
+		pieces, err := m.pieces(ctx, c, s)
+		if err != nil {
 			return err
+		}
+		for _, p := range pieces {
+			unpacked, err := m.unpack(ctx, c, w, p)
+			if err == nil && !unpacked {
+				err = w.piece(c, p)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // piece places one source: a file at dest or in it, what is in a folder in it.
-func (w *writer) piece(c *copying, p piece, several bool) error {
-	if p.folder {
-		where, err := w.mkdirAll(c.dest)
-		if err != nil {
-			return err
-		}
-		for _, i := range p.items {
-			if err := w.item(c, path.Join(where, i.path), i.node); err != nil {
-				return err
-			}
-		}
-		return nil
+func (w *writer) piece(c *copying, p piece) error {
+	parent := c.dest
+	if !strings.HasSuffix(c.dest, "/") {
+		parent = path.Dir(c.dest)
 	}
-	dest := c.dest
-	if strings.HasSuffix(dest, "/") {
-		if _, err := w.mkdirAll(dest); err != nil {
-			return err
-		}
+	if _, err := w.mkdirAll(parent, c.chmod.folder()); err != nil {
+		return err
 	}
-	where, there, err := w.tree.resolve(dest, true)
+	where, there, err := w.tree.resolve(c.dest, true)
 	if err != nil {
 		return err
 	}
-	if there != nil && there.isDir() {
-		return w.item(c, path.Join(where, p.name), p.items[0].node)
+	if !p.folder && there != nil && there.isDir() {
+		where = path.Join(where, p.name)
 	}
-	if several {
-		return fmt.Errorf("several files cannot be copied to %s, which is not a folder; end it with a slash", dest)
+	target := path.Dir("/" + where)
+	if p.folder {
+		target = "/" + where
 	}
-	if parent := path.Dir("/" + where); parent != "/" {
-		if _, err := w.mkdirAll(parent); err != nil {
+	if _, err := w.mkdirAll(target, c.chmod.folder()); err != nil {
+		return err
+	}
+	for _, i := range p.items {
+		if err := w.item(c, path.Join(where, i.path), i); err != nil {
 			return err
 		}
 	}
-	return w.item(c, where, p.items[0].node)
+	return nil
 }
 
 // item places a node, as a copy, under a path whose folder is there.
-func (w *writer) item(c *copying, where string, source *node) error {
-	n := *source
+func (w *writer) item(c *copying, where string, i item) error {
+	n := *i.node
 	if n.isDir() {
 		n.children = map[string]*node{}
 	}
@@ -146,9 +169,6 @@ func (w *writer) item(c *copying, where string, source *node) error {
 	// context is root's.
 	if c.chown != "" {
 		n.entry.UID, n.entry.GID = w.uid, w.gid
-	}
-	if c.mode >= 0 && n.entry.Type != tar.TypeSymlink {
-		n.entry.Mode = c.mode
 	}
 	_, there, err := w.tree.resolve(where, false)
 	switch {
@@ -158,102 +178,10 @@ func (w *writer) item(c *copying, where string, source *node) error {
 		return fmt.Errorf("/%s is a folder, a file cannot take its place", where)
 	case there != nil && !there.isDir() && n.isDir():
 		return fmt.Errorf("/%s is not a folder, a folder cannot take its place", where)
+	case there != nil && i.implied:
+		n.entry.UID, n.entry.GID = there.entry.UID, there.entry.GID
+	case n.entry.Type != tar.TypeSymlink:
+		n.entry.Mode = c.chmod.apply(n.entry.Mode, n.isDir())
 	}
 	return w.put(where, &n)
-}
-
-// pieces are the sources with their files.
-func (m *maker) pieces(ctx context.Context, c *copying) ([]piece, error) {
-	var pieces []piece
-	for _, s := range c.sources {
-		p := piece{name: s.name, folder: s.folder}
-		if s.content != nil {
-			p.items = []item{{node: &node{entry: layout.File("", 0o644, []byte(*s.content))}}}
-		}
-		for _, f := range s.files {
-			p.items = append(p.items, item{f.path, f.node()})
-		}
-		pieces = append(pieces, p)
-	}
-	if c.from == nil {
-		return pieces, nil
-	}
-	t, err := m.tree(ctx, c.from)
-	if err != nil {
-		return nil, err
-	}
-	for _, pattern := range c.patterns {
-		found, err := m.piecesFrom(ctx, c.from, t, pattern)
-		if err != nil {
-			return nil, err
-		}
-		pieces = append(pieces, found...)
-	}
-	return pieces, nil
-}
-
-func (f contextFile) node() *node {
-	n := &node{entry: layout.Entry{Type: tar.TypeReg, Mode: f.mode, Size: f.size, Link: f.link}}
-	switch f.kind {
-	case fs.ModeDir:
-		n.entry.Type, n.children = tar.TypeDir, map[string]*node{}
-	case fs.ModeSymlink:
-		n.entry.Type = tar.TypeSymlink
-	default:
-		n.entry.Open = func() (io.ReadCloser, error) { return os.Open(f.host) }
-	}
-	return n
-}
-
-// piecesFrom looks a pattern up in a stage or image.
-func (m *maker) piecesFrom(ctx context.Context, from *state, t *tree, pattern string) ([]piece, error) {
-	names, err := t.glob(pattern)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", pattern, err)
-	}
-	if len(names) == 0 && !hasMeta(pattern) {
-		return nil, fmt.Errorf("%s: no such file or folder in what --from names", pattern)
-	}
-	var pieces []piece
-	var files []*node
-	for _, name := range names {
-		_, n, err := t.resolve(name, true)
-		if err == nil && n == nil {
-			err = errors.New("is a symbolic link to nothing")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		p := piece{name: baseName(name), folder: n.isDir(), items: []item{{node: n}}}
-		if p.folder {
-			p.items = nil
-			err := n.below("", func(at string, n *node) error {
-				p.items = append(p.items, item{at, n})
-				return nil
-			})
-			if err != nil {
-				return nil, err
-			}
-		}
-		for _, i := range p.items {
-			if i.node.entry.Type == tar.TypeChar {
-				return nil, fmt.Errorf("/%s: devices cannot be copied", path.Join(name, i.path))
-			}
-			files = append(files, i.node)
-		}
-		pieces = append(pieces, p)
-	}
-	return pieces, m.contents(ctx, from.base, files)
-}
-
-// contents makes the files of a base image readable.
-func (m *maker) contents(ctx context.Context, b *base, files []*node) error {
-	if b == nil {
-		return nil
-	}
-	folder, err := m.draft.Dir()
-	if err != nil {
-		return err
-	}
-	return m.recipe.registry.extract(ctx, b, files, folder)
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build/base"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 )
 
 // defaultPath is the PATH of images that set none.
@@ -18,17 +21,15 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // the configuration.
 type state struct {
 	// base is nil for scratch.
-	base       *base
+	base       *base.Image
 	operations []*operation
 	image      dockerspec.DockerOCIImage
 	// history has an entry for each instruction; EmptyLayer of an entry with an
 	// operation is only known when it was carried out.
 	history []step
 
-	variables variables // ARG and ENV
-	commandOf bool      // CMD was set in this stage
-
-	digest string // once computed
+	variables dockerfile.Variables // ARG and ENV
+	commandOf bool                 // CMD was set in this stage
 }
 
 // step is an entry of the history.
@@ -44,44 +45,35 @@ type operation struct {
 	// Exactly one is set: a folder to make, or files to copy.
 	folder string
 	copy   *copying
+	user   string // owns the folder
 }
 
 // evaluator works out the stages of a Dockerfile for one platform.
 type evaluator struct {
-	file     *parsed
-	recipe   *dockerfile
+	file     *dockerfile.File
+	recipe   *recipe
 	platform ocispec.Platform
-	source   *buildContext
+	source   *dockerfile.Folder
 
-	global variables
+	global dockerfile.Variables
 	done   map[int]*state
 }
 
-func (e *evaluator) target(ctx context.Context, name string) (*state, error) {
-	i, err := e.file.target(name)
+func (e *evaluator) target(ctx context.Context) (*state, error) {
+	c := e.recipe.request.Context
+	i, err := e.file.Target(c.Target)
 	if err != nil {
 		return nil, err
 	}
 	e.done = map[int]*state{}
-	e.global, err = globalArgs(e.file, platformArgs(e.platform, name, e.recipe.spec.Args), e.recipe.spec.Args)
+	if e.global, err = e.file.Globals(e.platform, c.Target, c.Args); err != nil {
+		return nil, err
+	}
+	s, err := e.stage(ctx, i)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.file.check(i, e.baseName); err != nil {
-		return nil, err
-	}
-	return e.stage(ctx, i)
-}
-
-func (e *evaluator) baseName(s instructions.Stage) (string, error) {
-	name, err := e.global.expand(e.file.escape, s.BaseName)
-	if err != nil {
-		return "", invalid(e.file.name, lineOf(s.Location), "%w", err)
-	}
-	if name == "" {
-		return "", invalid(e.file.name, lineOf(s.Location), "FROM %s comes to an empty name; give the ARG a default or set it in dockerfile.args", s.BaseName)
-	}
-	return name, nil
+	return s.built(e.platform), nil
 }
 
 // stage evaluates the stage with this number, once.
@@ -89,12 +81,16 @@ func (e *evaluator) stage(ctx context.Context, i int) (*state, error) {
 	if s, ok := e.done[i]; ok {
 		return s, nil
 	}
-	stage := e.file.stages[i]
+	stage := e.file.Stages[i]
 	s, err := e.from(ctx, i, stage)
 	if err != nil {
 		return nil, err
 	}
-	for _, command := range stage.Commands {
+	commands, err := e.triggers(s, dockerfile.Line(stage.Location))
+	if err != nil {
+		return nil, err
+	}
+	for _, command := range append(commands, stage.Commands...) {
 		if err := e.expand(s, command); err != nil {
 			return nil, err
 		}
@@ -108,22 +104,22 @@ func (e *evaluator) stage(ctx context.Context, i int) (*state, error) {
 
 // from is the state that the stage begins with.
 func (e *evaluator) from(ctx context.Context, i int, stage instructions.Stage) (*state, error) {
-	line := lineOf(stage.Location)
-	name, err := e.baseName(stage)
+	line := dockerfile.Line(stage.Location)
+	name, err := e.file.BaseName(e.global, stage)
 	if err != nil {
 		return nil, err
 	}
 	platform := e.platform
 	if stage.Platform != "" {
-		text, err := e.global.expand(e.file.escape, stage.Platform)
+		text, err := e.global.Expand(e.file.Escape, stage.Platform)
 		if err == nil {
-			platform, err = parsePlatform(text)
+			platform, err = dockerfile.ParsePlatform(text)
 		}
 		if err != nil {
-			return nil, invalid(e.file.name, line, "FROM --platform=%s: %w", stage.Platform, err)
+			return nil, dockerfile.Invalid(e.file.Name, line, "FROM --platform=%s: %w", stage.Platform, err)
 		}
 	}
-	if earlier, ok := e.file.stage(name, i, false); ok {
+	if earlier, ok := e.file.Stage(name, i, false); ok {
 		s, err := e.stage(ctx, earlier)
 		if err != nil {
 			return nil, err
@@ -139,15 +135,12 @@ func (e *evaluator) from(ctx context.Context, i int, stage instructions.Stage) (
 // image is the state that a base image gives.
 func (e *evaluator) image(ctx context.Context, name string, platform ocispec.Platform, line int) (*state, error) {
 	e.recipe.progress("resolve", "%s", name)
-	b, err := e.recipe.registry.resolve(ctx, name, platform)
+	b, err := e.recipe.registry.Resolve(ctx, name, e.recipe.request.Bases[name], platform)
 	if err != nil {
-		return nil, locate(e.file.name, line, err)
+		return nil, dockerfile.Locate(e.file.Name, line, err)
 	}
-	if len(b.config.Config.OnBuild) > 0 {
-		return nil, unsupported(e.file.name, line, "the base image %s has ONBUILD instructions", name)
-	}
-	s := &state{base: b, image: b.config}
-	s.variables = slices.Clone(variables(s.image.Config.Env))
+	s := &state{base: b, image: b.Config}
+	s.variables = slices.Clone(dockerfile.Variables(s.image.Config.Env))
 	s.requirePath()
 	return s.child(), nil
 }
@@ -161,24 +154,46 @@ func scratch(p ocispec.Platform) *state {
 }
 
 func (s *state) requirePath() {
-	if _, ok := s.variables.get("PATH"); !ok {
+	if _, ok := s.variables.Get("PATH"); !ok {
 		s.setEnv("PATH", defaultPath)
 	}
 }
 
 func (s *state) setEnv(name, value string) {
-	s.variables = s.variables.with(name, value)
-	s.image.Config.Env = variables(s.image.Config.Env).with(name, value)
+	s.variables = s.variables.With(name, value)
+	s.image.Config.Env = dockerfile.Variables(s.image.Config.Env).With(name, value)
 }
 
-// child is a stage FROM this one: a copy that can be changed. Arguments end with
-// their stage.
+// child is a stage FROM this one: a copy that can be changed. It has its
+// arguments too, but for those that hid a variable of the image.
 func (s *state) child() *state {
 	c := *s
 	c.operations, c.history = slices.Clone(s.operations), slices.Clone(s.history)
-	c.variables = slices.Clone(variables(s.image.Config.Env))
-	c.commandOf, c.digest = false, ""
+	c.variables = slices.Clone(s.variables)
+	for _, entry := range s.image.Config.Env {
+		name, value, _ := strings.Cut(entry, "=")
+		c.variables = c.variables.With(name, value)
+	}
+	c.commandOf = false
 	c.image = cloneImage(s.image)
+	return &c
+}
+
+// built is the state as the image of a platform: that is what the image tells,
+// whatever its stage is FROM.
+func (s *state) built(p ocispec.Platform) *state {
+	c := *s
+	same := c.image.OS == p.OS && c.image.Architecture == p.Architecture
+	c.image.OS, c.image.Architecture = p.OS, p.Architecture
+	if p.Variant != "" || !same {
+		c.image.Variant = p.Variant
+	}
+	switch p.Architecture + c.image.Variant {
+	case "arm64v8", "amd64v1":
+		c.image.Variant = "" // the usual one
+	case "arm":
+		c.image.Variant = "v7"
+	}
 	return &c
 }
 
@@ -188,36 +203,36 @@ func (e *evaluator) expand(s *state, command instructions.Command) error {
 	var err error
 	if _, isArg := command.(*instructions.ArgCommand); !isArg {
 		if c, ok := command.(instructions.SupportsSingleWordExpansion); ok {
-			err = c.Expand(func(word string) (string, error) { return s.variables.expand(e.file.escape, word) })
+			err = c.Expand(func(word string) (string, error) { return s.variables.Expand(e.file.Escape, word) })
 		}
 	}
 	if c, ok := command.(instructions.SupportsSingleWordExpansionRaw); ok && err == nil {
-		err = c.ExpandRaw(s.variables.expandContent)
+		err = c.ExpandRaw(s.variables.ExpandContent)
 	}
 	if err != nil {
-		return invalid(e.file.name, lineOf(command.Location()), "%w", err)
+		return dockerfile.Invalid(e.file.Name, dockerfile.Line(command.Location()), "%w", err)
 	}
 	return nil
 }
 
 // apply carries out one instruction on the state.
 func (e *evaluator) apply(ctx context.Context, s *state, command instructions.Command, stage int) error {
-	line := lineOf(command.Location())
+	line := dockerfile.Line(command.Location())
 	var op *operation
 	var err error
 	switch c := command.(type) {
 	case *instructions.ArgCommand:
 		err = e.argument(s, c)
 	case *instructions.WorkdirCommand:
-		op = &operation{name: e.file.name, line: line, folder: s.workdir(c.Path)}
+		op = &operation{name: e.file.Name, line: line, folder: s.workdir(c.Path), user: s.image.Config.User}
 	case *instructions.CopyCommand:
-		op, err = e.copy(ctx, s, copyFlags{c.SourcesAndDest, c.Chown, c.Chmod, c.From, false}, line, stage)
+		op, err = e.copy(ctx, s, flagsOfCopy(c), place{line, stage})
 	case *instructions.AddCommand:
-		op, err = e.copy(ctx, s, copyFlags{c.SourcesAndDest, c.Chown, c.Chmod, "", true}, line, stage)
+		op, err = e.copy(ctx, s, flagsOfAdd(c), place{line, stage})
 	default:
-		err = s.configure(command, e.file.escape)
+		err = s.configure(command, e.file.Escape)
 		if err != nil {
-			err = invalid(e.file.name, line, "%w", err)
+			err = dockerfile.Invalid(e.file.Name, line, "%w", err)
 		}
 	}
 	if err != nil {
@@ -240,15 +255,15 @@ func textOf(c instructions.Command) string {
 
 func (e *evaluator) argument(s *state, c *instructions.ArgCommand) error {
 	for _, arg := range c.Args {
-		value, ok, err := argValue(e.file, *c, arg, s.variables, e.recipe.spec.Args)
+		value, ok, err := e.file.ArgValue(*c, arg, s.variables, e.recipe.request.Context.Args)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			value, ok = e.global.get(arg.Key)
+			value, ok = e.global.Get(arg.Key)
 		}
 		if ok {
-			s.variables = s.variables.with(arg.Key, value)
+			s.variables = s.variables.With(arg.Key, value)
 		}
 	}
 	return nil

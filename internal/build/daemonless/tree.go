@@ -11,8 +11,12 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/layout"
 )
+
+// maxLinks is how many symbolic links are followed for one path.
+const maxLinks = 40
 
 // tree is the file system of an image, without the content of its files.
 type tree struct {
@@ -39,6 +43,31 @@ type origin struct {
 
 func newTree() *tree {
 	return &tree{root: &node{entry: layout.Dir("", 0o755), children: map[string]*node{}}}
+}
+
+// at is what is at a path without symbolic links, or nil.
+func (t *tree) at(name string) *node {
+	n := t.root
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" {
+			continue
+		}
+		if n = n.children[part]; n == nil {
+			return nil
+		}
+	}
+	return n
+}
+
+// overlay puts a tree on top of this one, as a layer is put on others.
+func (t *tree) overlay(top *tree) error {
+	return top.root.below("", func(at string, n *node) error {
+		own := *n
+		if n.isDir() {
+			own.children = map[string]*node{}
+		}
+		return t.put(at, &own)
+	})
 }
 
 func (n *node) isDir() bool { return n.children != nil }
@@ -157,7 +186,7 @@ func (t *tree) glob(pattern string) ([]string, error) {
 			}
 			for _, name := range slices.Sorted(maps.Keys(n.children)) {
 				match := name == part
-				if hasMeta(part) {
+				if dockerfile.IsPattern(part) {
 					if match, err = path.Match(part, name); err != nil {
 						return nil, err
 					}

@@ -97,6 +97,11 @@ func (d *Digests) File(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return d.Known(path, info)
+}
+
+// Known is File for a file whose info is known already, as of now.
+func (d *Digests) Known(path string, info fs.FileInfo) (string, error) {
 	if !info.Mode().IsRegular() {
 		return "", fmt.Errorf("%s: not a regular file (%s)", path, info.Mode().Type())
 	}

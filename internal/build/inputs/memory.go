@@ -27,7 +27,7 @@ func Prune(dir string) error {
 		if err != nil || time.Since(info.ModTime()) < pruneAge {
 			continue // removed by another run, or young
 		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 			return fmt.Errorf("forget old inputs: %w", err)
 		}
 	}

@@ -97,6 +97,18 @@ func (t *Trace) Exists(path string) (bool, error) {
 	return value == present, err
 }
 
+// Over is when the last change of what was seen is surely over, as it is now.
+// Until then a second change may go unnoticed.
+func (t *Trace) Over() time.Time {
+	var last int64
+	for _, o := range t.Seen {
+		if info, err := os.Stat(o.Path); err == nil {
+			last = max(last, statOf(info).over())
+		}
+	}
+	return time.Unix(0, last)
+}
+
 // SettledBefore reports whether nothing that was noted had changed since start,
 // or so shortly before that its times cannot tell. If so, then an answer that
 // was looked for from start on fits what was noted, although both were not read

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -31,6 +32,9 @@ type Layer struct {
 type Draft struct {
 	dir, app string
 	store    Store
+
+	mu        sync.Mutex
+	elsewhere map[digest.Digest]Place
 }
 
 func (d *Draft) blob(sum digest.Digest) string {
@@ -168,12 +172,16 @@ func index(images ...ocispec.Descriptor) ocispec.Index {
 	}
 }
 
-// finish writes the two files that make a folder a layout.
+// finish writes the files that make a folder a layout.
 func (d *Draft) finish(root ocispec.Descriptor) error {
-	for name, content := range map[string]any{
+	files := map[string]any{
 		ocispec.ImageLayoutFile: ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion},
 		ocispec.ImageIndexFile:  index(root),
-	} {
+	}
+	if len(d.elsewhere) > 0 {
+		files[elsewhereFile] = places{d.elsewhere}
+	}
+	for name, content := range files {
 		data, err := json.Marshal(content)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -148,7 +149,12 @@ func (s Store) prune(app string) error {
 	return nil
 }
 
-// open reads a layout and makes sure that every blob is there with its size.
+// attestation is the annotation of what an index holds beside images: lists of
+// what is in them, and how they were made.
+const attestation = "vnd.docker.reference.type"
+
+// open reads a layout and makes sure that every blob is there with its size, but
+// for layers that are elsewhere.
 func open(path string) (Image, error) {
 	var top ocispec.Index
 	if err := readJSON(filepath.Join(path, ocispec.ImageIndexFile), &top); err != nil {
@@ -167,17 +173,23 @@ func open(path string) (Image, error) {
 		}
 		manifests = nested.Manifests
 	}
+	elsewhere, err := Elsewhere(path)
+	if err != nil {
+		return Image{}, err
+	}
 	for _, m := range manifests {
-		platform, err := checkManifest(path, m)
+		platform, err := checkManifest(path, m, elsewhere)
 		if err != nil {
 			return Image{}, err
 		}
-		image.Platforms = append(image.Platforms, platform)
+		if m.Annotations[attestation] == "" {
+			image.Platforms = append(image.Platforms, platform)
+		}
 	}
 	return image, nil
 }
 
-func checkManifest(path string, m ocispec.Descriptor) (string, error) {
+func checkManifest(path string, m ocispec.Descriptor, elsewhere map[digest.Digest]Place) (string, error) {
 	var manifest ocispec.Manifest
 	if err := readBlob(path, m, &manifest); err != nil {
 		return "", err
@@ -187,6 +199,9 @@ func checkManifest(path string, m ocispec.Descriptor) (string, error) {
 		return "", err
 	}
 	for _, l := range manifest.Layers {
+		if _, ok := elsewhere[l.Digest]; ok {
+			continue
+		}
 		if err := checkSize(path, l); err != nil {
 			return "", err
 		}

@@ -30,16 +30,45 @@ type Streams struct {
 // Standard are the streams of the process.
 func Standard() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr, os.Getenv} }
 
+// Option adds something to a plugin's command line.
+type Option func(root *cobra.Command)
+
+// Flags adds flags of the plugin's own.
+func Flags(bind func(*pflag.FlagSet)) Option {
+	return func(root *cobra.Command) { bind(root.Flags()) }
+}
+
+// Subcommand adds a command beside the stage itself. What its RunE returns is
+// told with its hint, and ends the plugin with its exit status.
+func Subcommand(c *cobra.Command) Option {
+	run := c.RunE
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := run(cmd, args); err != nil {
+			return &protocol.Error{Code: protocol.ExitCode(err), Hint: protocol.HintOf(err), Err: err}
+		}
+		return nil
+	}
+	return func(root *cobra.Command) { root.AddCommand(c) }
+}
+
 // Main runs a stage plugin with the arguments, those after the program's name,
-// and returns its exit status. Each of flags adds flags of the plugin's own.
-func Main(ctx context.Context, stage plugin.Stage, streams Streams, args []string, flags ...func(*pflag.FlagSet)) int {
+// and returns its exit status.
+func Main(ctx context.Context, stage plugin.Stage, streams Streams, args []string, options ...Option) int {
 	f := &face{stage: stage, streams: streams}
-	root := f.command(flags)
+	root := f.command()
+	for _, option := range options {
+		option(root)
+	}
 	root.SetArgs(args)
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
-	if err := root.ExecuteContext(ctx); err != nil {
+	err := root.ExecuteContext(ctx)
+	var failure *protocol.Error
+	switch {
+	case errors.As(err, &failure):
+		return f.tell(err)
+	case err != nil:
 		f.usage(err)
 		return protocol.ExitInvalid
 	}
@@ -57,7 +86,7 @@ type face struct {
 	code             int
 }
 
-func (f *face) command(flags []func(*pflag.FlagSet)) *cobra.Command {
+func (f *face) command() *cobra.Command {
 	name := f.stage.Name
 	root := &cobra.Command{
 		Use:   "harmony-" + name + " [APP...]",
@@ -94,9 +123,6 @@ after it, one JSON document a line.`,
 	own.BoolVar(&f.dryRun, "dry-run", false, "say what would be done and change nothing")
 	own.BoolVar(&f.all, "all", false, "all apps of harmony.yaml")
 	own.BoolVarP(&f.mum, "quiet", "q", false, "show failures only")
-	for _, add := range flags {
-		add(own)
-	}
 	f.source.Getenv = f.streams.Getenv
 	root.AddCommand(&cobra.Command{
 		Use: "describe", Short: "Print what this plugin is and can do, as a PluginInfo document",
@@ -112,6 +138,15 @@ after it, one JSON document a line.`,
 		},
 	})
 	return root
+}
+
+// tell prints the error of a subcommand and returns its exit status.
+func (f *face) tell(err error) int {
+	fmt.Fprintf(f.streams.Err, "error: %s\n", term.Clean(err.Error()))
+	if hint := protocol.HintOf(err); hint != "" {
+		fmt.Fprintf(f.streams.Err, "hint: %s\n", term.Clean(hint))
+	}
+	return protocol.ExitCode(err)
 }
 
 // usage tells what is wrong with the command line, to a person and to the next

@@ -1,0 +1,201 @@
+// Package base reads the images that others are built from out of their
+// registries. What it read stays in a cache, by digest.
+package base
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Image is an image in a registry, for one platform. Its layers are fetched when
+// they are needed.
+type Image struct {
+	// Digest of the manifest.
+	Digest     digest.Digest
+	Repository name.Repository
+	Config     dockerspec.DockerOCIImage
+	Layers     []layout.Layer
+}
+
+// Registry reads base images of any registry.
+type Registry struct {
+	// Cache is a folder, which need not exist.
+	Cache string
+	// Keychain has the credentials.
+	Keychain authn.Keychain
+}
+
+func (r Registry) options(ctx context.Context) []remote.Option {
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(r.Keychain)}
+}
+
+// Digest is the digest that a reference stands for now: of a manifest or an
+// index. A tag is looked up each time; a digest needs no registry.
+func (r Registry) Digest(ctx context.Context, reference string) (digest.Digest, error) {
+	ref, err := name.ParseReference(reference)
+	if err != nil {
+		return "", protocol.Invalid("%w", err)
+	}
+	sum, err := r.lookUp(ctx, ref)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", reference, err)
+	}
+	return sum, nil
+}
+
+// Resolve finds the image of a reference for a platform. If sum is not empty it
+// is what the reference stands for. What a digest names is read once.
+func (r Registry) Resolve(ctx context.Context, reference string, sum digest.Digest, platform ocispec.Platform) (*Image, error) {
+	ref, err := name.ParseReference(reference)
+	if err != nil {
+		return nil, protocol.Invalid("%w", err)
+	}
+	if sum == "" {
+		if sum, err = r.lookUp(ctx, ref); err != nil {
+			return nil, fmt.Errorf("%s: %w", reference, err)
+		}
+	}
+	data, err := r.manifest(ctx, ref.Context(), sum)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", reference, err)
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(data, &index); err != nil {
+		return nil, fmt.Errorf("%s: manifest: %w", reference, err)
+	}
+	if len(index.Manifests) > 0 {
+		chosen, err := choose(index.Manifests, platform)
+		if err != nil {
+			return nil, protocol.Invalid("%s: %w", reference, err)
+		}
+		sum = chosen
+		if data, err = r.manifest(ctx, ref.Context(), sum); err != nil {
+			return nil, fmt.Errorf("%s: %w", reference, err)
+		}
+	}
+	b, err := r.image(ctx, ref.Context(), sum, data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", reference, err)
+	}
+	if !fits(b.Config.Platform, platform) {
+		return nil, protocol.Invalid("%s is for %s, not %s", reference, layout.PlatformString(b.Config.Platform), layout.PlatformString(platform))
+	}
+	return b, nil
+}
+
+// lookUp is the digest that a reference stands for now.
+func (r Registry) lookUp(ctx context.Context, ref name.Reference) (digest.Digest, error) {
+	if pinned, ok := ref.(name.Digest); ok {
+		sum := digest.Digest(pinned.DigestStr())
+		return sum, sum.Validate()
+	}
+	// HEAD is not counted by registries that ration downloads; not all of them
+	// answer it with a digest.
+	if head, err := remote.Head(ref, r.options(ctx)...); err == nil {
+		return digest.Digest(head.Digest.String()), nil
+	}
+	got, err := remote.Get(ref, r.options(ctx)...)
+	if err != nil {
+		return "", classify(err)
+	}
+	return digest.Digest(got.Digest.String()), nil
+}
+
+// manifest is the manifest or index of a digest.
+func (r Registry) manifest(ctx context.Context, repository name.Repository, sum digest.Digest) ([]byte, error) {
+	path := r.path(sum)
+	data, err := os.ReadFile(path)
+	if err == nil && used(path) && digest.FromBytes(data) == sum {
+		return data, nil
+	}
+	got, err := remote.Get(repository.Digest(sum.String()), r.options(ctx)...)
+	if err != nil {
+		return nil, classify(err)
+	}
+	return got.Manifest, r.write(sum, func(w io.Writer) error {
+		_, err := w.Write(got.Manifest)
+		return err
+	})
+}
+
+// image reads the configuration of a manifest.
+func (r Registry) image(ctx context.Context, repository name.Repository, sum digest.Digest, data []byte) (*Image, error) {
+	var manifest ocispec.Manifest
+	if err := json.Unmarshal(data, &manifest); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	b := &Image{Digest: sum, Repository: repository}
+	path, err := r.Blob(ctx, repository, manifest.Config.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	config, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(config, &b.Config); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	ids := b.Config.RootFS.DiffIDs
+	if len(ids) != len(manifest.Layers) {
+		return nil, fmt.Errorf("manifest has %d layers, configuration %d", len(manifest.Layers), len(ids))
+	}
+	for i, l := range manifest.Layers {
+		mediaType, err := layerType(l.MediaType)
+		if err != nil {
+			return nil, err
+		}
+		desc := ocispec.Descriptor{MediaType: mediaType, Digest: l.Digest, Size: l.Size}
+		b.Layers = append(b.Layers, layout.Layer{Descriptor: desc, DiffID: ids[i]})
+	}
+	return b, nil
+}
+
+// layerType is the OCI type of a layer.
+func layerType(mediaType string) (string, error) {
+	switch types.MediaType(mediaType) {
+	case types.OCILayer, types.DockerLayer:
+		return ocispec.MediaTypeImageLayerGzip, nil
+	case types.OCILayerZStd:
+		return ocispec.MediaTypeImageLayerZstd, nil
+	case types.OCIUncompressedLayer, types.DockerUncompressedLayer:
+		return ocispec.MediaTypeImageLayer, nil
+	}
+	return "", protocol.Unsupported("a layer has the type %s, which the adapter daemonless cannot use", mediaType)
+}
+
+// classify gives an error of a registry its exit status.
+func classify(err error) error {
+	var answer *transport.Error
+	var coded *protocol.Error
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &coded):
+		return err
+	case !errors.As(err, &answer):
+		return protocol.Retryable("%w", err)
+	case answer.StatusCode == http.StatusNotFound:
+		return protocol.Invalid("%w", err)
+	case answer.StatusCode == http.StatusTooManyRequests, answer.StatusCode >= 500:
+		return protocol.Retryable("%w", err)
+	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
+		return (&protocol.Error{Code: protocol.ExitFailed, Err: err}).WithHint("the image may not exist, or needs a login: docker login or crane auth login")
+	}
+	return err
+}

@@ -1,0 +1,100 @@
+package buildable
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build/inputs"
+)
+
+// ahead is a compilation that runs beside the survey which tells whether it is
+// of use: most of the time a program whose sources changed has to be compiled.
+type ahead struct {
+	dir    string
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	// What follows is set when done is closed.
+	started time.Time
+	err     error
+}
+
+// startAhead begins to compile what an earlier survey saw, as soon as changes
+// of it are over.
+func (g *golang) startAhead(ctx context.Context, before *inputs.Trace) error {
+	if err := os.MkdirAll(g.options.Memory, 0o700); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(g.options.Memory, "ahead-*")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	a := &ahead{dir: dir, cancel: cancel, done: make(chan struct{})}
+	g.ahead = a
+	go func() {
+		defer close(a.done)
+		if a.err = waitUntil(ctx, before.Over()); a.err != nil {
+			return
+		}
+		a.started = time.Now()
+		for _, p := range g.options.Platforms {
+			if a.err = g.compile(ctx, p, a.binary(p)); a.err != nil {
+				return
+			}
+		}
+	}()
+	return nil
+}
+
+// waitUntil is over at a time, or with an error when ctx is.
+func waitUntil(ctx context.Context, when time.Time) error {
+	timer := time.NewTimer(time.Until(when))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *ahead) binary(p ocispec.Platform) string { return filepath.Join(a.dir, platformName(p)) }
+
+// program brings the compiled program to a path: the one compiled ahead, if it
+// is certain that it is made from what the survey saw.
+func (g *golang) program(ctx context.Context, p ocispec.Platform, path string) error {
+	if a := g.ahead; a != nil {
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return fmt.Errorf("compile %s: %w", g.main(), ctx.Err())
+		}
+		// Nothing that the survey saw changed after the compiler had begun to
+		// read; and what changes later is seen by who looks at the inputs again.
+		if !a.started.IsZero() && g.notes.SettledBefore(a.started) {
+			if a.err != nil {
+				return a.err
+			}
+			return os.Rename(a.binary(p), path)
+		}
+	}
+	return g.compile(ctx, p, path)
+}
+
+// Close ends the compilation, if there is one, and removes what it made.
+func (g *golang) Close() error {
+	a := g.ahead
+	if a == nil {
+		return nil
+	}
+	g.ahead = nil
+	a.cancel()
+	<-a.done
+	return os.RemoveAll(a.dir)
+}

@@ -1,0 +1,85 @@
+package buildable
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Source writes the Dockerfile and the build context of one app; it is one of
+// package build's sources. It belongs to one goroutine, and one that is an
+// io.Closer has to be closed.
+type Source interface {
+	// Inputs tells the Dockerfile, and what the image is made from beside it and
+	// its base images. Each call looks at it anew, and is quick when nothing
+	// changed since an earlier run on this machine. The same input gives the same
+	// answer on any machine.
+	//
+	// It fails with status protocol.ExitUnsupported when what the source needs
+	// is not on this machine and with protocol.ExitInvalid when the app's
+	// sources are not what they have to be.
+	Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item, error)
+	// Context fills the folder, which exists and is empty, with what Inputs
+	// looked at last. Inputs has to have been called before.
+	Context(ctx context.Context, dir string) (dockerfile.Context, error)
+}
+
+// Options is what [Open] needs to know.
+type Options struct {
+	// App with a buildable as its image source and an absolute ProjectRoot.
+	App protocol.AppSpec
+	// Platforms to build for, at least one.
+	Platforms []ocispec.Platform
+	// Created is the time that the image tells.
+	Created time.Time
+	// Memory is a folder to remember in what was looked at. It need not exist.
+	Memory string
+	// DryRun asks to change nothing but what is in Memory.
+	DryRun bool
+	// Finder looks for the executables of types that are not built in.
+	Finder discovery.Finder
+	// Progress is told of what takes long; it may be nil.
+	Progress func(phase, message string)
+}
+
+func (o Options) progress(phase, message string) {
+	if o.Progress != nil {
+		o.Progress(phase, message)
+	}
+}
+
+// Types are the names of the built-in types, sorted.
+func Types() []string { return []string{typeGo, typeLeptos, typeStatic} }
+
+const (
+	typeGo     = "go"
+	typeLeptos = "rust-leptos"
+	typeStatic = "static"
+)
+
+// Open returns the source of an app. It looks at the settings only, all of
+// them: what the type does not know is an error of status protocol.ExitInvalid.
+// A type that is neither built in nor an executable harmony-buildable-TYPE is
+// one of status protocol.ExitUnsupported.
+func Open(o Options) (Source, error) {
+	source := o.App.Image.Buildable
+	if source == nil || !filepath.IsAbs(o.App.ProjectRoot) || len(o.Platforms) == 0 {
+		return nil, protocol.Invalid("%s: a buildable needs a type, an absolute project root and a platform", o.App.Name)
+	}
+	switch source.Type {
+	case typeGo:
+		return openGo(o)
+	case typeLeptos:
+		return openLeptos(o)
+	case typeStatic:
+		return openStatic(o)
+	}
+	return openExternal(o)
+}

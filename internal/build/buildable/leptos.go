@@ -1,0 +1,198 @@
+package buildable
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/build/inputs"
+)
+
+// The images that a Leptos application is compiled in and runs on, and the
+// cargo-leptos that compiles it, when its settings say nothing else.
+const (
+	rustImage          = "docker.io/library/rust:1-bookworm"
+	runtimeImage       = "gcr.io/distroless/cc-debian12:nonroot"
+	cargoLeptosVersion = "0.3.6"
+)
+
+// The folders in the context of a Leptos application.
+const (
+	manifestFolder = "manifests"
+	sourceFolder   = "source"
+)
+
+// leptosSettings are image.buildable.settings of rust-leptos. What is absent is
+// taken from Cargo.toml, as cargo-leptos does.
+type leptosSettings struct {
+	// Project is one of several in [[workspace.metadata.leptos]].
+	Project string `json:"project"`
+	// Package has the server, and LibPackage the client; Bin is the server's
+	// binary.
+	Package    string `json:"package"`
+	LibPackage string `json:"libPackage"`
+	Bin        string `json:"bin"`
+	// Features are of both, beside those in Cargo.toml.
+	Features    []string `json:"features"`
+	BinFeatures []string `json:"binFeatures"`
+	LibFeatures []string `json:"libFeatures"`
+	// OutputName is that of the client's files, SitePkgDir their folder in the
+	// site, and SiteRoot the folder in which cargo-leptos makes the site.
+	OutputName string `json:"outputName"`
+	SitePkgDir string `json:"sitePkgDir"`
+	SiteRoot   string `json:"siteRoot"`
+	// Port that the server listens on; 3000 when absent.
+	Port int `json:"port"`
+	// Env is the environment of the server. No secrets.
+	Env map[string]string `json:"env"`
+	// RustImage compiles and RuntimeImage runs. CargoLeptos is the version that
+	// is installed when RustImage has none.
+	RustImage    string `json:"rustImage"`
+	RuntimeImage string `json:"runtimeImage"`
+	CargoLeptos  string `json:"cargoLeptos"`
+}
+
+// leptos is an application of Leptos with a server, compiled by cargo-leptos.
+type leptos struct {
+	options  Options
+	folder   string // of the workspace, in the project
+	given    leptosSettings
+	settings leptosSettings // with what Cargo.toml says
+	ignore   string         // the ignore file in force
+	digests  *inputs.Digests
+	entries  []dockerfile.Entry
+	sums     map[string]string // of files, by path
+}
+
+func openLeptos(o Options) (Source, error) {
+	if err := o.fields("folder", "settings"); err != nil {
+		return nil, err
+	}
+	l := &leptos{options: o, folder: cmp.Or(o.App.Image.Buildable.Folder, "."), ignore: filepath.Join(o.Memory, "rust-leptos.dockerignore")}
+	if err := o.settings(&l.given); err != nil {
+		return nil, err
+	}
+	if err := l.given.validate(o); err != nil {
+		return nil, err
+	}
+	l.digests = inputs.OpenDigests(filepath.Join(o.Memory, "rust-leptos.digests"))
+	return l, nil
+}
+
+func (l *leptos) root() string { return filepath.Join(l.options.App.ProjectRoot, l.folder) }
+
+func (l *leptos) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item, error) {
+	if err := l.survey(ctx); err != nil {
+		return dockerfile.Context{}, nil, err
+	}
+	manifest, err := readManifest(filepath.Join(l.root(), manifestName))
+	if err != nil {
+		return dockerfile.Context{}, nil, l.options.invalid("folder", "%s: %v", l.folder, err)
+	}
+	if l.settings, err = manifest.complete(l.given); err != nil {
+		return dockerfile.Context{}, nil, l.options.invalid("settings", "%v", err)
+	}
+	if err := l.settings.validate(l.options); err != nil {
+		return dockerfile.Context{}, nil, err
+	}
+	settings, err := json.Marshal(l.settings)
+	if err != nil {
+		return dockerfile.Context{}, nil, err
+	}
+	items := []inputs.Item{{Kind: inputs.Setting, Name: typeLeptos, Value: string(settings)}}
+	for _, e := range l.entries {
+		items = append(items, inputs.Item{Kind: inputs.File, Name: e.Path, Value: l.sums[e.Path]})
+	}
+	return l.dockerfile(), items, l.digests.Save()
+}
+
+// survey lists the sources: what the project's ignore file leaves, without what
+// cargo and git make.
+func (l *leptos) survey(ctx context.Context) error {
+	if err := writeIgnore(l.ignore, filepath.Join(l.root(), ".dockerignore")); err != nil {
+		return err
+	}
+	root, err := dockerfile.OpenFolder(l.root(), l.ignore)
+	if err != nil {
+		return l.options.invalid("folder", "%s is not a folder in the project", l.folder)
+	}
+	defer root.Close()
+	if l.entries, err = root.Entries(ctx); err != nil {
+		return fmt.Errorf("%s: %w", l.folder, err)
+	}
+	l.sums = map[string]string{}
+	for _, e := range l.entries {
+		value, err := valueOf(e, l.digests)
+		if err != nil {
+			return err
+		}
+		l.sums[e.Path] = value
+	}
+	return ctx.Err()
+}
+
+// valueOf is what matters of an entry of a context.
+func valueOf(e dockerfile.Entry, digests *inputs.Digests) (string, error) {
+	switch e.Kind {
+	case fs.ModeDir:
+		return "folder", nil
+	case fs.ModeSymlink:
+		return "link " + e.Link, nil
+	}
+	sum, err := digests.Known(e.Host, e.Info)
+	return fmt.Sprintf("%o %s", e.Mode, sum), err
+}
+
+// writeIgnore writes the project's ignore file with what is never a source.
+func writeIgnore(to, from string) error {
+	text, err := os.ReadFile(from)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	const always = "**/target\n**/.git\n**/node_modules\n"
+	return os.WriteFile(to, append([]byte(always), text...), 0o600)
+}
+
+func (l *leptos) Context(ctx context.Context, dir string) (dockerfile.Context, error) {
+	l.options.progress("pack", fmt.Sprintf("%d sources", len(l.entries)))
+	for _, e := range l.entries {
+		if err := ctx.Err(); err != nil {
+			return dockerfile.Context{}, err
+		}
+		if err := l.copy(e, filepath.Join(dir, sourceFolder, filepath.FromSlash(e.Path))); err != nil {
+			return dockerfile.Context{}, err
+		}
+	}
+	if err := l.writeManifests(filepath.Join(dir, manifestFolder)); err != nil {
+		return dockerfile.Context{}, err
+	}
+	return writeDockerfile(dir, l.dockerfile())
+}
+
+// copy copies a source with the mode that a checkout gives it.
+func (l *leptos) copy(e dockerfile.Entry, to string) error {
+	switch e.Kind {
+	case fs.ModeDir:
+		return os.MkdirAll(to, 0o755)
+	case fs.ModeSymlink:
+		if path.IsAbs(e.Link) || !filepath.IsLocal(path.Join(path.Dir(e.Path), e.Link)) {
+			return l.options.invalid("folder", "%s is a symbolic link to %s, which leads out of it", path.Join(l.folder, e.Path), e.Link)
+		}
+		return os.Symlink(e.Link, to)
+	}
+	_, sum, _ := strings.Cut(l.sums[e.Path], " ")
+	if err := copyFile(siteFile{name: e.Path, host: e.Host, digest: sum}, to); err != nil {
+		return err
+	}
+	return os.Chmod(to, fs.FileMode(e.Mode))
+}

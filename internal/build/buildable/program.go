@@ -1,0 +1,222 @@
+package buildable
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+
+	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// programPrefix begins the names of buildables among the plugins.
+const programPrefix = "buildable-"
+
+// programDeadline bounds a run, which may compile something; grace is how long
+// the executable may take to end when it is told to.
+const (
+	programDeadline = 15 * time.Minute
+	programGrace    = 2 * time.Second
+)
+
+// lastLines is how many lines of stderr are told when an executable fails.
+const lastLines = 20
+
+// program is an executable that writes contexts.
+type program struct {
+	name, path string
+	deadline   time.Duration
+}
+
+// find looks for the executable of the app's type.
+func (o Options) find() (program, error) {
+	kind := o.App.Image.Buildable.Type
+	plugin, err := o.Finder.Find(programPrefix + kind)
+	if err == nil {
+		return program{discovery.Prefix + plugin.Name, plugin.Path, programDeadline}, nil
+	}
+	known := Types()
+	for _, p := range o.Finder.List() {
+		if name, ok := strings.CutPrefix(p.Name, programPrefix); ok {
+			known = append(known, name)
+		}
+	}
+	if slices.Contains(known, kind) {
+		return program{}, err // refused
+	}
+	name := discovery.Prefix + programPrefix + kind
+	missing := protocol.Unsupported("%s: image.buildable: type %q is neither %s nor an executable %s on PATH", o.App.Name, kind, strings.Join(Types(), ", "), name)
+	if near := nearest.Name(kind, known); near != "" {
+		return program{}, missing.WithHint("did you mean %s?", near)
+	}
+	return program{}, missing.WithHint("put an executable %s into a folder of PATH; docs/buildables.md tells what it has to do", name)
+}
+
+// run has the executable fill the folder, and returns its answer.
+func (p program) run(ctx context.Context, o Options, document []byte, dir string) (protocol.BuildContext, error) {
+	o.progress("write", p.name)
+	stdout := &limited{limit: protocol.MaxDocument}
+	stderr := &lines{tell: func(line string) { o.progress("write", line) }}
+	err := p.start(ctx, o, document, dir, stdout, stderr)
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return protocol.BuildContext{}, fmt.Errorf("%s: %w", p.name, context.Cause(ctx))
+	case stdout.over:
+		return protocol.BuildContext{}, fmt.Errorf("%s wrote more than the %d bytes to stdout that a document can have", p.name, protocol.MaxDocument)
+	case errors.Is(err, context.DeadlineExceeded):
+		return protocol.BuildContext{}, fmt.Errorf("%s did not end within %s", p.name, p.deadline)
+	case err != nil && !errors.As(err, &exit):
+		return protocol.BuildContext{}, fmt.Errorf("%s: %w", p.path, err)
+	}
+	return p.answer(bytes.TrimSpace(stdout.text), stderr.text(), exit, o.App.Name)
+}
+
+// start runs the executable in a process group of its own, so that nothing of
+// it stays.
+func (p program) start(ctx context.Context, o Options, document []byte, dir string, stdout, stderr io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, p.deadline)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, p.path, dir)
+	cmd.Dir = o.App.ProjectRoot
+	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", o.Created.Unix()))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(document), stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = programGrace
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	err := cmd.Wait()
+	if e := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); e != nil && !errors.Is(e, syscall.ESRCH) && !errors.Is(e, syscall.EPERM) {
+		err = cmp.Or(err, e)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// answer reads the document on stdout: a BuildContext, or a Failure.
+func (p program) answer(text []byte, stderr string, exit *exec.ExitError, app string) (protocol.BuildContext, error) {
+	document, err := protocol.Parse(text)
+	if err == nil && document.Kind == protocol.KindFailure {
+		failure, err := protocol.Decode[protocol.Failure](document)
+		if err == nil {
+			return protocol.BuildContext{}, fmt.Errorf("%s: %w", p.name, failure.Err())
+		}
+	}
+	if exit != nil {
+		failed := &protocol.Error{Code: protocol.ExitFailed, Err: fmt.Errorf("%s: %w%s", p.name, exit, stderr)}
+		if code := exit.ExitCode(); code >= protocol.ExitInvalid && code <= protocol.ExitRetryable {
+			failed.Code = code
+		}
+		return protocol.BuildContext{}, failed
+	}
+	if len(text) == 0 {
+		return protocol.BuildContext{}, fmt.Errorf("%s ended without an answer: want one BuildContext document on stdout%s", p.name, stderr)
+	}
+	if err == nil && (document.Kind != protocol.KindBuildContext || !document.Known()) {
+		err = fmt.Errorf("it is kind %s of %s", plain(string(document.Kind)), plain(document.APIVersion))
+	}
+	var said protocol.BuildContext
+	if err == nil {
+		said, err = protocol.Decode[protocol.BuildContext](document)
+	}
+	if err == nil && said.Name != app {
+		err = fmt.Errorf("it is about %q, not %q", plain(said.Name), app)
+	}
+	if err != nil {
+		return said, fmt.Errorf("%s did not answer with one BuildContext document: %s%s", p.name, plain(err.Error()), stderr)
+	}
+	return said, nil
+}
+
+// limited keeps what is written up to a limit. It embeds no buffer, whose
+// ReadFrom would go past Write.
+type limited struct {
+	text  []byte
+	limit int
+	over  bool
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	if l.over = l.over || len(l.text)+len(b) > l.limit+1; l.over {
+		return 0, errors.New("too much output")
+	}
+	l.text = append(l.text, b...)
+	return len(b), nil
+}
+
+// lines tells each line that is written, and keeps the last ones.
+type lines struct {
+	tell func(string)
+	rest []byte
+	last []string
+}
+
+// longest is the longest line, in bytes, that is told as one.
+const longest = 1000
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.rest = append(l.rest, b...)
+	for {
+		end := bytes.IndexByte(l.rest, '\n')
+		if end < 0 && len(l.rest) > longest {
+			end = longest - 1
+		}
+		if end < 0 {
+			return len(b), nil
+		}
+		l.add(string(l.rest[:end+1]))
+		l.rest = l.rest[end+1:]
+	}
+}
+
+func (l *lines) add(line string) {
+	line = strings.TrimSpace(plain(line))
+	if line == "" {
+		return
+	}
+	l.tell(line)
+	l.last = append(l.last, line)
+	if len(l.last) > lastLines {
+		l.last = l.last[1:]
+	}
+}
+
+// text is what is kept, to come after a message.
+func (l *lines) text() string {
+	if len(l.rest) > 0 {
+		l.add(string(l.rest))
+		l.rest = nil
+	}
+	if len(l.last) == 0 {
+		return ""
+	}
+	return "\n" + strings.Join(l.last, "\n")
+}
+
+// plain leaves out what a terminal would act on.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+			return -1
+		}
+		return r
+	}, text)
+}

@@ -1,0 +1,156 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build/base"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// attempts is how often an image is made again because its input changed
+// meanwhile.
+const attempts = 3
+
+// contextPrefix begins the names of folders that contexts are written to.
+const contextPrefix = ".context-"
+
+// builder is the ContainerBuilder of a backend. It is safe for use by several
+// goroutines.
+type builder struct {
+	env       capability.Environment
+	flags     Flags
+	backend   Backend
+	bases     base.Registry
+	published *published // nil when there is none to look in
+	created   time.Time
+}
+
+// New makes a ContainerBuilder that has the backend build only what neither it
+// nor the topology's registry has. The time that images tell is
+// SOURCE_DATE_EPOCH, in seconds, where the environment has it, and 1970
+// otherwise; a malformed one is an error of status protocol.ExitInvalid.
+func New(env capability.Environment, flags *Flags, backend Backend) (capability.ContainerBuilder, error) {
+	created, err := sourceDate(os.Getenv("SOURCE_DATE_EPOCH"))
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{env: env, backend: backend, bases: Bases(env), created: created}
+	if flags != nil {
+		b.flags = *flags
+	}
+	b.published, err = openPublished(env.Topology.OCIRegistry)
+	return b, err
+}
+
+// Bases reads base images; all adapters of a stage share its cache.
+func Bases(env capability.Environment) base.Registry {
+	return base.Registry{Cache: filepath.Join(env.Cache, ".bases"), Keychain: registryauth.Keychain()}
+}
+
+func sourceDate(text string) (time.Time, error) {
+	if text == "" {
+		return time.Unix(0, 0).UTC(), nil
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || seconds < 0 || seconds > 1<<33 {
+		return time.Time{}, protocol.Invalid("SOURCE_DATE_EPOCH=%q is not a number of seconds since 1970", text)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
+
+var errChanged = errors.New("sources changed during the build")
+
+// BuildImage implements [capability.ContainerBuilder]. The image is Unchanged
+// when it was there before.
+func (b *builder) BuildImage(ctx context.Context, app protocol.AppSpec) (ref protocol.ImageRef, err error) {
+	j, err := b.open(app)
+	if err != nil {
+		return protocol.ImageRef{}, err
+	}
+	defer func() { err = errors.Join(err, j.close()) }()
+	for range attempts {
+		ref, err := j.attempt(ctx)
+		if !errors.Is(err, errChanged) {
+			return ref, err
+		}
+	}
+	return protocol.ImageRef{}, protocol.Retryable("%s: %w, %d times", app.Name, errChanged, attempts).
+		WithHint("run it again when nothing writes to %s", app.ProjectRoot)
+}
+
+// open looks at the app, and at nothing on disk.
+func (b *builder) open(app protocol.AppSpec) (*job, error) {
+	if !protocol.ValidName(app.Name) {
+		return nil, protocol.Invalid("%q is not an app's name", app.Name)
+	}
+	if !filepath.IsAbs(app.ProjectRoot) {
+		return nil, protocol.Invalid("%s: projectRoot %q is not absolute", app.Name, app.ProjectRoot)
+	}
+	platforms, err := parsePlatforms(app.Image.Platforms)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{builder: b, app: app, platforms: platforms, memory: filepath.Join(b.env.Cache, app.Name, "inputs")}
+	switch {
+	case app.Image.Dockerfile != nil:
+		j.source, err = openProject(app, j.memory)
+	case app.Image.Buildable != nil:
+		j.source, err = openBuildable(j)
+	default:
+		err = protocol.Invalid("%s: image needs dockerfile or buildable", app.Name)
+	}
+	return j, err
+}
+
+// parsePlatforms reads os/arch[/variant], sorted; linux on this machine's
+// architecture when there are none.
+func parsePlatforms(names []string) ([]ocispec.Platform, error) {
+	if len(names) == 0 {
+		return []ocispec.Platform{{OS: "linux", Architecture: runtime.GOARCH}}, nil
+	}
+	var platforms []ocispec.Platform
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		p, err := dockerfile.ParsePlatform(name)
+		if err != nil {
+			return nil, err
+		}
+		platforms = append(platforms, p)
+	}
+	return platforms, nil
+}
+
+// tell sends an event.
+func (j *job) tell(phase, format string, args ...any) {
+	j.env.Progress(protocol.Event{Metadata: j.app.Metadata, Phase: phase, Message: fmt.Sprintf(format, args...)})
+}
+
+// abandoned is how old a context is that no run can be working with still.
+const abandoned = 24 * time.Hour
+
+// prune forgets what was not of use for long, and removes the contexts that
+// killed runs left.
+func (j *job) prune() error {
+	err := errors.Join(inputs.Prune(j.memory), j.bases.Prune())
+	left, globErr := filepath.Glob(filepath.Join(j.env.Cache, j.app.Name, contextPrefix+"*"))
+	err = errors.Join(err, globErr)
+	for _, dir := range left {
+		if info, e := os.Stat(dir); e == nil && time.Since(info.ModTime()) > abandoned {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	return err
+}

@@ -1,0 +1,224 @@
+package buildkit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build"
+	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/build/solve"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Host is the environment variable with the builder's address, where the
+// topology has none.
+const Host = "BUILDKIT_HOST"
+
+// format is a part of every layout's key. It changes with anything that makes
+// another image of the same input.
+const format = "buildkit 1"
+
+// backend is the build.Backend.
+type backend struct {
+	env      capability.Environment
+	settings settings
+	farm     *farm
+	store    layout.Store
+	registry *destination // nil: there is none to push to
+}
+
+// New makes the adapter. Without an address in the settings or BUILDKIT_HOST it
+// is an error of status protocol.ExitUnsupported.
+func New(flags *build.Flags) capability.Adapter[capability.ContainerBuilder] {
+	return func(_ context.Context, env capability.Environment) (capability.ContainerBuilder, error) {
+		b, err := newBackend(env, os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		return build.New(env, flags, b)
+	}
+}
+
+func newBackend(env capability.Environment, getenv func(string) string) (*backend, error) {
+	s, err := readSettings(env.Provider.Settings, getenv(Host))
+	if err != nil {
+		at := fmt.Sprintf("topology %q: containerBuilder.settings", env.Topology.Name)
+		return nil, &protocol.Error{Message: at, Err: err}
+	}
+	if len(s.Addresses) == 0 {
+		return nil, protocol.Unsupported("topology %q: the adapter buildkit has no builder: neither containerBuilder.settings.address nor %s is set", env.Topology.Name, Host).
+			WithHint("set settings.address (or addresses) of spec.containerBuilder in harmony.yaml, or %s, for example to unix:///run/buildkit/buildkitd.sock", Host)
+	}
+	b := &backend{
+		env: env, settings: s, farm: newFarm(s.Addresses, s.Concurrency),
+		store: layout.Store{Dir: env.Cache}, registry: openDestination(env.Topology.OCIRegistry),
+	}
+	if s.Push == pushAlways && b.registry == nil {
+		return nil, protocol.Unsupported("topology %q: containerBuilder.settings.push is always, but ociRegistry is no registry of the adapter oci with a url", env.Topology.Name)
+	}
+	return b, nil
+}
+
+// Options implements [build.Backend].
+func (b *backend) Options() map[string]string {
+	options := map[string]string{}
+	if b.settings.Provenance != "" {
+		options["provenance"] = b.settings.Provenance
+	}
+	if b.settings.sbom.Generator != "" {
+		options["sbom"] = b.settings.sbom.Generator
+	}
+	return options
+}
+
+// Check implements [build.Backend].
+func (b *backend) Check(_ context.Context, r build.Request) error {
+	for name, value := range r.Context.Contexts {
+		if strings.HasPrefix(value, "target:") {
+			return protocol.Unsupported("%s: the context %s: a builder's Dockerfile frontend does not take %s", r.Context.Name, name, value).
+				WithHint("name the stage itself in FROM or --from")
+		}
+	}
+	return nil
+}
+
+// key is what the layout of an input is called.
+func key(input string) string {
+	sum := sha256.Sum256([]byte(format + " " + input))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Find implements [build.Backend].
+func (b *backend) Find(_ context.Context, r build.Request) (protocol.ImageRef, bool, error) {
+	image, found := b.store.Find(r.App.Name, key(r.Input))
+	if !found {
+		return protocol.ImageRef{}, false, nil
+	}
+	return located(protocol.ImageRef{}, image), true, nil
+}
+
+func located(ref protocol.ImageRef, image layout.Image) protocol.ImageRef {
+	ref.Location, ref.Path = protocol.InLayout, image.Path
+	ref.Digest, ref.Platforms = image.Digest, image.Platforms
+	return ref
+}
+
+// Build implements [build.Backend]. A worker that is lost in mid-build costs
+// another try on the next one.
+func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.ImageRef) (protocol.ImageRef, error) {
+	s := search{backend: b, app: r.App, lost: map[string]bool{}, busy: map[string]bool{}}
+	for {
+		address, c, err := s.next(ctx)
+		if err != nil {
+			return ref, err
+		}
+		built, err := b.buildOn(ctx, c, address, r, ref)
+		b.farm.release(address)
+		if err == nil || ctx.Err() != nil || !solve.IsUnreachable(err) {
+			return built, err
+		}
+		s.lose(address, err)
+	}
+}
+
+// hurry is how long a builder may take to notice that a build is cancelled
+// before the connection is cut, which it notices too.
+const hurry = time.Second
+
+// buildOn builds on one worker and closes the connection.
+func (b *backend) buildOn(ctx context.Context, c *client.Client, address string, r build.Request, ref protocol.ImageRef) (_ protocol.ImageRef, err error) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-done:
+		case <-time.After(hurry):
+			_ = c.Close() // the second Close tells nothing new
+		}
+	})
+	defer func() {
+		close(done)
+		stop()
+		_ = c.Close() // nothing that matters is under way
+	}()
+	o := solve.Options{
+		CacheFrom: forApp(b.settings.cacheFrom, r.App.Name), CacheTo: forApp(b.settings.cacheTo, r.App.Name),
+		SBOM: b.settings.sbom.Generator, Provenance: b.settings.Provenance, Progress: b.env.Progress,
+	}
+	if b.pushes(address) {
+		pushed, err := b.push(ctx, c, r, o, ref)
+		if err == nil || ctx.Err() != nil || b.settings.Push == pushAlways || !isOutOfReach(err) {
+			return pushed, err
+		}
+		b.tell(r.App, "the builder cannot push to %s, so the image comes to disk: %v", b.registry.host, err)
+	}
+	return b.toDisk(ctx, c, r, o, ref)
+}
+
+func (b *backend) pushes(address string) bool {
+	switch {
+	case b.registry == nil || b.settings.Push == pushNever:
+		return false
+	case b.settings.Push == pushAlways:
+		return true
+	}
+	return !b.registry.isElsewhere(address)
+}
+
+// push has the builder push the image, untagged, so that nothing finds it yet.
+func (b *backend) push(ctx context.Context, c *client.Client, r build.Request, o solve.Options, ref protocol.ImageRef) (protocol.ImageRef, error) {
+	path := b.registry.path(ref.Repository)
+	o.Export = solve.Push(b.registry.host+"/"+path, b.registry.plain)
+	made, err := solve.Image(ctx, c, r, o)
+	if err != nil {
+		return ref, err
+	}
+	sum := made.Descriptor.Digest.String()
+	if sum == "" {
+		return ref, fmt.Errorf("the builder at %s does not tell what it pushed", b.registry.host)
+	}
+	if err := b.registry.verify(ctx, ref.Repository, sum); err != nil {
+		return ref, err
+	}
+	if err := r.Verify(ctx); err != nil {
+		return ref, err
+	}
+	ref.Registry, ref.Repository, ref.Digest = b.registry.host, path, sum
+	ref.Location, ref.Insecure = protocol.InRegistry, b.registry.plain
+	return ref, nil
+}
+
+// toDisk takes the image into the cache.
+func (b *backend) toDisk(ctx context.Context, c *client.Client, r build.Request, o solve.Options, ref protocol.ImageRef) (_ protocol.ImageRef, err error) {
+	draft, err := b.store.Begin(r.App.Name)
+	if err != nil {
+		return ref, err
+	}
+	defer func() { err = errors.Join(err, draft.Discard()) }()
+	root, err := solve.ToLayout(ctx, c, r, o, draft)
+	if err != nil {
+		return ref, err
+	}
+	if err := r.Verify(ctx); err != nil {
+		return ref, err
+	}
+	image, err := draft.Commit(key(r.Input), []ocispec.Descriptor{root})
+	if err != nil {
+		return ref, err
+	}
+	return located(ref, image), nil
+}
+
+// tell sends an event that is worth a line.
+func (b *backend) tell(app protocol.AppSpec, format string, args ...any) {
+	b.env.Progress(protocol.Event{Metadata: app.Metadata, Phase: protocol.PhaseStep, Message: fmt.Sprintf(format, args...)})
+}

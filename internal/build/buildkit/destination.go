@@ -1,0 +1,113 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// destination is the registry that the builder pushes to.
+type destination struct {
+	host, prefix string
+	// plain allows http: the topology says so, or it is on the loopback.
+	plain bool
+}
+
+// openDestination is nil when the topology has no registry to push to.
+func openDestination(p *protocol.Provider) *destination {
+	if p == nil || p.Adapter != "oci" || strings.Trim(p.URL, "/") == "" {
+		return nil
+	}
+	var d destination
+	d.host, d.prefix, _ = strings.Cut(strings.Trim(p.URL, "/"), "/")
+	d.plain = p.Insecure || isLoopback(d.host)
+	return &d
+}
+
+// path puts a repository under the prefix.
+func (d destination) path(repository string) string {
+	return strings.TrimPrefix(d.prefix+"/"+repository, "/")
+}
+
+// isElsewhere reports that the builder cannot mean the same machine as we do by
+// the registry's name.
+func (d destination) isElsewhere(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || !isLoopback(d.host) || u.Scheme == "unix" {
+		return false
+	}
+	return u.Scheme != "tcp" || !isLoopback(u.Host)
+}
+
+// errAbsent says that what the builder pushed went to another registry than
+// ours.
+var errAbsent = errors.New("what the builder pushed is not there: by this name it reaches another registry")
+
+// verify looks whether the image is there, seen from here.
+func (d destination) verify(ctx context.Context, repository, digest string) error {
+	var options []name.Option
+	if d.plain {
+		options = append(options, name.Insecure)
+	}
+	ref, err := name.NewDigest(d.host+"/"+d.path(repository)+"@"+digest, options...)
+	if err != nil {
+		return err
+	}
+	_, err = remote.Head(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(registryauth.Keychain()),
+		remote.WithTransport(guard{d}), remote.WithUserAgent("harmony"))
+	var answer *transport.Error
+	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%s: %w", ref, errAbsent)
+	}
+	return err
+}
+
+// guard lets plain http through only where it is allowed.
+type guard struct{ destination }
+
+// RoundTrip implements [http.RoundTripper].
+func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "http" && !g.plain {
+		return nil, fmt.Errorf("plain http to %s is not allowed", r.URL.Host)
+	}
+	return remote.DefaultTransport.RoundTrip(r)
+}
+
+// isLoopback tells it from the name alone, with or without a port.
+func isLoopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip.IsLoopback()
+}
+
+// isOutOfReach reports that the image was built but the builder has no way to
+// the registry: there is no such host for it, or no answer.
+func isOutOfReach(err error) bool {
+	if errors.Is(err, errAbsent) {
+		return true
+	}
+	text := err.Error()
+	if !strings.Contains(text, "failed to push ") {
+		return false
+	}
+	for _, sign := range []string{"dial tcp", "no such host", "i/o timeout", "no route to host", "connection refused", "network is unreachable"} {
+		if strings.Contains(text, sign) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,96 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/moby/buildkit/client"
+
+	"github.com/nationtech/harmony/internal/build/solve"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// search is for a worker that builds one image.
+type search struct {
+	*backend
+	app protocol.AppSpec
+	// lost are the workers that did not answer or died, and busy those that build
+	// for others.
+	lost, busy map[string]bool
+	reasons    []error
+}
+
+// next connects to the best worker that is left. Its place in the farm is to be
+// given back.
+func (s *search) next(ctx context.Context) (string, *client.Client, error) {
+	for {
+		address, ok := s.farm.acquire(ctx, s.app.Name, s.except())
+		if ctx.Err() != nil {
+			if ok {
+				s.farm.release(address)
+			}
+			return "", nil, fmt.Errorf("build %s: %w", s.app.Name, context.Cause(ctx))
+		}
+		if !ok {
+			return "", nil, s.failure()
+		}
+		c, err := dial(ctx, address, s.settings.tls)
+		if err == nil && !s.isBusy(ctx, address, c) {
+			return address, c, nil
+		}
+		s.farm.release(address)
+		switch {
+		case err == nil:
+			s.busy[address] = true
+			s.tell(s.app, "the builder %s is busy, %s is built elsewhere", address, s.app.Name)
+			if err := c.Close(); err != nil {
+				return "", nil, err
+			}
+		case ctx.Err() != nil || !solve.IsUnreachable(err) && len(s.farm.addresses) == 1:
+			return "", nil, err
+		default:
+			s.lose(address, err)
+		}
+	}
+}
+
+// except are the workers not to take: those that are lost, and the busy ones
+// while there are others.
+func (s *search) except() map[string]bool {
+	except := map[string]bool{}
+	for _, address := range s.farm.addresses {
+		except[address] = s.lost[address] || s.busy[address]
+	}
+	if slices.ContainsFunc(s.farm.addresses, func(a string) bool { return !except[a] }) {
+		return except
+	}
+	return s.lost
+}
+
+// isBusy reports whether other clients keep a worker of a farm busy. When all
+// are, the best will do.
+func (s *search) isBusy(ctx context.Context, address string, c *client.Client) bool {
+	return len(s.farm.addresses) > 1 && !s.busy[address] && builds(ctx, c) >= s.settings.Concurrency
+}
+
+// lose gives a worker up for this image.
+func (s *search) lose(address string, err error) {
+	s.lost[address] = true
+	s.reasons = append(s.reasons, err)
+	if len(s.lost) < len(s.farm.addresses) {
+		s.tell(s.app, "the builder %s is lost, %s is built elsewhere: %v", address, s.app.Name, err)
+	}
+}
+
+// failure is that no worker is left.
+func (s *search) failure() error {
+	if len(s.reasons) == 1 {
+		return s.reasons[0]
+	}
+	err := errors.Join(s.reasons...)
+	text := strings.ReplaceAll(err.Error(), "\n", "\n  ")
+	return protocol.Retryable("none of the %d builders can be used:\n  %s", len(s.reasons), text).WithHint("%s", protocol.HintOf(s.reasons[0]))
+}

@@ -1,0 +1,137 @@
+package daemonless
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// unpack places what is in an archive, if the piece is one that is to be
+// unpacked. What the archive says about owners and modes holds, but for the owner of
+// --chown. The destination is the root for everything in it: names and links
+// that would lead out of it end there.
+func (m *maker) unpack(ctx context.Context, c *copying, w *writer, p piece) (bool, error) {
+	if !p.unpack || p.host == "" || p.folder {
+		return false, nil
+	}
+	archive, err := m.openArchive(ctx, p.host)
+	if err != nil || archive == nil {
+		return false, err
+	}
+	defer archive.Close()
+	dest, err := w.mkdirAll(c.dest, 0o755)
+	if err != nil {
+		return true, err
+	}
+	inside := &unpacker{
+		writer: &writer{tree: &tree{root: w.tree.at(dest)}, new: w.new, prefix: path.Join(w.prefix, dest)},
+		file:   archive.Name(), chown: c.chown != "", uid: w.uid, gid: w.gid,
+	}
+	for t := tar.NewReader(archive); ; {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = inside.add(h, archive)
+		}
+		if err != nil {
+			return true, fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+}
+
+// unpacker puts the entries of an archive into a tree.
+type unpacker struct {
+	*writer
+	file     string // the archive, not compressed
+	chown    bool
+	uid, gid int
+}
+
+func (u *unpacker) add(h *tar.Header, archive io.Seeker) error {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil
+	}
+	dir, base := path.Split(strings.TrimPrefix(path.Clean("/"+h.Name), "/"))
+	if base == "" {
+		return nil // the destination itself stays as it is
+	}
+	folder, err := u.mkdirAll(dir, 0o755)
+	if err != nil {
+		return err
+	}
+	n, err := u.node(h, archive)
+	if err != nil {
+		return fmt.Errorf("%s: %w", h.Name, err)
+	}
+	if u.chown {
+		n.entry.UID, n.entry.GID = u.uid, u.gid
+	}
+	return u.put(path.Join(folder, base), n)
+}
+
+func (u *unpacker) node(h *tar.Header, archive io.Seeker) (*node, error) {
+	n := &node{entry: layout.Entry{Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, Link: h.Linkname, XAttrs: xattrs(h)}}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		if sparse(h) {
+			return nil, protocol.Unsupported("is a sparse file, which the adapter daemonless does not unpack").WithHint(otherAdapters)
+		}
+		at, err := archive.Seek(0, io.SeekCurrent)
+		n.entry.Size, n.entry.Open = h.Size, section(u.file, at, h.Size)
+		return n, err
+	case tar.TypeDir:
+		n.children = map[string]*node{}
+	case tar.TypeSymlink:
+		n.entry.Mode = 0o777
+	case tar.TypeLink:
+		_, target, err := u.tree.resolve(h.Linkname, false)
+		if err == nil && (target == nil || target.isDir()) {
+			err = fmt.Errorf("is a hard link to %s, which is no file in the archive", h.Linkname)
+		}
+		if err != nil {
+			return nil, err
+		}
+		same := *target
+		return &same, nil
+	default:
+		return nil, protocol.Unsupported("is a device or a pipe, which the adapter daemonless does not unpack").WithHint(otherAdapters)
+	}
+	return n, nil
+}
+
+// sparse reports a file whose holes are not in the archive.
+func sparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
+// section opens a part of a file.
+func section(file string, at, size int64) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{io.NewSectionReader(f, at, size), f}, nil
+	}
+}

@@ -1,0 +1,245 @@
+package dockerfile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Folder is a context folder, without what its ignore file names. Nothing
+// outside of it is reached.
+type Folder struct {
+	dir  string
+	root *os.Root
+	// matchers hold the patterns of the ignore file, if there is one. A matcher
+	// serves one goroutine at a time.
+	matchers   *sync.Pool
+	exclusions bool // some pattern begins with !
+	// free has room for one goroutine less than there are processors.
+	free chan struct{}
+}
+
+// Open opens the context folder.
+func (c Context) Open() (*Folder, error) { return OpenFolder(c.Dir, c.Dockerfile+".dockerignore") }
+
+// OpenFolder opens a folder. The ignore file is specific where there is such a
+// file, .dockerignore in the folder otherwise.
+func OpenFolder(dir, specific string) (*Folder, error) {
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, protocol.Invalid("the context folder %s does not exist", dir)
+	}
+	if err != nil {
+		return nil, protocol.Invalid("the context folder %s: %w", dir, err)
+	}
+	f := &Folder{dir: dir, root: root, free: make(chan struct{}, runtime.GOMAXPROCS(0)-1)}
+	for _, file := range []string{specific, filepath.Join(dir, ".dockerignore")} {
+		err := f.readIgnore(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(protocol.Invalid("%s: %w", filepath.Base(file), err), root.Close())
+		}
+		break
+	}
+	return f, nil
+}
+
+func (f *Folder) readIgnore(path string) error {
+	data, err := readSmall(path)
+	if err != nil {
+		return err
+	}
+	patterns, err := ignorefile.ReadAll(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	matcher, err := patternmatcher.New(patterns)
+	if err != nil {
+		return err
+	}
+	f.exclusions = matcher.Exclusions()
+	f.matchers = &sync.Pool{New: func() any {
+		again, _ := patternmatcher.New(patterns) // the same were good before
+		return again
+	}}
+	f.matchers.Put(matcher)
+	return nil
+}
+
+// Close ends the use of the folder.
+func (f *Folder) Close() error { return f.root.Close() }
+
+// Source is one thing to copy: a file, or what is in a folder.
+type Source struct {
+	// Name that a file gets in a folder.
+	Name string
+	// Folder is true for what is in a folder.
+	Folder bool
+	// Entries are the file itself, with an empty path, or all that is in the
+	// folder.
+	Entries []Entry
+}
+
+// Entry is a file, folder or symbolic link of a context.
+type Entry struct {
+	// Path is below the source, with slashes; Host is the absolute one.
+	Path, Host string
+	// Kind is 0 for a file, fs.ModeDir or fs.ModeSymlink.
+	Kind fs.FileMode
+	// Mode is what a checkout gives whatever the umask is: 0755 for folders and
+	// for files that their owner can execute, 0644 for other files.
+	Mode int64
+	// Info is that of the entry itself.
+	Info fs.FileInfo
+	// Link is what a symbolic link points at.
+	Link string
+}
+
+// Find returns what a path or pattern of COPY names. Nothing at all is an error
+// for a path, but not for a pattern.
+func (f *Folder) Find(ctx context.Context, pattern string) ([]Source, error) {
+	clean := strings.TrimPrefix(path.Clean("/"+filepath.ToSlash(pattern)), "/")
+	if local := path.Clean(strings.TrimLeft(filepath.ToSlash(pattern), "/")); local == ".." || strings.HasPrefix(local, "../") {
+		return nil, fmt.Errorf("%s leads out of the context", pattern)
+	}
+	names, err := f.glob(clean)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", pattern, err)
+	}
+	var found []Source
+	for _, name := range names {
+		s, err := f.load(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", pattern, err)
+		}
+		if s != nil {
+			found = append(found, *s)
+		}
+	}
+	if len(found) > 0 || IsPattern(clean) {
+		return found, nil
+	}
+	if len(names) > 0 {
+		return nil, fmt.Errorf("%s is excluded by the .dockerignore file", pattern)
+	}
+	return nil, fmt.Errorf("%s: no such file or folder in the context", pattern)
+}
+
+// IsPattern reports whether a path has special characters.
+func IsPattern(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
+
+// glob returns the paths that match, sorted, symbolic links not followed at the
+// end. "" is the context itself.
+func (f *Folder) glob(pattern string) ([]string, error) {
+	found := []string{""}
+	for part := range strings.SplitSeq(pattern, "/") {
+		if part == "" {
+			continue
+		}
+		var next []string
+		for _, dir := range found {
+			names, err := f.step(dir, part)
+			if err != nil {
+				return nil, err
+			}
+			next = append(next, names...)
+		}
+		found = next
+	}
+	return found, nil
+}
+
+// step returns what is called or matches part in a folder. A folder that is
+// none has nothing.
+func (f *Folder) step(dir, part string) ([]string, error) {
+	if !IsPattern(part) {
+		name := path.Join(dir, part)
+		_, err := f.root.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+			return nil, nil
+		}
+		return []string{name}, err
+	}
+	entries, err := f.readDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		match, err := path.Match(part, e.Name())
+		if err != nil {
+			return nil, err
+		}
+		if match {
+			names = append(names, path.Join(dir, e.Name()))
+		}
+	}
+	return names, nil
+}
+
+func (f *Folder) readDir(dir string) ([]fs.DirEntry, error) {
+	opened, err := f.root.Open(dot(dir))
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	entries, err := opened.ReadDir(-1)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
+}
+
+func dot(name string) string {
+	if name == "" {
+		return "."
+	}
+	return name
+}
+
+// ignored tells whether path is ignored, with what is needed to ask for
+// what is below it.
+func (f *Folder) ignored(name string) (bool, patternmatcher.MatchInfo, error) {
+	var info patternmatcher.MatchInfo
+	if name == "" {
+		return false, info, nil
+	}
+	var ignored bool
+	var err error
+	for i := range name + "/" {
+		if i == len(name) || name[i] == '/' {
+			if ignored, info, err = f.matches(name[:i], info); err != nil {
+				return false, info, err
+			}
+		}
+	}
+	return ignored, info, nil
+}
+
+// matches tells whether the ignore file names a path, given what it says of the
+// folder that it is in.
+func (f *Folder) matches(name string, parent patternmatcher.MatchInfo) (bool, patternmatcher.MatchInfo, error) {
+	if f.matchers == nil {
+		return false, parent, nil
+	}
+	matcher := f.matchers.Get().(*patternmatcher.PatternMatcher)
+	defer f.matchers.Put(matcher)
+	return matcher.MatchesUsingParentResults(name, parent)
+}

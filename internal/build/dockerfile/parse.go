@@ -1,0 +1,145 @@
+package dockerfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// File is a Dockerfile after reading, before anything is expanded.
+type File struct {
+	// Name is how messages call it.
+	Name   string
+	Stages []instructions.Stage
+	// Global are the ARG instructions before the first FROM.
+	Global []instructions.ArgCommand
+	// Escape is the escape character.
+	Escape rune
+	// Frontend is set when the syntax line names another frontend than docker's
+	// own. Nothing else is read of such a file.
+	Frontend *Image
+}
+
+// Parse reads a Dockerfile. Errors are of status protocol.ExitInvalid and begin
+// with name:line.
+func Parse(name string, data []byte) (*File, error) {
+	if ref, _, at, ok := parser.DetectSyntax(data); ok && !isOwnFrontend(ref) {
+		return &File{Name: name, Frontend: &Image{Name: ref, Line: Line(at)}}, nil
+	}
+	result, err := parser.Parse(bytes.NewReader(data))
+	if err != nil {
+		return nil, syntaxError(name, err)
+	}
+	stages, global, err := instructions.Parse(result.AST, nil)
+	if err != nil {
+		return nil, syntaxError(name, err)
+	}
+	if len(stages) == 0 {
+		return nil, protocol.Invalid("%s: has no FROM", name)
+	}
+	return &File{Name: name, Stages: stages, Global: global, Escape: result.EscapeToken}, nil
+}
+
+// isOwnFrontend reports whether a frontend is the one whose parser this is.
+func isOwnFrontend(ref string) bool {
+	ref = strings.TrimPrefix(ref, "docker.io/")
+	return ref == "docker/dockerfile" || strings.HasPrefix(ref, "docker/dockerfile:") || strings.HasPrefix(ref, "docker/dockerfile@")
+}
+
+// syntaxError takes the position out of an error of the parser.
+func syntaxError(name string, err error) error {
+	line := 0
+	var at *parser.LocationError
+	if errors.As(err, &at) && len(at.Locations) > 0 {
+		line = Line(at.Locations[0])
+		err = at.Unwrap()
+	}
+	return Invalid(name, line, "%w", err)
+}
+
+// Line is the first line of an instruction.
+func Line(location []parser.Range) int {
+	if len(location) == 0 {
+		return 0
+	}
+	return location[0].Start.Line
+}
+
+// Invalid is an error of status protocol.ExitInvalid at a line of a Dockerfile.
+func Invalid(name string, line int, format string, args ...any) *protocol.Error {
+	return protocol.Invalid("%s: %w", place(name, line), fmt.Errorf(format, args...))
+}
+
+// place is name:line, or the name alone for line 0.
+func place(name string, line int) string {
+	if line == 0 {
+		return name
+	}
+	return name + ":" + strconv.Itoa(line)
+}
+
+// Locate puts the place of an instruction before an error, which keeps its
+// status and hint.
+func Locate(name string, line int, err error) error {
+	return &protocol.Error{
+		Code: protocol.ExitCode(err), Message: place(name, line), Hint: protocol.HintOf(err), Err: err,
+	}
+}
+
+// Stage finds a stage before the given one by name, or by number where that is
+// allowed.
+func (f *File) Stage(name string, before int, numbers bool) (int, bool) {
+	if i, ok := instructions.HasStage(f.Stages[:before], name); ok && name != "" {
+		return lastStage(f.Stages[:before], name, i), true
+	}
+	if i, err := strconv.Atoi(name); err == nil && numbers && i >= 0 && i < before {
+		return i, true
+	}
+	return 0, false
+}
+
+// lastStage is the last one of a name: a later stage of the same name hides an
+// earlier one.
+func lastStage(stages []instructions.Stage, name string, found int) int {
+	for i, s := range slices.Backward(stages) {
+		if strings.EqualFold(s.Name, name) {
+			return i
+		}
+	}
+	return found
+}
+
+// Target is the stage to build: the last one when the name is empty.
+func (f *File) Target(name string) (int, error) {
+	if name == "" {
+		return len(f.Stages) - 1, nil
+	}
+	if i, ok := f.Stage(name, len(f.Stages), true); ok {
+		return i, nil
+	}
+	var names []string
+	for _, s := range f.Stages {
+		if s.Name != "" {
+			names = append(names, s.Name)
+		}
+	}
+	return 0, protocol.Invalid("%s: no stage is called %q (named stages: %s)", f.Name, name, strings.Join(names, ", "))
+}
+
+// IsRemote reports whether a source of ADD is to be downloaded.
+func IsRemote(source string) bool {
+	for _, prefix := range []string{"http://", "https://", "ftp://", "git://", "git@", "ssh://"} {
+		if strings.HasPrefix(source, prefix) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,115 @@
+package dockerfile
+
+import (
+	"runtime"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build/layout"
+)
+
+// Variables are name=value, in the order of their first setting.
+type Variables []string
+
+// Get is the value of a variable, if it is set.
+func (v Variables) Get(name string) (string, bool) {
+	for _, entry := range v {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// With returns a copy in which the variable has the value.
+func (v Variables) With(name, value string) Variables {
+	out := make(Variables, 0, len(v)+1)
+	replaced := false
+	for _, entry := range v {
+		if strings.HasPrefix(entry, name+"=") {
+			entry, replaced = name+"="+value, true
+		}
+		out = append(out, entry)
+	}
+	if !replaced {
+		out = append(out, name+"="+value)
+	}
+	return out
+}
+
+// Expand replaces variables in a word, and takes its quotes away.
+func (v Variables) Expand(escape rune, word string) (string, error) {
+	out, _, err := shell.NewLex(escape).ProcessWord(word, shell.EnvsFromSlice(v))
+	return out, err
+}
+
+// ExpandContent replaces variables in a here-document, whose quotes stay.
+func (v Variables) ExpandContent(text string) (string, error) {
+	lex := shell.NewLex('\\')
+	lex.SkipProcessQuotes = true
+	out, _, err := lex.ProcessWord(text, shell.EnvsFromSlice(v))
+	return out, err
+}
+
+// platformArgs are the arguments that every Dockerfile may use: in FROM as they
+// are, in a stage after declaring them.
+func platformArgs(target ocispec.Platform, stage string, override map[string]string) Variables {
+	build := ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	if stage == "" {
+		stage = "default"
+	}
+	var v Variables
+	for _, arg := range [][2]string{
+		{"BUILDPLATFORM", layout.PlatformString(build)},
+		{"BUILDOS", build.OS},
+		{"BUILDARCH", build.Architecture},
+		{"BUILDVARIANT", build.Variant},
+		{"TARGETPLATFORM", layout.PlatformString(target)},
+		{"TARGETOS", target.OS},
+		{"TARGETARCH", target.Architecture},
+		{"TARGETVARIANT", target.Variant},
+		{"TARGETSTAGE", stage},
+	} {
+		value := arg[1]
+		if given, ok := override[arg[0]]; ok {
+			value = given
+		}
+		v = v.With(arg[0], value)
+	}
+	return v
+}
+
+// Globals are the arguments before the first FROM, on top of the platform's.
+func (f *File) Globals(platform ocispec.Platform, target string, given map[string]string) (Variables, error) {
+	v := platformArgs(platform, target, given)
+	for _, command := range f.Global {
+		for _, arg := range command.Args {
+			value, ok, err := f.ArgValue(command, arg, v, given)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				v = v.With(arg.Key, value)
+			}
+		}
+	}
+	return v, nil
+}
+
+// ArgValue is the given value of an argument, or its expanded default.
+func (f *File) ArgValue(c instructions.ArgCommand, arg instructions.KeyValuePairOptional, v Variables, given map[string]string) (string, bool, error) {
+	if value, ok := given[arg.Key]; ok {
+		return value, true, nil
+	}
+	if arg.Value == nil {
+		return "", false, nil
+	}
+	value, err := v.Expand(f.Escape, *arg.Value)
+	if err != nil {
+		return "", false, Invalid(f.Name, Line(c.Location()), "%w", err)
+	}
+	return value, true, nil
+}

@@ -1,0 +1,38 @@
+package dockerfile
+
+// Context is a Dockerfile with what it is built from.
+type Context struct {
+	// Name is how messages call the Dockerfile: its path in the project.
+	Name string
+	// Text is the content of the Dockerfile.
+	Text []byte
+	// Dockerfile is the file, and Dir the context folder; both absolute. The file
+	// Dockerfile.dockerignore, else .dockerignore in Dir, names what is not in
+	// the context.
+	Dockerfile, Dir string
+	// Target is the stage to build; the last when empty.
+	Target string
+	// Args are the build arguments.
+	Args map[string]string
+	// Contexts are named contexts: a folder (absolute) or
+	// docker-image://NAME.
+	Contexts map[string]string
+	// Secrets and SSH are what RUN can mount.
+	Secrets []Secret
+	SSH     []SSH
+}
+
+// Secret is one that RUN --mount=type=secret,id=ID can read. Its value is read
+// where it is when the build asks for it.
+type Secret struct {
+	ID string
+	// Env is an environment variable, or File an absolute path.
+	Env, File string
+}
+
+// SSH is an agent or keys that RUN --mount=type=ssh,id=ID can use.
+type SSH struct {
+	ID string
+	// Paths of agent sockets or private keys; SSH_AUTH_SOCK when empty.
+	Paths []string
+}

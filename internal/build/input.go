@@ -1,0 +1,184 @@
+package build
+
+import (
+	"context"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/internal/build/layout"
+)
+
+// format is a part of every input digest. It changes with anything that makes
+// another image of the same input.
+const format = "1"
+
+// Kinds of items beside those of package inputs.
+const (
+	kindDockerfile = "Dockerfile"
+	kindSecret     = "secret"
+	kindSSH        = "ssh"
+)
+
+// input is everything that an image is made from, as it was found at one time.
+type input struct {
+	context Context
+	items   []inputs.Item
+	bases   map[string]digest.Digest
+	digest  string
+	// known is false when the digest of a base image is not: nothing can be
+	// found by such an input.
+	known bool
+}
+
+// look finds out what the image is made from now. What the backend cannot build
+// is refused before anything else is looked at.
+func (j *job) look(ctx context.Context) (input, error) {
+	c, err := j.source.Dockerfile(ctx)
+	if err != nil {
+		return input{}, err
+	}
+	images, err := j.images(c)
+	if err != nil {
+		return input{}, err
+	}
+	if err := j.backend.Check(ctx, Request{App: j.app, Context: c, Platforms: j.platforms, Created: j.created, NoCache: j.flags.NoCache}); err != nil {
+		return input{}, err
+	}
+	in := input{context: c, items: append(j.settings(), contextItems(c)...)}
+	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		in.bases, err = j.resolve(inner, c.Name, images)
+		return err
+	})
+	var files []inputs.Item
+	group.Go(func() (err error) {
+		files, err = j.source.Items(inner)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return input{}, err
+	}
+	in.known = true
+	for _, image := range images {
+		sum, ok := in.bases[image.Name]
+		in.known = in.known && ok
+		in.items = append(in.items, inputs.Item{Kind: inputs.Base, Name: image.Name, Value: sum.String()})
+	}
+	in.items = append(in.items, files...)
+	in.digest = inputs.Digest(in.items)
+	return in, nil
+}
+
+// settings are the items that come from neither the source nor its Dockerfile.
+func (j *job) settings() []inputs.Item {
+	var platforms []string
+	for _, p := range j.platforms {
+		platforms = append(platforms, layout.PlatformString(p))
+	}
+	items := []inputs.Item{
+		setting("format", format),
+		setting("platforms", strings.Join(platforms, " ")),
+		setting("created", strconv.FormatInt(j.created.Unix(), 10)),
+	}
+	options := j.backend.Options()
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		items = append(items, setting("option "+name, options[name]))
+	}
+	return items
+}
+
+// contextItems are the Dockerfile and its settings. Values of arguments stand
+// there as digests, those of secrets not at all.
+func contextItems(c Context) []inputs.Item {
+	items := []inputs.Item{{Kind: kindDockerfile, Name: c.Name, Value: digest.FromBytes(c.Text).Encoded()}, setting("target", c.Target)}
+	for _, name := range slices.Sorted(maps.Keys(c.Args)) {
+		items = append(items, inputs.Item{Kind: inputs.Arg, Name: name, Value: digest.FromString(c.Args[name]).Encoded()})
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Contexts)) {
+		value := c.Contexts[name]
+		if filepath.IsAbs(value) {
+			value = "folder" // its files are items of their own
+		}
+		items = append(items, setting("context "+name, value))
+	}
+	for _, s := range c.Secrets {
+		items = append(items, inputs.Item{Kind: kindSecret, Name: s.ID})
+	}
+	for _, s := range c.SSH {
+		items = append(items, inputs.Item{Kind: kindSSH, Name: s.ID})
+	}
+	return items
+}
+
+func setting(name, value string) inputs.Item {
+	return inputs.Item{Kind: inputs.Setting, Name: name, Value: value}
+}
+
+// images are those that the Dockerfile is built from on any of the platforms,
+// sorted.
+func (j *job) images(c Context) ([]dockerfile.Image, error) {
+	file, err := dockerfile.Parse(c.Name, c.Text)
+	if err != nil {
+		return nil, err
+	}
+	var all []dockerfile.Image
+	for _, platform := range j.platforms {
+		images, err := file.Images(platform, c)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, images...)
+	}
+	slices.SortStableFunc(all, func(a, b dockerfile.Image) int { return strings.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(all, func(a, b dockerfile.Image) bool { return a.Name == b.Name }), nil
+}
+
+// resolve looks up the digests of images. Those that only the builder may know
+// are left out.
+func (j *job) resolve(ctx context.Context, file string, images []dockerfile.Image) (map[string]digest.Digest, error) {
+	found := map[string]digest.Digest{}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for _, image := range images {
+		group.Go(func() error {
+			sum, err := j.baseDigest(ctx, image.Name)
+			if err != nil {
+				return dockerfile.Locate(file, image.Line, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if sum != "" {
+				found[image.Name] = sum
+			}
+			return nil
+		})
+	}
+	return found, group.Wait()
+}
+
+func (j *job) baseDigest(ctx context.Context, name string) (digest.Digest, error) {
+	finder, ok := j.backend.(BaseFinder)
+	if ok {
+		sum, found, err := finder.FindBase(ctx, name)
+		if err != nil || found {
+			return sum, err
+		}
+	}
+	j.tell("resolve", "%s", name)
+	sum, err := j.bases.Digest(ctx, name)
+	if err == nil || !ok || ctx.Err() != nil {
+		return sum, err
+	}
+	j.tell("resolve", "%v; whether the image is up to date cannot be known, so it is built", err)
+	return "", nil
+}

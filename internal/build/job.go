@@ -1,0 +1,144 @@
+package build
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// job is the making of one app's image.
+type job struct {
+	*builder
+	app       protocol.AppSpec
+	platforms []ocispec.Platform
+	source    Source
+	// memory is a folder to remember in what was looked at.
+	memory string
+}
+
+func (j *job) close() error {
+	if c, ok := j.source.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// attempt finds or makes the image of the input as it is now.
+func (j *job) attempt(ctx context.Context) (protocol.ImageRef, error) {
+	in, err := j.look(ctx)
+	if err != nil {
+		return protocol.ImageRef{}, err
+	}
+	request := Request{
+		App: j.app, Input: in.digest, Context: in.context, Platforms: j.platforms, Created: j.created,
+		Bases: in.bases, NoCache: j.flags.NoCache,
+	}
+	ref, found, err := j.find(ctx, request, in)
+	if err != nil {
+		return ref, err
+	}
+	if !found {
+		j.explain(in)
+	}
+	if !found && !j.env.DryRun {
+		if ref, err = j.make(ctx, request, in); err != nil {
+			return protocol.ImageRef{}, err
+		}
+	}
+	if j.env.DryRun {
+		return ref, nil
+	}
+	return ref, j.remember(in)
+}
+
+// reference is what is known of the image before it is made.
+func (j *job) reference(in input) protocol.ImageRef {
+	ref := protocol.ImageRef{
+		Metadata: j.app.Metadata, Repository: cmp.Or(j.app.Image.Repository, j.app.Name),
+		Tag: protocol.TagOf(j.app.Version), Planned: j.env.DryRun,
+	}
+	if in.known {
+		ref.InputDigest = in.digest
+	}
+	for _, p := range j.platforms {
+		ref.Platforms = append(ref.Platforms, layout.PlatformString(p))
+	}
+	return ref
+}
+
+// find looks for the image of the input where it can be, and returns the
+// reference of one that is not made yet otherwise.
+func (j *job) find(ctx context.Context, r Request, in input) (protocol.ImageRef, bool, error) {
+	ref := j.reference(in)
+	if j.flags.NoCache || !in.known {
+		return ref, false, nil
+	}
+	image, found, err := j.backend.Find(ctx, r)
+	if err != nil {
+		return protocol.ImageRef{}, false, err
+	}
+	if found {
+		j.explainFound(image)
+		image.Metadata, image.Tag, image.InputDigest = ref.Metadata, ref.Tag, ref.InputDigest
+		image.Repository = cmp.Or(image.Repository, ref.Repository)
+		image.Unchanged, image.Planned = true, ref.Planned
+		return image, true, nil
+	}
+	return j.findPublished(ctx, ref)
+}
+
+// make has the backend make the image.
+func (j *job) make(ctx context.Context, r Request, in input) (_ protocol.ImageRef, err error) {
+	folder := filepath.Join(j.env.Cache, j.app.Name)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return protocol.ImageRef{}, err
+	}
+	dir, err := os.MkdirTemp(folder, contextPrefix+"*")
+	if err != nil {
+		return protocol.ImageRef{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if r.Context, err = j.source.Context(ctx, dir); err != nil {
+		return protocol.ImageRef{}, err
+	}
+	r.Context.Text = in.context.Text
+	verified := false
+	r.Verify = func(ctx context.Context) error {
+		verified = true
+		return j.verify(ctx, in)
+	}
+	ref, err := j.backend.Build(ctx, r, j.reference(in))
+	switch {
+	case err == nil && !verified:
+		err = j.verify(ctx, in)
+	case err != nil && protocol.ExitCode(err) == protocol.ExitFailed && ctx.Err() == nil:
+		// Files that change while they are read make strange errors.
+		if changed := j.verify(ctx, in); errors.Is(changed, errChanged) {
+			err = errChanged
+		}
+	}
+	if err != nil {
+		return protocol.ImageRef{}, err
+	}
+	return ref, j.prune()
+}
+
+// verify looks again at what the image was made from.
+func (j *job) verify(ctx context.Context, in input) error {
+	now, err := j.look(ctx)
+	if err != nil {
+		return err
+	}
+	if now.digest != in.digest {
+		return errChanged
+	}
+	return nil
+}

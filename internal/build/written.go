@@ -1,0 +1,50 @@
+package build
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/nationtech/harmony/internal/build/buildable"
+	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// writtenSource is a buildable, which writes its context.
+type writtenSource struct {
+	buildable.Source
+	items []inputs.Item
+}
+
+func openBuildable(j *job) (*writtenSource, error) {
+	source, err := buildable.Open(buildable.Options{
+		App: j.app, Platforms: j.platforms, Created: j.created, Memory: j.memory, DryRun: j.env.DryRun,
+		Finder: discovery.Finder{Path: os.Getenv("PATH"), UID: os.Getuid()},
+		Progress: func(phase, message string) {
+			j.env.Progress(protocol.Event{Metadata: j.app.Metadata, Phase: phase, Message: message})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &writtenSource{Source: source}, nil
+}
+
+// Dockerfile implements [Source].
+func (s *writtenSource) Dockerfile(ctx context.Context) (Context, error) {
+	c, items, err := s.Source.Inputs(ctx)
+	s.items = items
+	return c, err
+}
+
+// Items implements [Source].
+func (s *writtenSource) Items(context.Context) ([]inputs.Item, error) { return s.items, nil }
+
+// Close ends what the buildable started.
+func (s *writtenSource) Close() error {
+	if c, ok := s.Source.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}

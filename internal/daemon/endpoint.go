@@ -1,0 +1,133 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// The environment variables that name a daemon, those of the docker command.
+const (
+	hostVariable      = "DOCKER_HOST"
+	contextVariable   = "DOCKER_CONTEXT"
+	configVariable    = "DOCKER_CONFIG"
+	tlsVerifyVariable = "DOCKER_TLS_VERIFY"
+	certPathVariable  = "DOCKER_CERT_PATH"
+)
+
+// dockerSocket is where dockerd listens, but for rootless ones.
+const dockerSocket = "/var/run/docker.sock"
+
+// Endpoint is where a daemon is.
+type Endpoint struct {
+	// Address is unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT][/SOCKET].
+	Address string
+	// From says what named it, for messages: DOCKER_HOST, docker context "x".
+	From string
+	// TLS is set where the connection is encrypted; for tcp only.
+	TLS *tls.Config
+}
+
+// Endpoints lists, in order, where the daemon may be: exactly one when a
+// variable or the current docker context names it, else the usual sockets of
+// docker and podman. What is named but cannot be is an error of status
+// protocol.ExitInvalid.
+func Endpoints(getenv func(string) string) ([]Endpoint, error) {
+	if host := getenv(hostVariable); host != "" {
+		e, err := fromVariable(host, getenv)
+		return []Endpoint{e}, err
+	}
+	name, from, err := currentContext(getenv)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" && name != "default" {
+		e, err := fromContext(name, from, getenv)
+		return []Endpoint{e}, err
+	}
+	return usual(getenv), nil
+}
+
+func usual(getenv func(string) string) []Endpoint {
+	paths := []string{dockerSocket}
+	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		paths = append(paths, filepath.Join(dir, "docker.sock"), filepath.Join(dir, "podman/podman.sock"))
+	}
+	paths = append(paths, "/run/podman/podman.sock")
+	var all []Endpoint
+	for _, path := range paths {
+		all = append(all, Endpoint{Address: "unix://" + path, From: "the usual sockets"})
+	}
+	return all
+}
+
+func fromVariable(host string, getenv func(string) string) (Endpoint, error) {
+	e := Endpoint{Address: host, From: hostVariable}
+	if getenv(tlsVerifyVariable) != "" && strings.HasPrefix(host, "tcp://") {
+		dir := getenv(certPathVariable)
+		if dir == "" {
+			dir = configDir(getenv)
+		}
+		config, err := readTLS(dir)
+		if err != nil {
+			return e, protocol.Invalid("%s: %w", tlsVerifyVariable, err).
+				WithHint("%s names the folder with ca.pem, cert.pem and key.pem", certPathVariable)
+		}
+		e.TLS = config
+	}
+	return e, e.check()
+}
+
+// check refuses an address that nothing can be dialled with.
+func (e Endpoint) check() error {
+	u, err := url.Parse(e.Address)
+	if err != nil {
+		// The error of url.Parse holds the whole address, with a password.
+		return protocol.Invalid("%s is not an address such as unix:///var/run/docker.sock", e.From)
+	}
+	switch {
+	case u.Scheme == "unix" && filepath.IsAbs(u.Path) && u.Host == "",
+		u.Scheme == "tcp" && u.Host != "" && u.User == nil,
+		u.Scheme == "ssh" && u.Host != "":
+		return nil
+	case u.Scheme == "npipe":
+		return protocol.Unsupported("%s: %s is a named pipe of Windows, which harmony does not speak", e.From, u.Redacted()).
+			WithHint("use a daemon on a unix socket, tcp:// or ssh://")
+	}
+	return protocol.Invalid("%s: %q is none of unix:///PATH, tcp://HOST:PORT and ssh://HOST", e.From, u.Redacted())
+}
+
+// readTLS reads ca.pem, and cert.pem with key.pem, of which a folder has those
+// that are needed.
+func readTLS(dir string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	switch {
+	case errors.Is(err, os.ErrNotExist): // one that this machine trusts
+	case err != nil:
+		return nil, err
+	default:
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(ca) {
+			return nil, errors.New(filepath.Join(dir, "ca.pem") + " holds no certificate")
+		}
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if config.RootCAs == nil {
+			return nil, errors.New(dir + " holds neither ca.pem nor cert.pem with key.pem")
+		}
+	case err != nil:
+		return nil, err
+	default:
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}

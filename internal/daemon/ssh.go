@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/docker/cli/cli/connhelper"
+)
+
+// dialSSH is how an address is reached that begins with ssh: by the ssh command
+// of this machine, which runs docker system dial-stdio on the other one.
+func dialSSH(address string) (dialer, error) {
+	helper, err := connhelper.GetConnectionHelper(address)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (net.Conn, error) {
+		conn, err := helper.Dialer(ctx, "tcp", "docker")
+		if err != nil {
+			return nil, err
+		}
+		return &sshConn{Conn: conn, ended: make(chan struct{})}, nil
+	}, nil
+}
+
+// sshWord is how long a failed Write waits for what ssh said.
+const sshWord = time.Second
+
+// sshConn tells why ssh ended also where it is written to: only Read knows what
+// ssh said.
+type sshConn struct {
+	net.Conn
+	once  sync.Once
+	ended chan struct{}
+	err   error
+}
+
+func (c *sshConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.once.Do(func() { c.err = err; close(c.ended) })
+	}
+	return n, err
+}
+
+func (c *sshConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err == nil {
+		return n, nil
+	}
+	select {
+	case <-c.ended:
+		return n, c.err
+	case <-time.After(sshWord):
+		return n, err
+	}
+}
