@@ -6,8 +6,12 @@ import (
 	"context"
 	"os"
 
+	"github.com/nationtech/harmony/internal/publish"
+	"github.com/nationtech/harmony/internal/publish/check"
+	"github.com/nationtech/harmony/internal/publish/nodeimport"
 	"github.com/nationtech/harmony/internal/publish/none"
 	"github.com/nationtech/harmony/internal/publish/oci"
+	"github.com/nationtech/harmony/internal/publish/prune"
 	"github.com/nationtech/harmony/internal/suite"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
@@ -18,9 +22,10 @@ import (
 func main() {
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
+	flags := &publish.Flags{}
 	stage := plugin.Publish(suite.Version(),
-		plugin.Adapters[capability.OCIRegistry]{"oci": oci.NewRegistry},
-		plugin.Adapters[capability.HelmRegistry]{"oci": oci.NewHelmRegistry, "none": none.NewHelmRegistry},
+		plugin.Adapters[capability.OCIRegistry]{"oci": oci.NewRegistry(flags), "node-import": nodeimport.New(flags)},
+		plugin.Adapters[capability.HelmRegistry]{"oci": oci.NewHelmRegistry(flags), "none": none.NewHelmRegistry},
 	)
-	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:]))
+	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.Bind), check.Option(flags, os.Getenv), command.Subcommand(prune.Command())))
 }

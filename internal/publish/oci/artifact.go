@@ -42,6 +42,8 @@ func (m manifest) MediaType() (types.MediaType, error) { return m.descriptor.Med
 type blob struct {
 	descriptor v1.Descriptor
 	open       func() (io.ReadCloser, error)
+	// elsewhere is set for a blob that is in a registry only.
+	elsewhere *place
 }
 
 func (b blob) Digest() (v1.Hash, error)            { return b.descriptor.Digest, nil }

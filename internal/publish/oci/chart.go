@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	helmchart "helm.sh/helm/v3/pkg/chart"
 
+	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/chart"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -26,12 +27,14 @@ type chartRegistry struct{ *client }
 
 // NewHelmRegistry makes the HelmRegistry of a topology. A topology that names
 // no registry is an error of status protocol.ExitUnsupported.
-func NewHelmRegistry(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
-	c, err := newClient(env, "spec.helmRegistry")
-	if err != nil {
-		return nil, err
+func NewHelmRegistry(flags *publish.Flags) capability.Adapter[capability.HelmRegistry] {
+	return func(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
+		c, err := newClient(env, "spec.helmRegistry", flags)
+		if err != nil {
+			return nil, err
+		}
+		return chartRegistry{c}, nil
 	}
-	return chartRegistry{c}, nil
 }
 
 // PushChart implements [capability.HelmRegistry]. helm pull reads what it

@@ -56,10 +56,7 @@ func newHelm(t *testing.T, host string, dry bool) chartRegistry {
 	t.Helper()
 	env := environment(host + "/fleet-charts")
 	env.DryRun = dry
-	c, err := newClient(env, "spec.helmRegistry", fast())
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := fastClient(t, env, "spec.helmRegistry", nil)
 	return chartRegistry{c}
 }
 

@@ -10,12 +10,15 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/registryauth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -32,19 +35,31 @@ type client struct {
 	// naming makes names of this registry.
 	naming []name.Option
 	// plain is true once the registry answered over plain http.
-	plain  atomic.Bool
-	puller *remote.Puller
-	pusher *remote.Pusher
+	plain atomic.Bool
+	// puller and pusher are for manifests; blobs go by upload.
+	puller   *remote.Puller
+	pusher   *remote.Pusher
+	flags    *publish.Flags
+	patience patience
+	steady   *steady
+	sessions sessions
+	mounts   mounts
 }
 
-// newClient only looks at the settings. More options are for tests.
-func newClient(env capability.Environment, field string, more ...remote.Option) (*client, error) {
+// userAgent is how registries know us.
+const userAgent = "harmony"
+
+// newClient only looks at the settings. flags may be nil.
+func newClient(env capability.Environment, field string, flags *publish.Flags) (*client, error) {
 	url := strings.Trim(env.Provider.URL, "/")
 	if url == "" {
 		return nil, protocol.Unsupported("topology %q names no registry: %s.url is not set", env.Topology.Name, field).
 			WithHint("set %s.url of the topology %s in harmony.yaml, or HARMONY_REGISTRY with the built-in topologies local and ci", field, env.Topology.Name)
 	}
-	c := &client{env: env, field: field}
+	c := &client{env: env, field: field, flags: flags, patience: usual}
+	if env.Cache != "" {
+		c.mounts.dir = filepath.Join(env.Cache, "mounts")
+	}
 	c.host, c.prefix, _ = strings.Cut(url, "/")
 	if env.Provider.Insecure {
 		c.naming = append(c.naming, name.Insecure)
@@ -52,12 +67,13 @@ func newClient(env capability.Environment, field string, more ...remote.Option) 
 	if _, err := name.NewRegistry(c.host, c.naming...); err != nil {
 		return nil, protocol.Invalid("topology %q: %s.url %q: %w", env.Topology.Name, field, url, err)
 	}
-	options := append([]remote.Option{
-		remote.WithTransport(&guard{client: c, inner: remote.DefaultTransport}),
+	c.steady = &steady{inner: &guard{client: c, inner: newTransport()}, patience: func() patience { return c.patience }}
+	options := []remote.Option{
+		remote.WithTransport(c.steady),
 		remote.WithAuthFromKeychain(registryauth.Keychain()),
-		remote.WithUserAgent("harmony"),
-		remote.WithRetryPredicate(worthRetry),
-	}, more...)
+		remote.WithUserAgent(userAgent),
+		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // steady does it
+	}
 	var err error
 	if c.puller, err = remote.NewPuller(options...); err != nil {
 		return nil, err
@@ -66,6 +82,21 @@ func newClient(env capability.Environment, field string, more ...remote.Option) 
 		return nil, err
 	}
 	return c, nil
+}
+
+// silence is how long a registry may take to answer a request that it has got
+// whole. Some copy a blob to other storage in that time.
+const silence = 5 * time.Minute
+
+func newTransport() http.RoundTripper {
+	t, ok := remote.DefaultTransport.(*http.Transport)
+	if !ok {
+		return remote.DefaultTransport
+	}
+	t = t.Clone()
+	t.ResponseHeaderTimeout = silence
+	t.WriteBufferSize = 64 << 10
+	return t
 }
 
 // path puts a repository under the prefix.

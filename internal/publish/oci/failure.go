@@ -25,6 +25,7 @@ func (c *client) fail(ctx context.Context, doing string, err error) error {
 	var answer *transport.Error
 	var refused *plainRefused
 	var broken *corrupt
+	var hasty *impatient
 	failed := &protocol.Error{Code: protocol.ExitFailed, Message: doing, Err: err}
 	switch {
 	case ctx.Err() != nil:
@@ -34,6 +35,8 @@ func (c *client) fail(ctx context.Context, doing string, err error) error {
 	case errors.As(err, &broken):
 		failed.Err = broken
 		return failed.WithHint("the builder's cache is damaged: remove it and build again")
+	case errors.As(err, &hasty):
+		failed.Code, failed.Err = protocol.ExitRetryable, hasty
 	case errors.As(err, &answer):
 		return c.answered(failed, answer)
 	case errors.As(err, &refused), !c.mayBePlain() && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
@@ -62,6 +65,10 @@ func (c *client) answered(failed *protocol.Error, answer *transport.Error) error
 	switch code := answer.StatusCode; {
 	case isBlobUnknown(answer), code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code >= http.StatusInternalServerError:
 		failed.Code = protocol.ExitRetryable
+	case code == http.StatusRequestEntityTooLarge, code == http.StatusForbidden && strings.Contains(answer.Error(), "exceed"):
+		return failed.WithHint("the project's quota, or the registry's limit, is reached: remove what is not used there, or have it raised")
+	case code == http.StatusPreconditionFailed:
+		return failed.WithHint("the registry keeps this tag as it is: release under a new version")
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return failed.WithHint("log in with docker login %s, or set HARMONY_REGISTRY_USERNAME and HARMONY_REGISTRY_PASSWORD_FILE beside HARMONY_REGISTRY; the account must be allowed to push", c.host)
 	case code == http.StatusNotFound:
@@ -91,21 +98,14 @@ func isPassing(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// worthRetry is for go-containerregistry: what it does not find temporary
-// itself is a manifest that names a blob which the registry does not know,
-// though it took it before. Registries whose writes are not atomic say so while
-// somebody else pushes the same.
-func worthRetry(err error) bool {
-	var answer *transport.Error
-	if errors.As(err, &answer) {
-		return answer.Temporary() || isBlobUnknown(answer)
-	}
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+// isBlobUnknown reports a manifest that names a blob which the registry does not
+// know, though it took it before.
+func isBlobUnknown(answer *transport.Error) bool {
+	return hasCode(answer, transport.ManifestBlobUnknownErrorCode)
 }
 
-func isBlobUnknown(answer *transport.Error) bool {
-	return slices.ContainsFunc(answer.Errors, func(d transport.Diagnostic) bool {
-		return d.Code == transport.ManifestBlobUnknownErrorCode
-	})
+// hasCode reports an answer of the registry with that code.
+func hasCode(err error, code transport.ErrorCode) bool {
+	var answer *transport.Error
+	return errors.As(err, &answer) && slices.ContainsFunc(answer.Errors, func(d transport.Diagnostic) bool { return d.Code == code })
 }

@@ -1,11 +1,14 @@
 package oci
 
 import (
+	"cmp"
 	"context"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -15,17 +18,21 @@ type imageRegistry struct{ *client }
 
 // NewRegistry makes the OCIRegistry of a topology. A topology that names no
 // registry is an error of status protocol.ExitUnsupported.
-func NewRegistry(_ context.Context, env capability.Environment) (capability.OCIRegistry, error) {
-	c, err := newClient(env, "spec.ociRegistry")
-	if err != nil {
-		return nil, err
+func NewRegistry(flags *publish.Flags) capability.Adapter[capability.OCIRegistry] {
+	return func(_ context.Context, env capability.Environment) (capability.OCIRegistry, error) {
+		c, err := newClient(env, "spec.ociRegistry", flags)
+		if err != nil {
+			return nil, err
+		}
+		return imageRegistry{c}, nil
 	}
-	return imageRegistry{c}, nil
 }
 
-// PushImage implements [capability.OCIRegistry].
+// PushImage implements [capability.OCIRegistry]. An image that tells its input
+// digest gets the tag of protocol.InputTag as well, by which the next build
+// finds it.
 func (r imageRegistry) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
-	path, err := r.destination(image)
+	path, err := r.destination(app, image)
 	if err != nil {
 		return protocol.ImageRef{}, err
 	}
@@ -33,59 +40,127 @@ func (r imageRegistry) PushImage(ctx context.Context, app protocol.AppSpec, imag
 	if err != nil {
 		return protocol.ImageRef{}, err
 	}
+	if err := r.refuse(app, image); err != nil {
+		return protocol.ImageRef{}, err
+	}
+	if image.Location == protocol.InDaemon {
+		if image.Digest, err = r.unload(ctx, app.Metadata, image, tag); err != nil {
+			return protocol.ImageRef{}, err
+		}
+	}
 	pushed := r.pushed(app, image, path, tag)
-	switch planned := image.Digest == "" || image.Planned; {
-	case planned && !r.env.DryRun:
-		return protocol.ImageRef{}, protocol.Invalid("image of %s is only planned: there is nothing to push", app.Name).WithHint("build it first, without --dry-run")
-	case image.Digest == "":
+	if image.Digest == "" {
 		return pushed, nil
 	}
 	if pushed.Unchanged, err = r.published(ctx, tag, app.Version, image.Digest); err != nil {
 		return protocol.ImageRef{}, err
 	}
-	if !pushed.Unchanged && !r.env.DryRun {
+	if r.env.DryRun {
+		pushed.Insecure = r.plain.Load()
+		return pushed, nil
+	}
+	if !pushed.Unchanged {
 		if err := r.bring(ctx, app.Metadata, image, tag); err != nil {
 			return protocol.ImageRef{}, err
 		}
 	}
 	pushed.Insecure = r.plain.Load()
-	return pushed, nil
+	return pushed, r.point(ctx, app.Metadata, pushed, tag.Repository)
+}
+
+// refuse is for what only a dry run takes.
+func (r imageRegistry) refuse(app protocol.AppSpec, image protocol.ImageRef) error {
+	unknown := image.Digest == "" && image.Location != protocol.InDaemon
+	if (unknown || image.Planned) && !r.env.DryRun {
+		return protocol.Invalid("image of %s is only planned: there is nothing to push", app.Name).WithHint("build it first, without --dry-run")
+	}
+	return nil
 }
 
 // pushed is the image as it is, or would be, after the push.
 func (r imageRegistry) pushed(app protocol.AppSpec, image protocol.ImageRef, path string, tag name.Tag) protocol.ImageRef {
 	image.Metadata, image.Registry, image.Repository, image.Tag = app.Metadata, r.host, path, tag.TagStr()
-	image.Location, image.Path, image.Insecure = protocol.InRegistry, "", r.mayBePlain()
+	image.Location, image.Path, image.ID, image.Insecure = protocol.InRegistry, "", "", r.mayBePlain()
 	image.Unchanged, image.Planned = false, r.env.DryRun
 	return image
 }
 
-// destination is the image's path in this registry.
-func (r imageRegistry) destination(image protocol.ImageRef) (string, error) {
+// destination is the image's path in this registry. What is there already, under
+// the prefix, stays in its repository.
+func (r imageRegistry) destination(app protocol.AppSpec, image protocol.ImageRef) (string, error) {
 	switch image.Location {
 	case protocol.InLayout, "":
+		return r.path(image.Repository), nil
+	case protocol.InDaemon:
+		if _, err := v1.NewHash(image.ID); err != nil {
+			return "", protocol.Invalid("image %s is in a daemon, but its id %q is no digest", image.FullName(), image.ID)
+		}
 		return r.path(image.Repository), nil
 	case protocol.InRegistry:
 		if image.Registry != r.host {
 			return "", protocol.Unsupported("image %s is in another registry than %s, which %s.url names", image.FullName(), r.host, r.field)
 		}
-		return image.Repository, nil
+		if r.prefix == "" || strings.HasPrefix(image.Repository, r.prefix+"/") {
+			return image.Repository, nil
+		}
+		return r.path(cmp.Or(app.Image.Repository, app.Name)), nil
 	}
 	return "", protocol.Unsupported("the adapter oci cannot push an image from the location %q", image.Location).
-		WithHint("it takes images from an OCI layout folder; another containerBuilder makes one")
+		WithHint("it takes images from an OCI layout folder, a Docker-compatible daemon or the registry itself")
 }
 
 func (r imageRegistry) bring(ctx context.Context, app protocol.Metadata, image protocol.ImageRef, tag name.Tag) error {
-	if image.Location == protocol.InRegistry {
-		digest, err := v1.NewHash(image.Digest)
+	if image.Location == protocol.InLayout || image.Location == "" {
+		content, err := readLayout(image.Path, image.Digest)
 		if err != nil {
-			return protocol.Invalid("%w", err)
+			return err
 		}
-		return r.retag(ctx, tag, digest)
+		return r.push(ctx, app, tag, content)
 	}
-	content, err := readLayout(image.Path, image.Digest)
+	digest, err := v1.NewHash(image.Digest)
 	if err != nil {
+		return protocol.Invalid("%w", err)
+	}
+	if image.Location == protocol.InRegistry && image.Repository != tag.RepositoryStr() {
+		return r.copy(ctx, image, tag)
+	}
+	return r.retag(ctx, tag, digest)
+}
+
+// copy brings an image of another repository of this registry, by mounting its
+// blobs where the registry can.
+func (r imageRegistry) copy(ctx context.Context, image protocol.ImageRef, tag name.Tag) error {
+	from, err := name.NewDigest(r.host+"/"+image.Repository+"@"+image.Digest, r.naming...)
+	if err != nil {
+		return protocol.Invalid("%w", err)
+	}
+	held, err := r.puller.Get(ctx, from)
+	if err != nil {
+		return r.fail(ctx, "look for "+from.Name(), err)
+	}
+	if err := r.pusher.Push(ctx, tag, held); err != nil {
+		return r.fail(ctx, "copy "+from.Name()+" to "+tag.Name(), err)
+	}
+	return nil
+}
+
+// point sets the tag by which build finds the image of an input. It only saves
+// work, so that a registry where tags cannot move is told and no failure.
+func (r imageRegistry) point(ctx context.Context, app protocol.Metadata, image protocol.ImageRef, repository name.Repository) error {
+	digest, err := v1.NewHash(image.Digest)
+	if image.InputDigest == "" || err != nil {
 		return err
 	}
-	return r.push(ctx, app, tag, content)
+	tag := repository.Tag(protocol.InputTag(image.InputDigest))
+	if head, err := r.puller.Head(ctx, tag); err == nil && head.Digest == digest {
+		return nil
+	}
+	err = r.retag(ctx, tag, digest)
+	if ctx.Err() != nil {
+		return err
+	}
+	if err != nil {
+		r.env.Progress(protocol.Event{Metadata: app, Phase: "push", Message: "the next build will not find this image by its input: " + err.Error()})
+	}
+	return nil
 }

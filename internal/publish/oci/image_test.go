@@ -184,7 +184,8 @@ func TestPushImageRefusesInput(t *testing.T) {
 		{"no digest", with(func(i *protocol.ImageRef) { i.Digest = "" }), protocol.ExitInvalid, "only planned"},
 		{"another digest", with(func(i *protocol.ImageRef) { i.Digest = built(t, false).Digest }), protocol.ExitInvalid, "not sha256:"},
 		{"no layout", with(func(i *protocol.ImageRef) { i.Path = t.TempDir() }), protocol.ExitInvalid, "index.json"},
-		{"daemon", with(func(i *protocol.ImageRef) { i.Location = protocol.InDaemon }), protocol.ExitUnsupported, `location "daemon"`},
+		{"daemon", with(func(i *protocol.ImageRef) { i.Location = protocol.InDaemon }), protocol.ExitInvalid, "is in a daemon"},
+		{"nowhere", with(func(i *protocol.ImageRef) { i.Location = "cloud" }), protocol.ExitUnsupported, `location "cloud"`},
 		{"elsewhere", with(func(i *protocol.ImageRef) { i.Location, i.Registry = protocol.InRegistry, "other:5000" }), protocol.ExitUnsupported, "another registry"},
 		{"repository", with(func(i *protocol.ImageRef) { i.Repository = "Fleet/../x" }), protocol.ExitInvalid, "repository"},
 	}
@@ -275,7 +276,7 @@ func TestGuard(t *testing.T) {
 	for _, test := range tests {
 		env := environment(test.host)
 		env.Provider.Insecure = test.insecure
-		c, err := newClient(env, "spec.ociRegistry")
+		c, err := newClient(env, "spec.ociRegistry", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -308,11 +309,11 @@ func cancelled(t *testing.T) context.Context {
 func TestNewNeedsURL(t *testing.T) {
 	for what, construct := range map[string]func(context.Context, capability.Environment) error{
 		"spec.ociRegistry.url": func(ctx context.Context, env capability.Environment) error {
-			_, err := NewRegistry(ctx, env)
+			_, err := NewRegistry(nil)(ctx, env)
 			return err
 		},
 		"spec.helmRegistry.url": func(ctx context.Context, env capability.Environment) error {
-			_, err := NewHelmRegistry(ctx, env)
+			_, err := NewHelmRegistry(nil)(ctx, env)
 			return err
 		},
 	} {

@@ -3,6 +3,7 @@ package oci
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,7 +22,15 @@ const maxManifest = 4 << 20
 type layoutReader struct {
 	path layout.Path
 	artifact
-	seen map[v1.Hash]bool
+	seen      map[v1.Hash]bool
+	elsewhere map[string]place
+}
+
+// place is where a blob is that the layout has not got.
+type place struct {
+	Registry   string `json:"registry"`
+	Repository string `json:"repository"`
+	Insecure   bool   `json:"insecure"`
 }
 
 // readLayout reads the image of a layout folder, of which the index lists just
@@ -39,6 +48,9 @@ func readLayout(path string, want string) (artifact, error) {
 		return artifact{}, protocol.Invalid("OCI layout %s holds %s, not %s", path, root.Digest, want)
 	}
 	r := layoutReader{path: layout.Path(path), seen: map[v1.Hash]bool{}}
+	if r.elsewhere, err = readElsewhere(path); err != nil {
+		return artifact{}, err
+	}
 	if err := r.manifest(root); err != nil {
 		return artifact{}, fmt.Errorf("OCI layout %s: %w", path, err)
 	}
@@ -56,6 +68,26 @@ func readIndex(path string) (*v1.IndexManifest, error) {
 		return nil, protocol.Invalid("OCI layout %s: index.json: %w", path, err)
 	}
 	return index, nil
+}
+
+// readElsewhere reads which layers of base images stay in a registry until they
+// are needed.
+func readElsewhere(path string) (map[string]place, error) {
+	file := filepath.Join(path, "elsewhere.json")
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, protocol.Invalid("OCI layout: %w", err)
+	}
+	var content struct {
+		Blobs map[string]place `json:"blobs"`
+	}
+	if err := json.Unmarshal(data, &content); err != nil {
+		return nil, protocol.Invalid("OCI layout: %s: %w", file, err)
+	}
+	return content.Blobs, nil
 }
 
 // manifest reads a manifest or index, first what it lists.
@@ -118,11 +150,20 @@ func (r *layoutReader) blob(d v1.Descriptor) {
 		return
 	}
 	r.seen[d.Digest] = true
-	r.blobs = append(r.blobs, blob{d, func() (io.ReadCloser, error) {
+	b := blob{descriptor: d, open: func() (io.ReadCloser, error) {
 		file, err := r.path.Blob(d.Digest)
 		if err != nil {
 			return nil, err
 		}
 		return verify(file, d), nil
-	}})
+	}}
+	if at, ok := r.elsewhere[d.Digest.String()]; ok && !r.has(d.Digest) {
+		b.elsewhere = &at
+	}
+	r.blobs = append(r.blobs, b)
+}
+
+func (r *layoutReader) has(digest v1.Hash) bool {
+	_, err := os.Lstat(filepath.Join(string(r.path), "blobs", digest.Algorithm, digest.Hex))
+	return err == nil
 }

@@ -39,6 +39,13 @@ func (p *progress) add(n int64) {
 	p.send(p.event)
 }
 
+// grow adds to the total what turned out to be sent too.
+func (p *progress) grow(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.event.Total += n
+}
+
 // blob counts the bytes of b as they are read.
 func (p *progress) blob(b blob) *countedBlob { return &countedBlob{blob: b, progress: p} }
 

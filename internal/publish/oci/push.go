@@ -3,17 +3,13 @@ package oci
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
-	"github.com/Masterminds/semver/v3"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nationtech/harmony/internal/version"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -25,25 +21,20 @@ const parallel = 4
 // development version's tag moves.
 func (c *client) published(ctx context.Context, tag name.Tag, release, digest string) (bool, error) {
 	head, err := c.puller.Head(ctx, tag)
-	var answer *transport.Error
 	switch {
-	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
+	case isNotFound(err):
 		return false, nil
 	case err != nil:
 		return false, c.fail(ctx, "look for "+tag.Name(), err)
 	case head.Digest.String() == digest:
 		return true, nil
-	case isDevelopment(release):
-		return false, nil
 	}
-	refused := &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("%s is published with another digest: it holds %s, this one is %s", tag.Name(), head.Digest, digest)}
-	return false, refused.WithHint("a released version does not change: release under a new version, or from the very source that %s was made from", release)
+	return false, c.flags.MayReplace(tag.Name(), release, head.Digest.String(), digest)
 }
 
-// isDevelopment reports a version such as 1.4.1-dev.3.g1a2b3c4d5e6f.
-func isDevelopment(text string) bool {
-	v, err := semver.StrictNewVersion(text)
-	return err == nil && version.IsDevelopment(*v)
+func isNotFound(err error) bool {
+	var answer *transport.Error
+	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
 }
 
 // push brings the artifact into the tag's repository: blobs, manifests from the
@@ -66,19 +57,6 @@ func (c *client) push(ctx context.Context, app protocol.Metadata, tag name.Tag, 
 	if err := c.pusher.Put(ctx, tag, a.root()); err != nil {
 		return c.fail(ctx, "tag "+tag.Name(), err)
 	}
-	return nil
-}
-
-func (c *client) upload(ctx context.Context, repository name.Repository, b blob, progress *progress) error {
-	counted := progress.blob(b)
-	layer, err := partial.CompressedToLayer(counted)
-	if err != nil {
-		return err
-	}
-	if err := c.pusher.Upload(ctx, repository, layer); err != nil {
-		return err
-	}
-	counted.done() // all of it, also where the registry had it
 	return nil
 }
 

@@ -108,9 +108,22 @@ func debianRegistry(t testing.TB) string {
 	}
 }
 
-// fast retries as often as in earnest, in less time.
-func fast() remote.Option {
-	return remote.WithRetryBackoff(remote.Backoff{Duration: 20 * time.Millisecond, Factor: 3, Steps: 3})
+// fast retries in less time than in earnest.
+var fast = patience{first: 5 * time.Millisecond, longest: 100 * time.Millisecond, total: 3 * time.Second}
+
+// fastClient is a client that is soon at its end; through is what its requests
+// go through, or nil.
+func fastClient(t testing.TB, env capability.Environment, field string, through http.RoundTripper) *client {
+	t.Helper()
+	c, err := newClient(env, field, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.patience = fast
+	if through != nil {
+		c.steady.inner.(*guard).inner = through
+	}
+	return c
 }
 
 type events struct {
@@ -134,11 +147,7 @@ func environment(url string) capability.Environment {
 
 func newRegistry(t testing.TB, env capability.Environment) capability.OCIRegistry {
 	t.Helper()
-	c, err := newClient(env, "spec.ociRegistry", fast())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return registryOf(c)
+	return registryOf(fastClient(t, env, "spec.ociRegistry", nil))
 }
 
 func app(version string) protocol.AppSpec {

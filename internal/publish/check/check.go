@@ -1,0 +1,168 @@
+// Package check is harmony publish --check: it tells for each registry of the
+// topology which credentials are used and what they allow.
+package check
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/publish"
+	"github.com/nationtech/harmony/internal/publish/oci"
+	"github.com/nationtech/harmony/internal/source"
+	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Result is what --check -o json prints, as registries: one for each capability
+// of the topology that has a registry or does without.
+type Result struct {
+	// Capability is OCIRegistry or HelmRegistry, and Adapter what provides it.
+	Capability string `json:"capability"`
+	Adapter    string `json:"adapter"`
+	// Repository is the one that was asked for; empty for an adapter without a
+	// registry.
+	Repository string `json:"repository,omitempty"`
+	// Source says where the credentials come from, never what they are.
+	Source string `json:"source,omitempty"`
+	// Pull and Push tell whether that is allowed; absent without a registry.
+	Pull *bool `json:"pull,omitempty"`
+	Push *bool `json:"push,omitempty"`
+	// Reason is in the registry's words why something is not allowed.
+	Reason string `json:"reason,omitempty"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+// Option makes a command check where the flag is set.
+func Option(flags *publish.Flags, getenv func(string) string) func(*cobra.Command) {
+	return func(root *cobra.Command) {
+		run := root.RunE
+		root.RunE = func(cmd *cobra.Command, args []string) error {
+			if !flags.Check {
+				return run(cmd, args)
+			}
+			text := func(name string) string { return cmd.Flag(name).Value.String() }
+			from := source.Source{File: text("file"), Topology: text("topology"), Getenv: getenv}
+			topology, err := from.ConfiguredTopology(cmd.Context())
+			if err != nil {
+				return stated(err)
+			}
+			out := cmd.OutOrStdout()
+			results, err := Run(cmd.Context(), topology)
+			if len(results) > 0 {
+				asText := text("output") == "text" || text("output") == "auto" && term.IsTerminal(out)
+				if failed := write(out, results, asText); failed != nil {
+					return stated(failed)
+				}
+			}
+			return stated(err)
+		}
+	}
+}
+
+// stated gives an error the type by which the command line knows that it is none
+// of usage.
+func stated(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &protocol.Error{Code: protocol.ExitCode(err), Err: err}
+}
+
+// Run checks the topology's registries. The error tells of all that is not
+// allowed.
+func Run(ctx context.Context, t protocol.Topology) ([]Result, error) {
+	var results []Result
+	var problems []error
+	for _, one := range []struct {
+		capability, field string
+		provider          *protocol.Provider
+	}{
+		{capability.NameOCIRegistry, "spec.ociRegistry", t.OCIRegistry},
+		{capability.NameHelmRegistry, "spec.helmRegistry", t.HelmRegistry},
+	} {
+		if one.provider == nil {
+			continue
+		}
+		result := Result{Capability: one.capability, Adapter: cmp.Or(one.provider.Adapter, one.provider.Plugin)}
+		if one.provider.Adapter == "oci" && one.provider.Plugin == "" {
+			env := capability.Environment{Topology: t, Provider: *one.provider, Progress: func(protocol.Event) {}}
+			access, err := oci.Check(ctx, env, one.field)
+			if err != nil {
+				return results, err
+			}
+			problems = append(problems, access.Pull, access.Push)
+			result.fill(access)
+		}
+		results = append(results, result)
+	}
+	return results, worst(problems)
+}
+
+func (r *Result) fill(a oci.Access) {
+	r.Repository, r.Source = a.Repository, a.Source
+	r.Pull, r.Push = new(a.Pull == nil), new(a.Push == nil)
+	if err := firstOf(a.Push, a.Pull); err != nil {
+		r.Reason, r.Hint = err.Error(), protocol.HintOf(err)
+	}
+}
+
+// worst joins the errors; the status is that of the worst one.
+func worst(problems []error) error {
+	err := errors.Join(problems...)
+	if err == nil {
+		return nil
+	}
+	var codes []int
+	for _, p := range problems {
+		codes = append(codes, protocol.ExitCode(p))
+	}
+	failed := &protocol.Error{Code: protocol.WorstCode(codes...), Err: err}
+	for _, p := range problems {
+		if hint := protocol.HintOf(p); hint != "" {
+			return failed.WithHint("%s", hint)
+		}
+	}
+	return failed
+}
+
+func write(w io.Writer, results []Result, asText bool) error {
+	if !asText {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(map[string][]Result{"registries": results})
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "CAPABILITY\tADAPTER\tREPOSITORY\tCREDENTIALS\tPULL\tPUSH")
+	for _, r := range results {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Capability, r.Adapter, cmp.Or(r.Repository, "-"), term.Clean(cmp.Or(r.Source, "-")), allowed(r.Pull), allowed(r.Push))
+	}
+	return table.Flush()
+}
+
+func allowed(yes *bool) string {
+	switch {
+	case yes == nil:
+		return "-"
+	case *yes:
+		return "yes"
+	}
+	return "no"
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+// Package publish is what the adapters of the publish stage have in common.
+package publish
+
+import (
+	"fmt"
+
+	"github.com/Masterminds/semver/v3"
+	"github.com/spf13/pflag"
+
+	"github.com/nationtech/harmony/internal/version"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Flags are those of harmony publish, beside the ones that every stage has. The
+// zero value is as without any.
+type Flags struct {
+	// Check only tells what the registries allow.
+	Check bool
+	// Overwrite moves a released version's tag to another digest.
+	Overwrite bool
+}
+
+// Bind adds the flags to those of a command.
+func (f *Flags) Bind(set *pflag.FlagSet) {
+	set.BoolVar(&f.Check, "check", false, "tell for each registry of the topology where the credentials come from and whether pull and push are allowed; push nothing")
+	set.BoolVar(&f.Overwrite, "overwrite", false, "move the tag of a released version to another digest")
+}
+
+// MayReplace is nil when what is published as release under the name, which is
+// held, may become another digest. Only a development version may, or whatever
+// --overwrite is given for. f may be nil.
+func (f *Flags) MayReplace(name, release, held, digest string) error {
+	if f != nil && f.Overwrite || isDevelopment(release) {
+		return nil
+	}
+	refused := &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("%s is published with another digest: it holds %s, this one is %s", name, held, digest)}
+	return refused.WithHint("a released version does not change: release under a new version, or from the very source that %s was made from; --overwrite replaces it for everybody", release)
+}
+
+// isDevelopment reports a version such as 1.4.1-dev.3.g1a2b3c4d5e6f.
+func isDevelopment(text string) bool {
+	v, err := semver.StrictNewVersion(text)
+	return err == nil && version.IsDevelopment(*v)
+}

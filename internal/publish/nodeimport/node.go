@@ -1,0 +1,199 @@
+package nodeimport
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony/internal/localcluster"
+	"github.com/nationtech/harmony/internal/process"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// node is one of a cluster.
+type node struct {
+	name string
+	// cluster is the one that it is of; empty for a socket.
+	cluster localcluster.Cluster
+	// ctr is the command of containerd's own client there. It is used, and not
+	// containerd's Go client: on a node in a container nothing else is in reach,
+	// and it costs the start of harmony-publish nothing.
+	ctr []string
+}
+
+// importer brings an archive into the nodes. Its error is only words for a
+// person.
+type importer func(ctx context.Context, nodes []node, a archive) error
+
+// nodes lists the nodes of all places.
+func (p places) nodes(ctx context.Context) ([]node, importer, error) {
+	if p.containerd != "" {
+		return []node{{name: p.containerd, ctr: []string{"ctr", "--address", p.containerd, "--namespace", "k8s.io"}}}, p.bring, nil
+	}
+	var all []node
+	for _, cluster := range p.clusters {
+		names, err := nodeNames(ctx, cluster)
+		if err != nil {
+			return nil, nil, fmt.Errorf("nodes of the %s cluster %s: %w", cluster.Tool, cluster.Name, err)
+		}
+		if len(names) == 0 {
+			return nil, nil, protocol.Unsupported("the %s cluster %s has no nodes", cluster.Tool, cluster.Name).
+				WithHint("does it run? see: %s get clusters, or %s cluster list", localcluster.Kind, localcluster.K3d)
+		}
+		for _, name := range names {
+			all = append(all, node{name, cluster, []string{p.engine, "exec", "-i", name, "ctr", "--namespace", "k8s.io"}})
+		}
+	}
+	return all, p.bring, nil
+}
+
+// nodeNames asks the cluster's tool.
+func nodeNames(ctx context.Context, cluster localcluster.Cluster) ([]string, error) {
+	if cluster.Tool == localcluster.Kind {
+		out, err := process.Output(ctx, process.Command{Args: []string{"kind", "get", "nodes", "--name", cluster.Name}})
+		return strings.Fields(string(out)), err
+	}
+	out, err := process.Output(ctx, process.Command{Args: []string{"k3d", "node", "list", "--output", "json"}})
+	if err != nil {
+		return nil, err
+	}
+	var list []struct {
+		Name          string            `json:"name"`
+		Role          string            `json:"role"`
+		RuntimeLabels map[string]string `json:"runtimeLabels"`
+	}
+	if err := json.Unmarshal(out, &list); err != nil {
+		return nil, fmt.Errorf("k3d node list: %w", err)
+	}
+	var names []string
+	for _, n := range list {
+		if n.RuntimeLabels["k3d.cluster"] == cluster.Name && (n.Role == "server" || n.Role == "agent") {
+			names = append(names, n.Name)
+		}
+	}
+	return names, nil
+}
+
+// bring imports the archive: k3d does it for a cluster, the rest for each node.
+func (p places) bring(ctx context.Context, nodes []node, a archive) error {
+	group, running := errgroup.WithContext(ctx)
+	done := map[string]bool{}
+	for _, n := range nodes {
+		if n.cluster.Tool != localcluster.K3d {
+			group.Go(func() error { return n.load(running, a) })
+			continue
+		}
+		if !done[n.cluster.Name] {
+			done[n.cluster.Name] = true
+			group.Go(func() error { return importK3d(running, n.cluster.Name, a) })
+		}
+	}
+	return group.Wait()
+}
+
+// importK3d gives k3d the archive as a file, which is the only way to give it
+// one without a daemon.
+func importK3d(ctx context.Context, cluster string, a archive) error {
+	file, err := os.CreateTemp("", "harmony-*.tar")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	if err := errors.Join(a.write(ctx, file), file.Close()); err != nil {
+		return err
+	}
+	_, err = process.Output(ctx, process.Command{Args: []string{"k3d", "image", "import", "--mode", "direct", "--cluster", cluster, file.Name()}})
+	return err
+}
+
+// load streams the archive into the node's containerd.
+func (n node) load(ctx context.Context, a archive) error {
+	read, write := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		err := a.write(ctx, write)
+		write.CloseWithError(err)
+		written <- err
+	}()
+	var output bytes.Buffer
+	args := append(append([]string{}, n.ctr...), "images", "import", "-")
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = read, &output, &output
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	read.CloseWithError(errNotWanted)
+	if failed := <-written; failed != nil && !errors.Is(failed, errNotWanted) {
+		return failed
+	}
+	if err != nil {
+		return &process.Error{Args: args, Output: output.Bytes(), Err: err}
+	}
+	return nil
+}
+
+// errNotWanted ends the writing of an archive that nobody reads.
+var errNotWanted = errors.New("the archive is not read to its end")
+
+// held is what a node has of an image.
+type held struct {
+	// tagged and pinned are the digests behind name:tag and name@digest.
+	tagged, pinned string
+	// status is containerd's word for how much of the content there is.
+	status string
+}
+
+// look asks the node what it has under the image's names.
+func (n node) look(ctx context.Context, image protocol.ImageRef) (held, error) {
+	byTag, byDigest := names(image)
+	args := append(append([]string{}, n.ctr...), "images", "check", "name=="+byTag, "name=="+byDigest)
+	out, err := process.Output(ctx, process.Command{Args: args})
+	if err != nil {
+		return held{}, fmt.Errorf("look at node %s: %w", n.name, err)
+	}
+	var h held
+	for line := range strings.Lines(string(out)) {
+		columns := strings.Fields(line) // REF TYPE DIGEST STATUS …
+		if len(columns) < 4 {
+			continue
+		}
+		switch columns[0] {
+		case byTag:
+			h.tagged, h.status = columns[2], columns[3]
+		case byDigest:
+			h.pinned = columns[2]
+		}
+	}
+	return h, nil
+}
+
+// missing says in words what is not as it should be, or "".
+func (h held) missing(image protocol.ImageRef) string {
+	byTag, byDigest := names(image)
+	switch {
+	case h.tagged == "":
+		return "does not have " + byTag
+	case h.tagged != image.Digest:
+		return fmt.Sprintf("has %s with the digest %s in the place of %s", byTag, h.tagged, image.Digest)
+	case h.pinned != image.Digest:
+		return "does not have " + byDigest
+	case h.status != "complete":
+		return fmt.Sprintf("has %s, but its content is %s", byTag, h.status)
+	}
+	return ""
+}
+
+// names are the two of an image on a node, as a pull gives them.
+func names(image protocol.ImageRef) (byTag, byDigest string) {
+	return image.FullName() + ":" + image.Tag, image.FullName() + "@" + image.Digest
+}

@@ -1,0 +1,178 @@
+// Package nodeimport is the adapter node-import of OCIRegistry: it brings images
+// into the container runtime of every node, for clusters that pull from no
+// registry. It knows the clusters of k3d and kind, by the kube contexts of the
+// topology's targets, and a containerd socket of this machine.
+//
+// The image gets the names that a pull would give it, name:tag and name@digest,
+// under a registry that can never exist, so that a chart names it with its digest
+// and no node ever asks anybody else for it. A chart must not set the
+// imagePullPolicy Always.
+//
+// What the tools say counts for nothing: each node is asked what it has.
+package nodeimport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony/internal/publish"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Registry is the host in the names of imported images. The domain .invalid
+// never has hosts (RFC 2606).
+const Registry = "harmony.invalid"
+
+// registry is the adapter.
+type registry struct {
+	env     capability.Environment
+	flags   *publish.Flags
+	nodesOf func(ctx context.Context) ([]node, importer, error)
+}
+
+// New makes the adapter. A topology with a target that is no cluster of k3d or
+// kind, and that names no containerd socket, is an error of status
+// protocol.ExitUnsupported. flags may be nil.
+func New(flags *publish.Flags) capability.Adapter[capability.OCIRegistry] {
+	return func(_ context.Context, env capability.Environment) (capability.OCIRegistry, error) {
+		s, err := readSettings(env)
+		if err != nil {
+			return nil, err
+		}
+		places, err := s.places(env.Topology, os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		return &registry{env: env, flags: flags, nodesOf: places.nodes}, nil
+	}
+}
+
+// PushImage implements [capability.OCIRegistry].
+func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
+	imported := image
+	imported.Metadata, imported.Registry, imported.Tag = app.Metadata, Registry, protocol.TagOf(app.Version)
+	imported.Location, imported.Path, imported.Insecure = protocol.InNodes, "", false
+	imported.Unchanged, imported.Planned = false, r.env.DryRun
+	if err := r.refuse(app, image, imported); err != nil {
+		return protocol.ImageRef{}, err
+	}
+	if image.Digest == "" {
+		return imported, nil
+	}
+	nodes, bring, err := r.nodesOf(ctx)
+	if err != nil {
+		return protocol.ImageRef{}, err
+	}
+	lacking, err := r.lacking(ctx, nodes, imported)
+	if err != nil {
+		return protocol.ImageRef{}, err
+	}
+	imported.Unchanged = len(lacking) == 0
+	if imported.Unchanged || r.env.DryRun {
+		return imported, nil
+	}
+	if err := r.bring(ctx, bring, lacking, image, imported); err != nil {
+		return protocol.ImageRef{}, err
+	}
+	return imported, nil
+}
+
+func (r *registry) refuse(app protocol.AppSpec, image, imported protocol.ImageRef) error {
+	planned := image.Digest == "" || image.Planned
+	switch {
+	case planned && r.env.DryRun:
+		return nil
+	case planned:
+		return protocol.Invalid("image of %s is only planned: there is nothing to import", app.Name).WithHint("build it first, without --dry-run")
+	case image.Location != protocol.InLayout && image.Location != "":
+		return protocol.Unsupported("the adapter node-import cannot import an image from the location %q", image.Location).
+			WithHint("it takes images from an OCI layout folder, which the containerBuilder daemonless or buildkit makes")
+	}
+	if _, err := protocol.ParseImageRef(imported.String()); err != nil {
+		return protocol.Invalid("%w", err)
+	}
+	return nil
+}
+
+// lacking lists the nodes that do not have the image whole. A node that has
+// another image under the tag of a release is an error.
+func (r *registry) lacking(ctx context.Context, nodes []node, image protocol.ImageRef) ([]node, error) {
+	held := make([]held, len(nodes))
+	group, asking := errgroup.WithContext(ctx)
+	for i, n := range nodes {
+		group.Go(func() (err error) {
+			held[i], err = n.look(asking, image)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, passed(ctx, err)
+	}
+	var lacking []node
+	for i, n := range nodes {
+		if held[i].missing(image) == "" {
+			continue
+		}
+		lacking = append(lacking, n)
+		if other := held[i].tagged; other != "" && other != image.Digest {
+			if err := r.flags.MayReplace(image.FullName()+":"+image.Tag+" on node "+n.name, image.Version, other, image.Digest); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return lacking, nil
+}
+
+// bring imports the image and looks at what came of it.
+func (r *registry) bring(ctx context.Context, bring importer, nodes []node, image, imported protocol.ImageRef) error {
+	names := make([]string, len(nodes))
+	for i, n := range nodes {
+		names[i] = n.name
+	}
+	r.env.Progress(protocol.Event{Metadata: imported.Metadata, Phase: "import", Message: imported.FullName() + ":" + imported.Tag + " into " + strings.Join(names, ", ")})
+	content, err := readArchive(ctx, image.Path, imported)
+	if err != nil {
+		return err
+	}
+	said := bring(ctx, nodes, content)
+	var ours *unreadable
+	switch {
+	case errors.As(said, &ours):
+		return fmt.Errorf("import image of %s: %w", imported.Name, said)
+	case ctx.Err() != nil:
+		return fmt.Errorf("import image of %s: %w", imported.Name, ctx.Err())
+	}
+	var problems []error
+	for _, n := range nodes {
+		got, err := n.look(ctx, imported)
+		if err != nil {
+			problems = append(problems, err)
+		} else if missing := got.missing(imported); missing != "" {
+			problems = append(problems, fmt.Errorf("node %s %s", n.name, missing))
+		}
+	}
+	switch {
+	case len(problems) == 0:
+		return nil // whatever the tool said
+	case said != nil:
+		problems = append(problems, said)
+	default:
+		problems = append(problems, errors.New("the tool that imports reported success"))
+	}
+	failed := &protocol.Error{Code: protocol.ExitFailed, Message: "import image of " + imported.Name, Err: errors.Join(problems...)}
+	return failed.WithHint("is there space on the nodes, and do they run? Setting HARMONY_REGISTRY takes a registry instead")
+}
+
+// passed gives a cancelled context's error its place.
+func passed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("look at the nodes: %w", ctx.Err())
+	}
+	return err
+}

@@ -1,0 +1,103 @@
+package nodeimport
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/nationtech/harmony/internal/localcluster"
+	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// settings are those of spec.ociRegistry.settings.
+type settings struct {
+	// containerd is the path of a socket of this machine, which is then the only
+	// node.
+	containerd string
+	// context is the kube context of a k3d or kind cluster; those of the
+	// topology's targets when empty.
+	context string
+	// engine is the command that the clusters' containers are made by: docker, or
+	// podman.
+	engine string
+}
+
+func readSettings(env capability.Environment) (settings, error) {
+	s := settings{engine: "docker"}
+	fields := map[string]*string{"containerd": &s.containerd, "context": &s.context, "engine": &s.engine}
+	known := slices.Sorted(maps.Keys(fields))
+	for key, value := range env.Provider.Settings {
+		const path = "spec.ociRegistry.settings"
+		field, ok := fields[key]
+		if !ok {
+			unknown := protocol.Invalid("topology %q: %s has no field %q", env.Topology.Name, path, key)
+			if near := nearest.Name(key, known); near != "" {
+				return s, unknown.WithHint("did you mean %q?", near)
+			}
+			return s, unknown.WithHint("it has: %v", known)
+		}
+		text, ok := value.(string)
+		if !ok || text == "" {
+			return s, protocol.Invalid("topology %q: %s.%s is not a text", env.Topology.Name, path, key)
+		}
+		*field = text
+	}
+	return s, nil
+}
+
+// places are where the images go: clusters, or a socket.
+type places struct {
+	settings
+	clusters []localcluster.Cluster
+}
+
+func (s settings) places(t protocol.Topology, getenv func(string) string) (places, error) {
+	p := places{settings: s}
+	if s.containerd != "" {
+		return p, nil
+	}
+	contexts, err := s.contexts(t, getenv)
+	if err != nil {
+		return p, err
+	}
+	for _, context := range contexts {
+		cluster, ok := localcluster.Of(context)
+		if !ok {
+			return p, protocol.Unsupported("topology %q: the kube context %q is no cluster of k3d or kind, so that the adapter node-import cannot reach its nodes", t.Name, context).
+				WithHint("use the adapter oci with a registry, or set spec.ociRegistry.settings.containerd to the socket of a node on this machine")
+		}
+		p.clusters = append(p.clusters, cluster)
+	}
+	return p, nil
+}
+
+// contexts are the kube contexts of all that the topology deploys to.
+func (s settings) contexts(t protocol.Topology, getenv func(string) string) ([]string, error) {
+	if s.context != "" {
+		return []string{s.context}, nil
+	}
+	all := map[string]bool{}
+	for _, target := range t.Targets {
+		switch {
+		case target.InCluster != nil:
+			all[target.InCluster.Context] = true
+		case target.MultiCluster != nil:
+			for _, context := range target.MultiCluster.Contexts {
+				all[context] = true
+			}
+		}
+	}
+	if len(all) == 0 || all[""] {
+		delete(all, "")
+		current, err := localcluster.CurrentContext(getenv)
+		if err != nil {
+			return nil, protocol.Invalid("%w", err)
+		}
+		if current == "" {
+			return nil, protocol.Unsupported("there is no current kube context, so that the adapter node-import knows no nodes").WithHint("set KUBECONFIG")
+		}
+		all[current] = true
+	}
+	return slices.Sorted(maps.Keys(all)), nil
+}

@@ -1,0 +1,91 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Access tells what a registry allows.
+type Access struct {
+	// Repository is the one that was asked for, with its registry. It need not
+	// exist.
+	Repository string
+	// Source says where the credentials come from.
+	Source string
+	// Pull and Push are nil where it is allowed, else the reason.
+	Pull, Push error
+}
+
+// probe is the repository, under the prefix, that a check asks for.
+const probe = "harmony-check"
+
+// Check asks the registry of env whether it would let harmony pull and push. It
+// opens an upload, sends nothing, and cancels it: what a token says that it
+// allows is less sure, and a registry with passwords says nothing at all. field
+// is the topology's entry, for messages.
+func Check(ctx context.Context, env capability.Environment, field string) (Access, error) {
+	c, err := newClient(env, field, nil)
+	if err != nil {
+		return Access{}, err
+	}
+	repository, err := name.NewRepository(c.host+"/"+c.path(probe), c.naming...)
+	if err != nil {
+		return Access{}, protocol.Invalid("%w", err)
+	}
+	return c.check(ctx, repository)
+}
+
+func (c *client) check(ctx context.Context, repository name.Repository) (Access, error) {
+	found, err := registryauth.Find(ctx, repository)
+	if err != nil {
+		return Access{}, err
+	}
+	access := Access{Repository: repository.Name(), Source: found.Source}
+	if _, err := c.puller.Head(ctx, repository.Tag(probe)); err != nil && !isNotFound(err) {
+		access.Pull = c.fail(ctx, "pull from "+repository.Name(), err)
+	}
+	if err := c.tryPush(ctx, repository); err != nil {
+		access.Push = c.fail(ctx, "push to "+repository.Name(), err)
+	}
+	return access, ctx.Err()
+}
+
+// tryPush opens an upload and cancels it.
+func (c *client) tryPush(ctx context.Context, repository name.Repository) error {
+	session, err := c.session(ctx, repository, "")
+	if err != nil {
+		return err
+	}
+	u := &upload{client: c, repository: repository, http: session}
+	response, err := u.do(ctx, http.MethodPost, u.url("blobs/uploads/", nil), nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusAccepted {
+		return refusal(response)
+	}
+	if err := u.follow(response); err != nil {
+		return err
+	}
+	response, err = u.do(ctx, http.MethodDelete, u.location, nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	// A registry that cannot cancel forgets the upload by and by.
+	err = transport.CheckError(response, http.StatusNoContent, http.StatusOK, http.StatusAccepted, http.StatusNotFound, http.StatusMethodNotAllowed)
+	var answer *transport.Error
+	if errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden) {
+		return nil // it may push, and not delete
+	}
+	return err
+}

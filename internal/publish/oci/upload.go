@@ -1,0 +1,328 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// upload brings one blob into a repository. An upload that broke off goes on
+// where the registry says that it stopped; where it does not say, or does not
+// take the rest, it starts again.
+type upload struct {
+	client     *client
+	repository name.Repository
+	blob       *countedBlob
+	// from is a repository that has the blob, to mount it from; empty when none
+	// is known.
+	from string
+
+	http     *http.Client
+	location *url.URL
+	// offset is how much the registry has confirmed.
+	offset int64
+}
+
+// upload brings the blob into the repository unless it is there.
+func (c *client) upload(ctx context.Context, repository name.Repository, b blob, progress *progress) error {
+	from := c.mounts.find(b.descriptor.Digest, repository)
+	if b.elsewhere != nil {
+		b = c.fetched(ctx, b)
+		if b.elsewhere.Registry == c.host && b.elsewhere.Repository != repository.RepositoryStr() {
+			from = b.elsewhere.Repository
+		}
+	}
+	counted := progress.blob(b)
+	session, err := c.session(ctx, repository, from)
+	if err != nil {
+		return err
+	}
+	u := &upload{client: c, repository: repository, blob: counted, from: from, http: session}
+	if err := u.run(ctx); err != nil {
+		return err
+	}
+	c.mounts.add(b.descriptor.Digest, repository)
+	counted.done() // all of it, also where the registry had it
+	return nil
+}
+
+// again is a failure that another attempt may not have.
+type again struct {
+	err   error
+	asked time.Duration
+}
+
+func (e *again) Error() string { return e.err.Error() }
+func (e *again) Unwrap() error { return e.err }
+
+func (u *upload) run(ctx context.Context) error {
+	tries := attempts{patience: u.client.patience}
+	for {
+		before := u.offset
+		err := u.attempt(ctx)
+		var passing *again
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !errors.As(err, &passing):
+			return err
+		}
+		if u.offset > before {
+			tries.progressed()
+		}
+		if !tries.wait(ctx, passing.asked) {
+			if passing.asked > tries.total {
+				return &impatient{host: u.client.host, status: passing.Error(), asked: passing.asked, total: tries.total}
+			}
+			return passing.err
+		}
+	}
+}
+
+// attempt does what is left of the upload.
+func (u *upload) attempt(ctx context.Context) error {
+	if u.location != nil {
+		if err := u.resume(ctx); err != nil {
+			return err
+		}
+	}
+	if u.location == nil {
+		if done, err := u.start(ctx); done || err != nil {
+			return err
+		}
+	}
+	if err := u.send(ctx); err != nil {
+		return err
+	}
+	return u.commit(ctx)
+}
+
+// start looks for the blob, tries to mount it, or opens an upload.
+func (u *upload) start(ctx context.Context) (done bool, err error) {
+	u.offset = 0
+	digest := u.blob.descriptor.Digest.String()
+	response, err := u.do(ctx, http.MethodHead, u.url("blobs/"+digest, nil), nil)
+	if err != nil {
+		return false, err
+	}
+	defer response.Body.Close()
+	switch {
+	case response.StatusCode == http.StatusOK:
+		return true, nil
+	case response.StatusCode != http.StatusNotFound:
+		return false, refusal(response)
+	}
+	query := url.Values{}
+	if u.from != "" {
+		query = url.Values{"mount": {digest}, "from": {u.from}}
+	}
+	response, err = u.do(ctx, http.MethodPost, u.url("blobs/uploads/", query), nil)
+	if err != nil {
+		return false, err
+	}
+	defer response.Body.Close()
+	switch response.StatusCode {
+	case http.StatusCreated:
+		return true, nil
+	case http.StatusAccepted:
+		return false, u.follow(response)
+	}
+	if u.from != "" { // not every registry that cannot mount goes on by itself
+		u.from = ""
+		return u.start(ctx)
+	}
+	return false, refusal(response)
+}
+
+// resume asks how much of the upload there is. An upload that the registry has
+// lost, or does not tell of, is forgotten.
+func (u *upload) resume(ctx context.Context) error {
+	response, err := u.do(ctx, http.MethodGet, u.location, nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	end, ok := rangeEnd(response.Header.Get("Range"))
+	if response.StatusCode != http.StatusNoContent || !ok || end > u.blob.descriptor.Size {
+		u.location = nil
+		return nil
+	}
+	u.offset = end
+	return u.follow(response)
+}
+
+// rangeEnd is how many bytes a Range header counts: 0-99 are 100. Registries say
+// 0-0 of an upload that is empty.
+func rangeEnd(value string) (int64, bool) {
+	value = strings.TrimPrefix(value, "bytes=")
+	first, last, ok := strings.Cut(value, "-")
+	n, err := strconv.ParseInt(last, 10, 64)
+	if !ok || first != "0" || err != nil || n < 0 {
+		return 0, false
+	}
+	if n == 0 {
+		return 0, true
+	}
+	return n + 1, true
+}
+
+// send sends what the registry does not have.
+func (u *upload) send(ctx context.Context) error {
+	size, resumed := u.blob.descriptor.Size, u.offset > 0
+	if u.offset == size && resumed {
+		return nil
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, u.location.String(), http.NoBody)
+	if err != nil {
+		return err
+	}
+	var broken error
+	request.GetBody = func() (io.ReadCloser, error) {
+		body, err := u.open()
+		if err != nil {
+			broken = err
+			return nil, err
+		}
+		return &noting{body, &broken}, nil
+	}
+	request.ContentLength = size - u.offset
+	request.Header.Set("Content-Type", "application/octet-stream")
+	if resumed {
+		request.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, size-1))
+	}
+	response, err := u.http.Do(request)
+	if broken != nil {
+		return broken // our bytes, and not the registry
+	}
+	if err != nil {
+		return u.lost(err)
+	}
+	defer response.Body.Close()
+	switch code := response.StatusCode; {
+	case code == http.StatusAccepted, code == http.StatusNoContent, code == http.StatusCreated:
+		u.offset = size
+		return u.follow(response)
+	case resumed && code < http.StatusInternalServerError && code != http.StatusUnauthorized && code != http.StatusForbidden:
+		u.location = nil // it does not take the rest
+		return &again{err: refusal(response), asked: retryAfter(response.Header, time.Now())}
+	}
+	return u.answered(response)
+}
+
+// open opens the blob behind what the registry has. The bytes before are read
+// too: the digest is over all of them.
+func (u *upload) open() (io.ReadCloser, error) {
+	body, err := u.blob.Compressed()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyN(io.Discard, body, u.offset); err != nil {
+		return nil, errors.Join(err, body.Close())
+	}
+	return body, nil
+}
+
+// noting keeps the error of reading the blob, which the client's own would hide.
+type noting struct {
+	io.ReadCloser
+	err *error
+}
+
+func (n *noting) Read(p []byte) (int, error) {
+	read, err := n.ReadCloser.Read(p)
+	var wrong *corrupt
+	if errors.As(err, &wrong) {
+		*n.err = err
+	}
+	return read, err
+}
+
+// commit ends the upload. A commit whose answer was lost is found by the next
+// attempt.
+func (u *upload) commit(ctx context.Context) error {
+	end := *u.location
+	query := end.Query()
+	query.Set("digest", u.blob.descriptor.Digest.String())
+	end.RawQuery = query.Encode()
+	response, err := u.do(ctx, http.MethodPut, &end, http.NoBody)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusCreated || response.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	return u.answered(response)
+}
+
+// do sends a request without a body.
+func (u *upload) do(ctx context.Context, method string, to *url.URL, body io.Reader) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, to.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	response, err := u.http.Do(request)
+	if err != nil {
+		return nil, u.lost(err)
+	}
+	return response, nil
+}
+
+// lost is the error of a connection.
+func (u *upload) lost(err error) error {
+	if u.client.steady.passingError(err) {
+		return &again{err: err}
+	}
+	return err
+}
+
+// answered is the error of an answer that is not what was hoped for. An upload
+// that the registry does not know anymore may have ended, or starts again.
+func (u *upload) answered(response *http.Response) error {
+	err := refusal(response)
+	switch code := response.StatusCode; {
+	case isPassingStatus(code):
+	case code == http.StatusNotFound, code == http.StatusRequestedRangeNotSatisfiable, hasCode(err, transport.BlobUploadInvalidErrorCode), hasCode(err, transport.BlobUploadUnknownErrorCode):
+		u.location = nil
+	default:
+		return err
+	}
+	return &again{err: err, asked: retryAfter(response.Header, time.Now())}
+}
+
+// refusal is the answer as go-containerregistry tells it.
+func refusal(response *http.Response) error { return transport.CheckError(response) }
+
+// follow takes the address for what comes next. Bytes may go where the registry
+// says; credentials do not follow to another host.
+func (u *upload) follow(response *http.Response) error {
+	next, err := response.Request.URL.Parse(response.Header.Get("Location"))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s gives an address that is none: %w", u.client.host, err)
+	case response.Header.Get("Location") == "":
+		return fmt.Errorf("%s gives no address for the upload", u.client.host)
+	case next.User != nil, next.Scheme != "http" && next.Scheme != "https":
+		return fmt.Errorf("%s gives an address for the upload that is not taken: %s", u.client.host, next.Redacted())
+	}
+	u.location = next
+	return nil
+}
+
+func (u *upload) url(rest string, query url.Values) *url.URL {
+	return &url.URL{
+		Scheme: u.repository.Scheme(), Host: u.repository.RegistryStr(),
+		Path: "/v2/" + u.repository.RepositoryStr() + "/" + rest, RawQuery: query.Encode(),
+	}
+}
