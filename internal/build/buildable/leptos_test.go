@@ -224,8 +224,8 @@ func TestLeptosRefusals(t *testing.T) {
 	}{
 		"no folder":        {nil, nil, "image.buildable.folder: web is not a folder in the project"},
 		"no manifest":      {map[string]string{"web/x": ""}, nil, "image.buildable.folder: web: there is no Cargo.toml"},
-		"no TOML":          {map[string]string{"web/Cargo.toml": "[package"}, nil, "Cargo.toml: "},
-		"several projects": {leptosWorkspace, nil, "Cargo.toml has several projects; set project to one of store, admin"},
+		"no TOML":          {map[string]string{"web/Cargo.toml": "[package"}, nil, "read Cargo.toml: "},
+		"several projects": {leptosWorkspace, nil, "several projects in Cargo.toml; set project to one of store, admin"},
 		"unknown project":  {leptosWorkspace, map[string]any{"project": "shop"}, `project: Cargo.toml has no "shop", but store, admin`},
 		"no package":       {map[string]string{"web/Cargo.toml": "[workspace]\n"}, nil, "package is required"},
 		"hostile manifest": {map[string]string{"web/Cargo.toml": "[package]\nname = \"a\"\n[package.metadata.leptos]\nsite-root = \"x; curl evil\"\n"}, nil, `settings.siteRoot: "x; curl evil" cannot be used here`},

@@ -58,7 +58,7 @@ func readManifest(name string) (manifest, error) {
 		return m, err
 	}
 	if err := toml.Unmarshal(text, &m); err != nil {
-		return m, fmt.Errorf("Cargo.toml: %w", err)
+		return m, fmt.Errorf("read Cargo.toml: %w", err)
 	}
 	return m, nil
 }
@@ -77,7 +77,7 @@ func (m manifest) leptos(project string) (leptosMetadata, error) {
 		names = append(names, l.Name)
 	}
 	if project == "" {
-		return leptosMetadata{}, fmt.Errorf("Cargo.toml has several projects; set project to one of %s", strings.Join(names, ", "))
+		return leptosMetadata{}, fmt.Errorf("several projects in Cargo.toml; set project to one of %s", strings.Join(names, ", "))
 	}
 	return leptosMetadata{}, fmt.Errorf("project: Cargo.toml has no %q, but %s", project, strings.Join(names, ", "))
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/moby/buildkit/client"
 
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/clustertest"
@@ -136,16 +135,6 @@ func (d *daemon) ready(t *testing.T, tls tlsFiles) *daemon {
 }
 
 func startReady(t *testing.T) *daemon { t.Helper(); return start(t, "").ready(t, tlsFiles{}) }
-
-func (d *daemon) client(t *testing.T) *client.Client {
-	t.Helper()
-	c, err := dial(t.Context(), d.address, tlsFiles{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // the daemon may be gone
-	return c
-}
 
 // freeAddress is a tcp address that nothing listens on.
 func freeAddress(t *testing.T) string {
