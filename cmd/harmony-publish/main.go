@@ -8,6 +8,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/check"
+	"github.com/nationtech/harmony/internal/publish/eject"
 	"github.com/nationtech/harmony/internal/publish/nodeimport"
 	"github.com/nationtech/harmony/internal/publish/none"
 	"github.com/nationtech/harmony/internal/publish/oci"
@@ -27,5 +28,5 @@ func main() {
 		plugin.Adapters[capability.OCIRegistry]{"oci": oci.NewRegistry(flags), "node-import": nodeimport.New(flags)},
 		plugin.Adapters[capability.HelmRegistry]{"oci": oci.NewHelmRegistry(flags), "none": none.NewHelmRegistry},
 	)
-	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.Bind), check.Option(flags, os.Getenv), command.Subcommand(prune.Command())))
+	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.Bind), check.Option(flags, os.Getenv), eject.Option(flags, os.Getenv), command.Subcommand(prune.Command())))
 }

@@ -18,11 +18,15 @@ type Flags struct {
 	Check bool
 	// Overwrite moves a released version's tag to another digest.
 	Overwrite bool
+	// EjectChart is the folder to write a generated chart into, instead of
+	// publishing anything.
+	EjectChart string
 }
 
 // Bind adds the flags to those of a command.
 func (f *Flags) Bind(set *pflag.FlagSet) {
 	set.BoolVar(&f.Check, "check", false, "tell for each registry of the topology where the credentials come from and whether pull and push are allowed; push nothing")
+	set.StringVar(&f.EjectChart, "eject-chart", "", "write the chart that is generated from the app's chart.workload into the `folder`, to be kept in the project; publish nothing")
 	set.BoolVar(&f.Overwrite, "overwrite", false, "move the tag of a released version to another digest")
 }
 

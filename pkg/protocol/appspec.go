@@ -86,9 +86,18 @@ type ChartSource struct {
 	Builder *ChartBuilder `json:"builder,omitempty"`
 	// Workload describes the app; its chart is generated.
 	Workload *Workload `json:"workload,omitempty"`
-	// Image tells where the chart's values take the image. Path needs it;
-	// Builder says it with its chart.
+	// Image tells where the values of the chart at Path take the image; other
+	// charts know it.
 	Image ChartImage `json:"image,omitzero"`
+}
+
+// ImagePlaces tells where the chart's values take the image: Image, or the place
+// in the chart that is generated for a Workload.
+func (s ChartSource) ImagePlaces() ChartImage {
+	if s.Workload != nil {
+		return ChartImage{Value: "image"}
+	}
+	return s.Image
 }
 
 // ChartBuilder names the app plugin that makes the chart in Go.

@@ -37,8 +37,8 @@ func TestWorkloadFields(t *testing.T) {
 		field  string
 	}{
 		{"replicas", func(w *protocol.Workload) { w.Replicas = number(-1) }, "replicas"},
-		{"port name", func(w *protocol.Workload) { w.Ports[0].Name, w.ReadinessProbe = "Web", nil }, "ports[0].name"},
-		{"port name of digits", func(w *protocol.Workload) { w.Ports[0].Name, w.ReadinessProbe = "80", nil }, "ports[0].name"},
+		{"port name", func(w *protocol.Workload) { w.Ports[1].Name = "Web" }, "ports[1].name"},
+		{"port name of digits", func(w *protocol.Workload) { w.Ports[1].Name = "80" }, "ports[1].name"},
 		{"same port name", func(w *protocol.Workload) { w.Ports[1].Name = "http" }, "ports[1].name"},
 		{"port number", func(w *protocol.Workload) { w.Ports[0].Port = 70000 }, "ports[0].port"},
 		{"protocol", func(w *protocol.Workload) { w.Ports[0].Protocol = "tcp" }, "ports[0].protocol"},

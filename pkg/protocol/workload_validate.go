@@ -317,8 +317,8 @@ func (s ChartSource) validateSource(p *problems, field string) {
 	}
 	if s.Workload != nil {
 		s.Workload.validate(p, field+".workload")
-		if s.Image != (ChartImage{}) {
-			p.add(field+".image", "is not for workload: its chart knows where the image goes")
-		}
+	}
+	if s.Path == "" && (s.Builder != nil || s.Workload != nil) && s.Image != (ChartImage{}) {
+		p.add(field+".image", "is for path only: other charts know where the image goes")
 	}
 }

@@ -63,15 +63,10 @@ func constrain(definitions jsonschema.Definitions) {
 		{"SmokeCheck", "successes", between("0", "")},
 		{"WorkloadPort", "port", between("1", "65535")},
 		{"WorkloadPort", "servicePort", between("0", "65535")},
-		{"PodDisruptionBudget", "minAvailable", countOrShare},
-		{"PodDisruptionBudget", "maxUnavailable", countOrShare},
-		{"WorkloadPort", "port", between("1", "65535")},
-		{"WorkloadPort", "servicePort", between("0", "65535")},
 		{"Workload", "replicas", between("0", "")},
+		{"WorkloadSecurity", "runAsUser", between("1", "")},
 		{"PodDisruptionBudget", "minAvailable", countOrShare},
 		{"PodDisruptionBudget", "maxUnavailable", countOrShare},
-		{"Strategy", "maxSurge", countOrShare},
-		{"Strategy", "maxUnavailable", countOrShare},
 	} {
 		if d := definitions[c.kind]; d != nil {
 			c.apply(d.Properties.Value(c.field))
@@ -90,11 +85,6 @@ func countOrShare(s *jsonschema.Schema) {
 
 func pattern(p string) func(*jsonschema.Schema) {
 	return func(s *jsonschema.Schema) { s.Pattern = p }
-}
-
-// countOrShare is a number of pods, or a share such as 25%.
-func countOrShare(s *jsonschema.Schema) {
-	s.OneOf = []*jsonschema.Schema{{Type: "integer", Minimum: "0"}, {Type: "string", Pattern: `^([0-9]{1,2}|100)%$`}}
 }
 
 func items(apply func(*jsonschema.Schema)) func(*jsonschema.Schema) {

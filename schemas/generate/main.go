@@ -1,5 +1,6 @@
 // Command generate writes the JSON Schemas of every kind of document into the
-// folder schemas, and that of a generated chart's values to the chart. It is run from the root of the repository, by make generate.
+// folder schemas, and that of a generated chart's values to the chart. It is run
+// from the root of the repository, by make generate.
 package main
 
 import (

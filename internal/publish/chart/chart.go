@@ -9,10 +9,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
@@ -30,6 +30,8 @@ type Package struct {
 	Metadata *chart.Metadata
 	// Archive is the .tgz, as helm package makes it.
 	Archive []byte
+	// Image is where the chart's values take the image.
+	Image protocol.ChartImage
 }
 
 // Digest is that of the archive: sha256:…
@@ -38,40 +40,64 @@ func (p Package) Digest() string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// Pack packages the chart folder of the app. The chart's version and appVersion
-// become those of the app, and its values take the image where
-// app.Chart.Image says. A chart that Helm would not take is an error of status
-// protocol.ExitInvalid, which names the file, and the line where there is one.
+// Pack packages the chart of the app, wherever it comes from; see
+// [PackSource].
 func Pack(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (Package, error) {
-	dir := filepath.Join(app.ProjectRoot, app.Chart.Path)
-	files, err := read(ctx, dir)
+	source, err := sourceOf(ctx, app, image)
 	if err != nil {
 		return Package{}, err
 	}
-	if err := prepare(files, app, image); err != nil {
-		return Package{}, inFolder(dir, err)
+	return PackSource(ctx, app, image, source)
+}
+
+// PackSource packages a chart. Its version and appVersion become those of the
+// app, and its values take the image where source.Image says. What it renders
+// to, with its own values and with those of each of the app's targets, is looked
+// at. A chart that Helm or the cluster would not take, or that does not use the
+// image, is an error of status protocol.ExitInvalid, which names the file, and
+// the line where there is one.
+func PackSource(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source) (Package, error) {
+	files := tree(source.Files)
+	if err := prepare(files, app, source.Image, image); err != nil {
+		return Package{}, about(source.Name, err)
 	}
 	loaded, err := load(files)
 	if err != nil {
-		return Package{}, inFolder(dir, err)
+		return Package{}, about(source.Name, err)
+	}
+	if err := checkRendered(ctx, app, image, source); err != nil {
+		if ctx.Err() != nil {
+			return Package{}, fmt.Errorf("check chart %s: %w", source.Name, err)
+		}
+		return Package{}, about(source.Name, protocol.Invalid("%w", err))
 	}
 	archive, err := archive(loaded.Metadata.Name, files)
 	if err != nil {
-		return Package{}, fmt.Errorf("package chart %s: %w", dir, err)
+		return Package{}, fmt.Errorf("package chart %s: %w", source.Name, err)
 	}
-	return Package{Metadata: loaded.Metadata, Archive: archive}, nil
+	return Package{Metadata: loaded.Metadata, Archive: archive, Image: source.Image}, nil
 }
 
 // prepare writes the release into Chart.yaml and values.yaml.
-func prepare(files tree, app protocol.AppSpec, image protocol.ImageRef) error {
+func prepare(files tree, app protocol.AppSpec, places protocol.ChartImage, image protocol.ImageRef) error {
 	if _, ok := files[chartFile]; !ok {
 		return protocol.Invalid("%s is missing", chartFile).WithHint("spec.chart.path is the folder of a Helm chart")
+	}
+	if err := checkIdentity(files[chartFile]); err != nil {
+		return protocol.Invalid("%w", err)
+	}
+	if _, err := semver.StrictNewVersion(app.Version); err != nil {
+		return protocol.Invalid("version %q of %s is invalid: %w", app.Version, app.Name, err)
 	}
 	version := []setting{{"version", app.Version}, {"appVersion", app.Version}}
 	if err := files.set(chartFile, version); err != nil {
 		return err
 	}
-	return files.set(valuesFile, imageSettings(app.Chart.Image, image))
+	settings := imageSettings(places, image)
+	if len(settings) == 0 {
+		return nil
+	}
+	return files.set(valuesFile, settings)
 }
 
 // imageSettings says which of the chart's values become what.
@@ -90,10 +116,14 @@ func imageSettings(places protocol.ChartImage, image protocol.ImageRef) []settin
 }
 
 // load reads the files as Helm would, and refuses what Helm would refuse later.
+// What is vendored is looked at before Helm unpacks it.
 func load(files tree) (*chart.Chart, error) {
+	if err := checkVendored(files, newBudget(), 0); err != nil {
+		return nil, err
+	}
 	loaded, err := loader.LoadFiles(files.buffered())
 	if err != nil {
-		return nil, protocol.Invalid("%w", err)
+		return nil, protocol.Invalid("%w", located(err, files[chartFile]))
 	}
 	if err := checkDependencies(loaded); err != nil {
 		return nil, err
@@ -101,35 +131,23 @@ func load(files tree) (*chart.Chart, error) {
 	if err := checkTemplates(loaded); err != nil {
 		return nil, err
 	}
+	if err := compileSchemas(loaded, schemas{}); err != nil {
+		return nil, protocol.Invalid("%w", err)
+	}
 	return loaded, nil
 }
 
-// checkDependencies refuses a chart of which a part is not there.
-func checkDependencies(c *chart.Chart) error {
-	vendored := map[string]bool{}
-	for _, d := range c.Dependencies() {
-		vendored[d.Name()] = true
-	}
-	var missing []string
-	for _, d := range c.Metadata.Dependencies {
-		if !vendored[d.Name] {
-			missing = append(missing, d.Name)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return protocol.Invalid("dependencies of %s are missing in charts/: %s", chartFile, strings.Join(missing, ", ")).
-		WithHint("run helm dependency update on the chart's folder")
-}
-
-// inFolder says which chart an error is about.
-func inFolder(dir string, err error) error {
+// about says which chart an error is about. Its hint and status stay.
+func about(name string, err error) error {
 	var e *protocol.Error
 	if !errors.As(err, &e) {
-		return fmt.Errorf("chart %s: %w", dir, err)
+		return fmt.Errorf("chart %s: %w", name, err)
 	}
-	return protocol.Invalid("chart %s: %w", dir, err)
+	wrapped := protocol.Invalid("chart %s: %w", name, err)
+	if hint := protocol.HintOf(err); hint != "" {
+		return wrapped.WithHint("%s", hint)
+	}
+	return wrapped
 }
 
 // tree is the files of a chart, by their path in it, with slashes.

@@ -21,6 +21,9 @@ import (
 // another would otherwise never end.
 const maxEntries = 10_000
 
+// utf8BOM is what some editors begin a file with. Helm leaves it out too.
+var utf8BOM = []byte("\xef\xbb\xbf")
+
 // reader reads a chart's folder, and nothing outside of it: the root refuses a
 // symbolic link that leads out.
 type reader struct {
@@ -43,7 +46,7 @@ func read(ctx context.Context, dir string) (tree, error) {
 		return nil, protocol.Invalid("chart %s: %s: %w", dir, ignore.HelmIgnore, err)
 	}
 	if err := r.folder(ctx, "."); err != nil {
-		return nil, inFolder(dir, err)
+		return nil, about(dir, err)
 	}
 	return r.files, nil
 }
@@ -110,10 +113,8 @@ func (r *reader) entry(ctx context.Context, name string) error {
 }
 
 func (r *reader) file(name string, size int64) error {
-	for _, c := range name {
-		if c == '\\' || !unicode.IsPrint(c) {
-			return protocol.Invalid("%q: a file name in a chart has no %q", name, c)
-		}
+	if err := checkName(name); err != nil {
+		return protocol.Invalid("%w", err)
 	}
 	if size > loader.MaxDecompressedFileSize {
 		return protocol.Invalid("%q has %d bytes; Helm takes %d at most", name, size, loader.MaxDecompressedFileSize)
@@ -125,6 +126,17 @@ func (r *reader) file(name string, size int64) error {
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
-	r.files[name] = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	r.files[name] = bytes.TrimPrefix(data, utf8BOM)
+	return nil
+}
+
+// checkName refuses a name that other systems would read as a path, or that a
+// terminal would obey.
+func checkName(name string) error {
+	for _, c := range name {
+		if c == '\\' || !unicode.IsPrint(c) {
+			return fmt.Errorf("%q: a file name in a chart has no %q", name, c)
+		}
+	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package chart
 
 import (
-	"encoding/json"
 	"text/template/parse"
 
 	"helm.sh/helm/v3/pkg/chart"
@@ -10,7 +9,8 @@ import (
 )
 
 // checkTemplates refuses templates that do not parse, and a values schema that
-// is not JSON. What the templates make of the values only a rendering can tell.
+// is not JSON or refers to what is not in it. What the templates make of the
+// values only a rendering can tell.
 func checkTemplates(c *chart.Chart) error {
 	for _, file := range c.Templates {
 		t := parse.New(file.Name)
@@ -19,8 +19,15 @@ func checkTemplates(c *chart.Chart) error {
 			return protocol.Invalid("%w", err) // it starts with template: NAME:LINE:
 		}
 	}
-	if c.Schema != nil && !json.Valid(c.Schema) {
-		return protocol.Invalid("values.schema.json is not JSON")
+	return checkSchema(c)
+}
+
+// checkSchema looks at the schemas of the dependencies too.
+func checkSchema(c *chart.Chart) error {
+	for _, d := range c.Dependencies() {
+		if err := checkTemplates(d); err != nil {
+			return protocol.Invalid("in %s: %w", fileIn(d, ""), err)
+		}
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 	ref := protocol.ChartRef{
 		Metadata: app.Metadata,
 		Chart:    packed.Metadata.Name, ChartVersion: packed.Metadata.Version,
-		Image: app.Chart.Image, Planned: r.env.DryRun,
+		Image: packed.Image, Planned: r.env.DryRun,
 	}
 	if image.Digest == "" {
 		return ref, nil

@@ -14,7 +14,10 @@ import (
 
 func TestPushChart(t *testing.T) {
 	root := t.TempDir()
-	for file, text := range map[string]string{"Chart.yaml": "apiVersion: v2\nname: operator\nversion: 0.0.0\n", "values.yaml": "image: x\n"} {
+	for file, text := range map[string]string{"Chart.yaml": "apiVersion: v2\nname: operator\nversion: 0.0.0\n", "values.yaml": "image: x\n", "templates/pod.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: \"{{ .Values.image }}\"}]}\n"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, file)), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(root, file), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -56,7 +56,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 		Metadata: app.Metadata,
 		URL:      "oci://" + r.host + "/" + path,
 		Chart:    packed.Metadata.Name, ChartVersion: packed.Metadata.Version,
-		Image: app.Chart.Image, Planned: r.env.DryRun,
+		Image: packed.Image, Planned: r.env.DryRun,
 		Insecure: r.mayBePlain(),
 	}
 	if image.Digest == "" {

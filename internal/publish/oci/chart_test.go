@@ -32,8 +32,8 @@ sources: [https://example.com/source]
 maintainers: [{name: A, email: a@example.com}, {name: B}]
 annotations: {key: value, org.opencontainers.image.title: not this}
 `,
-		"values.yaml":              "image: none\n",
-		"templates/configmap.yaml": "image: {{ .Values.image }}\n",
+		"values.yaml":        "image: none\n",
+		"templates/pod.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: {{ .Values.image | quote }}}]}\n",
 	} {
 		path := filepath.Join(root, "chart", file)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -55,11 +55,14 @@ func serve(t *testing.T, handler http.Handler) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-func harmonyRegistry(t *testing.T) string {
+func harmonyRegistry(t *testing.T) string { return harmonyRegistryIn(t, t.TempDir()) }
+
+// harmonyRegistryIn keeps what it stores in a folder.
+func harmonyRegistryIn(t *testing.T, dir string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	handler, err := registry.NewHandler(ctx, t.TempDir())
+	handler, err := registry.NewHandler(ctx, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +70,10 @@ func harmonyRegistry(t *testing.T) string {
 }
 
 // debianRegistry is distribution 2.8, where it is installed.
-func debianRegistry(t testing.TB) string {
+func debianRegistry(t testing.TB) string { return debianRegistryIn(t, t.TempDir()) }
+
+// debianRegistryIn keeps what it stores in a folder.
+func debianRegistryIn(t testing.TB, dir string) string {
 	t.Helper()
 	program, err := exec.LookPath("docker-registry")
 	if err != nil {
@@ -79,9 +85,8 @@ func debianRegistry(t testing.TB) string {
 	}
 	host := listener.Addr().String()
 	listener.Close()
-	dir := t.TempDir()
 	config := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\nlog: {level: error}\n", dir, host)
-	file := filepath.Join(dir, "config.yml")
+	file := filepath.Join(t.TempDir(), "config.yml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,209 @@
+// Package appkit is the runtime of an app plugin: an executable harmony-NAME
+// that offers apps instead of a stage, and may make their charts in Go, from
+// typed Kubernetes objects. A plugin is a [Plugin] and a main function of one
+// line; see the example.
+//
+// What a plugin is asked:
+//
+//	harmony-NAME describe           one PluginInfo
+//	harmony-NAME apps [NAME...]     an AppSpec for each app
+//	harmony-NAME chart --output DIR the chart of an app: AppSpec and ImageRef on
+//	                                stdin; a ChartRef of a folder below DIR on stdout
+//	harmony-NAME version            the version, for people
+//
+// A document on stdout is the answer, or a Failure; the exit status is that of
+// package protocol. More questions may come; a plugin answers those that it does
+// not know with status 2.
+package appkit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Plugin is an app plugin.
+type Plugin struct {
+	// Name is the executable's without harmony-, and Version a semantic version.
+	Name    string
+	Version string
+	// Description is one line for help.
+	Description string
+	Apps        []App
+}
+
+// App is one app that a plugin offers.
+type App struct {
+	// Spec describes the app. Where it says chart.builder, Chart makes its chart.
+	Spec protocol.AppSpec
+	// Chart makes the app's chart for an image; nil for a chart from elsewhere.
+	// The image of a plan may have no digest yet.
+	Chart func(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (Chart, error)
+}
+
+// Streams are what a plugin reads and writes: those of the process in main.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Main answers what the arguments ask, those after the program's name, and
+// returns the exit status.
+func (p Plugin) Main(ctx context.Context, streams Streams, args []string) int {
+	out := protocol.NewWriter(streams.Out)
+	err := p.answer(ctx, streams, out, args)
+	if err == nil {
+		return protocol.ExitOK
+	}
+	fmt.Fprintf(streams.Err, "error: %v\n", err)
+	failure := protocol.FailureOf(protocol.Metadata{}, "app", "", err)
+	if len(args) > 0 && args[0] == "chart" {
+		failure.Stage = "publish"
+	}
+	if err := out.WriteSpec(failure); err != nil {
+		fmt.Fprintf(streams.Err, "error: %v\n", err)
+	}
+	return protocol.ExitCode(err)
+}
+
+func (p Plugin) answer(ctx context.Context, streams Streams, out *protocol.Writer, args []string) error {
+	if len(args) == 0 {
+		args = []string{""}
+	}
+	switch args[0] {
+	case "describe":
+		return out.WriteSpec(p.info())
+	case "version":
+		_, err := fmt.Fprintln(streams.Out, p.Version)
+		return err
+	case "apps":
+		return p.apps(out, args[1:])
+	case "chart":
+		return p.chart(ctx, streams.In, out, args[1:])
+	}
+	return protocol.Invalid("no command %q", args[0]).WithHint("harmony-%s knows describe, apps, chart and version", p.Name)
+}
+
+func (p Plugin) info() protocol.PluginInfo {
+	return protocol.PluginInfo{
+		Metadata:    protocol.Metadata{Name: p.Name, Version: p.Version},
+		Protocol:    protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax},
+		Description: p.Description,
+		Apps:        p.names(),
+		Consumes:    []protocol.Kind{protocol.KindAppSpec, protocol.KindImageRef},
+		Produces:    []protocol.Kind{protocol.KindAppSpec, protocol.KindChartRef},
+	}
+}
+
+func (p Plugin) names() []string {
+	names := make([]string, len(p.Apps))
+	for i, app := range p.Apps {
+		names[i] = app.Spec.Name
+	}
+	return names
+}
+
+// app finds one by its name.
+func (p Plugin) app(name string) (App, error) {
+	i := slices.Index(p.names(), name)
+	if i < 0 {
+		return App{}, protocol.Invalid("harmony-%s has no app %q (has %s)", p.Name, name, strings.Join(p.names(), ", "))
+	}
+	return p.Apps[i], nil
+}
+
+// apps writes the AppSpecs. Their project root is made absolute; it is relative
+// to the current folder.
+func (p Plugin) apps(out *protocol.Writer, names []string) error {
+	if len(names) == 0 {
+		names = p.names()
+	}
+	for _, name := range names {
+		app, err := p.app(name)
+		if err != nil {
+			return err
+		}
+		if err := app.Spec.Validate(); err != nil {
+			return protocol.Invalid("app %q: %w", name, err)
+		}
+		if app.Spec.ProjectRoot, err = filepath.Abs(app.Spec.ProjectRoot); err != nil {
+			return err
+		}
+		if err := out.WriteSpec(app.Spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chart makes the chart of the app on stdin.
+func (p Plugin) chart(ctx context.Context, in io.Reader, out *protocol.Writer, args []string) error {
+	var help bytes.Buffer
+	flags := flag.NewFlagSet("chart", flag.ContinueOnError)
+	flags.SetOutput(&help)
+	dir := flags.String("output", "", "the folder to write the chart's folder into")
+	if err := flags.Parse(args); err != nil {
+		return protocol.Invalid("%s", strings.TrimSpace(help.String()))
+	}
+	if *dir == "" || flags.NArg() > 0 {
+		return protocol.Invalid("chart takes --output DIR, and AppSpec and ImageRef on stdin")
+	}
+	spec, image, err := read(in)
+	if err != nil {
+		return err
+	}
+	app, err := p.app(spec.Name)
+	if err != nil {
+		return err
+	}
+	if app.Chart == nil {
+		return protocol.Unsupported("harmony-%s makes no chart for %s", p.Name, spec.Name)
+	}
+	made, err := app.Chart(ctx, spec, image)
+	if err != nil {
+		return fmt.Errorf("chart of %s: %w", spec.Name, err)
+	}
+	if made.Name == "" {
+		made.Name = spec.Name
+	}
+	path, err := made.write(*dir)
+	if err != nil {
+		return fmt.Errorf("chart of %s: %w", spec.Name, err)
+	}
+	return out.WriteSpec(protocol.ChartRef{
+		Metadata: spec.Metadata, Path: path, Chart: made.Name, ChartVersion: spec.Version, Image: made.Image,
+	})
+}
+
+// read takes the last AppSpec and ImageRef of a stream.
+func read(in io.Reader) (app protocol.AppSpec, image protocol.ImageRef, err error) {
+	reader := protocol.NewReader(in)
+	for {
+		document, err := reader.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			if app.Name == "" || image.Name != app.Name {
+				return app, image, protocol.Invalid("stdin has no AppSpec, or no ImageRef of its app")
+			}
+			return app, image, nil
+		case err != nil:
+			return app, image, protocol.Invalid("stdin: %w", err)
+		case !document.Known():
+		case document.Kind == protocol.KindAppSpec:
+			app, err = protocol.Decode[protocol.AppSpec](document)
+		case document.Kind == protocol.KindImageRef:
+			image, err = protocol.Decode[protocol.ImageRef](document)
+		}
+		if err != nil {
+			return app, image, protocol.Invalid("stdin: %w", err)
+		}
+	}
+}
