@@ -16,6 +16,10 @@ type command struct {
 	argv []string
 	dir  string   // the working folder; ours when empty
 	env  []string // besides our own environment
+	// stdin, if set, is the file that the command reads.
+	stdin string
+	// peak, if set, becomes the most memory that a run of it had, in bytes.
+	peak *int64
 	// work, if set, is done in the place of a command, in this process.
 	work func(context.Context) error
 	// before, if set, is run before each run, untimed.
@@ -45,8 +49,23 @@ func (c command) time(ctx context.Context) (time.Duration, error) {
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), c.env...)
 	cmd.Stdout, cmd.Stderr = output, output
+	if c.stdin != "" {
+		stdin, err := os.Open(c.stdin)
+		if err != nil {
+			return 0, err
+		}
+		defer stdin.Close()
+		cmd.Stdin = stdin
+	}
 	began := time.Now()
-	err = cmd.Run()
+	if err = cmd.Start(); err == nil {
+		stop := func() {}
+		if c.peak != nil {
+			stop = watch(cmd.Process.Pid, c.peak)
+		}
+		err = cmd.Wait()
+		stop()
+	}
 	took := time.Since(began)
 	if err != nil {
 		text, readErr := os.ReadFile(output.Name())
@@ -87,4 +106,33 @@ func goBuild(ctx context.Context, target, pkg string) error {
 		name: "go build", env: []string{"CGO_ENABLED=0"},
 		argv: []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o", target, pkg},
 	}.run(ctx)
+}
+
+// watch keeps in peak the most memory of a process, in bytes, until it is
+// stopped. The system forgets it with the process, and getrusage tells no less
+// than this process has: so it is read every few milliseconds.
+func watch(pid int, peak *int64) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(2 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+			}
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+			_, rest, found := strings.Cut(string(status), "VmHWM:")
+			var kibibytes int64
+			if err != nil || !found {
+				continue
+			}
+			if _, err := fmt.Sscan(rest, &kibibytes); err == nil {
+				*peak = max(*peak, kibibytes<<10)
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
 }

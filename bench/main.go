@@ -2,7 +2,7 @@
 // one table: medians, ratios and the budgets of the project. The commands of a
 // row run in turn, A B A B, so that a drift of the machine meets all of them.
 //
-// It needs the suite on PATH, with kubectl, helm, crane, ko, buildkitd, git, go and a cluster
+// It needs the suite on PATH, with kubectl, helm, crane, skopeo, ko, buildkitd, docker-registry, git, go and a cluster
 // (KUBECONFIG, HARMONY_REGISTRY); scripts/bench.sh sets all that up. The exit
 // status is 1 when something could not be measured, not when a budget is exceeded.
 package main
@@ -35,7 +35,7 @@ type section struct {
 }
 
 func sections() []section {
-	return []section{{"dispatch", dispatch}, {"start", start}, {"change", change}, {"noop", noop}, {"build", builds}}
+	return []section{{"dispatch", dispatch}, {"start", start}, {"change", change}, {"noop", noop}, {"build", builds}, {"push", pushes}}
 }
 
 // bench is one run: its folder, and how often each command is run.
@@ -49,7 +49,7 @@ type bench struct {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "few rounds: to see that it works, not for numbers")
-	only := flags.String("only", "", "the `sections` to run: dispatch,start,change,noop,build (default all)")
+	only := flags.String("only", "", "the `sections` to run: dispatch,start,change,noop,build,push (default all)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func choose(only string) ([]section, error) {
 			}
 		}
 		if len(chosen) == known {
-			return nil, fmt.Errorf("no section %q: use dispatch, start, change, noop, build", name)
+			return nil, fmt.Errorf("no section %q: use dispatch, start, change, noop, build, push", name)
 		}
 	}
 	return chosen, nil

@@ -15,6 +15,8 @@ type budget struct {
 	time  time.Duration // at most
 	over  time.Duration // at most that much longer than the peer
 	ratio float64       // at most that many times the peer's time
+	// memory is the most that it may take, in bytes.
+	memory int64
 }
 
 // row is one line of the table.
@@ -24,6 +26,8 @@ type row struct {
 	against string
 	peer    series // nil when there is none
 	budget  budget
+	// memory, in bytes, is what a row without times tells.
+	memory int64
 	// note says why there is no peer, if there should be one.
 	note string
 }
@@ -40,6 +44,9 @@ func compare(what string, times series, budget budget, names []string, peers []s
 // exceeded reports whether the measurement is beyond its budget.
 func (r row) exceeded() bool {
 	b := r.budget
+	if b.memory > 0 && r.memory > b.memory {
+		return true
+	}
 	if b.time > 0 && median(r.times) > b.time {
 		return true
 	}
@@ -60,11 +67,22 @@ func (b budget) String() string {
 	if b.ratio > 0 {
 		parts = append(parts, fmt.Sprintf("≤ %.2f ×", b.ratio))
 	}
+	if b.memory > 0 {
+		parts = append(parts, "≤ "+bytes(b.memory))
+	}
 	return strings.Join(parts, ", ")
 }
 
+// measured is the row's own number.
+func (r row) measured() string {
+	if len(r.times) == 0 {
+		return bytes(r.memory)
+	}
+	return milliseconds(median(r.times))
+}
+
 func (r row) cells() []string {
-	cells := []string{r.what, milliseconds(median(r.times)), r.against, "", "", "", r.budget.String(), r.verdict()}
+	cells := []string{r.what, r.measured(), r.against, "", "", "", r.budget.String(), r.verdict()}
 	if len(r.peer) > 0 {
 		copy(cells[3:], []string{
 			milliseconds(median(r.peer)),
@@ -94,6 +112,14 @@ func milliseconds(d time.Duration) string {
 		return fmt.Sprintf("%.0f ms", inMilliseconds(d))
 	}
 	return fmt.Sprintf("%.1f ms", inMilliseconds(d))
+}
+
+// bytes is a size for people.
+func bytes(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20))
 }
 
 func table(w io.Writer, rows []row) error {

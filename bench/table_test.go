@@ -47,6 +47,8 @@ func TestVerdict(t *testing.T) {
 		"ratio kept":        {row{times: ours, peer: theirs, budget: budget{ratio: 2}}, "ok"},
 		"no budget":         {row{times: ours, peer: theirs}, ""},
 		"no peer":           {row{times: ours, budget: budget{ratio: 0.1}, note: "NO DOCKER"}, "NO DOCKER"},
+		"memory":            {row{memory: 65 << 20, budget: budget{memory: 64 << 20}}, "EXCEEDED"},
+		"memory kept":       {row{memory: 64 << 20, budget: budget{memory: 64 << 20}}, "ok"},
 		"no peer, but time": {row{times: ours, budget: budget{time: 1}, note: "NO DOCKER"}, "EXCEEDED"},
 	} {
 		if got := c.row.verdict(); got != c.want {
@@ -63,6 +65,16 @@ func TestTable(t *testing.T) {
 	const want = "a 500 ms b 1000 ms 0.50 -500.0 ms ≤ 0.40 × EXCEEDED"
 	if got := strings.Join(strings.Fields(out.String()), " "); !strings.HasSuffix(got, want) {
 		t.Errorf("got %q, want it to end with %q", got, want)
+	}
+}
+
+func TestTableOfMemory(t *testing.T) {
+	var out strings.Builder
+	if err := table(&out, []row{{what: "a", memory: 43 << 20, budget: budget{memory: 64 << 20}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(strings.Fields(out.String()), " "); !strings.HasSuffix(got, "a 43 MiB ≤ 64 MiB ok") {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measure the suite beside its peers, on a real cluster with a Docker daemon:
-# scripts/bench.sh [-quick] [-only dispatch,start,change,noop,build]
+# scripts/bench.sh [-quick] [-only dispatch,start,change,noop,build,push]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

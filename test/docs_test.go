@@ -84,3 +84,27 @@ func TestConfigurationOfImage(t *testing.T) {
 	}
 	t.Fatal("docs/configuration.md has no block image")
 }
+
+// So is what it says of a workload, all of it.
+func TestConfigurationOfWorkload(t *testing.T) {
+	for _, block := range blocksOf(t, "../docs/configuration.md", "yaml") {
+		if !strings.HasPrefix(block, "chart:\n") {
+			continue
+		}
+		const head = "apiVersion: harmony.nationtech.io/v1\nkind: AppSpec\nmetadata: {name: app}\nspec:\n  image: {buildable: {type: go}}\n"
+		file := filepath.Join(t.TempDir(), "harmony.yaml")
+		text := head + "  " + strings.ReplaceAll(strings.TrimSpace(block), "\n", "\n  ") + "\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		project, err := config.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := project.Apps[0].Chart.Workload; w == nil || len(w.Volumes) != 3 || w.Ingress == nil || w.Disruption == nil {
+			t.Errorf("workload %+v", w)
+		}
+		return
+	}
+	t.Fatal("docs/configuration.md has no block chart")
+}

@@ -7,7 +7,11 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/nationtech/harmony/internal/deploy/argocd"
+	"github.com/nationtech/harmony/internal/deploy/flux"
 	"github.com/nationtech/harmony/internal/deploy/helm"
+	"github.com/nationtech/harmony/internal/deploy/override"
+	"github.com/nationtech/harmony/internal/deploy/subcommand"
 	"github.com/nationtech/harmony/internal/kubeconn"
 	"github.com/nationtech/harmony/internal/kubeconn/kubeflags"
 	"github.com/nationtech/harmony/internal/suite"
@@ -20,9 +24,15 @@ import (
 func main() {
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
-	flags := &kubeconn.Flags{}
-	stage := plugin.Deploy(suite.Version(), plugin.Adapters[capability.ContinuousDelivery]{
-		"helm": helm.New(flags),
+	flags, overrides := &kubeconn.Flags{}, &override.Flags{}
+	adapters := overrides.Wrap(plugin.Adapters[capability.ContinuousDelivery]{
+		"argocd": argocd.New(flags),
+		"flux":   flux.New(flags),
+		"helm":   helm.New(flags),
 	})
-	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], func(set *pflag.FlagSet) { kubeflags.Bind(flags, set) }))
+	bind := func(set *pflag.FlagSet) { kubeflags.Bind(flags, set) }
+	streams := command.Standard()
+	tools := subcommand.Tools{Adapters: adapters, Bind: bind, Streams: streams}
+	options := append(tools.Options(), command.Flags(bind), command.Flags(overrides.Bind))
+	os.Exit(command.Main(ctx, plugin.Deploy(suite.Version(), adapters), streams, os.Args[1:], options...))
 }

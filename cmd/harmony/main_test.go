@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"harmony": main,
 		"harmony-build": func() {
-			stageMain(plugin.Build("1.2.3", plugin.Adapters[capability.ContainerBuilder]{"daemonless": newFake[capability.ContainerBuilder]}))
+			stageMain(plugin.Build("1.2.3", plugin.Adapters[capability.ContainerBuilder]{"auto": newFake[capability.ContainerBuilder], "daemonless": newFake[capability.ContainerBuilder]}))
 		},
 		"harmony-publish": func() {
 			stageMain(plugin.Publish("1.2.3", plugin.Adapters[capability.OCIRegistry]{"oci": newFake[capability.OCIRegistry]},

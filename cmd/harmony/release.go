@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/discovery"
@@ -33,7 +34,11 @@ type releaseFlags struct {
 	quiet   bool
 	noCache bool
 	explain bool
+	// rollback is handed to the deploy stage when it was given.
+	rollback *pflag.Flag
 }
+
+const rollbackFlag = "rollback-on-failure"
 
 func (f *releaseFlags) register(cmd *cobra.Command) {
 	own := cmd.Flags()
@@ -46,6 +51,8 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	own.BoolVarP(&f.quiet, "quiet", "q", false, "show results and failures only")
 	own.BoolVar(&f.explain, "explain", false, "tell why an app is built again, or where its image was found")
 	own.BoolVar(&f.noCache, "no-cache", false, "build everything anew, whatever was built before")
+	own.Bool(rollbackFlag, true, "go back to the last good release when a deploy fails; off by default in the topology local")
+	f.rollback = own.Lookup(rollbackFlag)
 	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
 	f.source.Getenv = os.Getenv
 	cmd.ValidArgsFunction = f.completeApps
@@ -114,7 +121,7 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (pipeline
 	}
 	return pipeline.Release{
 		Topology: topology, Apps: apps, Targets: targets,
-		Flags:     map[string][]string{capability.StageBuild: f.buildFlags()},
+		Flags:     map[string][]string{capability.StageBuild: f.buildFlags(), capability.StageDeploy: f.deployFlags()},
 		Finder:    finder(),
 		Describer: discovery.Describer{Cache: describeCache()},
 	}, nil
@@ -130,6 +137,14 @@ func (f *releaseFlags) buildFlags() []string {
 		flags = append(flags, "--explain")
 	}
 	return flags
+}
+
+// deployFlags are those that the deploy stage gets.
+func (f *releaseFlags) deployFlags() []string {
+	if !f.rollback.Changed {
+		return nil
+	}
+	return []string{"--" + rollbackFlag + "=" + f.rollback.Value.String()}
 }
 
 // applyTag takes app and version from the tag given, or from that of a tag

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -302,5 +303,55 @@ func TestSource(t *testing.T) {
 	})
 	if code != 2 || !strings.Contains(out.String(), `"metadata":{"name":""}`) {
 		t.Errorf("exit status %d: %s", code, out.String())
+	}
+}
+
+// delivery fails after it went back to what ran before.
+type delivery struct{}
+
+func (delivery) Deploy(_ context.Context, app protocol.AppSpec, target string, _ protocol.ImageRef, _ protocol.ChartRef) (protocol.DeployResult, error) {
+	return protocol.DeployResult{Metadata: app.Metadata, Target: target, Outcome: protocol.OutcomeRolledBack}, errors.New("not ready in time")
+}
+
+// A deploy that was rolled back is told by its result and by a failure, and is
+// nothing that the smoke stage works on.
+func TestRolledBackDeployIsAResultAndAFailure(t *testing.T) {
+	deploy := plugin.Deploy("1.0.0", plugin.Adapters[capability.ContinuousDelivery]{
+		"x": func(context.Context, capability.Environment) (capability.ContinuousDelivery, error) {
+			return delivery{}, nil
+		},
+	})
+	topology := strings.Replace(topologyLine, `"spec":{`, `"spec":{"continuousDelivery":{"adapter":"x"},`, 1)
+	chartLine := strings.Replace(imageLine("a"), "ImageRef", "ChartRef", 1)
+	read := []string{topology, appLine("a"), imageLine("a"), chartLine}
+	code, written := run(t, deploy, plugin.Invocation{Target: "staging"}, read...)
+	made := results(written, read)
+	if code != protocol.ExitFailed || len(made) != 2 || !strings.Contains(made[0], `"rolled-back"`) || !strings.Contains(made[1], "not ready in time") {
+		t.Fatalf("exit status %d, results %q", code, made)
+	}
+
+	worked := false
+	smoke := plugin.Stage{
+		Name: "smoke", Needs: []protocol.Kind{protocol.KindAppSpec}, Awaits: []protocol.Kind{protocol.KindDeployResult},
+		Open: func(context.Context, plugin.Environment) (plugin.Work, error) {
+			return func(context.Context, plugin.Inputs, func(protocol.Spec)) error {
+				worked = true
+				return nil
+			}, nil
+		},
+	}
+	// The result comes a while before the failure.
+	in, out := io.Pipe()
+	go func() {
+		for i, line := range written {
+			if i == len(written)-1 {
+				time.Sleep(50 * time.Millisecond)
+			}
+			fmt.Fprintln(out, line)
+		}
+		out.Close()
+	}()
+	if code, _ := run(t, smoke, plugin.Invocation{Stdin: in, Target: "staging"}); code != protocol.ExitFailed || worked {
+		t.Errorf("exit status %d, worked %t, want the failure's status and no work", code, worked)
 	}
 }

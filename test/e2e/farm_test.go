@@ -101,6 +101,7 @@ spec:
 `, p.name))
 	p.write("chart/Chart.yaml", []byte("{apiVersion: v2, name: worker, version: 0.0.0}\n"))
 	p.write("chart/values.yaml", []byte("image: \"\"\n"))
+	p.write("chart/templates/pod.yaml", []byte("{apiVersion: v1, kind: Pod, metadata: {name: worker}, spec: {containers: [{name: worker, image: \"{{ .Values.image }}\"}]}}\n"))
 	published := only(documents(p.t, p.sh("harmony build --topology=local | harmony publish --topology=local").stdout), "ImageRef")
 	if len(published) == 0 {
 		p.t.Fatal("the image of the workers was not published")

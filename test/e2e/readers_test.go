@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // readersProject are two apps without a program, of which one is an image for
@@ -56,11 +60,34 @@ spec:
 const readersVersion = "1.4.0+b.1"
 
 // release is what was published of one app.
-type release struct{ image, chart document }
+type release struct {
+	image protocol.ImageRef
+	chart protocol.ChartRef
+}
 
-func (r release) imageName() string { return r.image.Spec.Registry + "/" + r.image.Spec.Repository }
+// imageName is the image's name with its digest alone.
+func (r release) imageName() string { return r.image.FullName() + "@" + r.image.Digest }
 
-func (r release) imageRef() string { return r.imageName() + "@" + r.image.Spec.Digest }
+// published reads the last image and chart of a stream.
+func published(t *testing.T, stream string) (r release) {
+	t.Helper()
+	for documents := protocol.NewReader(strings.NewReader(stream)); ; {
+		d, err := documents.Next()
+		if errors.Is(err, io.EOF) {
+			return r
+		}
+		switch {
+		case err != nil:
+		case d.Kind == protocol.KindImageRef:
+			r.image, err = protocol.Decode[protocol.ImageRef](d)
+		case d.Kind == protocol.KindChartRef:
+			r.chart, err = protocol.Decode[protocol.ChartRef](d)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // publishForReaders builds and publishes both apps.
 func publishForReaders(t *testing.T) (*project, map[string]release) {
@@ -71,17 +98,17 @@ func publishForReaders(t *testing.T) (*project, map[string]release) {
 	p.write("chart/Chart.yaml", []byte("apiVersion: v2\nname: operator\nversion: 0.0.0\ndescription: registers devices\n"))
 	p.write("chart/values.yaml", []byte("# the image\nimage: none\n"))
 	p.write("chart/templates/deployment.yaml", []byte(readersTemplate))
-	published := map[string]release{}
+	releases := map[string]release{}
 	for _, app := range []string{"single", "several"} {
 		p.write("harmony.yaml", fmt.Appendf(nil, strings.ReplaceAll(readersProject, "APP", app), prefix))
 		out := p.sh("harmony build " + app + " --topology readers --version " + readersVersion + " </dev/null | harmony publish --topology readers -o json")
-		images, charts := only(documents(t, out.stdout), "ImageRef"), only(documents(t, out.stdout), "ChartRef")
-		if out.code != 0 || len(images) != 2 || len(charts) != 1 {
+		r := published(t, out.stdout)
+		if out.code != 0 || r.image.Location != protocol.InRegistry || r.chart.URL == "" {
 			t.Fatalf("publish %s: exit status %d\n%s\n%s", app, out.code, out.stdout, out.stderr)
 		}
-		published[app] = release{images[1], charts[0]}
+		releases[app] = r
 	}
-	return p, published
+	return p, releases
 }
 
 // registry is the registry of the test cluster.
@@ -97,21 +124,21 @@ func (p *project) registry() string {
 
 // Everybody else who reads registries reads what was published.
 func TestReaders(t *testing.T) {
-	p, published := publishForReaders(t)
-	for app, r := range published {
+	p, releases := publishForReaders(t)
+	for app, r := range releases {
 		p.readByCrane(r)
 		p.readBySkopeo(app, r)
 		p.readByHelm(app, r)
 	}
-	p.readByFlux(published["single"])
-	p.readByArgo(published["single"])
+	p.readByFlux(releases["single"])
+	p.readByArgo(releases["single"])
 }
 
 // readByCrane lets go-containerregistry, and crane if it is there, compare every
 // blob with its digest.
 func (p *project) readByCrane(r release) {
 	p.t.Helper()
-	ref, err := name.ParseReference(r.imageRef(), name.Insecure)
+	ref, err := name.ParseReference(r.imageName(), name.Insecure)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -127,10 +154,10 @@ func (p *project) readByCrane(r release) {
 		err = firstError(imageErr, func() error { return validate.Image(image) })
 	}
 	if err != nil {
-		p.t.Errorf("%s: %v", r.imageRef(), err)
+		p.t.Errorf("%s: %v", r.imageName(), err)
 	}
 	if _, err := exec.LookPath("crane"); err == nil {
-		p.must("crane", "validate", "--insecure", "--remote", r.imageRef())
+		p.must("crane", "validate", "--insecure", "--remote", r.imageName())
 	}
 }
 
@@ -145,7 +172,7 @@ func firstError(err error, next func() error) error {
 func (p *project) readBySkopeo(app string, r release) {
 	p.t.Helper()
 	p.needs("skopeo")
-	source := "docker://" + r.imageName() + ":" + r.image.Spec.Tag
+	source := "docker://" + r.image.FullName() + ":" + r.image.Tag
 	var seen struct {
 		Digest, Architecture, Os string
 		RepoTags, Layers         []string
@@ -154,28 +181,28 @@ func (p *project) readBySkopeo(app string, r release) {
 	if err := json.Unmarshal([]byte(out.stdout), &seen); err != nil {
 		p.t.Fatal(err)
 	}
-	if seen.Digest != r.image.Spec.Digest || seen.Os != "linux" || seen.Architecture != "amd64" || len(seen.Layers) != 1 {
-		p.t.Errorf("skopeo inspect of %s: %+v, want digest %s", app, seen, r.image.Spec.Digest)
+	if seen.Digest != r.image.Digest || seen.Os != "linux" || seen.Architecture != "amd64" || len(seen.Layers) != 1 {
+		p.t.Errorf("skopeo inspect of %s: %+v, want digest %s", app, seen, r.image.Digest)
 	}
 	if app == "several" {
 		p.must("skopeo", "inspect", "--tls-verify=false", "--override-os=linux", "--override-arch=arm64", source)
 	}
 	p.must("skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", "--src-tls-verify=false", source, "oci:"+filepath.Join(p.dir, "copied-"+app))
-	p.must("skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", "docker://"+strings.TrimPrefix(r.chart.Spec.URL, "oci://")+"@"+r.chart.Spec.Digest, "oci:"+filepath.Join(p.dir, "copied-chart-"+app))
+	p.must("skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", "docker://"+strings.TrimPrefix(r.chart.URL, "oci://")+"@"+r.chart.Digest, "oci:"+filepath.Join(p.dir, "copied-chart-"+app))
 }
 
 // readByHelm shows, pulls, renders and installs the chart, each from the registry.
 func (p *project) readByHelm(app string, r release) {
 	p.t.Helper()
-	version := []string{r.chart.Spec.URL, "--version", readersVersion, "--plain-http"}
+	version := []string{r.chart.URL, "--version", readersVersion, "--plain-http"}
 	if show := p.must("helm", append([]string{"show", "chart"}, version...)...); !strings.Contains(show.stdout, "version: "+readersVersion) {
 		p.t.Errorf("helm show chart: %s", show.stdout)
 	}
-	if pulled := p.must("helm", append([]string{"pull", "--destination", p.t.TempDir()}, version...)...); !strings.Contains(pulled.stdout+pulled.stderr, r.chart.Spec.Digest) {
-		p.t.Errorf("helm pull: %s%s, want %s", pulled.stdout, pulled.stderr, r.chart.Spec.Digest)
+	if pulled := p.must("helm", append([]string{"pull", "--destination", p.t.TempDir()}, version...)...); !strings.Contains(pulled.stdout+pulled.stderr, r.chart.Digest) {
+		p.t.Errorf("helm pull: %s%s, want %s", pulled.stdout, pulled.stderr, r.chart.Digest)
 	}
-	if rendered := p.must("helm", append([]string{"template", "reader"}, version...)...); !strings.Contains(rendered.stdout, r.imageRef()[strings.Index(r.imageRef(), "@"):]) {
-		p.t.Errorf("helm template has not the image %s: %s", r.imageRef(), rendered.stdout)
+	if rendered := p.must("helm", append([]string{"template", "reader"}, version...)...); !strings.Contains(rendered.stdout, r.image.String()) {
+		p.t.Errorf("helm template has not the image %s: %s", r.image, rendered.stdout)
 	}
 	installed := p.must("helm", append([]string{"install", app, "--create-namespace", "--namespace", p.name + "-staging"}, version...)...)
 	if !strings.Contains(installed.stdout, "STATUS: deployed") {
@@ -191,11 +218,11 @@ func (p *project) readByFlux(r release) {
 	p.apply("flux.yaml", `{apiVersion: source.toolkit.fluxcd.io/v1, kind: OCIRepository, metadata: {name: reader, namespace: %s}, spec: {
   interval: 10m, url: %q, insecure: true, ref: {tag: %q},
   layerSelector: {mediaType: application/vnd.cncf.helm.chart.content.v1.tar+gzip, operation: copy}}}`,
-		namespace, r.chart.Spec.URL, strings.ReplaceAll(readersVersion, "+", "_"))
+		namespace, r.chart.URL, strings.ReplaceAll(readersVersion, "+", "_"))
 	p.must("kubectl", "wait", "ocirepository/reader", "--namespace="+namespace, "--for=condition=Ready", "--timeout=60s")
 	revision := p.must("kubectl", "get", "ocirepository/reader", "--namespace="+namespace, "-o=jsonpath={.status.artifact.revision}").stdout
-	if !strings.HasSuffix(revision, "@"+r.chart.Spec.Digest) {
-		p.t.Errorf("Flux fetched %s, want %s", revision, r.chart.Spec.Digest)
+	if !strings.HasSuffix(revision, "@"+r.chart.Digest) {
+		p.t.Errorf("Flux fetched %s, want %s", revision, r.chart.Digest)
 	}
 }
 
@@ -206,7 +233,7 @@ func (p *project) readByArgo(r release) {
 	p.apply("argo.yaml", `{apiVersion: argoproj.io/v1alpha1, kind: Application, metadata: {name: %[1]s, namespace: argocd}, spec: {
   project: default, destination: {server: %[4]q, namespace: %[1]s-production},
   source: {repoURL: %[2]q, path: ., targetRevision: %[3]q}}}`,
-		p.name, r.chart.Spec.URL, strings.ReplaceAll(readersVersion, "+", "_"), p.cluster.Rest.Host)
+		p.name, r.chart.URL, strings.ReplaceAll(readersVersion, "+", "_"), p.cluster.Rest.Host)
 	var status struct {
 		Sync       struct{ Status, Revision string }
 		Conditions []struct{ Type, Message string }
@@ -221,8 +248,8 @@ func (p *project) readByArgo(r release) {
 			p.t.Fatalf("Argo CD has not looked at the chart within a minute: %+v", status)
 		}
 	}
-	if status.Sync.Revision != r.chart.Spec.Digest || status.Sync.Status != "OutOfSync" || len(status.Conditions) > 0 || len(status.Resources) != 1 {
-		p.t.Errorf("Argo CD read %+v, want revision %s with one Deployment", status, r.chart.Spec.Digest)
+	if status.Sync.Revision != r.chart.Digest || status.Sync.Status != "OutOfSync" || len(status.Conditions) > 0 || len(status.Resources) != 1 {
+		p.t.Errorf("Argo CD read %+v, want revision %s with one Deployment", status, r.chart.Digest)
 	}
 }
 

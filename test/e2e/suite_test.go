@@ -168,9 +168,9 @@ type document struct {
 	Kind     string
 	Metadata struct{ Name, Version string }
 	Spec     struct {
-		Outcome, Target, Digest, Image, Chart, Location, Registry, Repository, Tag, Path, URL string
-		Unchanged, Passed                                                                     bool
-		Revision, Code                                                                        int
+		Outcome, Target, Digest, Image, Chart, Location, Registry, Repository, Tag, Path string
+		Unchanged, Passed                                                                bool
+		Revision, Code                                                                   int
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -12,6 +13,7 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/deploy/rollout"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -19,8 +21,9 @@ import (
 
 // prepared is a chart that is ready to be applied.
 type prepared struct {
-	chart *chart.Chart
-	hooks []rollout.Workload
+	chart   *chart.Chart
+	objects []*unstructured.Unstructured
+	hooks   []rollout.Workload
 	// hasHooks is true when Helm has hooks to run, of whatever kind.
 	hasHooks bool
 }
@@ -49,8 +52,8 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	if err := r.usesImage(d.image, d.chart); err != nil {
 		return prepared{}, err
 	}
-	p := prepared{hasHooks: len(r.hooks) > 0}
-	if p.hooks, err = d.hooks(ctx, r); err != nil {
+	p := prepared{objects: r.objects, hasHooks: len(r.hooks) > 0}
+	if p.hooks, err = d.hooks(ctx, r.hooks); err != nil {
 		return prepared{}, err
 	}
 	// Rendering changes a chart: Helm gets a fresh one.
@@ -60,8 +63,8 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 
 // hooks are the hooks that run to an end. Those of an earlier run that still
 // exist are not the ones meant.
-func (d *deployment) hooks(ctx context.Context, r rendered) ([]rollout.Workload, error) {
-	all, err := rollout.Workloads(r.hooks, d.Namespace)
+func (d *deployment) hooks(ctx context.Context, objects []*unstructured.Unstructured) ([]rollout.Workload, error) {
+	all, err := rollout.Workloads(objects, d.Namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -104,20 +107,36 @@ func (d *deployment) apply(ctx context.Context, p prepared, last *release.Releas
 		r, err := d.runHelm(context.WithoutCancel(ctx), p, last, d.settings.timeout)
 		return r, errors.Join(err, ctx.Err())
 	}
+	var applied *release.Release
+	err := d.watching(ctx, "hook", p.hooks, func(ctx context.Context) (err error) {
+		applied, err = d.runHelm(ctx, p, last, remaining(ctx))
+		return err
+	})
+	return applied, err
+}
+
+// watching has Helm run hooks. It shows what they write, and cancels Helm when
+// one cannot succeed.
+func (d *deployment) watching(ctx context.Context, phase string, hooks []rollout.Workload, run func(context.Context) error) error {
 	watched, stop := context.WithCancelCause(ctx)
 	problem := make(chan error, 1)
 	go func() {
-		err := rollout.Wait(watched, d.client, p.hooks, rollout.Options{FailOnly: true, Progress: d.tell("hook")})
+		err := rollout.Wait(watched, d.client, hooks, rollout.Options{FailOnly: true, Progress: d.tell(phase), Log: d.log})
 		problem <- err
 		stop(err)
 	}()
-	r, err := d.runHelm(watched, p, last, remaining(ctx))
+	err := run(watched)
 	if err == nil {
 		stop(context.Canceled)
 		<-problem
-		return r, nil
+		return nil
 	}
-	return nil, d.hookError(ctx, err, problem, stop)
+	return d.hookError(ctx, err, problem, stop)
+}
+
+// log shows a line that a hook's container wrote.
+func (d *deployment) log(w rollout.Workload, container, line string) {
+	d.progress(protocol.Event{Phase: protocol.PhaseStep, Message: w.String() + ": " + line})
 }
 
 // hookSees is how long after Helm the watch of the hooks may see a failure.
@@ -143,11 +162,11 @@ func remaining(ctx context.Context) time.Duration {
 }
 
 func (d *deployment) runHelm(ctx context.Context, p prepared, last *release.Release, timeout time.Duration) (*release.Release, error) {
-	description := fmt.Sprintf("harmony: %s %s, image %s", d.app.Name, d.app.Version, d.image.Digest)
+	description := fmt.Sprintf(describedByUs+"%s %s, image %s", d.app.Name, d.app.Version, d.image.Digest)
 	if isGone(last) {
 		install := action.NewInstall(d.config)
 		install.ReleaseName, install.Namespace, install.Description = d.app.Name, d.Namespace, description
-		install.Timeout, install.Replace = timeout, true
+		install.Timeout, install.Replace, install.SkipCRDs = timeout, true, true
 		r, err := install.RunWithContext(ctx, p.chart, d.values)
 		if err != nil {
 			return nil, fmt.Errorf("install release %s: %w", d.app.Name, err)
@@ -156,7 +175,7 @@ func (d *deployment) runHelm(ctx context.Context, p prepared, last *release.Rele
 	}
 	upgrade := action.NewUpgrade(d.config)
 	upgrade.Namespace, upgrade.Description = d.Namespace, description
-	upgrade.Timeout, upgrade.MaxHistory, upgrade.ResetValues = timeout, d.settings.maxHistory, true
+	upgrade.Timeout, upgrade.MaxHistory, upgrade.ResetValues, upgrade.SkipCRDs = timeout, d.settings.maxHistory, true, true
 	r, err := upgrade.RunWithContext(ctx, d.app.Name, p.chart, d.values)
 	if err != nil {
 		return nil, fmt.Errorf("upgrade release %s: %w", d.app.Name, err)
@@ -175,9 +194,27 @@ func (d *deployment) recorded(r *release.Release) (*release.Release, error) {
 
 // resume goes on with a rollout that was applied before. Pods that a
 // controller tries again after ever longer pauses are replaced, so that what
-// was mended meanwhile is seen at once.
-func (d *deployment) resume(ctx context.Context, r *release.Release) error {
-	workloads, err := d.workloads(r)
+// was mended meanwhile is seen at once. A revision that was healthy before is
+// not taken back: something else than it is to blame.
+func (d *deployment) resume(ctx context.Context, r *release.Release) (protocol.DeployResult, error) {
+	if err := d.replaceStuck(ctx, r); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	err := d.finish(ctx, r)
+	if err == nil {
+		return d.unchanged(r), nil
+	}
+	if len(d.drifted) > 0 {
+		return protocol.DeployResult{}, fmt.Errorf("%w\nsomebody changed the release, which is only reported (drift: report): %s", err, strings.Join(d.drifted, ", "))
+	}
+	if !isProven(r) {
+		err = unhealthyError{err}
+	}
+	return protocol.DeployResult{}, err
+}
+
+func (d *deployment) replaceStuck(ctx context.Context, r *release.Release) error {
+	workloads, err := d.workloads(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -193,12 +230,12 @@ func (d *deployment) resume(ctx context.Context, r *release.Release) error {
 			}
 		}
 	}
-	return d.follow(ctx, r)
+	return nil
 }
 
 // follow waits until the revision is rolled out and its image proven to run.
 func (d *deployment) follow(ctx context.Context, r *release.Release) error {
-	workloads, err := d.workloads(r)
+	workloads, err := d.workloads(ctx, r)
 	if err != nil {
 		return err
 	}

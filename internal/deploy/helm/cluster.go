@@ -1,14 +1,10 @@
 package helm
 
 import (
-	"context"
 	"fmt"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/kubernetes"
@@ -49,25 +45,6 @@ func (c *cluster) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error
 func (c *cluster) ToRESTMapper() (meta.RESTMapper, error) { return c.mapper, nil }
 
 func (c *cluster) ToRawKubeConfigLoader() clientcmd.ClientConfig { return c.Loader }
-
-// ensureNamespace makes the namespace unless it exists. One that is being
-// deleted is an error of the API server when something is put into it.
-func (c *cluster) ensureNamespace(ctx context.Context) error {
-	namespaces := c.client.CoreV1().Namespaces()
-	_, err := namespaces.Get(ctx, c.Namespace, metav1.GetOptions{})
-	if err == nil || apierrors.IsForbidden(err) {
-		return nil // one that may not be seen exists, or what follows says more
-	}
-	if !apierrors.IsNotFound(err) {
-		return err
-	}
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace}}
-	_, err = namespaces.Create(ctx, namespace, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		return nil
-	}
-	return err
-}
 
 // clusters holds one cluster for each place, so that all apps of a process
 // share their connections and discovery.

@@ -2,11 +2,16 @@ package helm
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -200,26 +205,83 @@ type killed struct {
 
 const killedVariable = "HARMONY_TEST_DEPLOY"
 
-// TestMain makes the test binary the process that is killed as well.
+// TestMain makes the test binary the process that is killed as well. The
+// registry's credentials, which it does not ask for, are those of the pull secret.
 func TestMain(m *testing.M) {
 	if input := os.Getenv(killedVariable); input != "" {
 		os.Exit(deployOnce(input))
 	}
-	os.Exit(m.Run())
+	sideBySide()
+	os.Exit(withCredentials(m))
 }
 
+// sideBySide runs more tests at once than there are processors: they wait for
+// the cluster most of the time.
+func sideBySide() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", "4")
+	}
+}
+
+const (
+	registryUser     = "puller"
+	registryPassword = "pull-secret-7f3a"
+)
+
+func withCredentials(m *testing.M) int {
+	folder, err := os.MkdirTemp("", "harmony-test")
+	if err == nil {
+		defer os.RemoveAll(folder)
+		file := filepath.Join(folder, "auth.json")
+		auth := base64.StdEncoding.EncodeToString([]byte(registryUser + ":" + registryPassword))
+		if err = os.WriteFile(file, []byte(`{"auths":{"`+os.Getenv("HARMONY_TEST_REGISTRY")+`":{"auth":"`+auth+`"}}}`), 0o600); err == nil {
+			err = os.Setenv("REGISTRY_AUTH_FILE", file)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// kills is how many moments the kill test tries; HARMONY_TEST_KILLS says more.
+const kills = 12
+
+// killers is how many releases are killed side by side.
+const killers = 3
+
+// Whenever a deploy is killed, the next one needs no hand.
 func TestKilledAtAnyMoment(t *testing.T) {
-	w := newWorld(t)
+	n := kills
+	if text := os.Getenv("HARMONY_TEST_KILLS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for k := range killers {
+		t.Run(strconv.Itoa(k), func(t *testing.T) {
+			w := newWorld(t)
+			seed := uint64(time.Now().UnixNano())
+			t.Logf("seed %d", seed)
+			w.killed(rand.New(rand.NewPCG(seed, 0)), (n+killers-1-k)/killers)
+		})
+	}
+}
+
+func (w *world) killed(random *rand.Rand, times int) {
+	w.t.Helper()
 	hook := jobTemplate(`annotations: {helm.sh/hook: "pre-install,pre-upgrade"}`)
 	w.templates["job.yaml"] = strings.ReplaceAll(hook, `"4"`, `"0"`)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	images := []protocol.ImageRef{w.image, clustertest.Push(t, "harmony-test/app", "1.1.0")}
-	for i := range 6 {
+	images := []protocol.ImageRef{w.image, clustertest.Push(w.t, "harmony-test/app", "1.1.0")}
+	for i := range times {
 		w.image = images[random.IntN(2)]
-		w.killAfter(time.Duration(100+random.IntN(3500)) * time.Millisecond)
-		if i%2 == 0 {
+		w.killAfter(time.Duration(50+random.IntN(3500)) * time.Millisecond)
+		if i%2 == 0 && i < times-1 {
 			continue // another one is killed over what this one left
 		}
 		if random.IntN(2) == 0 {

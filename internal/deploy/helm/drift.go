@@ -20,12 +20,12 @@ import (
 	"k8s.io/cli-runtime/pkg/resource"
 )
 
-// drift names an object of the revision that is gone or that somebody changed,
-// so that an upgrade would mend it; "" when there is none.
-func (d *deployment) drift(ctx context.Context, r *release.Release) (string, error) {
+// drift names the objects of the revision that are gone or that somebody
+// changed, so that an upgrade would mend them.
+func (d *deployment) drift(ctx context.Context, r *release.Release) ([]string, error) {
 	infos, err := d.config.KubeClient.Build(bytes.NewBufferString(r.Manifest), false)
 	if err != nil {
-		return "", fmt.Errorf("read the objects of release %s: %w", d.app.Name, err)
+		return nil, fmt.Errorf("read the objects of release %s: %w", d.app.Name, err)
 	}
 	found := make([]string, len(infos))
 	group, ctx := errgroup.WithContext(ctx)
@@ -37,12 +37,9 @@ func (d *deployment) drift(ctx context.Context, r *release.Release) (string, err
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return "", err
+		return nil, err
 	}
-	if i := slices.IndexFunc(found, func(s string) bool { return s != "" }); i >= 0 {
-		return found[i], nil
-	}
-	return "", nil
+	return slices.DeleteFunc(found, func(s string) bool { return s == "" }), nil
 }
 
 // driftOf compares one object with what runs, by the patch that Helm would

@@ -158,15 +158,3 @@ func TestLoadChart(t *testing.T) {
 		}
 	}
 }
-
-func TestSettings(t *testing.T) {
-	s, err := readSettings(map[string]any{"timeout": "90s", "maxHistory": float64(3)})
-	if err != nil || s.timeout.Seconds() != 90 || s.maxHistory != 3 {
-		t.Errorf("settings %+v, error %v", s, err)
-	}
-	for _, bad := range []map[string]any{{"timeout": "soon"}, {"timeout": 5.0}, {"timeout": "-1s"}, {"maxHistory": 0.5}, {"wait": true}} {
-		if _, err := readSettings(bad); protocol.ExitCode(err) != protocol.ExitInvalid {
-			t.Errorf("%v: error %v, want invalid input", bad, err)
-		}
-	}
-}

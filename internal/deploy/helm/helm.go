@@ -14,10 +14,13 @@ import (
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/nationtech/harmony/internal/deploy/proof"
 	"github.com/nationtech/harmony/internal/deploy/rollout"
+	deployvalues "github.com/nationtech/harmony/internal/deploy/values"
 	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/registryauth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -29,7 +32,7 @@ const Name = "helm"
 // they win over the target's own settings, and may be nil.
 func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery] {
 	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
-		s, err := readSettings(env.Provider.Settings)
+		s, err := readSettings(env.Topology.Name, env.Provider.Settings)
 		if err != nil {
 			return nil, fmt.Errorf("topology %q: spec.continuousDelivery.settings: %w", env.Topology.Name, err)
 		}
@@ -59,29 +62,39 @@ type deployment struct {
 	chart  protocol.ChartRef
 	values map[string]any
 	want   record
-	// digests are the names of the image that are known so far.
-	digests proof.Digests
+	// prover is nil where the image of a revision is not known.
+	prover *proof.Prover
+	// drifted names what somebody changed of the last revision.
+	drifted []string
+	// pullSecret is to be made in the namespace; nil for none.
+	pullSecret *corev1.Secret
 }
 
 // Deploy implements [capability.ContinuousDelivery]. The release has the app's
 // name. An error of status protocol.ExitInvalid or protocol.ExitUnsupported
 // tells that nothing was touched.
 func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	d, err := a.open(app, target, image, chart)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	d, err := a.prepare(conn, app, target, image, chart)
-	if err != nil {
+	if d.pullSecret, err = d.credentials(ctx); err != nil {
 		return protocol.DeployResult{}, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, a.settings.timeout)
-	defer cancel()
-	result, err := d.run(bounded)
+	result, err := d.run(ctx, time.Now().Add(a.settings.timeout))
 	if err != nil {
-		return protocol.DeployResult{}, d.explain(ctx, err)
+		return result, d.explain(ctx, err)
 	}
 	return result, nil
+}
+
+// open makes what a call needs; it sends nothing.
+func (a *adapter) open(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	if err != nil {
+		return nil, err
+	}
+	return a.prepare(conn, app, target, image, chart)
 }
 
 func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
@@ -91,14 +104,26 @@ func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target stri
 	if chart.Digest == "" && !a.env.DryRun {
 		return nil, protocol.Invalid("chart %s of %s has no digest", chart.Chart, app.Name).WithHint("publish it first")
 	}
-	values, err := valuesOf(app, target)
+	values, err := deployvalues.Of(app, target)
 	if err != nil {
 		return nil, err
 	}
-	digest, err := valuesDigest(values)
+	digest, err := deployvalues.Digest(values)
 	if err != nil {
 		return nil, err
 	}
+	d, err := a.base(conn, app, target)
+	if err != nil {
+		return nil, err
+	}
+	d.image, d.chart, d.values = image, chart, values
+	d.want = record{chart: chart.Digest, image: image.Digest, values: digest}
+	d.prover = proof.NewProver(app.Name, image, registryauth.Keychain())
+	return d, nil
+}
+
+// base is a deployment that only looks at what is there.
+func (a *adapter) base(conn *kubeconn.Conn, app protocol.AppSpec, target string) (*deployment, error) {
 	c, err := a.clusters.get(conn)
 	if err != nil {
 		return nil, err
@@ -113,12 +138,14 @@ func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target stri
 	if err != nil {
 		return nil, err
 	}
-	return &deployment{
+	d := &deployment{
 		cluster: c, settings: a.settings, dryRun: a.env.DryRun, progress: progress, config: config,
-		app: app, target: target, image: image, chart: chart, values: values,
-		want:    record{chart: chart.Digest, image: image.Digest, values: digest},
-		digests: proof.Of(image),
-	}, nil
+		app: app, target: target,
+	}
+	if registry := a.env.Topology.OCIRegistry; registry != nil {
+		d.image.Insecure = registry.Insecure
+	}
+	return d, nil
 }
 
 // explain adds the server to an error, and tells our deadline from the user's
@@ -142,36 +169,4 @@ func (d *deployment) result(outcome protocol.Outcome, revision int, before recor
 		Outcome: outcome, Image: d.image.Digest, Chart: d.chart.Digest,
 		PreviousImage: before.image, PreviousChart: before.chart, Planned: d.dryRun,
 	}
-}
-
-// settings are the adapter's own in the topology.
-type settings struct {
-	// timeout bounds a deploy, rollout and all.
-	timeout time.Duration
-	// maxHistory is how many revisions Helm keeps.
-	maxHistory int
-}
-
-func readSettings(from map[string]any) (settings, error) {
-	s := settings{timeout: 5 * time.Minute, maxHistory: 10}
-	for name, value := range from {
-		switch name {
-		case "timeout":
-			text, _ := value.(string)
-			timeout, err := time.ParseDuration(text)
-			if err != nil || timeout <= 0 {
-				return s, protocol.Invalid("timeout: %v is not a duration such as 5m", value)
-			}
-			s.timeout = timeout
-		case "maxHistory":
-			n, ok := whole(value).(int64)
-			if !ok || n < 1 {
-				return s, protocol.Invalid("maxHistory: %v is not a number of revisions", value)
-			}
-			s.maxHistory = int(n)
-		default:
-			return s, protocol.Invalid("%s is not a setting of adapter helm", name).WithHint("it has: timeout, maxHistory")
-		}
-	}
-	return s, nil
 }

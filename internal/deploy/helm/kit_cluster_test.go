@@ -67,6 +67,9 @@ type world struct {
 	values    map[string]any
 	settings  map[string]any
 	dryRun    bool
+	// version is the app's and the chart's; files are further files of the chart.
+	version string
+	files   map[string]string
 	// charts is the folder of the packaged charts.
 	charts string
 
@@ -83,6 +86,7 @@ func newWorld(t *testing.T) *world {
 		templates: map[string]string{"app.yaml": deploymentTemplate},
 		values:    map[string]any{"replicas": float64(1), "env": []any{}},
 		settings:  map[string]any{"timeout": "1m"},
+		version:   "1.0.0",
 		charts:    t.TempDir(),
 	}
 }
@@ -90,7 +94,7 @@ func newWorld(t *testing.T) *world {
 // spec is the app as it comes in a document.
 func (w *world) spec() protocol.AppSpec {
 	return protocol.AppSpec{
-		Metadata: protocol.Metadata{Name: appName, Version: "1.0.0"},
+		Metadata: protocol.Metadata{Name: appName, Version: w.version},
 		Targets:  map[string]protocol.TargetValues{"test": {Values: w.values}},
 	}
 }
@@ -100,15 +104,19 @@ func (w *world) spec() protocol.AppSpec {
 func (w *world) pack() protocol.ChartRef {
 	w.t.Helper()
 	c := &chart.Chart{
-		Metadata: &chart.Metadata{APIVersion: "v2", Name: "app", Version: "1.0.0"},
+		Metadata: &chart.Metadata{APIVersion: "v2", Name: "app", Version: w.version, AppVersion: w.version},
 		Raw:      []*chart.File{{Name: "values.yaml", Data: []byte("image: " + w.image.String() + "\n")}},
 		Values:   map[string]any{"image": w.image.String()},
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.templates)) {
 		c.Templates = append(c.Templates, &chart.File{Name: "templates/" + name, Data: []byte(w.templates[name])})
 	}
+	for _, name := range slices.Sorted(maps.Keys(w.files)) {
+		c.Files = append(c.Files, &chart.File{Name: name, Data: []byte(w.files[name])})
+	}
 	key := sha256.New()
-	for _, f := range append(c.Raw, c.Templates...) {
+	fmt.Fprintln(key, w.version)
+	for _, f := range slices.Concat(c.Raw, c.Templates, c.Files) {
 		fmt.Fprintf(key, "%s\n%s\n", f.Name, f.Data)
 	}
 	w.mu.Lock()
@@ -129,7 +137,7 @@ func (w *world) pack() protocol.ChartRef {
 	}
 	sum := sha256.Sum256(archive)
 	return protocol.ChartRef{
-		Path: path, Chart: "app", ChartVersion: "1.0.0", Digest: "sha256:" + hex.EncodeToString(sum[:]),
+		Path: path, Chart: "app", ChartVersion: w.version, Digest: "sha256:" + hex.EncodeToString(sum[:]),
 		Image: protocol.ChartImage{Value: "image"},
 	}
 }

@@ -1,12 +1,6 @@
 package helm
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"maps"
-	"slices"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -15,10 +9,9 @@ import (
 	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 
+	"github.com/nationtech/harmony/internal/deploy/manifest"
 	"github.com/nationtech/harmony/internal/deploy/proof"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -57,16 +50,13 @@ func preview(c *cluster, ch *chart.Chart, values map[string]any, options chartut
 	if err != nil {
 		return rendered{}, err
 	}
+	described, err := manifest.Files(files)
+	if err != nil {
+		return rendered{}, err
+	}
 	var r rendered
-	for _, file := range slices.Sorted(maps.Keys(files)) {
-		if strings.HasSuffix(file, "NOTES.txt") {
-			continue
-		}
-		objects, err := parseManifest(files[file])
-		if err != nil {
-			return rendered{}, fmt.Errorf("%s: %w", file, err)
-		}
-		for _, object := range objects {
+	for _, file := range described {
+		for _, object := range file.Objects {
 			if _, isHook := object.GetAnnotations()[release.HookAnnotation]; isHook {
 				r.hooks = append(r.hooks, object)
 			} else {
@@ -75,37 +65,6 @@ func preview(c *cluster, ch *chart.Chart, values map[string]any, options chartut
 		}
 	}
 	return r, nil
-}
-
-// parseManifest reads the objects of a manifest, members of lists as well.
-func parseManifest(manifest string) ([]*unstructured.Unstructured, error) {
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader([]byte(manifest)), 4096)
-	var objects []*unstructured.Unstructured
-	for {
-		var content map[string]any
-		err := decoder.Decode(&content)
-		if errors.Is(err, io.EOF) {
-			return objects, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(content) == 0 {
-			continue
-		}
-		object := &unstructured.Unstructured{Object: content}
-		if !object.IsList() {
-			objects = append(objects, object)
-			continue
-		}
-		err = object.EachListItem(func(member runtime.Object) error {
-			objects = append(objects, member.(*unstructured.Unstructured))
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
 }
 
 // usesImage fails when no container that the chart describes has the image.
@@ -119,13 +78,5 @@ func (r rendered) usesImage(image protocol.ImageRef, ref protocol.ChartRef) erro
 		found = "its containers: " + strings.Join(images, ", ")
 	}
 	return protocol.Invalid("chart %q does not use the image: no container has %s@%s (%s)", ref.Chart, image.FullName(), image.Digest, found).
-		WithHint("the image stands in %s; use it in the chart's templates, and see that the target's values do not replace it", valuesPath(ref.Image))
-}
-
-// valuesPath says where in the values the image is.
-func valuesPath(image protocol.ChartImage) string {
-	if image.Value != "" {
-		return ".Values." + image.Value
-	}
-	return ".Values." + image.Repository + " and .Values." + image.Digest
+		WithHint("the image stands in %s; use it in the chart's templates, and see that the target's values do not replace it", ref.Image.Places())
 }

@@ -3,41 +3,40 @@ package helm
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/release"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/deploy/lease"
+	"github.com/nationtech/harmony/internal/deploy/manifest"
+	"github.com/nationtech/harmony/internal/deploy/namespace"
 	"github.com/nationtech/harmony/internal/deploy/rollout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// run looks at the release and does what is missing.
-func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
-	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+// run looks at the release and does what is missing, until the deadline.
+func (d *deployment) run(ctx context.Context, deadline time.Time) (protocol.DeployResult, error) {
+	bounded, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	last, err := lastRelease(bounded, d.cluster, d.config, d.app.Name)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	settled, err := d.settled(ctx, last)
+	settled, err := d.settled(bounded, last)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
 	switch {
 	case settled:
-		return d.result(protocol.OutcomeUnchanged, last.Version, d.want), nil
+		return d.unchanged(last), nil
 	case d.dryRun:
-		return d.plan(last), nil
+		return d.plan(bounded, last)
 	}
-	return d.change(ctx, last)
-}
-
-// plan says what would be done.
-func (d *deployment) plan(last *release.Release) protocol.DeployResult {
-	if isGone(last) {
-		return d.result(protocol.OutcomeInstalled, 0, record{})
-	}
-	return d.result(protocol.OutcomeUpgraded, last.Version, recordOf(last))
+	return d.change(ctx, deadline, last)
 }
 
 // isGone reports that there is no release, or one that was uninstalled and only
@@ -46,33 +45,40 @@ func isGone(last *release.Release) bool {
 	return last == nil || last.Info.Status == release.StatusUninstalled
 }
 
-// applied reports that the last revision is what is wanted.
+// applied reports that the last revision is what is wanted, healthy or not.
 func (d *deployment) applied(last *release.Release) bool {
-	return !isGone(last) && last.Info.Status == release.StatusDeployed && recordOf(last) == d.want
+	if isGone(last) || recordOf(last) != d.want {
+		return false
+	}
+	return last.Info.Status == release.StatusDeployed || last.Info.Status == release.StatusFailed && isUnhealthy(last)
 }
 
 // settled reports that there is nothing to do: the last revision is what is
 // wanted, nobody changed its objects, and its image runs.
 func (d *deployment) settled(ctx context.Context, last *release.Release) (bool, error) {
-	if !d.applied(last) {
+	if !d.applied(last) || last.Info.Status != release.StatusDeployed {
 		return false, nil
 	}
-	workloads, err := d.workloads(last)
+	workloads, err := d.workloads(ctx, last)
 	if err != nil {
 		return false, err
 	}
-	var drift string
+	var surroundings bool
 	var snapshots []rollout.Snapshot
 	group, reading := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		drift, err = d.drift(reading, last)
+		d.drifted, err = d.drift(reading, last)
+		return err
+	})
+	group.Go(func() (err error) {
+		surroundings, err = d.surroundings().Settled(reading, d.client)
 		return err
 	})
 	group.Go(func() (err error) {
 		snapshots, err = rollout.Read(reading, d.client, workloads)
 		return err
 	})
-	if err := group.Wait(); err != nil || drift != "" {
+	if err := group.Wait(); err != nil || !surroundings || len(d.drifted) > 0 && !d.settings.reportDrift {
 		return false, err
 	}
 	for _, s := range snapshots {
@@ -84,39 +90,84 @@ func (d *deployment) settled(ctx context.Context, last *release.Release) (bool, 
 	return d.proven(ctx, last, snapshots)
 }
 
-func (d *deployment) workloads(r *release.Release) ([]rollout.Workload, error) {
-	objects, err := parseManifest(r.Manifest)
+// surroundings is what the release needs of the namespace around it.
+func (d *deployment) surroundings() namespace.Wanted {
+	return namespace.Wanted{Name: d.Namespace, Labels: d.settings.namespaceLabels, PullSecret: d.pullSecret}
+}
+
+// unchanged is the result when nothing is to be done. Drift that is only
+// reported stands in it.
+func (d *deployment) unchanged(last *release.Release) protocol.DeployResult {
+	result := d.result(protocol.OutcomeUnchanged, last.Version, d.want)
+	result.Drift = d.drifted
+	if len(d.drifted) > 0 {
+		d.progress(protocol.Event{Phase: "drift", Message: strings.Join(d.drifted, ", ")})
+	}
+	return result
+}
+
+// workloads are what is waited for of a revision.
+func (d *deployment) workloads(ctx context.Context, r *release.Release) ([]rollout.Workload, error) {
+	objects, err := manifest.Parse(r.Manifest)
 	if err != nil {
 		return nil, err
 	}
-	return rollout.Workloads(objects, d.Namespace)
+	workloads, err := rollout.Workloads(objects, d.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	client, err := dynamic.NewForConfig(d.Config)
+	if err != nil {
+		return nil, err
+	}
+	others, err := rollout.Objects(ctx, objects, d.Namespace, client, d.mapper, d.settings.wait)
+	return append(workloads, others...), err
 }
 
 // change takes the lease and brings the release to what is wanted. What the
-// chart gives is looked at before anything is touched.
-func (d *deployment) change(ctx context.Context, last *release.Release) (protocol.DeployResult, error) {
-	prepared, err := d.render(ctx, last)
+// chart gives is looked at before anything is touched. The lease is held beyond
+// the deadline, while a deploy that failed is rolled back.
+func (d *deployment) change(ctx context.Context, deadline time.Time, last *release.Release) (protocol.DeployResult, error) {
+	bounded, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	prepared, err := d.render(bounded, last)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	if err := d.ensureNamespace(ctx); err != nil {
+	if err := d.surroundings().Ensure(bounded, d.client); err != nil {
 		return protocol.DeployResult{}, err
 	}
-	l, err := lease.Acquire(ctx, d.client.CoordinationV1().Leases(d.Namespace), d.app.Name, d.waitsFor)
+	held, stop, inherited, err := d.hold(ctx, bounded)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	ctx, stop := l.Hold(ctx)
 	defer stop()
-	result, err := d.changeHeld(ctx, prepared, l.Inherited)
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, lease.ErrLost) {
+	working, cancel := context.WithDeadline(held, deadline)
+	defer cancel()
+	result, err := d.changeHeld(working, prepared, inherited)
+	if err != nil {
+		result, err = d.afterFailure(held, err)
+	}
+	if cause := context.Cause(held); err != nil && errors.Is(cause, lease.ErrLost) {
 		return result, protocol.Retryable("release %s: %w", d.app.Name, cause)
 	}
 	return result, err
 }
 
+// hold takes the lease within the bounded context, and holds it until stop is
+// called or the other context ends.
+func (d *deployment) hold(ctx, bounded context.Context) (held context.Context, stop func(), inherited bool, err error) {
+	l, err := lease.Acquire(bounded, d.client.CoordinationV1().Leases(d.Namespace), d.app.Name, d.waitsFor)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	held, stop = l.Hold(ctx)
+	return held, stop, l.Inherited, nil
+}
+
 func (d *deployment) waitsFor(holder string, since time.Time) {
-	d.progress(protocol.Event{Phase: "wait", Message: "release " + d.app.Name + " is being worked on by " + holder + " since " + since.Format(time.TimeOnly)})
+	d.progress(protocol.Event{Phase: "wait", Message: fmt.Sprintf("release %s is being worked on by %s since %s, for %s now",
+		d.app.Name, holder, since.Format(time.TimeOnly), time.Since(since).Round(time.Second))})
 }
 
 // changeHeld does the work of change under the lease.
@@ -127,18 +178,20 @@ func (d *deployment) changeHeld(ctx context.Context, prepared prepared, inherite
 	}
 	if d.applied(last) {
 		// Another process did it meanwhile, or only the rollout is missing.
-		drift, err := d.drift(ctx, last)
-		if err != nil {
+		if d.drifted, err = d.drift(ctx, last); err != nil {
 			return protocol.DeployResult{}, err
 		}
-		if drift == "" {
-			if err := d.resume(ctx, last); err != nil {
-				return protocol.DeployResult{}, err
-			}
-			return d.result(protocol.OutcomeUnchanged, last.Version, d.want), nil
+		if len(d.drifted) == 0 || d.settings.reportDrift {
+			return d.resume(ctx, last)
 		}
-		d.progress(protocol.Event{Phase: "apply", Message: drift})
+		d.progress(protocol.Event{Phase: "apply", Message: strings.Join(d.drifted, ", ")})
+		d.drifted = nil
 	}
+	return d.replace(ctx, prepared, last)
+}
+
+// replace makes a new revision.
+func (d *deployment) replace(ctx context.Context, prepared prepared, last *release.Release) (protocol.DeployResult, error) {
 	before, err := d.deployed()
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -147,12 +200,27 @@ func (d *deployment) changeHeld(ctx context.Context, prepared prepared, inherite
 	if isGone(last) {
 		outcome = protocol.OutcomeInstalled
 	}
+	if err := d.ensureCRDs(ctx, prepared.chart); err != nil {
+		return protocol.DeployResult{}, err
+	}
 	applied, err := d.apply(ctx, prepared, last)
 	if err != nil {
-		return protocol.DeployResult{}, err
+		return protocol.DeployResult{}, unhealthyError{err}
 	}
-	if err := d.follow(ctx, applied); err != nil {
-		return protocol.DeployResult{}, err
+	if err := d.finish(ctx, applied); err != nil {
+		return protocol.DeployResult{}, unhealthyError{err}
 	}
 	return d.result(outcome, applied.Version, recordOf(before)), nil
+}
+
+// finish waits until the revision is healthy, and writes that down.
+func (d *deployment) finish(ctx context.Context, r *release.Release) error {
+	if err := d.follow(ctx, r); err != nil {
+		return err
+	}
+	r, err := d.test(ctx, r)
+	if err != nil {
+		return err
+	}
+	return d.mark(r, release.StatusDeployed, markProven)
 }

@@ -21,13 +21,13 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// A lease is renewed three times in its duration. Its holder may have another
-// idea of the time, so that by the clock alone it is only over after twice the
-// duration; one whose renewal was not seen to move for a whole duration is over
-// as well.
+// A lease outlasts an API server that is away for half a minute. Its holder may
+// have another idea of the time, so that by the clock alone it is only over
+// after twice the duration; one whose renewal was not seen to move for a whole
+// duration is over as well.
 const (
-	duration = 15 * time.Second
-	renewal  = duration / 3
+	duration = 45 * time.Second
+	renewal  = 5 * time.Second
 	look     = time.Second
 	giveBack = 5 * time.Second
 )
@@ -210,6 +210,16 @@ func (l *Lease) renew(ctx context.Context) error {
 	next := l.current.DeepCopy()
 	next.Spec.RenewTime = new(metav1.NowMicro())
 	updated, err := l.client.Update(ctx, next, metav1.UpdateOptions{})
+	if apierrors.IsConflict(err) {
+		// Another took it, unless it was a renewal whose answer was lost.
+		found, getErr := l.client.Get(ctx, l.name, metav1.GetOptions{})
+		if getErr != nil {
+			return getErr
+		}
+		if holder := found.Spec.HolderIdentity; holder != nil && *holder == l.identity {
+			updated, err = found, nil
+		}
+	}
 	if err == nil {
 		l.current = updated
 	}

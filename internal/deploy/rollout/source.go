@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -10,19 +11,24 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
-// source is one collection of objects that a snapshot is made of.
+// source is one collection of objects that a snapshot is made of: of a typed
+// client, or of a dynamic one.
 type source struct {
 	client   rest.Interface
 	resource string
 	example  runtime.Object
 	tweak    func(*metav1.ListOptions)
+	dynamic  dynamic.ResourceInterface
 }
 
 // sources are the collections for a workload: itself, its pods, and what tells
@@ -31,38 +37,50 @@ func sources(client kubernetes.Interface, w Workload) []source {
 	byName := func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", w.Name).String()
 	}
+	if w.Resource != nil {
+		return []source{{resource: strings.ToLower(w.Kind), example: &unstructured.Unstructured{}, tweak: byName, dynamic: w.Resource}}
+	}
 	bySelector := func(o *metav1.ListOptions) { o.LabelSelector = w.Selector.String() }
 	apps, batch, core := client.AppsV1().RESTClient(), client.BatchV1().RESTClient(), client.CoreV1().RESTClient()
-	pods := source{core, "pods", &corev1.Pod{}, bySelector}
+	pods := source{client: core, resource: "pods", example: &corev1.Pod{}, tweak: bySelector}
 	switch w.Kind {
 	case "Deployment":
 		return []source{
-			{apps, "deployments", &appsv1.Deployment{}, byName},
-			{apps, "replicasets", &appsv1.ReplicaSet{}, bySelector}, pods,
+			{client: apps, resource: "deployments", example: &appsv1.Deployment{}, tweak: byName},
+			{client: apps, resource: "replicasets", example: &appsv1.ReplicaSet{}, tweak: bySelector}, pods,
 		}
 	case "StatefulSet":
-		return []source{{apps, "statefulsets", &appsv1.StatefulSet{}, byName}, pods}
+		return []source{{client: apps, resource: "statefulsets", example: &appsv1.StatefulSet{}, tweak: byName}, pods}
 	case "DaemonSet":
 		return []source{
-			{apps, "daemonsets", &appsv1.DaemonSet{}, byName},
-			{apps, "controllerrevisions", &appsv1.ControllerRevision{}, bySelector}, pods,
+			{client: apps, resource: "daemonsets", example: &appsv1.DaemonSet{}, tweak: byName},
+			{client: apps, resource: "controllerrevisions", example: &appsv1.ControllerRevision{}, tweak: bySelector}, pods,
 		}
 	case "Job":
-		return []source{{batch, "jobs", &batchv1.Job{}, byName}, pods}
+		return []source{{client: batch, resource: "jobs", example: &batchv1.Job{}, tweak: byName}, pods}
 	}
-	return []source{{core, "pods", &corev1.Pod{}, byName}}
+	return []source{{client: core, resource: "pods", example: &corev1.Pod{}, tweak: byName}}
 }
 
 func (s source) listWatch(namespace string) *cache.ListWatch {
+	if s.dynamic != nil {
+		return &cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				s.tweak(&o)
+				return s.dynamic.List(ctx, o)
+			},
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				s.tweak(&o)
+				return s.dynamic.Watch(ctx, o)
+			},
+		}
+	}
 	return cache.NewFilteredListWatchFromClient(s.client, s.resource, namespace, s.tweak)
 }
 
 // list reads the collection once.
 func (s source) list(ctx context.Context, namespace string) ([]any, error) {
-	var options metav1.ListOptions
-	s.tweak(&options)
-	list, err := s.client.Get().Namespace(namespace).Resource(s.resource).
-		VersionedParams(&options, metav1.ParameterCodec).Do(ctx).Get()
+	list, err := s.read(ctx, namespace)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -80,6 +98,16 @@ func (s source) list(ctx context.Context, namespace string) ([]any, error) {
 	return objects, nil
 }
 
+func (s source) read(ctx context.Context, namespace string) (runtime.Object, error) {
+	var options metav1.ListOptions
+	s.tweak(&options)
+	if s.dynamic != nil {
+		return s.dynamic.List(ctx, options)
+	}
+	return s.client.Get().Namespace(namespace).Resource(s.resource).
+		VersionedParams(&options, metav1.ParameterCodec).Do(ctx).Get()
+}
+
 // assemble makes the snapshot out of the objects of all sources.
 func assemble(w Workload, objects []any) (Snapshot, error) {
 	var r revisions
@@ -87,6 +115,8 @@ func assemble(w Workload, objects []any) (Snapshot, error) {
 	var self any
 	for _, object := range objects {
 		switch o := object.(type) {
+		case *unstructured.Unstructured:
+			return Snapshot{Workload: w, Object: o}, nil
 		case *corev1.Pod:
 			if w.Kind == "Pod" {
 				self = o

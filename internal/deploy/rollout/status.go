@@ -30,6 +30,9 @@ func StatusOf(s Snapshot) (Status, error) {
 	if err != nil {
 		return Status{}, fmt.Errorf("%s: %w", s.Workload, err)
 	}
+	if s.Resource != nil {
+		return statusOfObject(s, result), nil
+	}
 	st := Status{Message: result.Message, Pods: desired(s), Ready: result.Status == status.CurrentStatus}
 	for _, pod := range s.Current {
 		if podReady(pod) {
@@ -40,6 +43,11 @@ func StatusOf(s Snapshot) (Status, error) {
 	if st.Ready {
 		return st, nil
 	}
+	if !observed(s.Object) {
+		// Which pods are the present ones is not known yet: those that the
+		// controller is about to replace may be beyond help.
+		return st, nil
+	}
 	st.Suspects = suspects(s)
 	if len(st.Suspects) == 0 && (result.Status == status.FailedStatus || s.Kind == "Pod" && !succeeded(s)) {
 		st.Suspects = []Problem{failed(s, result.Message)}
@@ -48,6 +56,20 @@ func StatusOf(s Snapshot) (Status, error) {
 		st.Message = blocked
 	}
 	return st, nil
+}
+
+// statusOfObject judges an object that runs no pods.
+func statusOfObject(s Snapshot, result *status.Result) Status {
+	st := Status{Message: result.Message, Ready: s.holds(s.Object, result.Status == status.CurrentStatus)}
+	if st.Message == "" || result.Status == status.CurrentStatus {
+		st.Message = "waiting for " + string(s.Policy)
+	}
+	if st.Ready {
+		st.Message = "ready"
+	} else if result.Status == status.FailedStatus {
+		st.Suspects = []Problem{{Workload: s.Workload, Reason: "failed", Message: result.Message, Grace: configGrace}}
+	}
+	return st
 }
 
 // succeeded holds back what kstatus takes for ready: a Job that still runs, and

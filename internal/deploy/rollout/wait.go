@@ -25,6 +25,9 @@ type Options struct {
 	// FailOnly makes the end of the context, and not that of the rollout, the
 	// good end: only problems are looked for.
 	FailOnly bool
+	// Log, if set, is told every line that containers of the workloads write, by
+	// several goroutines.
+	Log func(w Workload, container, line string)
 }
 
 // recheck is how often problems that need time to be believed, and events, are
@@ -37,6 +40,10 @@ const recheck = time.Second
 func Wait(ctx context.Context, client kubernetes.Interface, workloads []Workload, options Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	w := &waiter{client: client, options: options, changed: make(chan struct{}, 1), since: map[string]time.Time{}}
+	if options.Log != nil {
+		w.logs = newLogs(ctx, client, options.Log)
+		defer w.logs.end()
+	}
 	defer w.running.Wait()
 	defer stop()
 	for _, workload := range workloads {
@@ -67,6 +74,7 @@ type waiter struct {
 	followed []*followed
 	changed  chan struct{}
 	running  sync.WaitGroup
+	logs     *logs
 	// since tells when each problem was first seen.
 	since map[string]time.Time
 
@@ -136,6 +144,9 @@ func (w *waiter) look(ctx context.Context) (done bool, err error) {
 			return false, err
 		}
 		w.tell(f)
+		if w.logs != nil {
+			w.logs.follow(f.snapshot)
+		}
 		if !f.status.Ready {
 			ready = false
 			if problem := w.believed(ctx, f); problem != nil {

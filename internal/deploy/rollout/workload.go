@@ -10,12 +10,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/dynamic"
 )
 
-// Workload names an object that runs pods.
+// Workload names an object that is waited for: one that runs pods, or another
+// one with a status (see [Objects]).
 type Workload struct {
-	// Kind is Deployment, StatefulSet, DaemonSet, Job or Pod.
+	// Kind is Deployment, StatefulSet, DaemonSet, Job or Pod, or that of an
+	// object with a Resource.
 	Kind, Namespace, Name string
+	// Resource is where an object is read that runs no pods; nil for those that
+	// do. Policy is what of it is waited for.
+	Resource dynamic.ResourceInterface
+	Policy   Policy
 	// Selector selects its pods, and perhaps those of others; nil for a Pod.
 	Selector labels.Selector
 	// Ignore is the UID of an object of that name which is not the one meant,

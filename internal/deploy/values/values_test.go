@@ -1,4 +1,4 @@
-package helm
+package values
 
 import (
 	"encoding/json"
@@ -11,7 +11,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-func TestValuesOf(t *testing.T) {
+func TestOf(t *testing.T) {
 	root := t.TempDir()
 	write := func(name, text string) {
 		t.Helper()
@@ -36,7 +36,7 @@ func TestValuesOf(t *testing.T) {
 	}
 	app.Targets["t"] = protocol.TargetValues{ValuesFiles: app.Targets["t"].ValuesFiles, Values: values}
 
-	got, err := valuesOf(app, "t")
+	got, err := Of(app, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestValuesOf(t *testing.T) {
 		t.Errorf("big is a %T: a template would print it as 1e+06", got["big"])
 	}
 
-	if got, err := valuesOf(app, "other"); err != nil || len(got) != 0 {
+	if got, err := Of(app, "other"); err != nil || len(got) != 0 {
 		t.Errorf("a target without values: %v, %v", got, err)
 	}
 }
@@ -64,17 +64,17 @@ func TestValuesFilesThatCannotBeRead(t *testing.T) {
 	}
 	for file, word := range map[string]string{"absent.yaml": "neither", "../up.yaml": "leads out", "bad.yaml": "bad.yaml"} {
 		app := protocol.AppSpec{ProjectRoot: root, Targets: map[string]protocol.TargetValues{"t": {ValuesFiles: []string{file}}}}
-		_, err := valuesOf(app, "t")
+		_, err := Of(app, "t")
 		if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: error %v, want invalid input that says %q", file, err, word)
 		}
 	}
 }
 
-func TestValuesDigest(t *testing.T) {
+func TestDigest(t *testing.T) {
 	digest := func(v map[string]any) string {
 		t.Helper()
-		d, err := valuesDigest(v)
+		d, err := Digest(v)
 		if err != nil {
 			t.Fatal(err)
 		}

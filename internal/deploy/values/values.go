@@ -1,4 +1,6 @@
-package helm
+// Package values makes the Helm values of an app for a target, and tells
+// whether two sets of them mean the same.
+package values
 
 import (
 	"bytes"
@@ -16,9 +18,9 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// valuesOf are the values of an app for a target: its values files in order,
-// then its values, as helm's -f and --set take them.
-func valuesOf(app protocol.AppSpec, target string) (map[string]any, error) {
+// Of makes the values of an app for a target: its values files in order, then
+// its values, as helm's -f and --set take them.
+func Of(app protocol.AppSpec, target string) (map[string]any, error) {
 	settings := app.Targets[target]
 	values := map[string]any{}
 	for _, name := range settings.ValuesFiles {
@@ -28,7 +30,7 @@ func valuesOf(app protocol.AppSpec, target string) (map[string]any, error) {
 		}
 		values = merge(values, file)
 	}
-	return merge(values, whole(settings.Values).(map[string]any)), nil
+	return merge(values, Whole(settings.Values).(map[string]any)), nil
 }
 
 // readValues reads a values file from the chart's folder, or from the project's
@@ -71,20 +73,20 @@ func merge(base, over map[string]any) map[string]any {
 // maxWhole is the largest float64 below which every whole number has one.
 const maxWhole = 1 << 53
 
-// whole makes whole numbers, which JSON gives as float64, integers again:
+// Whole makes whole numbers, which JSON gives as float64, integers again:
 // templates would print a large one as 1e+06.
-func whole(value any) any {
+func Whole(value any) any {
 	switch v := value.(type) {
 	case map[string]any:
 		made := make(map[string]any, len(v))
 		for key, member := range v {
-			made[key] = whole(member)
+			made[key] = Whole(member)
 		}
 		return made
 	case []any:
 		made := make([]any, len(v))
 		for i, member := range v {
-			made[i] = whole(member)
+			made[i] = Whole(member)
 		}
 		return made
 	case float64:
@@ -95,8 +97,8 @@ func whole(value any) any {
 	return value
 }
 
-// valuesDigest is the same for values that mean the same.
-func valuesDigest(values map[string]any) (string, error) {
+// Digest is the same for values that mean the same.
+func Digest(values map[string]any) (string, error) {
 	encoded, err := json.Marshal(values)
 	if err != nil {
 		return "", fmt.Errorf("values: %w", err)

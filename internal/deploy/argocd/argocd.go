@@ -1,0 +1,156 @@
+// Package argocd delivers an app by Argo CD: it writes an Application for the
+// chart by its digest, has Argo CD sync it, follows the operation and the
+// rollout, and proves that the image runs.
+//
+// All of it goes through the custom resources; Argo CD's own API server is not
+// needed. Nothing is remembered on the machine: the Application holds what is
+// wanted and what was there before. It is written to under a Lease only.
+package argocd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nationtech/harmony/internal/deploy/values"
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Name is the adapter's name in a topology.
+const Name = "argocd"
+
+// New makes the adapter. The flags say what the user of the command line chose;
+// they win over the target's own settings, and may be nil.
+func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery] {
+	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
+		s, err := readSettings(env.Provider.Settings, env.Topology.Name)
+		if err != nil {
+			return nil, fmt.Errorf("topology %q: spec.continuousDelivery.settings: %w", env.Topology.Name, err)
+		}
+		return &adapter{flags: flags, env: env, settings: s}, nil
+	}
+}
+
+// adapter is safe for use by several goroutines: a call holds its own state.
+type adapter struct {
+	flags    *kubeconn.Flags
+	env      capability.Environment
+	settings settings
+}
+
+// deployment is one call of Deploy.
+type deployment struct {
+	settings settings
+	dryRun   bool
+	progress func(protocol.Event)
+	// argo is where the Application lies, and destination where the app runs.
+	argo        *argo
+	destination *destination
+
+	app    protocol.AppSpec
+	target string
+	image  protocol.ImageRef
+	chart  protocol.ChartRef
+	values map[string]any
+	want   wanted
+}
+
+// Deploy implements [capability.ContinuousDelivery]. An error of status
+// protocol.ExitInvalid or protocol.ExitUnsupported tells that nothing was
+// touched. A deploy that failed and was rolled back is told by both the result
+// and the error.
+func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
+	if err := a.check(app, image, chart); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d, err := a.prepare(app, target, image, chart)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	result, err := d.run(ctx)
+	if err != nil {
+		return result, d.explain(ctx, err)
+	}
+	return result, nil
+}
+
+// check tells what Argo CD cannot deploy.
+func (a *adapter) check(app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) error {
+	switch {
+	case chart.URL == "":
+		return protocol.Unsupported("the chart of %s is a local path, %s: Argo CD takes charts from a registry", app.Name, chart.Path).
+			WithHint("set spec.helmRegistry of topology %q to {adapter: oci, url: registry.example.com/charts}, and publish again", a.env.Topology.Name)
+	case image.Digest == "" && !a.env.DryRun:
+		return protocol.Invalid("image %s of %s has no digest", image, app.Name).WithHint("publish it first")
+	case chart.Digest == "" && !a.env.DryRun:
+		return protocol.Invalid("chart %s of %s has no digest", chart.Chart, app.Name).WithHint("publish it first")
+	}
+	return nil
+}
+
+func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	if err != nil {
+		return nil, err
+	}
+	made, err := values.Of(app, target)
+	if err != nil {
+		return nil, err
+	}
+	d := &deployment{
+		settings: a.settings, dryRun: a.env.DryRun,
+		app: app, target: target, image: image, chart: chart, values: made,
+		progress: func(e protocol.Event) {
+			e.Metadata = app.Metadata
+			a.env.Progress(e)
+		},
+	}
+	if d.argo, err = a.connectArgo(conn); err != nil {
+		return nil, err
+	}
+	if d.destination, err = newDestination(conn); err != nil {
+		return nil, err
+	}
+	d.argo.name = a.settings.applicationOf(app.Name, target)
+	d.want, err = newWanted(d)
+	return d, err
+}
+
+// explain adds the server to an error, and tells our deadline from the user's
+// interruption.
+func (d *deployment) explain(ctx context.Context, err error) error {
+	var told *protocol.Error
+	switch {
+	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
+		return fmt.Errorf("deploy %s to %s: %w", d.app.Name, d.target, errors.Join(ctx.Err(), err))
+	case errors.As(err, &told) || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+		return d.argo.Explain(err)
+	}
+	return fmt.Errorf("deploy %s to %s: not done after %s: %w", d.app.Name, d.target, d.settings.timeout, err)
+}
+
+// result is the document for an outcome; before is what was in force.
+func (d *deployment) result(outcome protocol.Outcome, now, before release) protocol.DeployResult {
+	return protocol.DeployResult{
+		Metadata: d.app.Metadata, Target: d.target, Adapter: Name,
+		Context: d.destination.Context, Namespace: d.destination.Namespace, Release: d.app.Name,
+		Outcome: outcome, Image: now.digest(), Chart: now.chart(),
+		PreviousImage: before.digest(), PreviousChart: before.chart(), Planned: d.dryRun,
+	}
+}
+
+// say tells one line of progress.
+func (d *deployment) say(phase, format string, args ...any) {
+	d.progress(protocol.Event{Phase: phase, Message: clean(fmt.Sprintf(format, args...))})
+}
+
+// bounded is a context that ends after the deploy's time.
+func (d *deployment) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d.settings.timeout, context.DeadlineExceeded)
+}
+
+// since is an age for people.
+func since(t time.Time) string { return time.Since(t).Round(time.Second).String() }

@@ -1,0 +1,240 @@
+package argocd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/nationtech/harmony/internal/deploy/proof"
+	"github.com/nationtech/harmony/internal/deploy/rollout"
+	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// How long bad health has to last to be believed, and how long a view of the
+// controller may be older than the sync before it is asked for another.
+const (
+	healthGrace = 10 * time.Second
+	staleGrace  = 3 * time.Second
+)
+
+// references are the objects of the Application, without hooks and without
+// what is to be deleted.
+func references(found *application) []reference {
+	var all []reference
+	for _, r := range found.Status.Resources {
+		if !r.Hook && !r.RequiresPruning {
+			all = append(all, reference{r.Group, r.Version, r.Kind, r.Namespace, r.Name})
+		}
+	}
+	return all
+}
+
+// applied are the objects as the last operation left them, which the rest of
+// the status may not tell yet.
+func (s *operationState) applied() []reference {
+	var all []reference
+	for _, r := range s.SyncResult.Resources {
+		if r.HookType == "" && r.Status == synced {
+			all = append(all, r.reference())
+		}
+	}
+	return all
+}
+
+// workloads reads the objects that may run pods, and which of them are to be
+// followed.
+func (d *deployment) workloads(ctx context.Context, from []reference) ([]rollout.Workload, []*unstructured.Unstructured, error) {
+	objects, err := d.destination.objects(ctx, from)
+	if err != nil {
+		return nil, nil, err
+	}
+	workloads, err := rollout.Workloads(objects, d.destination.Namespace)
+	return workloads, objects, err
+}
+
+// running reports that every workload is ready and runs the image. What speaks
+// against that is told.
+func (d *deployment) running(ctx context.Context, found *application) (bool, error) {
+	workloads, objects, err := d.workloads(ctx, references(found))
+	if err != nil {
+		return false, err
+	}
+	snapshots, err := rollout.Read(ctx, d.destination.client, workloads)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range snapshots {
+		status, err := rollout.StatusOf(s)
+		if err != nil || !status.Ready {
+			return false, err
+		}
+	}
+	proven, err := d.prover(d.image).Proven(ctx, objects, snapshots)
+	if err != nil {
+		d.say("look", "%v", err)
+		return false, nil
+	}
+	return proven, nil
+}
+
+func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
+	return proof.NewProver(d.app.Name, image, registryauth.Keychain())
+}
+
+// replaceStuck deletes pods that their controller tries again after ever longer
+// pauses, so that what was mended meanwhile is seen at once.
+func (d *deployment) replaceStuck(ctx context.Context, found *application) error {
+	workloads, _, err := d.workloads(ctx, references(found))
+	if err != nil {
+		return err
+	}
+	snapshots, err := rollout.Read(ctx, d.destination.client, workloads)
+	if err != nil {
+		return err
+	}
+	for _, s := range snapshots {
+		for _, pod := range s.Stuck() {
+			options := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}
+			if err := d.destination.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, options); err != nil {
+				return fmt.Errorf("replace pod %s: %w", pod.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// follow waits until what was synced is rolled out, its image proven to run,
+// and Argo CD finds all of it healthy.
+func (d *deployment) follow(ctx context.Context, want release, image protocol.ImageRef) error {
+	found, err := d.argo.existing(ctx)
+	if err != nil {
+		return err
+	}
+	from := references(found)
+	if s := found.Status.OperationState; s != nil && s.Phase == phaseSucceeded && s.SyncResult != nil && !fresh(found) {
+		from = s.applied()
+	}
+	if err := d.rolledOut(ctx, from, image); err != nil {
+		return err
+	}
+	return d.awaitHealthy(ctx, want)
+}
+
+// rolledOut waits until the workloads among the objects are ready, with the
+// image proven to run.
+func (d *deployment) rolledOut(ctx context.Context, from []reference, image protocol.ImageRef) error {
+	workloads, objects, err := d.workloads(ctx, from)
+	if err != nil {
+		return err
+	}
+	prover := d.prover(image)
+	err = rollout.Wait(ctx, d.destination.client, workloads, rollout.Options{
+		Progress: d.showRollout("rollout"),
+		Check:    func(s []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, objects, s) },
+	})
+	if err != nil {
+		return fmt.Errorf("%w%s", err, d.unhealthy(ctx))
+	}
+	return nil
+}
+
+func (d *deployment) showRollout(phase string) func(rollout.Workload, rollout.Status) {
+	return func(w rollout.Workload, s rollout.Status) {
+		d.progress(protocol.Event{Phase: phase, Current: s.ReadyPods, Total: s.Pods, Unit: "pods", Message: w.String() + ": " + s.Message})
+	}
+}
+
+// fresh reports that Argo CD has looked at the objects since the last operation
+// ended: health is about what was there before otherwise.
+func fresh(found *application) bool {
+	s, at := found.Status.OperationState, found.Status.ReconciledAt
+	return at != nil && (s == nil || s.FinishedAt == nil || !at.Before(s.FinishedAt))
+}
+
+// awaitHealthy waits until Argo CD finds the release in force and healthy.
+func (d *deployment) awaitHealthy(ctx context.Context, want release) error {
+	asked, bad, told := time.Now(), time.Time{}, ""
+	for {
+		found, err := d.argo.existing(ctx)
+		if err != nil {
+			return err
+		}
+		if now := releaseOf(found); d.settings.manage && now.chart() != want.chart() {
+			return fmt.Errorf("%s was changed meanwhile: it wants %s instead of %s", d.argo, now.chart(), want.chart())
+		}
+		status := found.Status.Health.Status
+		current := fresh(found) && pick(found.Status.Sync.Revision, found.Status.Sync.Revisions, d.sourceIndex(found)) == want.chart()
+		switch {
+		case current && status == healthy && found.problem() == nil:
+			return nil
+		case current && (status == degraded || found.problem() != nil):
+			if bad.IsZero() {
+				bad = time.Now()
+			}
+			if time.Since(bad) > healthGrace {
+				return fmt.Errorf("%s is %s%s", d.argo, strings.ToLower(status), listed(complaints(found)))
+			}
+		default:
+			bad = time.Time{}
+		}
+		if message := "Argo CD: " + strings.ToLower(status); status != "" && message != told {
+			told = message
+			d.say("health", "%s", message)
+		}
+		if !current && time.Since(asked) > staleGrace {
+			asked = time.Now()
+			if err := d.argo.refresh(ctx); err != nil {
+				return err
+			}
+		}
+		err = d.argo.wait(ctx, found, look)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("%s is not healthy but %s%s: %w", d.argo, strings.ToLower(status), listed(complaints(found)), err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// complaints are what Argo CD says of the objects that are not healthy, and of
+// the Application itself.
+func complaints(found *application) []string {
+	var lines []string
+	if c := found.problem(); c != nil {
+		lines = append(lines, clean(c.Type+": "+c.Message))
+	}
+	for _, r := range found.Status.Resources {
+		if r.Health == nil || r.Health.Status == healthy || r.Health.Status == "" {
+			continue
+		}
+		line := strings.ToLower(r.Kind) + "/" + r.Name + " " + r.Health.Status
+		if r.Health.Message != "" {
+			line += ": " + r.Health.Message
+		}
+		lines = append(lines, clean(line))
+	}
+	return lines
+}
+
+// unhealthy is what Argo CD says of the objects now, below an error.
+func (d *deployment) unhealthy(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	found, err := d.argo.get(ctx)
+	if err != nil || found == nil {
+		return ""
+	}
+	lines := complaints(found)
+	if len(lines) == 0 {
+		return ""
+	}
+	return "\n  Argo CD says:" + strings.ReplaceAll(listed(lines), "\n", "\n  ")
+}

@@ -1,0 +1,243 @@
+package argocd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// How long the controller may not do what it was asked, a sync window may seem
+// to be closed, and an operation may take to end when it is told to.
+const (
+	maxSilence  = time.Minute
+	windowGrace = 5 * time.Second
+	endGrace    = 30 * time.Second
+)
+
+// nudge is after what silence the controller is asked once more: it can miss an
+// Application that was deleted and made again at once.
+const nudge = 4 * time.Second
+
+// look is how often the Application is read without any change of it.
+const look = time.Second
+
+// silence is how long to wait for a sign of the controller.
+func (d *deployment) silence() time.Duration { return min(maxSilence, d.settings.timeout/2) }
+
+// done reports an operation that is over. One that is running although it has
+// an end is about to be tried again.
+func (s *operationState) done() bool {
+	return s.Phase == phaseSucceeded || s.Phase == phaseFailed || s.Phase == phaseError
+}
+
+// revisionOf is the digest of the app's chart that an operation synced.
+func (d *deployment) revisionOf(found *application, s *operationState) string {
+	if s.SyncResult == nil {
+		return ""
+	}
+	return pick(s.SyncResult.Revision, s.SyncResult.Revisions, d.sourceIndex(found))
+}
+
+// begin asks the controller for a sync under the token, in the one write that
+// also changes what the Application wants.
+func (d *deployment) begin(ctx context.Context, token string, change func(*application) error) error {
+	return d.argo.edit(ctx, func(found *application) (bool, error) {
+		if found.Operation.token() == token || found.state(token) != nil {
+			return false, nil // an earlier request whose answer was lost
+		}
+		if found.Operation != nil {
+			return false, errBusy
+		}
+		if err := change(found); err != nil {
+			return false, err
+		}
+		if err := d.request(found.Unstructured, token); err != nil {
+			return false, err
+		}
+		return true, nil
+	})
+}
+
+// request writes the operation into the Application.
+func (d *deployment) request(object *unstructured.Unstructured, token string) error {
+	policy, _, err := unstructured.NestedMap(object.Object, "spec", "syncPolicy")
+	if err != nil {
+		return err
+	}
+	sync := map[string]any{"prune": d.prunes(policy)}
+	if options, ok := policy["syncOptions"]; ok {
+		sync["syncOptions"] = options
+	}
+	if d.settings.manage {
+		revision, _, err := unstructured.NestedString(object.Object, "spec", "source", "targetRevision")
+		if err != nil {
+			return err
+		}
+		sync["revision"] = revision
+	}
+	request := map[string]any{
+		"info": []any{
+			map[string]any{"name": tokenName, "value": token},
+			map[string]any{"name": "Reason", "value": fmt.Sprintf("harmony: %s %s for %s", d.app.Name, d.app.Version, d.target)},
+		},
+		"initiatedBy": map[string]any{"username": managedBy},
+		"sync":        sync,
+	}
+	if retry, ok := policy["retry"]; ok {
+		request["retry"] = retry
+	}
+	withdraw(object)
+	object.Object["operation"] = request
+	annotate(object, annotationRefresh, "hard")
+	return nil
+}
+
+// prunes reports whether objects that the chart no longer has are deleted: as
+// Helm does, unless Git says what the Application does.
+func (d *deployment) prunes(policy map[string]any) bool {
+	if d.settings.manage {
+		return true
+	}
+	prune, _, _ := unstructured.NestedBool(policy, "automated", "prune")
+	return prune
+}
+
+// withdraw takes the operation and its state out of the Application.
+func withdraw(object *unstructured.Unstructured) {
+	delete(object.Object, "operation")
+	unstructured.RemoveNestedField(object.Object, "status", "operationState")
+}
+
+// await follows the operation with the token until it has synced the revision.
+func (d *deployment) await(ctx context.Context, token, revision string) error {
+	f := &following{deployment: d, asked: time.Now()}
+	defer f.stop()
+	for {
+		found, err := d.argo.existing(ctx)
+		if err != nil {
+			return f.late(err)
+		}
+		s := found.state(token)
+		if s == nil && found.Operation.token() != token {
+			return errReplaced
+		}
+		done, err := f.look(ctx, found, s, revision)
+		if done || err != nil {
+			return err
+		}
+		if err := d.argo.wait(ctx, found, look); err != nil {
+			return f.late(err)
+		}
+	}
+}
+
+// terminate ends the operation with the token, and waits until it has ended.
+func (d *deployment) terminate(ctx context.Context, token string) error {
+	d.say("sync", "end the operation in progress on %s", d.argo)
+	ctx, cancel := context.WithTimeout(ctx, endGrace)
+	defer cancel()
+	for asked := time.Now(); ; {
+		var seen *application
+		over := false
+		err := d.argo.edit(ctx, func(found *application) (bool, error) {
+			seen = found
+			s := found.state(token)
+			if over = found.Operation.token() != token; over {
+				return false, nil
+			}
+			if s == nil || time.Since(asked) > endGrace/2 {
+				// Not taken up, or held by a sync window: nobody works on it.
+				over = true
+				withdraw(found.Unstructured)
+				return true, nil
+			}
+			if s.Phase == phaseTerminating {
+				return false, nil
+			}
+			return true, unstructured.SetNestedField(found.Object, phaseTerminating, "status", "operationState", "phase")
+		})
+		if err != nil || over {
+			return err
+		}
+		if err := d.argo.wait(ctx, seen, look); err != nil {
+			return err
+		}
+	}
+}
+
+// accepted waits until the controller has looked at the Application after it
+// was asked to, and tells what it finds wrong with it.
+func (d *deployment) accepted(ctx context.Context, asked time.Time) error {
+	for nudged := asked; ; {
+		found, err := d.argo.existing(ctx)
+		if err != nil {
+			return err
+		}
+		if c := found.problem(); looked(found, asked) {
+			if c != nil {
+				return &refusal{d.complaint(*c)}
+			}
+			return nil
+		}
+		if time.Since(asked) > d.silence() {
+			return &refusal{d.silent()}
+		}
+		if time.Since(nudged) > nudge {
+			nudged = time.Now()
+			if err := d.argo.nudge(ctx); err != nil {
+				return err
+			}
+		}
+		err = d.argo.wait(ctx, found, look)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return &refusal{d.silent()}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// looked reports that the controller has done what the annotation asked for. It
+// compares nothing, and gives no time, when it finds the spec invalid.
+func looked(found *application, asked time.Time) bool {
+	if found.GetAnnotations()[annotationRefresh] != "" {
+		return false
+	}
+	if c := found.problem(); c != nil && c.Type == invalidSpec {
+		return true
+	}
+	at := found.Status.ReconciledAt
+	return at != nil && !at.Time.Before(asked.Truncate(time.Second))
+}
+
+func (d *deployment) silent() error {
+	return protocol.Retryable("Argo CD does not answer: its application controller did not look at %s within %s", d.argo, d.silence()).
+		WithHint("does the application controller run, and does it watch namespace %s?", d.argo.namespace)
+}
+
+// complaint is what a condition of the Application comes to. A spec that the
+// project does not allow is up to the topology.
+func (d *deployment) complaint(c condition) error {
+	message := clean(c.Message)
+	if c.Type == invalidSpec {
+		return protocol.Unsupported("%s: %s", d.argo, message).WithHint("change AppProject %q, or the adapter's settings project and destination", d.settings.project)
+	}
+	return d.comparison(message)
+}
+
+// comparison is the error of a chart that Argo CD cannot fetch or render.
+func (d *deployment) comparison(message string) error {
+	for _, passing := range []string{"connection refused", "i/o timeout", "deadline exceeded", "Too Many Requests", "Service Unavailable", "no such host", "Unavailable"} {
+		if strings.Contains(message, passing) {
+			return protocol.Retryable("%s: %s", d.argo, message).WithHint("can Argo CD reach registry of %s?", d.chart.URL)
+		}
+	}
+	return fmt.Errorf("%s: %s", d.argo, message)
+}

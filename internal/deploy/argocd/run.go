@@ -1,0 +1,256 @@
+package argocd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nationtech/harmony/internal/deploy/lease"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// run looks at the Application and at what runs, and does what is missing.
+func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
+	deadline := time.Now().Add(d.settings.timeout)
+	bounded, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	found, err := d.argo.get(bounded)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if err := d.admissible(found); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	settled, err := d.settled(bounded, found)
+	switch {
+	case err != nil:
+		return protocol.DeployResult{}, err
+	case settled:
+		return d.result(protocol.OutcomeUnchanged, d.want.release, d.want.release), nil
+	case d.settings.report && len(d.drift(found)) > 0:
+		return d.reported(bounded, found)
+	case d.dryRun:
+		return d.plan(bounded, found)
+	}
+	return d.change(ctx, deadline)
+}
+
+// admissible fails for an Application that must not be worked on.
+func (d *deployment) admissible(found *application) error {
+	if !d.settings.manage {
+		return d.fromGit(found)
+	}
+	if found == nil {
+		return nil
+	}
+	return d.owned(found)
+}
+
+// plan says what would be done.
+func (d *deployment) plan(ctx context.Context, found *application) (protocol.DeployResult, error) {
+	if d.settings.manage {
+		if _, err := d.place(ctx); err != nil {
+			return protocol.DeployResult{}, err
+		}
+		if err := d.argo.project(ctx, d.settings.project); err != nil {
+			return protocol.DeployResult{}, err
+		}
+	}
+	return d.result(outcomeOf(found), d.want.release, releaseOf(found)), nil
+}
+
+// outcomeOf is what a change to the Application comes to.
+func outcomeOf(found *application) protocol.Outcome {
+	if found == nil || len(found.Status.History) == 0 {
+		return protocol.OutcomeInstalled
+	}
+	return protocol.OutcomeUpgraded
+}
+
+// wants reports that the Application wants what is deployed already.
+func (d *deployment) wants(found *application) bool {
+	if !d.settings.manage {
+		return d.gitWants(found)
+	}
+	return found != nil && d.want.matches(found, d.places())
+}
+
+// settled reports that there is nothing to do: the Application wants it, Argo
+// CD finds it in force and healthy, and the image runs.
+func (d *deployment) settled(ctx context.Context, found *application) (bool, error) {
+	if !d.wants(found) || found.Operation != nil || !d.inForce(found) ||
+		found.Status.Health.Status != healthy || found.problem() != nil {
+		return false, nil
+	}
+	return d.running(ctx, found)
+}
+
+// inForce reports that Argo CD found the objects as the chart has them.
+func (d *deployment) inForce(found *application) bool {
+	s := found.Status.Sync
+	return s.Status == synced && pick(s.Revision, s.Revisions, d.sourceIndex(found)) == d.want.chart()
+}
+
+// drift names what somebody changed since it was put into force; nothing when
+// the Application wants something else, or was never put into force.
+func (d *deployment) drift(found *application) []string {
+	if !d.wants(found) || found.Operation != nil {
+		return nil
+	}
+	s := found.Status.OperationState
+	if s == nil || s.Phase != phaseSucceeded || d.revisionOf(found, s) != d.want.chart() {
+		return nil
+	}
+	var changed []string
+	for _, r := range found.Status.Resources {
+		if r.Status != "" && r.Status != synced {
+			changed = append(changed, strings.ToLower(r.Kind)+"/"+r.Name+" was changed")
+		}
+	}
+	return changed
+}
+
+// reported is the result of a release that somebody changed, where that is only
+// told. It is a failure when the release no longer runs.
+func (d *deployment) reported(ctx context.Context, found *application) (protocol.DeployResult, error) {
+	drift := d.drift(found)
+	if err := d.rolledOut(ctx, references(found), d.image); err != nil {
+		return protocol.DeployResult{}, fmt.Errorf("%w\nsomebody changed the release, which is only reported (drift: report): %s", err, strings.Join(drift, ", "))
+	}
+	result := d.result(protocol.OutcomeUnchanged, d.want.release, d.want.release)
+	result.Drift = drift
+	return result, nil
+}
+
+// sourceIndex is the place of the app's chart among the sources of an
+// Application; -1 when it is not there.
+func (d *deployment) sourceIndex(found *application) int {
+	for i, s := range found.sources() {
+		if s.RepoURL == d.chart.URL && s.Chart == "" {
+			return i
+		}
+	}
+	return -1
+}
+
+// change takes the lease and brings the Application to what is wanted.
+func (d *deployment) change(ctx context.Context, deadline time.Time) (protocol.DeployResult, error) {
+	bounded, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	var to place
+	if d.settings.manage {
+		var err error
+		if to, err = d.place(bounded); err != nil {
+			return protocol.DeployResult{}, err
+		}
+		if err := d.argo.project(bounded, d.settings.project); err != nil {
+			return protocol.DeployResult{}, err
+		}
+	}
+	l, err := lease.Acquire(bounded, d.argo.client.CoordinationV1().Leases(d.argo.namespace), d.argo.name, d.waitsFor)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	held, stop := l.Hold(ctx)
+	defer stop()
+	result, err := d.changeHeld(held, deadline, to)
+	if cause := context.Cause(held); err != nil && errors.Is(cause, lease.ErrLost) {
+		return result, protocol.Retryable("%s: %w", d.argo, cause)
+	}
+	return result, err
+}
+
+func (d *deployment) waitsFor(holder string, since time.Time) {
+	d.say("wait", "%s is being worked on by %s since %s", d.argo, holder, since.Format(time.TimeOnly))
+}
+
+// changeHeld does the work of change under the lease. What fails after it has
+// touched the cluster is rolled back, and what Argo CD refuses is taken back.
+func (d *deployment) changeHeld(ctx context.Context, deadline time.Time, to place) (protocol.DeployResult, error) {
+	bounded, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	found, err := d.free(bounded)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if err := d.admissible(found); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	w := &work{deployment: d, to: to, found: found, before: d.before(found), outcome: outcomeOf(found)}
+	err = w.do(bounded)
+	var refused *refusal
+	switch {
+	case err == nil:
+		return d.result(w.outcome, d.want.release, w.before), nil
+	case errors.As(err, &refused):
+		return protocol.DeployResult{}, errors.Join(err, w.takeBack(ctx))
+	}
+	return w.rollBack(ctx, err)
+}
+
+// before is the release that was in force. An Application that wants ours
+// already was left so by a process that did not come to the end.
+func (d *deployment) before(found *application) release {
+	if found == nil {
+		return release{}
+	}
+	if s := found.Status.OperationState; d.wants(found) && (s == nil || s.Phase != phaseSucceeded) {
+		last, _ := previous(found)
+		return last
+	}
+	return releaseOf(found)
+}
+
+// free is the Application, or nil, once no operation of somebody else is at
+// work on it. One of harmony whose process is gone is taken over when it is
+// about the same, and ended when not.
+func (d *deployment) free(ctx context.Context) (*application, error) {
+	told := ""
+	for {
+		var found *application
+		err := d.argo.patient(ctx, func() (err error) {
+			found, err = d.argo.get(ctx)
+			return err
+		})
+		if err != nil || found == nil {
+			return nil, err
+		}
+		switch {
+		case found.GetDeletionTimestamp() != nil:
+			told = "is being deleted"
+		case found.Operation == nil || found.Operation.token() != "" && d.wants(found):
+			return found, nil
+		case found.Operation.token() != "":
+			if err := d.terminate(ctx, found.Operation.token()); err != nil {
+				return nil, err
+			}
+			continue
+		default:
+			message := d.busyWith(found)
+			if message != told {
+				d.say("wait", "%s %s", d.argo, message)
+			}
+			told = message
+		}
+		err = d.argo.wait(ctx, found, 2*time.Second)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, protocol.Retryable("%s %s", d.argo, told).WithHint("wait for it to end, or end it with: argocd app terminate-op %s", d.argo.name)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (d *deployment) busyWith(found *application) string {
+	message := "has an operation of " + found.Operation.who() + " in progress"
+	if s := found.Status.OperationState; s != nil && !s.done() {
+		message += " since " + s.StartedAt.Format(time.TimeOnly)
+		if s.Message != "" {
+			message += " (" + clean(s.Message) + ")"
+		}
+	}
+	return message
+}

@@ -1,0 +1,231 @@
+package argocd
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// What harmony writes into an Application beside its spec. The previous release
+// is kept there because Argo CD's own history knows no image, and also holds
+// what never became healthy.
+const (
+	labelManagedBy = "app.kubernetes.io/managed-by"
+	labelApp       = "harmony.nationtech.io/app"
+	labelTarget    = "harmony.nationtech.io/target"
+
+	annotationImage    = "harmony.nationtech.io/image"
+	annotationVersion  = "harmony.nationtech.io/version"
+	annotationPrevious = "harmony.nationtech.io/previous"
+	annotationRefresh  = "argocd.argoproj.io/refresh"
+
+	managedBy = "harmony"
+)
+
+// release is one state of an Application that can be gone back to.
+type release struct {
+	// Source is spec.source.
+	Source map[string]any `json:"source"`
+	// Image is the image by its digest, registry/repository@sha256:…, and Version
+	// the app's.
+	Image   string `json:"image"`
+	Version string `json:"version,omitempty"`
+}
+
+// chart is the digest of the chart.
+func (r release) chart() string {
+	revision, _ := r.Source["targetRevision"].(string)
+	return revision
+}
+
+// digest is that of the image.
+func (r release) digest() string {
+	_, digest, _ := strings.Cut(r.Image, "@")
+	return digest
+}
+
+// image is the image as a deploy takes it; like is one of the same registry.
+func (r release) image(like protocol.ImageRef) (protocol.ImageRef, error) {
+	image, err := protocol.ParseImageRef(r.Image)
+	if err != nil {
+		return protocol.ImageRef{}, fmt.Errorf("the release before: %w", err)
+	}
+	image.Location, image.Insecure = protocol.InRegistry, like.Insecure && image.Registry == like.Registry
+	return image, nil
+}
+
+// releaseOf is what the Application wants now.
+func releaseOf(a *application) release {
+	if a == nil {
+		return release{}
+	}
+	from, _, _ := unstructured.NestedMap(a.Object, "spec", "source")
+	notes := a.GetAnnotations()
+	return release{Source: from, Image: notes[annotationImage], Version: notes[annotationVersion]}
+}
+
+// write makes the Application want the release.
+func (r release) write(object *unstructured.Unstructured) error {
+	annotate(object, annotationImage, r.Image)
+	annotate(object, annotationVersion, r.Version)
+	unstructured.RemoveNestedField(object.Object, "spec", "sources")
+	return unstructured.SetNestedMap(object.Object, r.Source, "spec", "source")
+}
+
+// wanted is what the deploy wants of the Application.
+type wanted struct {
+	release
+	project     string
+	syncOptions []string
+}
+
+func newWanted(d *deployment) (wanted, error) {
+	helm := map[string]any{"releaseName": d.app.Name}
+	if len(d.values) > 0 {
+		helm["valuesObject"] = d.values
+	}
+	from, err := plain(map[string]any{
+		"repoURL": d.chart.URL, "path": ".", "targetRevision": d.chart.Digest, "helm": helm,
+	})
+	if err != nil {
+		return wanted{}, fmt.Errorf("values: %w", err)
+	}
+	return wanted{
+		release: release{Source: from, Image: d.image.FullName() + "@" + d.image.Digest, Version: d.app.Version},
+		project: d.settings.project, syncOptions: withOption(d.settings.syncOptions, "CreateNamespace=true"),
+	}, nil
+}
+
+// withOption adds an option, unless the list sets it already.
+func withOption(options []string, option string) []string {
+	key, _, _ := strings.Cut(option, "=")
+	if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, key+"=") }) {
+		return options
+	}
+	return append(slices.Clone(options), option)
+}
+
+// plain is the value as the API server gives it back.
+func plain(value map[string]any) (map[string]any, error) {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	var made map[string]any
+	return made, utiljson.Unmarshal(encoded, &made)
+}
+
+// matches reports that the Application wants it all already, at one of the
+// places.
+func (w wanted) matches(a *application, places []place) bool {
+	now := releaseOf(a)
+	return now.Image == w.Image && len(a.Spec.Sources) == 0 && equality.Semantic.DeepEqual(now.Source, w.Source) &&
+		a.Spec.Project == w.project && slices.Contains(places, a.Spec.Destination) && !slices.ContainsFunc(w.syncOptions, func(o string) bool {
+		return !slices.Contains(a.Spec.SyncPolicy.SyncOptions, o)
+	})
+}
+
+// write makes the Application want it all. What else is in its spec, such as a
+// sync policy that somebody set, stays.
+func (w wanted) write(object *unstructured.Unstructured, to place) error {
+	if err := w.release.write(object); err != nil {
+		return err
+	}
+	options, _, err := unstructured.NestedStringSlice(object.Object, "spec", "syncPolicy", "syncOptions")
+	if err != nil {
+		return err
+	}
+	destination := map[string]any{"namespace": to.Namespace}
+	if to.Name != "" {
+		destination["name"] = to.Name
+	} else {
+		destination["server"] = to.Server
+	}
+	for path, value := range map[string]any{"project": w.project, "destination": destination} {
+		if err := unstructured.SetNestedField(object.Object, value, "spec", path); err != nil {
+			return err
+		}
+	}
+	return unstructured.SetNestedStringSlice(object.Object, w.merged(options), "spec", "syncPolicy", "syncOptions")
+}
+
+// merged are the options that are there with the wanted ones in place of those
+// of the same name.
+func (w wanted) merged(there []string) []string {
+	merged := slices.Clone(w.syncOptions)
+	for _, option := range there {
+		merged = withOption(merged, option)
+	}
+	return merged
+}
+
+// previous is the release to go back to, as it stands in the Application.
+func previous(a *application) (release, bool) {
+	var r release
+	text := a.GetAnnotations()[annotationPrevious]
+	if text == "" || utiljson.Unmarshal([]byte(text), &r) != nil || r.Source == nil {
+		return release{}, false
+	}
+	return r, true
+}
+
+// keepPrevious notes what the Application wants now as the release to go back
+// to, if that is known to be good.
+func keepPrevious(a *application) error {
+	now := releaseOf(a)
+	good := now.Image != "" && a.Status.Sync.Status == synced && a.Status.Sync.Revision == now.chart() && a.Status.Health.Status == healthy
+	if !good {
+		return nil
+	}
+	text, err := json.Marshal(now)
+	if err != nil {
+		return err
+	}
+	annotate(a.Unstructured, annotationPrevious, string(text))
+	return nil
+}
+
+func annotate(object *unstructured.Unstructured, key, value string) {
+	notes := object.GetAnnotations()
+	if notes == nil {
+		notes = map[string]string{}
+	}
+	notes[key] = value
+	object.SetAnnotations(notes)
+}
+
+// owned fails for an Application that is not harmony's own for the app and
+// target: one that somebody else made is left alone.
+func (d *deployment) owned(a *application) error {
+	labels := a.GetLabels()
+	hint := "set the setting manage of the adapter to false to only sync it, or give the app an Application of another name with the setting application"
+	switch {
+	case len(a.GetOwnerReferences()) > 0:
+		owner := a.GetOwnerReferences()[0]
+		return protocol.Unsupported("%s belongs to %s %s", d.argo, owner.Kind, owner.Name).WithHint("%s", hint)
+	case labels[labelManagedBy] != managedBy:
+		return protocol.Unsupported("%s was made by somebody else", d.argo).WithHint("%s", hint)
+	case labels[labelApp] != d.app.Name || labels[labelTarget] != d.target:
+		return protocol.Unsupported("%s is that of app %s for target %s", d.argo, labels[labelApp], labels[labelTarget]).
+			WithHint("give the app an Application of another name with the setting application")
+	}
+	return nil
+}
+
+// newObject is an Application without a spec.
+func (d *deployment) newObject() *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": apiVersion, "kind": kind,
+		"metadata": map[string]any{"name": d.argo.name, "namespace": d.argo.namespace, "labels": map[string]any{
+			labelManagedBy: managedBy, labelApp: d.app.Name, labelTarget: d.target,
+		}},
+		"spec": map[string]any{},
+	}}
+}

@@ -1,0 +1,91 @@
+package deploytest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chartutil"
+
+	"github.com/nationtech/harmony/internal/clustertest"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// The media types of a chart in a registry.
+const (
+	configType  types.MediaType = "application/vnd.cncf.helm.config.v1+json"
+	contentType types.MediaType = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+)
+
+// Chart packages the chart with the image in its values, and pushes it. The
+// same content gives the same digest.
+func (w *World) Chart() protocol.ChartRef {
+	w.T.Helper()
+	archive, err := os.ReadFile(w.pack())
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), static.NewLayer(archive, contentType))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	image = mutate.ConfigMediaType(image, configType)
+	repository := clustertest.Registry(w.T) + "/harmony-test/charts/" + w.Namespace + "/" + AppName
+	ref, err := name.NewTag(repository+":1.0.0", name.Insecure)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	if err := remote.Write(ref, image, remote.WithContext(w.T.Context())); err != nil {
+		w.T.Fatal(err)
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	return protocol.ChartRef{
+		URL: "oci://" + repository, Chart: AppName, ChartVersion: "1.0.0", Digest: digest.String(),
+		Image: protocol.ChartImage{Value: "image"}, Insecure: true,
+	}
+}
+
+// pack writes the chart's archive and gives its path.
+func (w *World) pack() string {
+	w.T.Helper()
+	c := &chart.Chart{
+		Metadata: &chart.Metadata{APIVersion: "v2", Name: AppName, Version: "1.0.0"},
+		Raw:      []*chart.File{{Name: "values.yaml", Data: []byte("image: " + w.Image.String() + "\n")}},
+		Values:   map[string]any{"image": w.Image.String()},
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Templates)) {
+		c.Templates = append(c.Templates, &chart.File{Name: "templates/" + name, Data: []byte(w.Templates[name])})
+	}
+	key := sha256.New()
+	for _, f := range append(c.Raw, c.Templates...) {
+		fmt.Fprintf(key, "%s\n%s\n", f.Name, f.Data)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	path := filepath.Join(w.charts, hex.EncodeToString(key.Sum(nil))+".tgz")
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	saved, err := chartutil.Save(c, w.T.TempDir()) // which writes the time into it
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	if err := os.Rename(saved, path); err != nil {
+		w.T.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,80 @@
+package deploytest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// killed is the input of the process that a test ends.
+type killed struct {
+	Kubeconfig, Namespace, Adapter string
+	Settings                       map[string]any
+	App                            protocol.AppSpec
+	Metadata                       protocol.Metadata
+	Image                          protocol.ImageRef
+	Chart                          protocol.ChartRef
+}
+
+const killedVariable = "HARMONY_TEST_DEPLOY"
+
+// Main is for a package's TestMain: it makes the test binary the process that is
+// killed as well. It returns the exit status.
+func Main(m *testing.M, make Constructor) int {
+	if input := os.Getenv(killedVariable); input != "" {
+		return deployOnce(make, input)
+	}
+	return m.Run()
+}
+
+func deployOnce(make Constructor, input string) int {
+	var k killed
+	if err := json.Unmarshal([]byte(input), &k); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	k.App.Metadata = k.Metadata
+	env := environment(k.Adapter, k.Namespace, k.Settings, false, func(protocol.Event) {})
+	a, err := open(make, &kubeconn.Flags{Kubeconfig: k.Kubeconfig}, env)
+	if err == nil {
+		_, err = a.Deploy(context.Background(), k.App, Target, k.Image, k.Chart)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// KillAfter runs a deploy in another process and kills it after a while.
+func (w *World) KillAfter(while time.Duration) {
+	w.T.Helper()
+	spec := w.Spec()
+	input, err := json.Marshal(killed{w.Cluster.Kubeconfig, w.Namespace, w.name, w.Settings, spec, spec.Metadata, w.Image, w.Chart()})
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	command := exec.Command(self)
+	command.Env = append(os.Environ(), killedVariable+"="+string(input))
+	if err := command.Start(); err != nil {
+		w.T.Fatal(err)
+	}
+	time.Sleep(while)
+	if err := command.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		w.T.Fatal(err)
+	}
+	err = command.Wait()
+	w.T.Logf("killed after %s: %v", while, err)
+}

@@ -1,0 +1,148 @@
+// Package difference shows what would change on a cluster, object by object, as
+// unified diffs. It never shows what a Secret holds.
+package difference
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"github.com/pmezard/go-difflib/difflib"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+// Object is one object before and after a deploy.
+type Object struct {
+	Kind, Namespace, Name string
+	// Before is nil for an object that would be made, After for one that would
+	// be deleted.
+	Before, After *unstructured.Unstructured
+}
+
+// String is Kind namespace/name.
+func (o Object) String() string {
+	if o.Namespace == "" {
+		return o.Kind + " " + o.Name
+	}
+	return o.Kind + " " + o.Namespace + "/" + o.Name
+}
+
+// Changed reports an object that would not be the same. The status, and what the
+// API server writes into the metadata, does not count.
+func (o Object) Changed() bool {
+	if o.Before == nil || o.After == nil {
+		return o.Before != o.After
+	}
+	return !equality.Semantic.DeepEqual(essence(o.Before), essence(o.After))
+}
+
+// context is how many unchanged lines are shown around a changed one.
+const context = 3
+
+// Write writes the objects that would change, and reports how many they are.
+func Write(w io.Writer, objects []Object, colour bool) (int, error) {
+	changed := 0
+	for _, o := range objects {
+		if !o.Changed() {
+			continue
+		}
+		changed++
+		text, err := o.unified()
+		if err != nil {
+			return changed, fmt.Errorf("%s: %w", o, err)
+		}
+		if colour {
+			text = paint(text)
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			return changed, err
+		}
+	}
+	return changed, nil
+}
+
+func (o Object) unified() (string, error) {
+	before, after := mask(o.Before, o.After)
+	from, err := text(before)
+	if err != nil {
+		return "", err
+	}
+	to, err := text(after)
+	if err != nil {
+		return "", err
+	}
+	diff := difflib.UnifiedDiff{A: lines(from), B: lines(to), FromFile: o.String() + " (cluster)", ToFile: o.String() + " (deploy)", Context: context}
+	if before == nil {
+		diff.FromFile = "/dev/null"
+	}
+	if after == nil {
+		diff.ToFile = "/dev/null"
+	}
+	return difflib.GetUnifiedDiffString(diff)
+}
+
+func lines(text string) []string {
+	if text == "" {
+		return nil
+	}
+	split := strings.SplitAfter(text, "\n") // the last line ends with one too
+	return split[:len(split)-1]
+}
+
+// text is the object as YAML, without control characters, which could drive a
+// terminal.
+func text(object map[string]any) (string, error) {
+	if object == nil {
+		return "", nil
+	}
+	data, err := yaml.Marshal(object)
+	if err != nil {
+		return "", err
+	}
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return -1
+		}
+		return r
+	}, string(data)), nil
+}
+
+// essence is what a person or a deploy decides of an object.
+func essence(object *unstructured.Unstructured) map[string]any {
+	if object == nil {
+		return nil
+	}
+	o := object.DeepCopy()
+	delete(o.Object, "status")
+	for _, field := range []string{"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"} {
+		unstructured.RemoveNestedField(o.Object, "metadata", field)
+	}
+	return o.Object
+}
+
+// paint colours the lines of a unified diff.
+func paint(text string) string {
+	var b strings.Builder
+	for _, line := range strings.SplitAfter(text, "\n") {
+		code := ""
+		switch {
+		case strings.HasPrefix(line, "---"), strings.HasPrefix(line, "+++"):
+			code = "1"
+		case strings.HasPrefix(line, "-"):
+			code = "31"
+		case strings.HasPrefix(line, "+"):
+			code = "32"
+		case strings.HasPrefix(line, "@@"):
+			code = "36"
+		}
+		if code == "" {
+			b.WriteString(line)
+			continue
+		}
+		b.WriteString("\x1b[" + code + "m" + strings.TrimSuffix(line, "\n") + "\x1b[0m\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,168 @@
+package flux
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/nationtech/harmony/internal/deploy/change"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// manager is the name under which fields are ours.
+const manager = "harmony"
+
+// An API server that is away in mid-deploy is waited for this long, and asked
+// again after a pause.
+const (
+	outage = time.Minute
+	pause  = 250 * time.Millisecond
+)
+
+// look reads both objects.
+func (d *deployment) look(ctx context.Context) (source, release seen, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		namespace, name := d.sourceAt()
+		source, err = d.get(ctx, sources, namespace, name)
+		return err
+	})
+	group.Go(func() (err error) {
+		release, err = d.get(ctx, releases, d.Namespace, d.app.Name)
+		return err
+	})
+	return source, release, group.Wait()
+}
+
+// prune deletes the OCIRepositories of charts that the release has left behind.
+// What cannot be deleted is for the next deploy.
+func (d *deployment) prune(ctx context.Context) {
+	namespace, name := d.sourceAt()
+	resource := d.dynamic.Resource(sources).Namespace(namespace)
+	list, err := resource.List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(d.sourceLabels()).String()})
+	if err != nil {
+		d.progress(protocol.Event{Phase: "warning", Message: "old OCIRepositories are left: " + err.Error()})
+		return
+	}
+	for _, old := range list.Items {
+		if old.GetName() == name || !isOurs(seen{Unstructured: &old}) {
+			continue
+		}
+		err := resource.Delete(ctx, old.GetName(), metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.GetUID()))})
+		if err != nil && !apierrors.IsNotFound(err) {
+			d.progress(protocol.Event{Phase: "warning", Message: fmt.Sprintf("OCIRepository %s is left: %v", old.GetName(), err)})
+		}
+	}
+}
+
+func (d *deployment) get(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (seen, error) {
+	object, err := d.dynamic.Resource(resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
+		return seen{}, d.noFlux(resource)
+	case apierrors.IsNotFound(err):
+		return seen{}, nil
+	case err != nil:
+		return seen{}, fmt.Errorf("read %s %s/%s: %w", resource.Resource, namespace, name, err)
+	}
+	return newSeen(object)
+}
+
+func (d *deployment) noFlux(resource schema.GroupVersionResource) error {
+	return protocol.Unsupported("the cluster of context %q has no Flux: it does not serve %s of %s", d.Context, resource.Resource, resource.GroupVersion()).
+		WithHint("install source-controller and helm-controller (flux install), or choose another adapter in spec.continuousDelivery of the topology")
+}
+
+// apply writes the fields of want by server-side apply; in a dry run the server
+// only says what would come of it.
+func (d *deployment) apply(ctx context.Context, resource schema.GroupVersionResource, want *unstructured.Unstructured, force, dryRun bool) (seen, error) {
+	options := metav1.ApplyOptions{FieldManager: manager, Force: force}
+	if dryRun {
+		options.DryRun = []string{metav1.DryRunAll}
+	}
+	made, err := d.dynamic.Resource(resource).Namespace(want.GetNamespace()).Apply(ctx, want.GetName(), want, options)
+	if err != nil {
+		return seen{}, d.applyError(want, err)
+	}
+	return newSeen(made)
+}
+
+// applyError tells whose fields are in the way.
+func (d *deployment) applyError(want *unstructured.Unstructured, err error) error {
+	told := fmt.Errorf("write %s: %w", seen{Unstructured: want}, err)
+	switch {
+	case apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict):
+		return &protocol.Error{
+			Code: protocol.ExitFailed, Err: told,
+			Hint: "somebody else set these fields; give them up there, or set continuousDelivery.settings.force: true to take them over",
+		}
+	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
+		return &protocol.Error{Code: protocol.ExitInvalid, Err: told}
+	}
+	return told
+}
+
+// newToken is a token for a request to Flux, which it takes up once.
+func newToken() string { return time.Now().UTC().Format(time.RFC3339Nano) }
+
+// annotate sets annotations of an object, whoever had set them before.
+func (d *deployment) annotate(ctx context.Context, resource schema.GroupVersionResource, s seen, annotations map[string]string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	if err != nil {
+		return err
+	}
+	return d.survive(ctx, func() error {
+		_, err := d.dynamic.Resource(resource).Namespace(s.GetNamespace()).
+			Patch(ctx, s.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
+		if err != nil {
+			return fmt.Errorf("annotate %s: %w", s, err)
+		}
+		return nil
+	})
+}
+
+// changed returns when the object has changed since it was read, or after a
+// second.
+func (d *deployment) changed(ctx context.Context, resource schema.GroupVersionResource, s seen) error {
+	return change.Wait(ctx, time.Second, func(ctx context.Context) (watch.Interface, error) {
+		return d.dynamic.Resource(resource).Namespace(s.GetNamespace()).Watch(ctx, metav1.ListOptions{
+			FieldSelector:   fields.OneTermEqualSelector("metadata.name", s.GetName()).String(),
+			ResourceVersion: s.GetResourceVersion(),
+		})
+	})
+}
+
+// survive makes a call again while the API server is away. The call does no harm
+// when it is made twice.
+func (d *deployment) survive(ctx context.Context, call func() error) error {
+	var since time.Time
+	for {
+		err := call()
+		if err == nil || ctx.Err() != nil || protocol.ExitCode(d.Explain(err)) != protocol.ExitRetryable {
+			return err
+		}
+		if since.IsZero() {
+			since = time.Now()
+			d.progress(protocol.Event{Phase: "wait", Message: d.Explain(err).Error()})
+		}
+		if time.Since(since) > outage {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,156 @@
+// Package flux delivers an app by Flux: an OCIRepository that pins the chart by
+// digest and a HelmRelease that installs it, both written by server-side apply.
+//
+// Flux does the work and mends it, also when this process is gone; the adapter
+// asks for it, follows it by the objects' status, and proves what runs. Nothing
+// is remembered on the machine: each call looks at the objects and does what is
+// missing. Objects that somebody else made, or suspended, are left alone.
+package flux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	deployvalues "github.com/nationtech/harmony/internal/deploy/values"
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Name is the adapter's name in a topology.
+const Name = "flux"
+
+// New makes the adapter. The flags say what the user of the command line chose;
+// they win over the target's own settings, and may be nil.
+func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery] {
+	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
+		s, err := readSettings(env.Provider.Settings, env.Topology.Name)
+		if err != nil {
+			return nil, fmt.Errorf("topology %q: spec.continuousDelivery.settings: %w", env.Topology.Name, err)
+		}
+		return &adapter{flags: flags, env: env, settings: s}, nil
+	}
+}
+
+// adapter is safe for use by several goroutines: a call holds its own state.
+type adapter struct {
+	flags    *kubeconn.Flags
+	env      capability.Environment
+	settings settings
+}
+
+// deployment is one call of Deploy.
+type deployment struct {
+	*kubeconn.Conn
+	client   kubernetes.Interface
+	dynamic  dynamic.Interface
+	settings settings
+	dryRun   bool
+	progress func(protocol.Event)
+
+	app    protocol.AppSpec
+	target string
+	image  protocol.ImageRef
+	chart  protocol.ChartRef
+	values map[string]any
+}
+
+// Deploy implements [capability.ContinuousDelivery]. HelmRelease and Helm
+// release have the app's name. After a rollback there is a result as well as the
+// error of what failed.
+func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
+	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d, err := a.prepare(conn, app, target, image, chart)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, a.settings.bound())
+	defer cancel()
+	result, err := d.run(bounded)
+	return result, d.explain(ctx, err)
+}
+
+func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+	if err := a.check(app, image, chart); err != nil {
+		return nil, err
+	}
+	values, err := deployvalues.Of(app, target)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(conn.Config)
+	if err != nil {
+		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
+	}
+	dynamicClient, err := dynamic.NewForConfig(conn.Config)
+	if err != nil {
+		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
+	}
+	return &deployment{
+		Conn: conn, client: client, dynamic: dynamicClient, settings: a.settings, dryRun: a.env.DryRun,
+		progress: func(e protocol.Event) {
+			e.Metadata = app.Metadata
+			a.env.Progress(e)
+		},
+		app: app, target: target, image: image, chart: chart, values: values,
+	}, nil
+}
+
+// check refuses what Flux cannot deliver.
+func (a *adapter) check(app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) error {
+	switch {
+	case chart.Path != "" || chart.URL == "":
+		return protocol.Unsupported("topology %q: adapter flux pulls charts from a registry, but the chart of %s is a file on this machine", a.env.Topology.Name, app.Name).
+			WithHint("set spec.helmRegistry of the topology to {adapter: oci, url: …} instead of none")
+	case a.env.DryRun:
+		return nil
+	case image.Digest == "":
+		return protocol.Invalid("image %s of %s has no digest", image, app.Name).WithHint("publish it first")
+	case chart.Digest == "":
+		return protocol.Invalid("chart %s of %s has no digest", chart.Chart, app.Name).WithHint("publish it first")
+	}
+	return nil
+}
+
+// explain adds the server to an error, and tells our deadline from the user's
+// interruption.
+func (d *deployment) explain(ctx context.Context, err error) error {
+	var told *protocol.Error
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
+		return fmt.Errorf("deploy %s to %s: %w", d.app.Name, d.target, errors.Join(ctx.Err(), err))
+	case errors.As(err, &told) || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+		return d.Explain(err)
+	}
+	return fmt.Errorf("deploy %s to %s: not done after %s: %w", d.app.Name, d.target, d.settings.bound(), err)
+}
+
+// standing is what a Helm release holds at one moment; the zero value is none.
+type standing struct {
+	revision     int
+	image, chart string
+}
+
+// result is the document for an outcome: what stands now, and before.
+func (d *deployment) result(outcome protocol.Outcome, now, before standing) protocol.DeployResult {
+	return protocol.DeployResult{
+		Metadata: d.app.Metadata, Target: d.target, Adapter: Name,
+		Context: d.Context, Namespace: d.Namespace, Release: d.app.Name, Revision: now.revision,
+		Outcome: outcome, Image: now.image, Chart: now.chart,
+		PreviousImage: before.image, PreviousChart: before.chart, Planned: d.dryRun,
+	}
+}
+
+// wanted is what is to stand, as a revision.
+func (d *deployment) wanted(revision int) standing {
+	return standing{revision: revision, image: d.image.Digest, chart: d.chart.Digest}
+}

@@ -1,0 +1,197 @@
+package flux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/nationtech/harmony/internal/deploy/rollout"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// fetched waits until source-controller has the chart.
+func (d *deployment) fetched(ctx context.Context, source part) error {
+	s, token := source.seen, ""
+	if isOurs(s) && s.status.ObservedGeneration > 0 && !judgeSource(s, d.chart.Digest, "").done {
+		token = newToken()
+		if err := d.annotate(ctx, sources, s, map[string]string{meta.ReconcileRequestAnnotation: token}); err != nil {
+			return err
+		}
+	}
+	return d.await(ctx, sources, s, "fetch", func(s seen) (bool, error) {
+		v := judgeSource(s, d.chart.Digest, token)
+		if v.failed {
+			return false, &protocol.Error{
+				Code: protocol.ExitFailed, Message: fmt.Sprintf("%s: Flux cannot fetch the chart: %s", s, rollout.Clean(s.message())),
+				Hint: "see that the cluster reaches the registry, and that continuousDelivery.settings.secretRef names its credentials where it wants any",
+			}
+		}
+		return v.done, nil
+	})
+}
+
+// await reads an object after each change until enough says that it will do. It
+// tells what the object says of itself.
+func (d *deployment) await(ctx context.Context, resource schema.GroupVersionResource, s seen, phase string, enough func(seen) (bool, error)) error {
+	told := ""
+	for {
+		next, err := d.reread(ctx, resource, s)
+		if err != nil {
+			return late(ctx, s, err)
+		}
+		s = next
+		if done, err := enough(s); done || err != nil {
+			return err
+		}
+		if message := rollout.Clean(s.message()); message != told {
+			told = message
+			d.progress(protocol.Event{Phase: phase, Message: s.String() + ": " + message})
+		}
+		if err := d.changed(ctx, resource, s); err != nil {
+			return late(ctx, s, err)
+		}
+	}
+}
+
+func (d *deployment) reread(ctx context.Context, resource schema.GroupVersionResource, s seen) (next seen, err error) {
+	err = d.survive(ctx, func() (err error) {
+		next, err = d.get(ctx, resource, s.GetNamespace(), s.GetName())
+		return err
+	})
+	if err == nil && !next.exists() {
+		err = fmt.Errorf("%s was deleted", s)
+	}
+	return next, err
+}
+
+// late tells what was seen last when the time is over.
+func late(ctx context.Context, s seen, err error) error {
+	if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%s: %s: %w", s, rollout.Clean(s.message()), context.DeadlineExceeded)
+}
+
+// refusalGrace is how long Flux must refuse to be believed: it tries again by
+// itself, and may have met a server that was away.
+const refusalGrace = 5 * time.Second
+
+// follow waits until Flux has done what was asked, and proves it.
+func (d *deployment) follow(ctx context.Context, s seen, token string, before standing, old generations) (protocol.DeployResult, error) {
+	watched, stop := context.WithCancel(ctx)
+	defer stop()
+	w := d.watchRollout(watched, s, before.revision, old)
+	var last seen
+	var refused time.Time // when first
+	start := time.Now()
+	err := d.await(ctx, releases, s, "reconcile", func(s seen) (bool, error) {
+		last = s
+		v := judgeRelease(s, d.chart.Digest, token)
+		no := handled(s, token) && s.refused(before.revision)
+		if no && refused.IsZero() {
+			refused = time.Now()
+		}
+		switch {
+		case no && time.Since(refused) > refusalGrace:
+			return false, d.failure(s, w.reason())
+		case v.done:
+			return true, nil
+		case v.failed:
+			return false, d.failure(s, w.reason())
+		case w.reason() != nil && !d.settings.rollback:
+			return false, d.failure(s, w.reason())
+		case time.Since(start) > d.settings.timeout+slack && !s.failing():
+			return false, d.unanswered(s, token, time.Since(start), w.reason())
+		}
+		return false, nil
+	})
+	stop()
+	w.wait()
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil && last.exists() {
+		err = d.unanswered(last, token, time.Since(start), w.reason())
+	}
+	if err != nil {
+		return d.afterFailure(ctx, last, token, before, err)
+	}
+	return d.proven(ctx, last, before)
+}
+
+// proven follows the rollout to its end, for which Flux need not have waited,
+// and proves that the image runs.
+func (d *deployment) proven(ctx context.Context, s seen, before standing) (protocol.DeployResult, error) {
+	if err := d.prove(ctx, s, d.image); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	after := d.wanted(s.revision())
+	if isOurs(s) {
+		d.prune(ctx)
+	}
+	return d.result(outcome(before, after), after, before), nil
+}
+
+func (d *deployment) prove(ctx context.Context, s seen, image protocol.ImageRef) error {
+	r, err := d.read(ctx, s, s.revision())
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		return fmt.Errorf("%s: revision %d is not in Helm's storage", s, s.revision())
+	}
+	prover := d.prover(image)
+	return rollout.Wait(ctx, d.client, r.workloads, rollout.Options{
+		Progress: d.tell,
+		Check:    func(seen []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, r.objects, seen) },
+	})
+}
+
+// tell passes the status of a workload on as an event.
+func (d *deployment) tell(w rollout.Workload, s rollout.Status) {
+	d.progress(protocol.Event{Phase: "rollout", Current: s.ReadyPods, Total: s.Pods, Unit: "pods", Message: w.String() + ": " + s.Message})
+}
+
+// failure is what Flux says, and what the pods show.
+func (d *deployment) failure(s seen, reason error) error {
+	told := fmt.Errorf("%s: %s", s, rollout.Clean(s.message()))
+	if reason == nil {
+		return told
+	}
+	return fmt.Errorf("%w\n%w", told, reason)
+}
+
+// unanswered is the error when Flux took too long.
+func (d *deployment) unanswered(s seen, token string, after time.Duration, reason error) error {
+	after = after.Round(time.Second)
+	if !handled(s, token) && !s.is(meta.ReconcilingCondition) {
+		return protocol.Retryable("%s: helm-controller has not answered for %s", s, after).
+			WithHint("see that it runs: kubectl get deployments -A -l app.kubernetes.io/part-of=flux")
+	}
+	return fmt.Errorf("not done after %s: %w", after, d.failure(s, reason))
+}
+
+// afterFailure tells a rollback, once it is proven that what ran before runs
+// again.
+func (d *deployment) afterFailure(ctx context.Context, s seen, token string, before standing, failed error) (protocol.DeployResult, error) {
+	if !s.exists() || !judgeRelease(s, d.chart.Digest, token).rolledBack {
+		return protocol.DeployResult{}, failed
+	}
+	d.progress(protocol.Event{Phase: "rollback", Message: "Flux went back to the revision before"})
+	now, err := d.standing(ctx, s)
+	if err != nil {
+		return protocol.DeployResult{}, errors.Join(failed, err)
+	}
+	if now.chart == "" {
+		now.chart = before.chart
+	}
+	if now.image != "" {
+		image := d.image
+		image.Digest = now.image
+		if err := d.prove(ctx, s, image); err != nil {
+			return protocol.DeployResult{}, errors.Join(failed, fmt.Errorf("after the rollback: %w", err))
+		}
+	}
+	return d.result(protocol.OutcomeRolledBack, now, before), failed
+}

@@ -1,0 +1,147 @@
+package flux
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// isOurs reports an object that harmony applies.
+func isOurs(s seen) bool {
+	return slices.ContainsFunc(s.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool {
+		return f.Manager == manager && f.Operation == metav1.ManagedFieldsOperationApply && f.Subresource == ""
+	})
+}
+
+// isForeign reports an object that somebody else made, and that is not to be
+// taken over.
+func (d *deployment) isForeign(s seen) bool { return s.exists() && !isOurs(s) && !d.settings.force }
+
+// mayTouch refuses an object that is not ours to change: one that is suspended,
+// is being deleted, or that somebody else made another way.
+func (d *deployment) mayTouch(s seen, want *unstructured.Unstructured) error {
+	if !s.exists() {
+		return nil
+	}
+	suspended, _, _ := unstructured.NestedBool(s.Object, "spec", "suspend")
+	switch {
+	case s.GetDeletionTimestamp() != nil:
+		return protocol.Retryable("%s is being deleted, since %s", s, s.GetDeletionTimestamp().UTC().Format("2006-01-02 15:04:05 MST"))
+	case suspended:
+		return &protocol.Error{
+			Code: protocol.ExitFailed, Message: fmt.Sprintf("%s is suspended%s: Flux does nothing with it", s, suspendedBy(s)),
+			Hint: fmt.Sprintf("resume it when the reason is gone: flux resume %s %s -n %s", kindArgument(s), s.GetName(), s.GetNamespace()),
+		}
+	case d.isForeign(s) && !covers(s.Object["spec"], want.Object["spec"]):
+		return foreign(s)
+	}
+	return nil
+}
+
+func foreign(s seen) error {
+	return &protocol.Error{
+		Code:    protocol.ExitFailed,
+		Message: fmt.Sprintf("%s was made by %s, not by harmony, and differs from what is to be deployed", s, strings.Join(managers(s), ", ")),
+		Hint:    "change it where it comes from, or delete it, or take it over with continuousDelivery.settings.force: true",
+	}
+}
+
+// useForeign takes the HelmRelease of somebody else as it is, with the
+// OCIRepository that it names, when both are set up for the same chart and values.
+func (d *deployment) useForeign(ctx context.Context, p *parts) error {
+	release := p.release.seen
+	spec, _, _ := unstructured.NestedMap(release.Object, "spec")
+	at := func(name string) string {
+		text, _, _ := unstructured.NestedString(spec, "chartRef", name)
+		return text
+	}
+	wanted, _, _ := unstructured.NestedMap(p.release.want.Object, "spec", "values")
+	values, _, _ := unstructured.NestedMap(spec, "values")
+	name, _, _ := unstructured.NestedString(spec, "releaseName")
+	if at("kind") != "OCIRepository" || spec["valuesFrom"] != nil || cmp.Or(name, d.app.Name) != d.app.Name || !reflect.DeepEqual(values, wanted) {
+		return foreign(release)
+	}
+	var err error
+	if p.source.seen, err = d.get(ctx, sources, cmp.Or(at("namespace"), d.Namespace), at("name")); err != nil {
+		return err
+	}
+	essential := map[string]any{}
+	for _, field := range []string{"url", "ref", "layerSelector"} {
+		essential[field], _, _ = unstructured.NestedFieldCopy(p.source.want.Object, "spec", field)
+	}
+	if !p.source.seen.exists() || !covers(p.source.seen.Object["spec"], essential) {
+		return foreign(release)
+	}
+	p.source.want, p.release.want = p.source.seen.Unstructured, release.Unstructured
+	return cmp.Or(d.mayTouch(p.source.seen, p.source.want), d.mayTouch(release, p.release.want))
+}
+
+// kindArgument is how the flux command calls the kind.
+func kindArgument(s seen) string {
+	if s.GetKind() == "OCIRepository" {
+		return "source oci"
+	}
+	return strings.ToLower(s.GetKind())
+}
+
+// suspendedBy says who suspended an object, and when, where the API server knows.
+func suspendedBy(s seen) string {
+	for _, f := range s.GetManagedFields() {
+		if f.FieldsV1 == nil || f.Subresource != "" {
+			continue
+		}
+		var owned struct {
+			Spec map[string]json.RawMessage `json:"f:spec"`
+		}
+		if err := json.Unmarshal(f.FieldsV1.Raw, &owned); err != nil || owned.Spec["f:suspend"] == nil {
+			continue
+		}
+		by := " by " + f.Manager
+		if f.Time != nil {
+			by += " at " + f.Time.UTC().Format("2006-01-02 15:04:05 MST")
+		}
+		return by
+	}
+	return ""
+}
+
+// managers are those who set fields of the object's spec.
+func managers(s seen) []string {
+	var names []string
+	for _, f := range s.GetManagedFields() {
+		if f.Subresource == "" && f.FieldsV1 != nil && strings.Contains(string(f.FieldsV1.Raw), `"f:spec"`) && !slices.Contains(names, f.Manager) {
+			names = append(names, f.Manager)
+		}
+	}
+	if len(names) == 0 {
+		return []string{"somebody else"}
+	}
+	return names
+}
+
+// covers reports that live has everything that want says; it may say more.
+func covers(live, want any) bool {
+	members, isMap := want.(map[string]any)
+	if !isMap {
+		return reflect.DeepEqual(live, want)
+	}
+	there, isMap := live.(map[string]any)
+	if !isMap {
+		return false
+	}
+	for key, member := range members {
+		if !covers(there[key], member) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,263 @@
+package flux
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"time"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/nationtech/harmony/internal/deploy/lease"
+	"github.com/nationtech/harmony/internal/deploy/namespace"
+	"github.com/nationtech/harmony/internal/deploy/proof"
+	"github.com/nationtech/harmony/internal/deploy/rollout"
+	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// part is one of the two objects: as wanted, as seen, and whether to write it.
+type part struct {
+	resource schema.GroupVersionResource
+	want     *unstructured.Unstructured
+	seen     seen
+	differs  bool
+}
+
+// parts are both.
+type parts struct{ source, release part }
+
+// run looks at the objects and does what is missing.
+func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
+	now, err := d.compare(ctx)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	settled, err := d.settled(ctx, now)
+	switch {
+	case err != nil:
+		return protocol.DeployResult{}, err
+	case settled:
+		return d.unchanged(now.release.seen), nil
+	case d.dryRun:
+		return d.plan(ctx, now.release.seen)
+	}
+	return d.change(ctx)
+}
+
+func (d *deployment) unchanged(s seen) protocol.DeployResult {
+	return d.result(protocol.OutcomeUnchanged, d.wanted(s.revision()), d.wanted(s.revision()))
+}
+
+// plan says what would be done.
+func (d *deployment) plan(ctx context.Context, s seen) (protocol.DeployResult, error) {
+	before, err := d.standing(ctx, s)
+	return d.result(outcome(before, standing{}), d.wanted(before.revision), before), err
+}
+
+// outcome is what was done, by the revisions before and after.
+func outcome(before, after standing) protocol.Outcome {
+	switch before.revision {
+	case 0:
+		return protocol.OutcomeInstalled
+	case after.revision:
+		return protocol.OutcomeUnchanged
+	}
+	return protocol.OutcomeUpgraded
+}
+
+// compare reads both objects and sees whether they are as wanted, and ours to
+// change.
+func (d *deployment) compare(ctx context.Context) (parts, error) {
+	source, err := d.wantedSource()
+	if err != nil {
+		return parts{}, err
+	}
+	release, err := d.wantedRelease()
+	if err != nil {
+		return parts{}, err
+	}
+	p := parts{source: part{resource: sources, want: source}, release: part{resource: releases, want: release}}
+	if p.source.seen, p.release.seen, err = d.look(ctx); err != nil {
+		return parts{}, err
+	}
+	if d.isForeign(p.release.seen) {
+		return p, d.useForeign(ctx, &p)
+	}
+	for _, one := range []part{p.source, p.release} {
+		if err := d.mayTouch(one.seen, one.want); err != nil {
+			return parts{}, err
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.differs(ctx, &p.source) })
+	group.Go(func() error { return d.differs(ctx, &p.release) })
+	return p, group.Wait()
+}
+
+// differs asks the server what applying would change: it also knows of fields
+// that were wanted earlier and are not any more.
+func (d *deployment) differs(ctx context.Context, p *part) error {
+	if !p.seen.exists() || d.isForeign(p.seen) {
+		p.differs = !p.seen.exists()
+		return nil
+	}
+	if d.dryRun && d.chart.Digest == "" {
+		p.differs = true // the digest is not known before it is published
+		return nil
+	}
+	made, err := d.apply(ctx, p.resource, p.want, d.settings.force, true)
+	p.differs = err == nil && !reflect.DeepEqual(made.Object["spec"], p.seen.Object["spec"])
+	return err
+}
+
+// settled reports that there is nothing to do: both objects are as wanted, Flux
+// has done with them, and the image runs.
+func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
+	if p.source.differs || p.release.differs ||
+		!judgeSource(p.source.seen, d.chart.Digest, "").done || !judgeRelease(p.release.seen, d.chart.Digest, "").done {
+		return false, nil
+	}
+	r, err := d.read(ctx, p.release.seen, p.release.seen.revision())
+	if err != nil || r == nil {
+		return false, err
+	}
+	snapshots, err := rollout.Read(ctx, d.client, r.workloads)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range snapshots {
+		status, err := rollout.StatusOf(s)
+		if err != nil || !status.Ready {
+			return false, err
+		}
+	}
+	proven, err := d.prover(d.image).Proven(ctx, r.objects, snapshots)
+	// What runs in the image's place is for Flux to mend, which is then asked to.
+	return proven && err == nil, nil
+}
+
+func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
+	return proof.NewProver(d.app.Name, image, registryauth.Keychain())
+}
+
+// change takes the lease and brings the objects to what is wanted.
+func (d *deployment) change(ctx context.Context) (protocol.DeployResult, error) {
+	var held *lease.Lease
+	err := d.survive(ctx, func() (err error) {
+		if err = namespace.Ensure(ctx, d.client, d.Namespace); err != nil {
+			return err
+		}
+		held, err = lease.Acquire(ctx, d.client.CoordinationV1().Leases(d.Namespace), d.app.Name, d.waitsFor)
+		return err
+	})
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	ctx, stop := held.Hold(ctx)
+	defer stop()
+	result, err := d.changeHeld(ctx)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, lease.ErrLost) {
+		return result, protocol.Retryable("release %s: %w", d.app.Name, cause)
+	}
+	return result, err
+}
+
+func (d *deployment) waitsFor(holder string, since time.Time) {
+	d.progress(protocol.Event{Phase: "wait", Message: "release " + d.app.Name + " is being worked on by " + holder + " since " + since.Format(time.TimeOnly)})
+}
+
+// changeHeld does the work of change under the lease. Another process may have
+// done it meanwhile.
+func (d *deployment) changeHeld(ctx context.Context) (protocol.DeployResult, error) {
+	var now parts
+	var settled bool
+	err := d.survive(ctx, func() (err error) {
+		if now, err = d.compare(ctx); err == nil {
+			settled, err = d.settled(ctx, now)
+		}
+		return err
+	})
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if settled {
+		return d.unchanged(now.release.seen), nil
+	}
+	before, err := d.standing(ctx, now.release.seen)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	old, err := d.generations(ctx, now.release.seen)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	token, err := d.write(ctx, &now, before)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	return d.follow(ctx, now.release.seen, token, before, old)
+}
+
+// write brings both objects to what is wanted, and asks Flux to look at them. The
+// HelmRelease is only touched once its chart is there.
+func (d *deployment) write(ctx context.Context, p *parts, before standing) (token string, err error) {
+	if !p.source.differs && !p.release.differs && judgeSource(p.source.seen, d.chart.Digest, "").done && p.release.seen.progressing() {
+		return "", nil // Flux is at it, for a process that was killed or for itself
+	}
+	if p.source.differs {
+		if p.source.seen, err = d.put(ctx, p.source, d.settings.force); err != nil {
+			return "", err
+		}
+	}
+	if err := d.fetched(ctx, p.source); err != nil {
+		return "", err
+	}
+	if !p.release.seen.exists() || !d.isForeign(p.release.seen) {
+		token = newToken()
+	}
+	return token, d.request(ctx, &p.release, token, before)
+}
+
+// put applies an object.
+func (d *deployment) put(ctx context.Context, p part, force bool) (made seen, err error) {
+	d.progress(protocol.Event{Phase: "apply", Message: seen{Unstructured: p.want}.String()})
+	err = d.survive(ctx, func() (err error) {
+		made, err = d.apply(ctx, p.resource, p.want, force, false)
+		return err
+	})
+	return made, err
+}
+
+// request brings the HelmRelease to what is wanted and asks helm-controller to
+// look at it, in one write: a request that came after the change would be another
+// one, and have it try twice what fails. The annotations are taken from whoever
+// set them last; that nobody else's fields are in the way the server has said
+// before. One of somebody else has no token: it is not ours to write to.
+func (d *deployment) request(ctx context.Context, p *part, token string, before standing) error {
+	if token == "" {
+		return nil
+	}
+	annotations := map[string]string{meta.ReconcileRequestAnnotation: token, resetRequest: token}
+	if before.chart != "" {
+		annotations[chartBefore] = before.chart
+	}
+	if !p.differs {
+		return d.annotate(ctx, releases, p.seen, annotations)
+	}
+	asked := *p
+	asked.want = p.want.DeepCopy()
+	asked.want.SetAnnotations(annotations)
+	made, err := d.put(ctx, asked, true)
+	if err == nil {
+		p.seen = made
+	}
+	return err
+}
+
+// resetRequest has helm-controller forget earlier failures, which would keep it
+// from trying again.
+const resetRequest = "reconcile.fluxcd.io/resetAt"

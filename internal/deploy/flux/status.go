@@ -1,0 +1,226 @@
+package flux
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// The conditions of a HelmRelease beside those that all objects of Flux have,
+// and the reason that tells a rollback.
+const (
+	releasedCondition   = "Released"
+	remediatedCondition = "Remediated"
+	rollbackSucceeded   = "RollbackSucceeded"
+)
+
+// status is what an OCIRepository or a HelmRelease tells.
+type status struct {
+	meta.ReconcileRequestStatus `json:",inline"`
+
+	ObservedGeneration int64              `json:"observedGeneration"`
+	Conditions         []metav1.Condition `json:"conditions"`
+	// Artifact is that of an OCIRepository.
+	Artifact *meta.Artifact `json:"artifact"`
+	// The others are those of a HelmRelease, the newest revision first.
+	StorageNamespace            string     `json:"storageNamespace"`
+	LastAttemptedRevisionDigest string     `json:"lastAttemptedRevisionDigest"`
+	History                     []revision `json:"history"`
+}
+
+// revision is one of a Helm release that Flux made.
+type revision struct {
+	Version      int    `json:"version"`
+	ChartVersion string `json:"chartVersion"`
+	OCIDigest    string `json:"ociDigest"`
+}
+
+// isOf reports that the chart's version, to which Flux adds the beginning of the
+// digest, is that of the digest.
+func isOf(chartVersion, digest string) bool {
+	_, build, found := strings.Cut(chartVersion, "+")
+	return found && strings.HasPrefix(digest, "sha256:"+build)
+}
+
+// seen is an object of Flux as it was read; the zero value is one that does not
+// exist.
+type seen struct {
+	*unstructured.Unstructured
+	status status
+}
+
+func (s seen) exists() bool { return s.Unstructured != nil }
+
+func (s seen) String() string { return s.GetKind() + " " + s.GetNamespace() + "/" + s.GetName() }
+
+func newSeen(object *unstructured.Unstructured) (seen, error) {
+	s := seen{Unstructured: object}
+	raw, _, err := unstructured.NestedMap(object.Object, "status")
+	if err == nil {
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &s.status)
+	}
+	if err != nil {
+		return seen{}, fmt.Errorf("%s: status: %w", s, err)
+	}
+	return s, nil
+}
+
+// condition is one of the object as it is now, not of an earlier generation; nil
+// when there is none.
+func (s seen) condition(kind string) *metav1.Condition {
+	c := apimeta.FindStatusCondition(s.status.Conditions, kind)
+	if c == nil || c.ObservedGeneration != 0 && c.ObservedGeneration != s.GetGeneration() {
+		return nil
+	}
+	return c
+}
+
+func (s seen) is(kind string) bool {
+	c := s.condition(kind)
+	return c != nil && c.Status == metav1.ConditionTrue
+}
+
+// message is what the object says of itself now.
+func (s seen) message() string {
+	var said []string
+	for _, kind := range []string{meta.StalledCondition, releasedCondition, meta.ReadyCondition, meta.ReconcilingCondition} {
+		c := s.condition(kind)
+		switch {
+		case c == nil || c.Message == "" || kind == releasedCondition && c.Status == metav1.ConditionTrue:
+		case kind == releasedCondition:
+			said = append(said, c.Message)
+		case len(said) == 0 || kind == meta.StalledCondition:
+			said = append(said, c.Message)
+		}
+	}
+	if len(said) == 0 {
+		return "it has no status yet"
+	}
+	return strings.Join(said, ": ")
+}
+
+// verdict is how far an object is.
+type verdict struct {
+	// done is true when the object is as wanted, and failed when Flux gave up.
+	done, failed bool
+	// rolledBack is true when Flux went back to the revision before.
+	rolledBack bool
+}
+
+// settled reports that the present generation is ready and nothing goes on.
+func (s seen) settled() bool {
+	return s.status.ObservedGeneration == s.GetGeneration() && s.is(meta.ReadyCondition) && !s.is(meta.ReconcilingCondition)
+}
+
+// progressing reports that Flux is working on the present generation, and not
+// for another time after a failure.
+func (s seen) progressing() bool {
+	ready := s.condition(meta.ReadyCondition)
+	return s.is(meta.ReconcilingCondition) && (ready == nil || ready.Status != metav1.ConditionFalse) && !s.failing()
+}
+
+// finalPull is what registries say that no retry mends.
+var finalPull = regexp.MustCompile(`(?i)not found|manifest unknown|name unknown|unauthorized|denied|forbidden|malformed HTTP|server gave HTTP response`)
+
+// judgeSource looks for the chart of the digest in an OCIRepository. It has
+// failed only in answer to the request with the token: what it says before may be
+// about an earlier generation, whatever generation it names.
+func judgeSource(s seen, digest, token string) verdict {
+	ready := s.condition(meta.ReadyCondition)
+	refused := ready != nil && ready.Status == metav1.ConditionFalse && finalPull.MatchString(ready.Message)
+	return verdict{
+		done:   s.settled() && holds(s, digest),
+		failed: handled(s, token) && (s.is(meta.StalledCondition) || refused),
+	}
+}
+
+// holds reports that the source has fetched the chart of the digest.
+func holds(source seen, digest string) bool {
+	return source.status.Artifact != nil && strings.HasSuffix(source.status.Artifact.Revision, digest)
+}
+
+// handled reports that the controller has answered to the request with the token;
+// an empty one asks for no answer.
+func handled(s seen, token string) bool {
+	return token == "" || s.status.LastHandledReconcileAt == token
+}
+
+// judgeRelease looks for the chart of the digest in a HelmRelease, as the answer
+// to the request with the token.
+func judgeRelease(s seen, digest, token string) verdict {
+	if !handled(s, token) {
+		return verdict{}
+	}
+	remediated := s.condition(remediatedCondition)
+	return verdict{
+		done:       s.settled() && s.digest() == digest,
+		failed:     s.is(meta.StalledCondition),
+		rolledBack: remediated != nil && remediated.Status == metav1.ConditionTrue && remediated.Reason == rollbackSucceeded,
+	}
+}
+
+// digest is that of the chart in force.
+func (s seen) digest() string {
+	if len(s.status.History) > 0 && s.status.History[0].OCIDigest != "" {
+		return s.status.History[0].OCIDigest
+	}
+	return s.status.LastAttemptedRevisionDigest
+}
+
+// chartBefore is the annotation that holds the digest of the chart that was in
+// force before the last change: Flux forgets it when it rolls back.
+const chartBefore = "harmony.nationtech.io/chart-before"
+
+// inForce is the digest of the chart of the newest revision, also of one that
+// Flux rolled back to; "" when it is not known.
+func (s seen) inForce() string {
+	if len(s.status.History) == 0 {
+		return ""
+	}
+	newest := s.status.History[0]
+	if newest.OCIDigest != "" {
+		return newest.OCIDigest
+	}
+	for _, r := range s.status.History[1:] {
+		if r.OCIDigest != "" && r.ChartVersion == newest.ChartVersion {
+			return r.OCIDigest
+		}
+	}
+	if before := s.GetAnnotations()[chartBefore]; isOf(newest.ChartVersion, before) {
+		return before
+	}
+	return ""
+}
+
+// refused reports that Flux cannot do what is asked, without a revision later
+// than one to show for it: it tries again, but for nothing unless somebody
+// changes something.
+func (s seen) refused(after int) bool {
+	ready := s.condition(meta.ReadyCondition)
+	return ready != nil && ready.Status == metav1.ConditionFalse && slices.Contains(refusals, ready.Reason) && s.revision() <= after
+}
+
+// refusals are helm-controller's reasons for not being ready before there is a
+// revision.
+var refusals = []string{"InstallFailed", "UpgradeFailed", "ArtifactFailed", "ValuesError", "ChartMutateError", "RESTClientError", "FactoryError"}
+
+// failing reports that the release has failed and Flux is about to mend it.
+func (s seen) failing() bool {
+	c := s.condition(releasedCondition)
+	return c != nil && c.Status == metav1.ConditionFalse
+}
+
+// revision is the newest one that Flux knows of; 0 when there is none.
+func (s seen) revision() int {
+	if len(s.status.History) == 0 {
+		return 0
+	}
+	return s.status.History[0].Version
+}

@@ -1,0 +1,113 @@
+package helm
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"helm.sh/helm/v3/pkg/chart"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/nationtech/harmony/internal/deploy/manifest"
+	"github.com/nationtech/harmony/internal/deploy/rollout"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// crdPolicy is what is done with the CustomResourceDefinitions in a chart's
+// folder crds. None of them ever deletes one, for its objects would go with it.
+type crdPolicy string
+
+const (
+	// crdsCreate makes those that are missing, on an upgrade too.
+	crdsCreate crdPolicy = "create"
+	// crdsUpgrade also brings those that exist to what the chart has.
+	crdsUpgrade crdPolicy = "upgrade"
+	crdsSkip    crdPolicy = "skip"
+)
+
+// fieldManager is the name under which harmony applies objects on its own.
+const fieldManager = "harmony"
+
+// establishTime is how long the API server may take to serve a new kind.
+const establishTime = 30 * time.Second
+
+func crdResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+}
+
+// ensureCRDs sees to the chart's CustomResourceDefinitions, and waits until the
+// API server serves them.
+func (d *deployment) ensureCRDs(ctx context.Context, c *chart.Chart) error {
+	files := c.CRDObjects()
+	if d.settings.crds == crdsSkip || len(files) == 0 {
+		return nil
+	}
+	client, err := dynamic.NewForConfig(d.Config)
+	if err != nil {
+		return err
+	}
+	var made []*unstructured.Unstructured
+	for _, file := range files {
+		objects, err := manifest.Parse(string(file.File.Data))
+		if err != nil {
+			return protocol.Invalid("chart %q: %s: %w", c.Name(), file.Filename, err)
+		}
+		for _, object := range objects {
+			changed, err := d.ensureCRD(ctx, client.Resource(crdResource()), object)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
+			}
+			if changed {
+				made = append(made, object)
+			}
+		}
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	return d.established(ctx, client, made)
+}
+
+// ensureCRD reports whether it changed anything.
+func (d *deployment) ensureCRD(ctx context.Context, client dynamic.ResourceInterface, object *unstructured.Unstructured) (bool, error) {
+	if object.GetKind() != "CustomResourceDefinition" {
+		return false, protocol.Invalid("the folder crds is for CustomResourceDefinitions only")
+	}
+	if d.settings.crds == crdsCreate {
+		_, err := client.Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
+		if apierrors.IsAlreadyExists(err) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	data, err := json.Marshal(object)
+	if err != nil {
+		return false, err
+	}
+	_, err = client.Patch(ctx, object.GetName(), types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: fieldManager, Force: new(true)})
+	return err == nil, err
+}
+
+// established waits until the kinds are served, and lets Helm learn of them.
+func (d *deployment) established(ctx context.Context, client dynamic.Interface, made []*unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeout(ctx, establishTime)
+	defer cancel()
+	policies := rollout.Policies{"CustomResourceDefinition": "condition=Established"}
+	workloads, err := rollout.Objects(ctx, made, "", client, d.mapper, policies)
+	if err != nil {
+		return err
+	}
+	if err := rollout.Wait(ctx, d.client, workloads, rollout.Options{Progress: d.tell("crds")}); err != nil {
+		return err
+	}
+	d.discovery.Invalidate()
+	d.mapper.Reset()
+	d.config.Capabilities, err = capabilities(d.cluster)
+	return err
+}

@@ -1,0 +1,254 @@
+package helm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/releaseutil"
+
+	"github.com/nationtech/harmony/internal/deploy/lease"
+	"github.com/nationtech/harmony/internal/deploy/proof"
+	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// What harmony writes into the description of a revision, where helm history
+// shows it: who made it, and how it ended. Helm keeps the description when it
+// supersedes the revision.
+const (
+	describedByUs = "harmony: "
+	markProven    = "; healthy"
+	markFailed    = "; failed: "
+)
+
+// unhealthyError says that a revision was applied, as a whole or in part, and is
+// not good.
+type unhealthyError struct{ error }
+
+func (e unhealthyError) Unwrap() error { return e.error }
+
+// proven reports a revision that was once seen to be healthy with its image. One
+// that harmony did not make cannot be told.
+func isProven(r *release.Release) bool {
+	return strings.HasPrefix(r.Info.Description, describedByUs) && strings.HasSuffix(r.Info.Description, markProven)
+}
+
+// isUnhealthy reports a revision that was applied as a whole and found not to
+// become healthy.
+func isUnhealthy(r *release.Release) bool {
+	return strings.HasPrefix(r.Info.Description, describedByUs) && strings.Contains(r.Info.Description, markFailed)
+}
+
+// mark writes into the revision how it ended.
+func (d *deployment) mark(r *release.Release, status release.Status, mark string) error {
+	made, _, _ := strings.Cut(r.Info.Description, ";")
+	description := made + mark
+	if r.Info.Status == status && r.Info.Description == description {
+		return nil
+	}
+	r.SetStatus(status, description)
+	if err := d.config.Releases.Update(r); err != nil {
+		return fmt.Errorf("record how revision %d of release %s ended: %w", r.Version, d.app.Name, err)
+	}
+	return nil
+}
+
+// afterFailure records a revision that did not become healthy and, where the
+// topology wants it, goes back to the last good one. It returns the error that
+// it was given, with what was made of it.
+func (d *deployment) afterFailure(ctx context.Context, failure error) (protocol.DeployResult, error) {
+	var unhealthy unhealthyError
+	if !errors.As(failure, &unhealthy) || ctx.Err() != nil || errors.Is(failure, lease.ErrLost) || protocol.ExitCode(failure) == protocol.ExitRetryable {
+		return protocol.DeployResult{}, failure
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.settings.timeout)
+	defer cancel()
+	result, err := d.goBack(ctx, failure)
+	if err != nil {
+		return protocol.DeployResult{}, fmt.Errorf("%w\nand the rollback failed: %v", failure, err)
+	}
+	return result, failure
+}
+
+// goBack answers with no outcome when there is nothing to go back to.
+func (d *deployment) goBack(ctx context.Context, failure error) (protocol.DeployResult, error) {
+	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	if err != nil || last == nil {
+		return protocol.DeployResult{}, err
+	}
+	if last.Info.Status == release.StatusDeployed {
+		first, _, _ := strings.Cut(failure.Error(), "\n")
+		if err := d.mark(last, release.StatusFailed, markFailed+first); err != nil {
+			return protocol.DeployResult{}, err
+		}
+	}
+	if !d.settings.rollback {
+		return protocol.DeployResult{}, nil
+	}
+	good, err := d.lastGood(last.Version)
+	if err != nil || good == nil {
+		return protocol.DeployResult{}, err
+	}
+	d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("release %s goes back to revision %d", d.app.Name, good.Version)})
+	return d.rollbackTo(ctx, good)
+}
+
+// history lists the revisions, the newest first.
+func (d *deployment) history() ([]*release.Release, error) {
+	history, err := d.config.Releases.History(d.app.Name)
+	if err != nil {
+		return nil, fmt.Errorf("read the history of release %s: %w", d.app.Name, err)
+	}
+	releaseutil.Reverse(history, releaseutil.SortByRevision)
+	return history, nil
+}
+
+// lastGood is the newest revision before the one given that was healthy, or, for
+// want of one, that was in force and is not known to have failed; nil when there
+// is neither.
+func (d *deployment) lastGood(before int) (*release.Release, error) {
+	history, err := d.history()
+	if err != nil {
+		return nil, err
+	}
+	var inForce *release.Release
+	for _, r := range history {
+		was := r.Info.Status == release.StatusDeployed || r.Info.Status == release.StatusSuperseded
+		if r.Version >= before || !was || isUnhealthy(r) {
+			continue
+		}
+		if isProven(r) || !strings.HasPrefix(r.Info.Description, describedByUs) {
+			return r, nil
+		}
+		if inForce == nil {
+			inForce = r
+		}
+	}
+	return inForce, nil
+}
+
+// rollbackTo makes a new revision that is what the given one was, and waits for
+// it as for any other.
+func (d *deployment) rollbackTo(ctx context.Context, to *release.Release) (protocol.DeployResult, error) {
+	before, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	rollback := action.NewRollback(d.config)
+	rollback.Version, rollback.Timeout, rollback.MaxHistory = to.Version, d.settings.timeout, d.settings.maxHistory
+	if err := rollback.Run(d.app.Name); err != nil {
+		return protocol.DeployResult{}, fmt.Errorf("roll release %s back to revision %d: %w", d.app.Name, to.Version, err)
+	}
+	now, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	back, err := d.revision(now)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if err := back.follow(ctx, now); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	return back.result(protocol.OutcomeRolledBack, now.Version, recordOf(before)), nil
+}
+
+// revision is the same deployment with the image and the chart of a revision.
+// Those of one that harmony did not make are not known, and so not proven.
+func (d *deployment) revision(r *release.Release) (*deployment, error) {
+	of := *d
+	of.want, of.prover = recordOf(r), nil
+	of.chart.Digest, of.image.Digest = of.want.chart, of.want.image
+	if of.want.image == "" {
+		return &of, nil
+	}
+	image, err := imageOf(r, of.want.image)
+	if err != nil {
+		return nil, err
+	}
+	image.Insecure, image.Location = d.image.Insecure, d.image.Location
+	of.image, of.prover = image, proof.NewProver(d.app.Name, image, registryauth.Keychain())
+	return &of, nil
+}
+
+// rollbackHeld takes the lease, for a rollback that a person asked for.
+func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.DeployResult, error) {
+	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if isGone(last) {
+		return protocol.DeployResult{}, protocol.Invalid("there is no release %s in namespace %s", d.app.Name, d.Namespace)
+	}
+	held, stop, inherited, err := d.hold(ctx, ctx)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	defer stop()
+	if last, err = d.free(held, inherited); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	target, err := d.chosen(last, to)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d.app.Version = versionOf(target)
+	if target == last {
+		return d.keep(held, last)
+	}
+	d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("release %s goes back to revision %d", d.app.Name, target.Version)})
+	if d.dryRun {
+		return d.result(protocol.OutcomeRolledBack, target.Version, recordOf(last)), nil
+	}
+	result, err := d.rollbackTo(held, target)
+	if cause := context.Cause(held); err != nil && errors.Is(cause, lease.ErrLost) {
+		return result, protocol.Retryable("release %s: %w", d.app.Name, cause)
+	}
+	return result, err
+}
+
+// keep answers for a release that is at the version already.
+func (d *deployment) keep(ctx context.Context, last *release.Release) (protocol.DeployResult, error) {
+	of, err := d.revision(last)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if err := of.follow(ctx, last); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	return of.result(protocol.OutcomeUnchanged, last.Version, of.want), nil
+}
+
+// chosen is the revision to go back to: the newest one of the version, or the
+// newest good one that is something else than what is in force.
+func (d *deployment) chosen(last *release.Release, to string) (*release.Release, error) {
+	history, err := d.history()
+	if err != nil {
+		return nil, err
+	}
+	var versions []string
+	for _, r := range history {
+		was := r.Info.Status == release.StatusDeployed || r.Info.Status == release.StatusSuperseded
+		if !was || isUnhealthy(r) {
+			continue
+		}
+		versions = append(versions, fmt.Sprintf("%s (revision %d)", versionOf(r), r.Version))
+		switch {
+		case to != "" && versionOf(r) != to:
+		case to == "" && (r.Version >= last.Version || recordOf(r) == recordOf(last) && recordOf(r) != record{}):
+		case r.Version == last.Version:
+			return last, nil
+		default:
+			return r, nil
+		}
+	}
+	what := "no earlier one that was healthy"
+	if to != "" {
+		what = "none of version " + to
+	}
+	return nil, protocol.Invalid("release %s has %s in its history", d.app.Name, what).WithHint("it has: %s", strings.Join(versions, ", "))
+}

@@ -1,0 +1,162 @@
+package helm
+
+import (
+	"context"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/release"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/nationtech/harmony/internal/deploy/rollout"
+	"github.com/nationtech/harmony/internal/deploy/status"
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Status tells what runs of an app in a place that is one namespace of one
+// cluster, through whatever it was delivered. Flux keeps its releases as Helm
+// does: such a release is told as Flux's.
+func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
+	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	if err != nil {
+		return nil, err
+	}
+	d, err := a.base(conn, app, target)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.settings.timeout)
+	defer cancel()
+	entries, err := d.status(ctx)
+	if err != nil {
+		return nil, d.Explain(err)
+	}
+	for i := range entries {
+		entries[i].App, entries[i].Target, entries[i].Context, entries[i].Namespace = app.Name, target, d.Context, d.Namespace
+	}
+	return entries, nil
+}
+
+func (d *deployment) status(ctx context.Context) ([]status.Entry, error) {
+	client, err := dynamic.NewForConfig(d.Config)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := status.Controllers(ctx, client, d.Namespace, d.app.Name)
+	if err != nil {
+		return nil, err
+	}
+	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	if err != nil {
+		return nil, err
+	}
+	if isGone(last) {
+		if len(entries) == 0 {
+			entries = []status.Entry{{State: status.Absent}}
+		}
+		return entries, nil
+	}
+	own, err := d.entry(ctx, last)
+	if err != nil {
+		return nil, err
+	}
+	for i := range entries {
+		if entries[i].Adapter == "flux" {
+			entries[i].Drift = own.Drift
+			if !own.Healthy && entries[i].Healthy {
+				entries[i].Healthy, entries[i].Message = false, own.Message
+			}
+			return entries, nil
+		}
+	}
+	return append(entries, own), nil
+}
+
+// entry is what Helm's own release tells, and what runs of it.
+func (d *deployment) entry(ctx context.Context, last *release.Release) (status.Entry, error) {
+	made := recordOf(last)
+	since := last.Info.LastDeployed.Time.UTC()
+	e := status.Entry{
+		Adapter: Name, Object: "release " + last.Name, Revision: last.Version, Since: &since,
+		State: string(last.Info.Status), Image: made.image, Chart: made.chart, Version: versionOf(last),
+	}
+	of, err := d.revision(last)
+	if err != nil {
+		e.Message = err.Error()
+		return e, nil
+	}
+	if e.Drift, err = of.drift(ctx, last); err != nil {
+		return e, err
+	}
+	if e.Message, err = of.unhealthy(ctx, last); err != nil {
+		return e, err
+	}
+	if last.Info.Status != release.StatusDeployed && e.Message == "" {
+		e.Message = last.Info.Description
+	}
+	e.Healthy = e.Message == ""
+	return e, nil
+}
+
+// unhealthy says why a revision is not healthy, or "".
+func (d *deployment) unhealthy(ctx context.Context, r *release.Release) (string, error) {
+	workloads, err := d.workloads(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	snapshots, err := rollout.Read(ctx, d.client, workloads)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range snapshots {
+		found, err := rollout.StatusOf(s)
+		switch {
+		case err != nil:
+			return "", err
+		case len(found.Suspects) > 0:
+			return found.Suspects[0].String(), nil
+		case !found.Ready:
+			return s.Workload.String() + ": " + found.Message, nil
+		}
+	}
+	proven, err := d.proven(ctx, r, snapshots)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		return err.Error(), nil
+	case !proven:
+		return "the image is starting", ctx.Err()
+	}
+	return "", nil
+}
+
+// versionOf is the app's version, which publish writes into the chart.
+func versionOf(r *release.Release) string {
+	if r.Chart == nil || r.Chart.Metadata == nil {
+		return ""
+	}
+	if version := r.Chart.Metadata.AppVersion; version != "" {
+		return strings.TrimPrefix(version, "v")
+	}
+	return r.Chart.Metadata.Version
+}
+
+// Rollback brings an app back to the release of that version, or to the one
+// before, and waits for it as a deploy does. A version that Helm's history does
+// not hold is an error of status protocol.ExitInvalid.
+func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
+	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d, err := a.base(conn, app, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, a.settings.timeout)
+	defer cancel()
+	result, err := d.rollbackHeld(bounded, strings.TrimPrefix(to, "v"))
+	if err != nil {
+		return protocol.DeployResult{}, d.explain(ctx, err)
+	}
+	return result, nil
+}

@@ -1,0 +1,131 @@
+package namespace
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// managedBy marks the Secrets that harmony made and may change.
+const managedBy = "app.kubernetes.io/managed-by"
+
+// Wanted is what an app needs of its namespace.
+type Wanted struct {
+	Name string
+	// Labels are those that the namespace must have; others are left alone.
+	Labels map[string]string
+	// PullSecret is to be in the namespace; nil for none.
+	PullSecret *corev1.Secret
+}
+
+// PullSecret makes the Secret with which a kubelet logs in to a registry.
+func PullSecret(name, registry, username, password string) (*corev1.Secret, error) {
+	type entry struct {
+		Username string `json:"username"`
+		Password string `json:"password"`
+	}
+	config, err := json.Marshal(map[string]map[string]entry{"auths": {registry: {username, password}}})
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{managedBy: "harmony"}},
+		Type:       corev1.SecretTypeDockerConfigJson,
+		Data:       map[string][]byte{corev1.DockerConfigJsonKey: config},
+	}, nil
+}
+
+// Settled reports that the namespace is as wanted. It changes nothing.
+func (w Wanted) Settled(ctx context.Context, client kubernetes.Interface) (bool, error) {
+	if len(w.Labels) > 0 {
+		found, err := client.CoreV1().Namespaces().Get(ctx, w.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("read namespace %s: %w", w.Name, err)
+		}
+		if !w.labelled(found) {
+			return false, nil
+		}
+	}
+	if w.PullSecret == nil {
+		return true, nil
+	}
+	found, err := client.CoreV1().Secrets(w.Name).Get(ctx, w.PullSecret.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && w.hasCredentials(found), err
+}
+
+func (w Wanted) labelled(found *corev1.Namespace) bool {
+	for name, value := range w.Labels {
+		if found.Labels[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+func (w Wanted) hasCredentials(found *corev1.Secret) bool {
+	return found.Type == w.PullSecret.Type && equality.Semantic.DeepEqual(found.Data, w.PullSecret.Data)
+}
+
+// Ensure makes the namespace unless it exists, and brings it to what is wanted.
+func (w Wanted) Ensure(ctx context.Context, client kubernetes.Interface) error {
+	if err := Ensure(ctx, client, w.Name); err != nil {
+		return err
+	}
+	if len(w.Labels) > 0 {
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": w.Labels}})
+		if err != nil {
+			return err
+		}
+		if _, err := client.CoreV1().Namespaces().Patch(ctx, w.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			return fmt.Errorf("label namespace %s: %w", w.Name, err)
+		}
+	}
+	if w.PullSecret == nil {
+		return nil
+	}
+	return w.ensureSecret(ctx, client)
+}
+
+func (w Wanted) ensureSecret(ctx context.Context, client kubernetes.Interface) error {
+	secrets := client.CoreV1().Secrets(w.Name)
+	name := w.PullSecret.Name
+	_, err := secrets.Create(ctx, w.PullSecret, metav1.CreateOptions{})
+	if err == nil {
+		return nil
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("make pull secret %s: %w", name, err)
+	}
+	found, err := secrets.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read pull secret %s: %w", name, err)
+	}
+	switch {
+	case w.hasCredentials(found):
+		return nil
+	case found.Labels[managedBy] != "harmony" || found.Type != w.PullSecret.Type:
+		return protocol.Invalid("secret %s in namespace %s is not harmony's: it has other content, and no label %s=harmony", name, w.Name, managedBy).
+			WithHint("choose another name for pullSecret in the topology")
+	}
+	found.Data = maps.Clone(w.PullSecret.Data)
+	if _, err := secrets.Update(ctx, found, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("change pull secret %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,47 @@
+package override
+
+import (
+	"context"
+	"reflect"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/plugin"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+func TestFlagsWinOverSettings(t *testing.T) {
+	configured := map[string]any{"rollback": true, "timeout": "1m"}
+	for _, c := range []struct {
+		args []string
+		want map[string]any
+	}{
+		{nil, configured},
+		{[]string{"--rollback-on-failure=false"}, map[string]any{"rollback": false, "timeout": "1m"}},
+	} {
+		var f Flags
+		set := pflag.NewFlagSet("test", pflag.ContinueOnError)
+		f.Bind(set)
+		if err := set.Parse(c.args); err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]any
+		adapters := f.Wrap(plugin.Adapters[capability.ContinuousDelivery]{
+			"x": func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
+				got = env.Provider.Settings
+				return nil, nil
+			},
+		})
+		if _, err := adapters["x"](t.Context(), capability.Environment{Provider: protocol.Provider{Settings: configured}}); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%q: settings %v, want %v", c.args, got, c.want)
+		}
+	}
+	if configured["rollback"] != true {
+		t.Error("the topology's own settings were changed")
+	}
+}

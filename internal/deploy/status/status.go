@@ -1,0 +1,102 @@
+// Package status tells what runs where: one entry for each place of an app, read
+// from the cluster alone.
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nationtech/harmony/internal/term"
+)
+
+// Entry is an app in one place.
+type Entry struct {
+	App    string `json:"app"`
+	Target string `json:"target"`
+	// Context is the kubeconfig context, where one was named.
+	Context   string `json:"context,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	// Adapter is what delivers it: helm, flux or argocd; empty when nothing does.
+	Adapter string `json:"adapter,omitempty"`
+	// Object is the release, the HelmRelease or the Application.
+	Object string `json:"object,omitempty"`
+	// Version is the app's, and Revision the number of the Helm release.
+	Version  string `json:"version,omitempty"`
+	Revision int    `json:"revision,omitempty"`
+	// Image and Chart are digests, where they are known.
+	Image string `json:"image,omitempty"`
+	Chart string `json:"chart,omitempty"`
+	// Since is when this was delivered, in UTC.
+	Since *time.Time `json:"since,omitempty"`
+	// State is the adapter's own word: deployed, failed, Synced, …; absent when
+	// the app is not there.
+	State   string `json:"state"`
+	Healthy bool   `json:"healthy"`
+	// Drift names what somebody changed by hand.
+	Drift []string `json:"drift,omitempty"`
+	// Message says what is wrong, when it is not healthy.
+	Message string `json:"message,omitempty"`
+}
+
+// Absent is the state of an app that is not there, and Unknown that of one whose
+// place cannot be read.
+const (
+	Absent  = "absent"
+	Unknown = "unknown"
+)
+
+// Sort orders entries by app, target and context.
+func Sort(entries []Entry) {
+	slices.SortStableFunc(entries, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Context, b.Context), cmp.Compare(a.Object, b.Object))
+	})
+}
+
+// Table writes the entries for people; now is what ages are counted to.
+func Table(w io.Writer, entries []Entry, now time.Time) error {
+	rows := [][]string{{"APP", "TARGET", "WHERE", "ADAPTER", "VERSION", "IMAGE", "AGE", "STATE", "HEALTHY", "DRIFT", "MESSAGE"}}
+	for _, e := range entries {
+		message, _, _ := strings.Cut(e.Message, "\n")
+		rows = append(rows, []string{
+			e.App, e.Target, strings.TrimPrefix(e.Context+"/"+e.Namespace, "/"), dash(e.Adapter), dash(e.Version), dash(short(e.Image)),
+			dash(age(e.Since, now)), e.State, yes(e.Healthy), dash(strings.Join(e.Drift, ", ")), message,
+		})
+	}
+	return term.Table(w, rows)
+}
+
+func dash(s string) string { return cmp.Or(s, "-") }
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// short is the beginning of a digest.
+func short(digest string) string {
+	_, hex, _ := strings.Cut(digest, ":")
+	return hex[:min(len(hex), 12)]
+}
+
+// age is a time span as kubectl writes it.
+func age(since *time.Time, now time.Time) string {
+	if since == nil {
+		return ""
+	}
+	switch d := now.Sub(*since); {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
