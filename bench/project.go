@@ -96,8 +96,10 @@ func findDocker(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	_, err := output(ctx, docker, "version", "--format", "{{.Server.Version}}")
-	return docker, err
+	if _, err := output(ctx, docker, "version", "--format", "{{.Server.Version}}"); err != nil {
+		return "", err
+	}
+	return docker, nil
 }
 
 // deleteNamespaces removes what the projects deployed, and waits for it.

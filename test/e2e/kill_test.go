@@ -50,11 +50,11 @@ func TestKilledAtRandomMoments(t *testing.T) {
 			t.Fatalf("version %s, %s killed after %s: the next run ends with %d\n%s", version, victim, after, out.code, out.stderr)
 		}
 		results := only(documents(t, out.stdout), "DeployResult")
-		if len(results) != 2 || results[0].Spec.Image != results[1].Spec.Image || results[0].Spec.Image == image {
+		if len(results) != 2 || results[0].Spec.Image != results[1].Spec.Image || string(results[0].Spec.Image) == image {
 			t.Errorf("version %s: deploys %+v, want the same new image on two targets", version, results)
 			continue
 		}
-		image = results[0].Spec.Image
+		image = string(results[0].Spec.Image)
 		p.checkReleases(version)
 	}
 	if killed < kills/2 {

@@ -28,7 +28,7 @@ func TestRelease(t *testing.T) {
 		t.Fatalf("%d deploys, want 6: %s", len(results), first.stdout)
 	}
 	for _, d := range results {
-		if d.Spec.Outcome != "installed" || !strings.HasPrefix(d.Spec.Image, "sha256:") || !strings.HasPrefix(d.Spec.Chart, "sha256:") {
+		if d.Spec.Outcome != "installed" || !strings.HasPrefix(string(d.Spec.Image), "sha256:") || !strings.HasPrefix(d.Spec.Chart, "sha256:") {
 			t.Errorf("%s on %s: %+v", d.Metadata.Name, d.Spec.Target, d.Spec)
 		}
 	}
@@ -82,7 +82,7 @@ func TestChangeReachesProduction(t *testing.T) {
 			continue
 		}
 		running++
-		if id := pod.Status.ContainerStatuses[0].ImageID; !strings.HasSuffix(id, after[1].Spec.Image) {
+		if id := pod.Status.ContainerStatuses[0].ImageID; !strings.HasSuffix(id, string(after[1].Spec.Image)) {
 			t.Errorf("pod %s runs %s, want %s", pod.Name, id, after[1].Spec.Image)
 		}
 	}

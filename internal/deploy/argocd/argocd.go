@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nationtech/harmony/internal/deploy/values"
 	"github.com/nationtech/harmony/internal/kubeconn"
@@ -151,6 +150,3 @@ func (d *deployment) say(phase, format string, args ...any) {
 func (d *deployment) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d.settings.timeout, context.DeadlineExceeded)
 }
-
-// since is an age for people.
-func since(t time.Time) string { return time.Since(t).Round(time.Second).String() }

@@ -59,7 +59,7 @@ func (d *deployment) bring(ctx context.Context, to release) error {
 			if err := d.terminate(ctx, token); err != nil {
 				return err
 			}
-		} else if found, err = d.free(ctx); err != nil {
+		} else if _, err = d.free(ctx); err != nil {
 			return err
 		}
 		image, err := to.image(d.image)

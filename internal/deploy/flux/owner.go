@@ -102,7 +102,7 @@ func suspendedBy(s seen) string {
 		var owned struct {
 			Spec map[string]json.RawMessage `json:"f:spec"`
 		}
-		if err := json.Unmarshal(f.FieldsV1.Raw, &owned); err != nil || owned.Spec["f:suspend"] == nil {
+		if err := json.Unmarshal(f.FieldsV1.GetRawBytes(), &owned); err != nil || owned.Spec["f:suspend"] == nil {
 			continue
 		}
 		by := " by " + f.Manager
@@ -118,7 +118,7 @@ func suspendedBy(s seen) string {
 func managers(s seen) []string {
 	var names []string
 	for _, f := range s.GetManagedFields() {
-		if f.Subresource == "" && f.FieldsV1 != nil && strings.Contains(string(f.FieldsV1.Raw), `"f:spec"`) && !slices.Contains(names, f.Manager) {
+		if f.Subresource == "" && f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:spec"`) && !slices.Contains(names, f.Manager) {
 			names = append(names, f.Manager)
 		}
 	}

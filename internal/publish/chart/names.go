@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -32,7 +32,7 @@ func checkObjectName(o object) []string {
 func nameRule(o object) func(string) []string {
 	switch {
 	case o.group() == "rbac.authorization.k8s.io":
-		return func(name string) []string { return path.IsValidPathSegmentName(name) }
+		return content.IsPathSegmentName
 	case o.group() == "" && (o.kind() == "Namespace" || o.kind() == "Service"):
 		return validation.IsDNS1123Label
 	case o.group() == "apps" && o.kind() == "StatefulSet", o.group() == "batch" && o.kind() == "Job":
