@@ -128,8 +128,8 @@ func (p *Project) topologyNames() []string {
 //     the current kube context.
 //   - ci builds with docker, pushes images and charts to HARMONY_REGISTRY, and
 //     deploys with helm to a kube context for each target.
-//   - production builds with buildkit and deploys with argocd, for which this
-//     version has no adapter yet; the rest is as in ci.
+//   - production builds with buildkit and deploys with argocd; the rest is as in
+//     ci.
 func BuiltinTopology(name, project string, getenv func(string) string) (t protocol.Topology, ok bool, err error) {
 	switch name {
 	case Local:

@@ -28,7 +28,7 @@ func TestRelease(t *testing.T) {
 		t.Fatalf("%d deploys, want 6: %s", len(results), first.stdout)
 	}
 	for _, d := range results {
-		if d.Spec.Outcome != "installed" || !strings.HasPrefix(string(d.Spec.Image), "sha256:") || !strings.HasPrefix(d.Spec.Chart, "sha256:") {
+		if d.Spec.Outcome != "installed" || !strings.HasPrefix(string(d.Spec.Image), "sha256:") || !strings.HasPrefix(string(d.Spec.Chart), "sha256:") {
 			t.Errorf("%s on %s: %+v", d.Metadata.Name, d.Spec.Target, d.Spec)
 		}
 	}

@@ -168,9 +168,9 @@ type document struct {
 	Kind     string
 	Metadata struct{ Name, Version string }
 	Spec     struct {
-		Outcome, Target, Digest, Chart, Location, Registry, Repository, Tag, Path string
-		// Image is a digest in a DeployResult and an object in a ChartRef.
-		Image             text
+		Outcome, Target, Digest, Location, Registry, Repository, Tag, Path string
+		// A digest in a DeployResult, an object in other documents.
+		Image, Chart      text
 		Unchanged, Passed bool
 		Revision, Code    int
 	}
