@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -86,7 +87,10 @@ func attempt(ctx context.Context, p probe, limit time.Duration) (seen string, cu
 	defer cancel()
 	start := time.Now()
 	seen, err = p.attempt(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) {
+	deadline, _ := ctx.Deadline()
+	// A connection's deadline is the context's, and may come a moment before.
+	late := errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(deadline)
+	if !late && !errors.Is(err, context.DeadlineExceeded) {
 		return seen, false, err
 	}
 	took := time.Since(start)

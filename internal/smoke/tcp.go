@@ -23,11 +23,16 @@ import (
 )
 
 // The node tells a refusal only, right after it took the streams, and never a
-// success. A connection has been accepted when no refusal came for patience
-// times as long as the node took to take the streams, and for minHeld at least.
+// success. So it is asked for a second port too, one that nothing listens on:
+// a connection has been accepted when that port's refusal is here, and ours did
+// not come in as much time again (minHeld at least). Where even the second port
+// is open, it has been when no refusal came for patience times as long as the
+// node took to take the streams.
 const (
-	patience = 20
-	minHeld  = 50 * time.Millisecond
+	closedPort = 1 // tcpmux, RFC 1078
+	minHeld    = 10 * time.Millisecond
+	patience   = 20
+	minPatient = 50 * time.Millisecond
 )
 
 // tcpProbe opens a connection and closes it.
@@ -78,13 +83,19 @@ func (c *cluster) knock(ctx context.Context, to podPort) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends every read below
 	start := time.Now()
-	opened, answer := ask(conn, to.port)
+	opened, answer := ask(conn, to.port, "0")
+	var refused <-chan error
 	var over <-chan time.Time
 	for {
 		select {
 		case <-opened:
 			opened = nil
-			over = time.After(max(minHeld, patience*time.Since(start)))
+			over = time.After(max(minPatient, patience*time.Since(start)))
+			_, refused = ask(conn, closedPort, "1")
+		case err := <-refused:
+			if refused = nil; err != nil {
+				over = time.After(max(minHeld, time.Since(start)))
+			}
 		case err := <-answer:
 			return errors.Join(ctx.Err(), err)
 		case <-over:
@@ -100,13 +111,13 @@ func (c *cluster) knock(ctx context.Context, to podPort) error {
 	}
 }
 
-// ask has the node connect to the port. opened is closed when the node has
-// taken the streams; answer gets the refusal, or nil when the connection was
-// open and is closed again.
-func ask(conn httpstream.Connection, port int) (opened <-chan struct{}, answer <-chan error) {
+// ask has the node connect to the port; id tells the requests of a connection
+// apart. opened is closed when the node has taken the streams; answer gets the
+// refusal, or nil when the connection was open and is closed again.
+func ask(conn httpstream.Connection, port int, id string) (opened <-chan struct{}, answer <-chan error) {
 	taken, end := make(chan struct{}), make(chan error, 1)
 	go func() {
-		refused, data, err := openStreams(conn, port)
+		refused, data, err := openStreams(conn, port, id)
 		if err != nil {
 			end <- fmt.Errorf("open the connection: %w", err)
 			return
@@ -150,10 +161,10 @@ func (c *cluster) upgradeError(err error) error {
 
 // openStreams asks the node for a connection to the port: one stream tells
 // errors, the other carries data, of which we send none.
-func openStreams(conn httpstream.Connection, port int) (refused, data httpstream.Stream, err error) {
+func openStreams(conn httpstream.Connection, port int, id string) (refused, data httpstream.Stream, err error) {
 	headers := http.Header{}
 	headers.Set(corev1.PortHeader, strconv.Itoa(port))
-	headers.Set(corev1.PortForwardRequestIDHeader, "0")
+	headers.Set(corev1.PortForwardRequestIDHeader, id)
 	headers.Set(corev1.StreamType, corev1.StreamTypeError)
 	if refused, err = conn.CreateStream(headers); err != nil {
 		return nil, nil, err
