@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -25,10 +23,8 @@ const patience = 10 * time.Second
 // published finds images in the topology's registry by their input.
 type published struct {
 	host, prefix string
-	insecure     bool
-	// plain is true once the registry answered over plain http.
-	plain  atomic.Bool
-	naming []name.Option
+	guard        *registryauth.Guard
+	naming       []name.Option
 }
 
 // openPublished is nil for a topology whose images are in no registry that can
@@ -37,8 +33,9 @@ func openPublished(p *protocol.Provider) (*published, error) {
 	if p == nil || p.Adapter != "oci" || strings.Trim(p.URL, "/") == "" {
 		return nil, nil
 	}
-	r := &published{insecure: p.Insecure}
+	r := &published{}
 	r.host, r.prefix, _ = strings.Cut(strings.Trim(p.URL, "/"), "/")
+	r.guard = &registryauth.Guard{Host: r.host, Insecure: p.Insecure, Inner: remote.DefaultTransport}
 	if p.Insecure {
 		r.naming = append(r.naming, name.Insecure)
 	}
@@ -62,7 +59,7 @@ func (r *published) find(ctx context.Context, repository, input string) (sum str
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	head, err := remote.Head(tag, remote.WithContext(ctx), remote.WithAuthFromKeychain(registryauth.Keychain()),
-		remote.WithTransport(r), remote.WithUserAgent("harmony"), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))
+		remote.WithTransport(r.guard), remote.WithUserAgent("harmony"), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))
 	var answer *transport.Error
 	switch {
 	case err == nil:
@@ -71,31 +68,6 @@ func (r *published) find(ctx context.Context, repository, input string) (sum str
 		return "", false, nil
 	}
 	return "", false, err
-}
-
-// RoundTrip implements [http.RoundTripper]. It lets plain http through to the
-// loopback, and elsewhere only where the topology says so: go-containerregistry
-// alone would take it for private addresses too, with credentials.
-func (r *published) RoundTrip(request *http.Request) (*http.Response, error) {
-	plain := request.URL.Scheme == "http"
-	if plain && !r.insecure && !isLoopback(request.URL.Host) {
-		return nil, fmt.Errorf("plain http to %s is not allowed", request.URL.Host)
-	}
-	response, err := remote.DefaultTransport.RoundTrip(request)
-	if err == nil && request.URL.Host == r.host {
-		r.plain.Store(plain)
-	}
-	return response, err
-}
-
-// isLoopback tells it from the name alone, with or without a port.
-func isLoopback(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip.IsLoopback()
 }
 
 // findPublished looks for the image in the registry. A registry that does not
@@ -115,7 +87,7 @@ func (j *job) findPublished(ctx context.Context, ref protocol.ImageRef) (protoco
 		return ref, false, nil
 	}
 	ref.Registry, ref.Repository, ref.Digest = j.published.host, j.published.path(ref.Repository), sum
-	ref.Location, ref.Insecure, ref.Unchanged = protocol.InRegistry, j.published.plain.Load(), true
+	ref.Location, ref.Insecure, ref.Unchanged = protocol.InRegistry, j.published.guard.Plain(), true
 	j.explainFound(ref)
 	return ref, true, nil
 }

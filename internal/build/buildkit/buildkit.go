@@ -177,7 +177,7 @@ func (b *backend) pushes(address string) bool {
 // push has the builder push the image, untagged, so that nothing finds it yet.
 func (b *backend) push(ctx context.Context, c *client.Client, r build.Request, o solve.Options, ref protocol.ImageRef) (protocol.ImageRef, error) {
 	path := b.registry.path(ref.Repository)
-	o.Export = solve.Push(b.registry.host+"/"+path, b.registry.plain)
+	o.Export = solve.Push(b.registry.host+"/"+path, b.registry.guard.MayBePlain())
 	made, err := solve.Image(ctx, c, r, o)
 	if err != nil {
 		return ref, err
@@ -193,7 +193,7 @@ func (b *backend) push(ctx context.Context, c *client.Client, r build.Request, o
 		return ref, err
 	}
 	ref.Registry, ref.Repository, ref.Digest = b.registry.host, path, sum
-	ref.Location, ref.Insecure = protocol.InRegistry, b.registry.plain
+	ref.Location, ref.Insecure = protocol.InRegistry, b.registry.guard.MayBePlain()
 	return ref, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,8 +19,7 @@ import (
 // destination is the registry that the builder pushes to.
 type destination struct {
 	host, prefix string
-	// plain allows http: the topology says so, or it is on the loopback.
-	plain bool
+	guard        *registryauth.Guard
 }
 
 // openDestination is nil when the topology has no registry to push to.
@@ -31,7 +29,7 @@ func openDestination(p *protocol.Provider) *destination {
 	}
 	var d destination
 	d.host, d.prefix, _ = strings.Cut(strings.Trim(p.URL, "/"), "/")
-	d.plain = p.Insecure || isLoopback(d.host)
+	d.guard = &registryauth.Guard{Host: d.host, Insecure: p.Insecure, Inner: remote.DefaultTransport}
 	return &d
 }
 
@@ -44,10 +42,10 @@ func (d destination) path(repository string) string {
 // the registry's name.
 func (d destination) isElsewhere(address string) bool {
 	u, err := url.Parse(address)
-	if err != nil || !isLoopback(d.host) || u.Scheme == "unix" {
+	if err != nil || !registryauth.IsLoopback(d.host) || u.Scheme == "unix" {
 		return false
 	}
-	return u.Scheme != "tcp" || !isLoopback(u.Host)
+	return u.Scheme != "tcp" || !registryauth.IsLoopback(u.Host)
 }
 
 // errAbsent says that what the builder pushed went to another registry than
@@ -57,7 +55,7 @@ var errAbsent = errors.New("what the builder pushed is not there: by this name i
 // verify looks whether the image is there, seen from here.
 func (d destination) verify(ctx context.Context, repository, digest string) error {
 	var options []name.Option
-	if d.plain {
+	if d.guard.MayBePlain() {
 		options = append(options, name.Insecure)
 	}
 	ref, err := name.NewDigest(d.host+"/"+d.path(repository)+"@"+digest, options...)
@@ -65,33 +63,12 @@ func (d destination) verify(ctx context.Context, repository, digest string) erro
 		return err
 	}
 	_, err = remote.Head(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(registryauth.Keychain()),
-		remote.WithTransport(guard{d}), remote.WithUserAgent("harmony"))
+		remote.WithTransport(d.guard), remote.WithUserAgent("harmony"))
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
 		return fmt.Errorf("%s: %w", ref, errAbsent)
 	}
 	return err
-}
-
-// guard lets plain http through only where it is allowed.
-type guard struct{ destination }
-
-// RoundTrip implements [http.RoundTripper].
-func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme == "http" && !g.plain {
-		return nil, fmt.Errorf("plain http to %s is not allowed", r.URL.Host)
-	}
-	return remote.DefaultTransport.RoundTrip(r)
-}
-
-// isLoopback tells it from the name alone, with or without a port.
-func isLoopback(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip.IsLoopback()
 }
 
 // isOutOfReach reports that the image was built but the builder has no way to

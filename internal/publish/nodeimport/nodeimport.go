@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/publish"
+	"github.com/nationtech/harmony/internal/publish/saved"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -57,10 +58,19 @@ func New(flags *publish.Flags) capability.Adapter[capability.OCIRegistry] {
 func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
 	imported := image
 	imported.Metadata, imported.Registry, imported.Tag = app.Metadata, Registry, protocol.TagOf(app.Version)
-	imported.Location, imported.Path, imported.Insecure = protocol.InNodes, "", false
+	imported.Location, imported.Path, imported.ID, imported.Insecure = protocol.InNodes, "", "", false
 	imported.Unchanged, imported.Planned = false, r.env.DryRun
 	if err := r.refuse(app, image, imported); err != nil {
 		return protocol.ImageRef{}, err
+	}
+	if image.Location == protocol.InDaemon {
+		image.Metadata = app.Metadata
+		remove, err := r.digest(ctx, &image)
+		if err != nil {
+			return protocol.ImageRef{}, err
+		}
+		defer remove()
+		imported.Digest = image.Digest
 	}
 	if image.Digest == "" {
 		return imported, nil
@@ -77,6 +87,13 @@ func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image pr
 	if imported.Unchanged || r.env.DryRun {
 		return imported, nil
 	}
+	if image.Path == "" { // in the daemon, and known by its digest
+		remove, err := r.unpack(ctx, &image)
+		if err != nil {
+			return protocol.ImageRef{}, err
+		}
+		defer remove()
+	}
 	if err := r.bring(ctx, bring, lacking, image, imported); err != nil {
 		return protocol.ImageRef{}, err
 	}
@@ -84,15 +101,19 @@ func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image pr
 }
 
 func (r *registry) refuse(app protocol.AppSpec, image, imported protocol.ImageRef) error {
-	planned := image.Digest == "" || image.Planned
+	planned := image.Digest == "" && image.Location != protocol.InDaemon || image.Planned
 	switch {
 	case planned && r.env.DryRun:
 		return nil
 	case planned:
 		return protocol.Invalid("image of %s is only planned: there is nothing to import", app.Name).WithHint("build it first, without --dry-run")
+	case image.Location == protocol.InDaemon:
+		if err := saved.CheckID(image); err != nil {
+			return err
+		}
 	case image.Location != protocol.InLayout && image.Location != "":
 		return protocol.Unsupported("the adapter node-import cannot import an image from the location %q", image.Location).
-			WithHint("it takes images from an OCI layout folder, which the containerBuilder daemonless or buildkit makes")
+			WithHint("it takes images from an OCI layout folder or a Docker-compatible daemon")
 	}
 	if _, err := protocol.ParseImageRef(imported.String()); err != nil {
 		return protocol.Invalid("%w", err)

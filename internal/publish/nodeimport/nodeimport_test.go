@@ -201,7 +201,8 @@ func TestRefuses(t *testing.T) {
 		want  string
 	}{
 		{with(func(i *protocol.ImageRef) { i.Planned = true }), protocol.ExitInvalid, "only planned"},
-		{with(func(i *protocol.ImageRef) { i.Location = protocol.InDaemon }), protocol.ExitUnsupported, `location "daemon"`},
+		{with(func(i *protocol.ImageRef) { i.Location = protocol.InRegistry }), protocol.ExitUnsupported, `location "registry"`},
+		{with(func(i *protocol.ImageRef) { i.Location, i.ID = protocol.InDaemon, "../x" }), protocol.ExitInvalid, `"../x" is no digest`},
 		{with(func(i *protocol.ImageRef) { i.Repository = "../x" }), protocol.ExitInvalid, "repository"},
 		{image, protocol.ExitUnsupported, "has no nodes"},
 	} {

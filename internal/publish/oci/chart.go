@@ -57,7 +57,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 		URL:      "oci://" + r.host + "/" + path,
 		Chart:    packed.Metadata.Name, ChartVersion: packed.Metadata.Version,
 		Image: packed.Image, Planned: r.env.DryRun,
-		Insecure: r.mayBePlain(),
+		Insecure: r.guard.MayBePlain(),
 	}
 	if image.Digest == "" {
 		return ref, nil
@@ -75,7 +75,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 			return protocol.ChartRef{}, err
 		}
 	}
-	ref.Insecure = r.plain.Load()
+	ref.Insecure = r.guard.Plain()
 	return ref, nil
 }
 

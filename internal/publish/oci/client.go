@@ -7,12 +7,9 @@
 package oci
 
 import (
-	"fmt"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -34,8 +31,7 @@ type client struct {
 	prefix string
 	// naming makes names of this registry.
 	naming []name.Option
-	// plain is true once the registry answered over plain http.
-	plain atomic.Bool
+	guard  *registryauth.Guard
 	// puller and pusher are for manifests; blobs go by upload.
 	puller   *remote.Puller
 	pusher   *remote.Pusher
@@ -67,7 +63,8 @@ func newClient(env capability.Environment, field string, flags *publish.Flags) (
 	if _, err := name.NewRegistry(c.host, c.naming...); err != nil {
 		return nil, protocol.Invalid("topology %q: %s.url %q: %w", env.Topology.Name, field, url, err)
 	}
-	c.steady = &steady{inner: &guard{client: c, inner: newTransport()}, patience: func() patience { return c.patience }}
+	c.guard = &registryauth.Guard{Host: c.host, Insecure: env.Provider.Insecure, Inner: newTransport()}
+	c.steady = &steady{inner: c.guard, patience: func() patience { return c.patience }}
 	options := []remote.Option{
 		remote.WithTransport(c.steady),
 		remote.WithAuthFromKeychain(registryauth.Keychain()),
@@ -118,43 +115,4 @@ func (c *client) tag(path, version string) (name.Tag, error) {
 		return name.Tag{}, protocol.Invalid("version %q makes no tag: %w", version, err)
 	}
 	return tag, nil
-}
-
-// mayBePlain reports whether plain http is allowed with the registry itself.
-func (c *client) mayBePlain() bool { return c.env.Provider.Insecure || isLoopback(c.host) }
-
-// guard lets plain http through to the loopback, and elsewhere only where the
-// topology says so: go-containerregistry alone would take it for private
-// addresses too, and send credentials over it.
-type guard struct {
-	client *client
-	inner  http.RoundTripper
-}
-
-func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	c, plain := g.client, r.URL.Scheme == "http"
-	if plain && !c.env.Provider.Insecure && !isLoopback(r.URL.Host) {
-		return nil, &plainRefused{host: r.URL.Host}
-	}
-	response, err := g.inner.RoundTrip(r)
-	if err == nil && r.URL.Host == c.host {
-		c.plain.Store(plain)
-	}
-	return response, err
-}
-
-type plainRefused struct{ host string }
-
-func (e *plainRefused) Error() string {
-	return fmt.Sprintf("plain http to %s is not allowed", e.host)
-}
-
-// isLoopback tells it from the name alone, with or without a port.
-func isLoopback(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip.IsLoopback()
 }

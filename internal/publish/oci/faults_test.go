@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 	"github.com/nationtech/harmony/test/faultproxy"
@@ -43,28 +45,22 @@ func (f *front) holds(t testing.TB, reference, digest string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err := remote.Image(ref, f.options()...)
+	held, err := remote.Get(ref, f.options()...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := image.Digest(); err != nil || got.String() != digest {
-		t.Fatalf("%s holds %s, %v; want %s", reference, got, err, digest)
+	if got := held.Digest.String(); got != digest {
+		t.Fatalf("%s holds %s; want %s", reference, got, digest)
 	}
-	layers, err := image.Layers()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, layer := range layers {
-		blob, err := layer.Compressed() // verified by its digest
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(io.Discard, blob); err != nil {
+	if held.MediaType.IsIndex() {
+		index, err := held.ImageIndex()
+		if err = errors.Join(err, validate.Index(index)); err != nil {
 			t.Error(err)
 		}
-		blob.Close()
+		return
 	}
-	if _, err := image.RawConfigFile(); err != nil {
+	image, err := held.Image()
+	if err = errors.Join(err, validate.Image(image)); err != nil {
 		t.Error(err)
 	}
 }
@@ -109,6 +105,34 @@ func TestPushSurvivesEveryFault(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A multi-platform image is survived for as well, whose manifests come one after
+// the other.
+func TestIndexSurvivesFaults(t *testing.T) {
+	f := tokenRegistry(t)
+	loggedIn(t, f.host)
+	image := built(t, true)
+	f.Inject(0, faultproxy.Fault{})
+	if _, err := f.registry(t, "count").PushImage(t.Context(), app("1.4.0"), image); err != nil {
+		t.Fatal(err)
+	}
+	total := len(f.Requests())
+	for i, fault := range faultproxy.Faults() {
+		if fault.Name != "answer lost" && fault.Name != "503" {
+			continue
+		}
+		for n := 1; n <= total; n++ {
+			f.Inject(n, fault)
+			prefix := fmt.Sprintf("index%d/request%d", i, n)
+			if _, err := f.registry(t, prefix).PushImage(t.Context(), app("1.4.0"), image); err != nil {
+				t.Errorf("%s at request %d: %v\n%s", fault.Name, n, err, strings.Join(f.Requests(), "\n"))
+				continue
+			}
+			f.Inject(0, faultproxy.Fault{})
+			f.holds(t, prefix+"/fleet/operator:1.4.0", image.Digest)
+		}
+	}
 }
 
 // A push that is killed at any request leaves nothing that stops the next one,

@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/nationtech/harmony/internal/publish"
+	"github.com/nationtech/harmony/internal/publish/saved"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -56,7 +57,7 @@ func (r imageRegistry) PushImage(ctx context.Context, app protocol.AppSpec, imag
 		return protocol.ImageRef{}, err
 	}
 	if r.env.DryRun {
-		pushed.Insecure = r.plain.Load()
+		pushed.Insecure = r.guard.Plain()
 		return pushed, nil
 	}
 	if !pushed.Unchanged {
@@ -64,7 +65,7 @@ func (r imageRegistry) PushImage(ctx context.Context, app protocol.AppSpec, imag
 			return protocol.ImageRef{}, err
 		}
 	}
-	pushed.Insecure = r.plain.Load()
+	pushed.Insecure = r.guard.Plain()
 	return pushed, r.point(ctx, app.Metadata, pushed, tag.Repository)
 }
 
@@ -80,7 +81,7 @@ func (r imageRegistry) refuse(app protocol.AppSpec, image protocol.ImageRef) err
 // pushed is the image as it is, or would be, after the push.
 func (r imageRegistry) pushed(app protocol.AppSpec, image protocol.ImageRef, path string, tag name.Tag) protocol.ImageRef {
 	image.Metadata, image.Registry, image.Repository, image.Tag = app.Metadata, r.host, path, tag.TagStr()
-	image.Location, image.Path, image.ID, image.Insecure = protocol.InRegistry, "", "", r.mayBePlain()
+	image.Location, image.Path, image.ID, image.Insecure = protocol.InRegistry, "", "", r.guard.MayBePlain()
 	image.Unchanged, image.Planned = false, r.env.DryRun
 	return image
 }
@@ -92,10 +93,7 @@ func (r imageRegistry) destination(app protocol.AppSpec, image protocol.ImageRef
 	case protocol.InLayout, "":
 		return r.path(image.Repository), nil
 	case protocol.InDaemon:
-		if _, err := v1.NewHash(image.ID); err != nil {
-			return "", protocol.Invalid("image %s is in a daemon, but its id %q is no digest", image.FullName(), image.ID)
-		}
-		return r.path(image.Repository), nil
+		return r.path(image.Repository), saved.CheckID(image)
 	case protocol.InRegistry:
 		if image.Registry != r.host {
 			return "", protocol.Unsupported("image %s is in another registry than %s, which %s.url names", image.FullName(), r.host, r.field)

@@ -262,43 +262,12 @@ func TestFailuresOfTheConnection(t *testing.T) {
 	}
 }
 
-// Plain http is for the loopback, and for what the topology allows.
-func TestGuard(t *testing.T) {
-	tests := []struct {
-		host     string
-		insecure bool
-		allowed  bool
-	}{
-		{"localhost:5001", false, true}, {"127.0.0.1:5001", false, true}, {"[::1]:5001", false, true}, {"localhost", false, true},
-		{"10.0.0.1:5000", false, false}, {"192.168.1.2", false, false}, {"registry.local", false, false},
-		{"localhost.example.com:5000", false, false}, {"10.0.0.1:5000", true, true},
-	}
-	for _, test := range tests {
-		env := environment(test.host)
-		env.Provider.Insecure = test.insecure
-		c, err := newClient(env, "spec.ociRegistry", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reached := errors.New("reached")
-		g := &guard{client: c, inner: roundTripper(func(*http.Request) (*http.Response, error) { return nil, reached })}
-		request, err := http.NewRequest(http.MethodGet, "http://"+test.host+"/v2/", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err = g.RoundTrip(request); errors.Is(err, reached) != test.allowed {
-			t.Errorf("%s, insecure %t: got %v", test.host, test.insecure, err)
-		}
-	}
+func TestPushCancelled(t *testing.T) {
 	_, err := newRegistry(t, environment("192.0.2.1:1")).PushImage(cancelled(t), app("1.4.0"), built(t, false))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func cancelled(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())

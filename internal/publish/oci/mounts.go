@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nationtech/harmony/internal/publish/saved"
 )
 
 // mounts remembers in which repository a blob is, so that another one of the
@@ -57,7 +59,7 @@ func (m *mounts) add(digest v1.Hash, repository name.Repository) {
 	}
 	if os.MkdirAll(filepath.Dir(file), 0o700) == nil {
 		// A memory that cannot be written only costs time.
-		_ = writeWhole(file, []byte(repository.RepositoryStr()))
+		_ = saved.WriteWhole(file, []byte(repository.RepositoryStr()))
 	}
 }
 

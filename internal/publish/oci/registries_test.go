@@ -126,7 +126,7 @@ func fastClient(t testing.TB, env capability.Environment, field string, through 
 	}
 	c.patience = fast
 	if through != nil {
-		c.steady.inner.(*guard).inner = through
+		c.guard.Inner = through
 	}
 	return c
 }

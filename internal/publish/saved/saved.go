@@ -1,4 +1,6 @@
-package oci
+// Package saved reads images out of a Docker-compatible daemon, for the adapters
+// that bring them elsewhere.
+package saved
 
 import (
 	"archive/tar"
@@ -24,11 +26,13 @@ import (
 // memory.
 const maxDocuments = 32 << 20
 
-// saved is an image as a daemon gives it out: a tar stream of layers and JSON
+// maxDocument is the largest JSON file: registries take no larger manifest.
+const maxDocument = 4 << 20
+
+// Image is an image as a daemon gives it out: a tar stream of layers and JSON
 // files, in no certain order and under names that differ from daemon to daemon.
 // Layers are known by what they hold, so that the names do not matter.
-type saved struct {
-	// dir is where a layer lies while it is sent.
+type Image struct {
 	dir string
 	// layers are the compressed blobs, by diff ID.
 	layers map[v1.Hash]v1.Descriptor
@@ -37,9 +41,25 @@ type saved struct {
 	held      int
 }
 
-// read reads the stream and hands out each layer, compressed, once. Its file is
-// there until done is called.
-func (s *saved) read(ctx context.Context, stream io.Reader, send func(b blob, done func())) error {
+// New makes an empty one. dir is where a layer lies while it is sent.
+func New(dir string) *Image {
+	return &Image{dir: dir, layers: map[v1.Hash]v1.Descriptor{}, documents: map[string][]byte{}}
+}
+
+// Layer is a compressed layer. It is there until Close is called.
+type Layer struct {
+	v1.Descriptor
+	file *os.File
+}
+
+// Open reads it from its start; each reader is independent.
+func (l Layer) Open() io.ReadCloser { return io.NopCloser(io.NewSectionReader(l.file, 0, l.Size)) }
+
+// Close takes it away.
+func (l Layer) Close() error { return l.file.Close() }
+
+// Read reads the stream and hands out each layer, compressed, once.
+func (s *Image) Read(ctx context.Context, stream io.Reader, send func(Layer)) error {
 	archive := tar.NewReader(stream)
 	for {
 		header, err := archive.Next()
@@ -59,7 +79,7 @@ func (s *saved) read(ctx context.Context, stream io.Reader, send func(b blob, do
 	}
 }
 
-func (s *saved) entry(ctx context.Context, header *tar.Header, r *bufio.Reader, send func(b blob, done func())) error {
+func (s *Image) entry(ctx context.Context, header *tar.Header, r *bufio.Reader, send func(Layer)) error {
 	start, err := r.Peek(min(2, int(header.Size)))
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
@@ -70,7 +90,7 @@ func (s *saved) entry(ctx context.Context, header *tar.Header, r *bufio.Reader, 
 			return err
 		}
 		return s.layer(ctx, plain, send)
-	case header.Size <= maxManifest && len(start) > 0 && (start[0] == '{' || start[0] == '['):
+	case header.Size <= maxDocument && len(start) > 0 && (start[0] == '{' || start[0] == '['):
 		data, err := io.ReadAll(r)
 		if err != nil {
 			return err
@@ -85,7 +105,7 @@ func (s *saved) entry(ctx context.Context, header *tar.Header, r *bufio.Reader, 
 	return nil
 }
 
-func (s *saved) document(name string, data []byte) error {
+func (s *Image) document(name string, data []byte) error {
 	if s.held += len(data); s.held > maxDocuments {
 		return fmt.Errorf("over %d bytes of JSON", maxDocuments)
 	}
@@ -96,7 +116,7 @@ func (s *saved) document(name string, data []byte) error {
 
 // layer compresses one into a file that has no name anymore, so that nothing is
 // left of it whatever happens.
-func (s *saved) layer(ctx context.Context, plain io.Reader, send func(b blob, done func())) (err error) {
+func (s *Image) layer(ctx context.Context, plain io.Reader, send func(Layer)) (err error) {
 	file, err := os.CreateTemp(s.dir, ".layer-*")
 	if err != nil {
 		return err
@@ -120,44 +140,41 @@ func (s *saved) layer(ctx context.Context, plain io.Reader, send func(b blob, do
 	if _, known := s.layers[diffID]; known {
 		return nil
 	}
-	d := v1.Descriptor{MediaType: layerType, Size: size.n, Digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(outer.Sum(nil))}}
+	d := v1.Descriptor{MediaType: types.OCILayer, Size: size.n, Digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(outer.Sum(nil))}}
 	s.layers[diffID], sent = d, true
-	send(blob{descriptor: d, open: func() (io.ReadCloser, error) {
-		return io.NopCloser(io.NewSectionReader(file, 0, d.Size)), nil
-	}}, func() { file.Close() })
+	send(Layer{d, file})
 	return nil
 }
 
-// image is the manifest of what was read, with the configuration as its one
-// blob: the layers are sent already. The same image always gives the same one.
-func (s *saved) image(id string) (artifact, error) {
+// Manifest is that of the image whose stream was read, and its configuration.
+// The same image always gives the same one.
+func (s *Image) Manifest(id string) (v1.Manifest, []byte, error) {
 	raw, err := s.configuration(id)
 	if err != nil {
-		return artifact{}, err
+		return v1.Manifest{}, nil, err
 	}
 	config, err := v1.ParseConfigFile(bytes.NewReader(raw))
 	if err != nil {
-		return artifact{}, fmt.Errorf("the configuration of the image %s: %w", id, err)
+		return v1.Manifest{}, nil, fmt.Errorf("the configuration of the image %s: %w", id, err)
 	}
-	configBlob, err := memoryBlob(types.OCIConfigJSON, raw)
-	if err != nil {
-		return artifact{}, err
+	m := v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Layers: []v1.Descriptor{}}
+	m.Config.MediaType = types.OCIConfigJSON
+	if m.Config.Digest, m.Config.Size, err = v1.SHA256(bytes.NewReader(raw)); err != nil {
+		return v1.Manifest{}, nil, err
 	}
-	m := v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Config: configBlob.descriptor, Layers: []v1.Descriptor{}}
 	for _, diffID := range config.RootFS.DiffIDs {
 		layer, found := s.layers[diffID]
 		if !found {
-			return artifact{}, fmt.Errorf("the daemon did not give out the layer %s of the image %s", diffID, id)
+			return v1.Manifest{}, nil, fmt.Errorf("the daemon did not give out the layer %s of the image %s", diffID, id)
 		}
 		m.Layers = append(m.Layers, layer)
 	}
-	root, err := memoryManifest(m)
-	return artifact{manifests: []manifest{root}, blobs: []blob{configBlob}}, err
+	return m, raw, nil
 }
 
 // configuration is the document with the ID, but where a daemon means the
 // manifest by it the one that manifest.json, the list of contents, names.
-func (s *saved) configuration(id string) ([]byte, error) {
+func (s *Image) configuration(id string) ([]byte, error) {
 	var contents []struct{ Config string }
 	if data, found := s.documents["manifest.json"]; found {
 		if err := json.Unmarshal(data, &contents); err != nil {

@@ -1,0 +1,60 @@
+package registryauth
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+)
+
+// Guard lets plain http through to the loopback, and elsewhere only where the
+// topology says so: go-containerregistry alone would take it for private
+// addresses too, and send credentials over it. It is safe for use by several
+// goroutines.
+type Guard struct {
+	// Host is the registry, with its port.
+	Host string
+	// Insecure allows plain http wherever the registry is.
+	Insecure bool
+	// Inner does the requests.
+	Inner http.RoundTripper
+
+	plain atomic.Bool
+}
+
+// RoundTrip implements [http.RoundTripper]. It fails with [PlainRefused].
+func (g *Guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	plain := r.URL.Scheme == "http"
+	if plain && !g.Insecure && !IsLoopback(r.URL.Host) {
+		return nil, &PlainRefused{Host: r.URL.Host}
+	}
+	response, err := g.Inner.RoundTrip(r)
+	if err == nil && r.URL.Host == g.Host {
+		g.plain.Store(plain)
+	}
+	return response, err
+}
+
+// MayBePlain reports whether plain http is allowed with the registry itself.
+func (g *Guard) MayBePlain() bool { return g.Insecure || IsLoopback(g.Host) }
+
+// Plain reports whether the registry's last answer came over plain http.
+func (g *Guard) Plain() bool { return g.plain.Load() }
+
+// PlainRefused is a request that the guard did not let through.
+type PlainRefused struct{ Host string }
+
+func (e *PlainRefused) Error() string {
+	return fmt.Sprintf("plain http to %s is not allowed", e.Host)
+}
+
+// IsLoopback tells it from the name alone, with or without a port.
+func IsLoopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip.IsLoopback()
+}
