@@ -16,7 +16,9 @@ func start(ctx context.Context, b *bench) ([]row, error) {
 		{"harmony-publish", 25 * time.Millisecond},
 		{"harmony-deploy", 40 * time.Millisecond},
 		{"harmony-smoke", 15 * time.Millisecond},
+		{"harmony-monitor", 15 * time.Millisecond},
 		{name: "harmony-registry"},
+		{name: "harmony-plugin"},
 	}
 	commands := []command{
 		{name: "crane version", argv: []string{"crane", "version"}},

@@ -42,7 +42,7 @@ func TestKeyChangesWithEveryInput(t *testing.T) {
 func TestArgsStampTheVersion(t *testing.T) {
 	r := recipe{binaries: map[string]string{"b": "x/b", "a": "x/a"}, stamps: []string{"v.full=v$version", "v.minor=$minor"}}
 	got := strings.Join(r.args("1.34.4", "/out"), " ")
-	want := "build -trimpath -buildvcs=false -ldflags -s -w -X v.full=v1.34.4 -X v.minor=34 -o /out/ x/a x/b"
+	want := "build -buildvcs=false -gcflags=all=-dwarf=false -ldflags -s -w -X v.full=v1.34.4 -X v.minor=34 -o /out/ x/a x/b"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
