@@ -6,9 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
+	"github.com/nationtech/harmony/internal/pluginindex"
 	"github.com/nationtech/harmony/pkg/protocol"
 	"github.com/nationtech/harmony/schemas"
 )
@@ -36,7 +40,7 @@ func samples(t *testing.T) map[string][]byte {
 }
 
 func TestSamplesAreValid(t *testing.T) {
-	seen := map[string]bool{"Document.json": true, "harmony.yaml.json": true}
+	seen := map[string]bool{"Document.json": true, "harmony.yaml.json": true, "Plugin.json": true}
 	for name, line := range samples(t) {
 		if err := schemas.Validate(line); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -86,7 +90,7 @@ func TestEveryFieldIsTyped(t *testing.T) {
 
 // schemaOf is the schema that a sample is of, whatever became of its kind.
 func schemaOf(kind, name string) string {
-	for _, known := range []string{"AppSpec", "Topology", "ImageRef", "ChartRef", "DeployResult", "SmokeReport", "Failure", "PluginInfo", "Event", "BuildContext"} {
+	for _, known := range []string{"AppSpec", "Topology", "ImageRef", "ChartRef", "DeployResult", "SmokeReport", "Failure", "PluginInfo", "Event", "BuildContext", "Pipeline", "MonitoringResult"} {
 		if strings.HasPrefix(name, strings.ToLower(known)) {
 			return known + ".json"
 		}
@@ -177,9 +181,54 @@ func TestConfiguration(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = schemas.ValidateAs("harmony.yaml.json", line)
-		input := document.Kind == protocol.KindAppSpec || document.Kind == protocol.KindTopology
+		input := slices.Contains([]protocol.Kind{protocol.KindAppSpec, protocol.KindTopology, protocol.KindPipeline}, document.Kind)
 		if (err == nil) != input {
 			t.Errorf("%s in a harmony.yaml: error %v, want valid %t", name, err, input)
+		}
+	}
+}
+
+// The manifests of the suite's own plugins are of the schema, and nothing passes
+// it that harmony itself refuses.
+func TestPluginManifests(t *testing.T) {
+	files, err := filepath.Glob("../plugin-index/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no manifests (%v)", err)
+	}
+	asJSON := func(text string) []byte {
+		var value any
+		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+			t.Fatal(err)
+		}
+		body, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schemas.ValidateAs("Plugin.json", asJSON(string(text))); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		for _, change := range [][2]string{
+			{"kind: Plugin", "kind: Plugins"}, {"  version: ", "  version: v"}, {"  name: ", "  name: ../"}, {"  homepage: https", "  homepage: http"},
+			{"shortDescription", "sortDescription"}, {"      os: ", "      os: ../"}, {"      uri: https", "      uri: ftp"}, {"      sha256: ", "      sha512: "},
+			{"      size: ", "      size: -"}, {"    min: 1", "    min: 0"}, {"  protocol:", "  proto:"},
+		} {
+			changed := strings.ReplaceAll(string(text), strings.TrimPrefix(change[0], "      "), strings.TrimPrefix(change[1], "      "))
+			if changed == string(text) {
+				t.Fatalf("%s has no %q", file, change[0])
+			}
+			if err := schemas.ValidateAs("Plugin.json", asJSON(changed)); err == nil {
+				t.Errorf("%s: the schema lets %q pass", file, change[1])
+			}
+			if _, err := pluginindex.Parse(file, []byte(changed)); err == nil {
+				t.Errorf("%s: harmony lets %q pass", file, change[1])
+			}
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 func crossCheck(documents []document, p *problems) {
 	apps := map[string]document{}
 	topologies := map[string]document{}
+	pipelines := map[string]document{}
 	var names []string
 	for _, d := range documents {
 		switch {
@@ -26,6 +27,8 @@ func crossCheck(documents []document, p *problems) {
 			}
 		case d.topology != nil:
 			d.claim(topologies, "topology", p)
+		case d.pipeline != nil:
+			d.claim(pipelines, "pipeline", p)
 		}
 	}
 	for _, d := range documents {
@@ -39,7 +42,11 @@ func crossCheck(documents []document, p *problems) {
 // claim takes the document's name, unless an earlier one has it.
 func (d document) claim(taken map[string]document, what string, p *problems) bool {
 	if first, ok := taken[d.name]; ok {
-		p.add(d.line("metadata.name"), "metadata.name", "%q is the name of an earlier %s as well, in line %d", d.name, what, first.line("metadata.name"))
+		where := ""
+		if line := first.line("metadata.name"); line > 0 {
+			where = fmt.Sprintf(", in line %d", line)
+		}
+		p.add(d.line("metadata.name"), "metadata.name", "%q is the name of an earlier %s as well%s", d.name, what, where)
 		return false
 	}
 	taken[d.name] = d

@@ -20,8 +20,9 @@ import (
 type document struct {
 	name     string             // metadata.name
 	lines    map[string]int     // where each field is written
-	app      *protocol.AppSpec  // one of app and
-	topology *protocol.Topology // topology; neither for another kind
+	app      *protocol.AppSpec  // one of app,
+	topology *protocol.Topology // topology and
+	pipeline *protocol.Pipeline // pipeline; none for another kind
 	found    []problem          // what reading it found
 }
 
@@ -41,23 +42,32 @@ func (d document) present(field string) string {
 	return field
 }
 
-// parse reads all documents of a file and notes every problem. A syntax error
-// ends it: what follows cannot be trusted.
+// parse reads all documents of a file and notes every problem.
 func parse(data []byte, p *problems) []document {
 	var documents []document
+	for _, root := range parseRoots(data, p) {
+		documents = append(documents, readDocument(root, p))
+	}
+	return documents
+}
+
+// parseRoots reads the YAML of all documents that are not empty. A syntax error
+// ends it: what follows cannot be trusted.
+func parseRoots(data []byte, p *problems) []*yaml.Node {
+	var roots []*yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var root yaml.Node
 		err := decoder.Decode(&root)
 		if errors.Is(err, io.EOF) {
-			return documents
+			return roots
 		}
 		if err != nil {
 			addSyntax(p, err)
-			return documents
+			return roots
 		}
 		if len(root.Content) == 1 && !isNull(root.Content[0]) {
-			documents = append(documents, readDocument(root.Content[0], p))
+			roots = append(roots, root.Content[0])
 		}
 	}
 }
@@ -84,7 +94,7 @@ type envelope[S any] struct {
 }
 
 // kinds are those that a harmony.yaml holds.
-var kinds = []string{string(protocol.KindAppSpec), string(protocol.KindTopology)}
+var kinds = []string{string(protocol.KindAppSpec), string(protocol.KindTopology), string(protocol.KindPipeline)}
 
 func readDocument(root *yaml.Node, p *problems) document {
 	switch kind := kindOf(root); kind {
@@ -100,6 +110,12 @@ func readDocument(root *yaml.Node, p *problems) document {
 		d.topology = &e.Spec
 		d.validate(p, e.APIVersion, e.Spec, e.Spec.Validate())
 		return d
+	case string(protocol.KindPipeline):
+		e, d := readEnvelope[protocol.Pipeline](root, p)
+		e.Spec.Metadata = e.Metadata
+		d.pipeline = &e.Spec
+		d.validate(p, e.APIVersion, e.Spec, e.Spec.Validate())
+		return d
 	default:
 		e, d := readEnvelope[any](root, p)
 		d.checkVersion(p, e.APIVersion)
@@ -110,14 +126,20 @@ func readDocument(root *yaml.Node, p *problems) document {
 	}
 }
 
-func kindProblem(kind string) string {
+func kindProblem(kind string) string { return otherKind(kind, kinds) }
+
+// otherKind says that kind is none of known.
+func otherKind(kind string, known []string) string {
 	if kind == "" {
-		return "is required: " + strings.Join(kinds, " or ")
+		return "is required: " + strings.Join(known, " or ")
 	}
-	if name := nearest.Name(kind, kinds); name != "" {
+	if name := nearest.Name(kind, known); name != "" {
 		return strconv.Quote(kind) + " is no kind of this file, did you mean " + name + "?"
 	}
-	return strconv.Quote(kind) + " is no kind of this file, which are " + strings.Join(kinds, " and ")
+	if len(known) == 1 {
+		return strconv.Quote(kind) + " is no kind of this file, which is " + known[0]
+	}
+	return strconv.Quote(kind) + " is no kind of this file, which are " + strings.Join(known, " and ")
 }
 
 // kindOf peeks at a document's kind; "" when there is none.

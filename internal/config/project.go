@@ -21,12 +21,16 @@ import (
 // FileName is the name of a project's configuration.
 const FileName = "harmony.yaml"
 
+// ErrNoFile is that of [Find] where there is no harmony.yaml.
+var ErrNoFile = errors.New("no " + FileName)
+
 // maxFile is the size of the largest harmony.yaml, in bytes.
 const maxFile = 1 << 20
 
 // Project is what a harmony.yaml holds.
 type Project struct {
-	// File is the absolute path of the harmony.yaml, and Root its folder.
+	// File is the absolute path of the harmony.yaml, or of what stands in its
+	// place, and Root its folder.
 	File, Root string
 	// Name is the folder's name as a DNS label: the built-in topologies derive
 	// their namespaces from it.
@@ -36,11 +40,13 @@ type Project struct {
 	// Topologies are those that the project defines itself, in the order of the
 	// file.
 	Topologies []protocol.Topology
+	// Pipelines are in the order of the file.
+	Pipelines []protocol.Pipeline
 }
 
 // Find returns the absolute path of the harmony.yaml in dir or in the nearest
 // folder above it. When there is none the error is of status
-// protocol.ExitInvalid.
+// protocol.ExitInvalid and wraps [ErrNoFile].
 func Find(dir string) (string, error) {
 	start, err := filepath.Abs(dir)
 	if err != nil {
@@ -59,7 +65,7 @@ func Find(dir string) (string, error) {
 			break
 		}
 	}
-	missing := protocol.Invalid("no %s in %s or above it", FileName, start)
+	missing := protocol.Invalid("%w in %s or above it", ErrNoFile, start)
 	if _, err := os.Stat(filepath.Join(start, "harmony.yml")); err == nil {
 		return "", missing.WithHint("rename harmony.yml to %s", FileName)
 	}
@@ -93,10 +99,13 @@ func Load(file string) (*Project, error) {
 		return nil, protocol.Invalid("%w", found)
 	}
 	for _, d := range documents {
-		if d.app != nil {
+		switch {
+		case d.app != nil:
 			project.Apps = append(project.Apps, *d.app)
-		} else {
+		case d.topology != nil:
 			project.Topologies = append(project.Topologies, *d.topology)
+		default:
+			project.Pipelines = append(project.Pipelines, *d.pipeline)
 		}
 	}
 	return project, nil

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding"
+	"encoding/json"
 	"reflect"
 	"strings"
 
@@ -38,6 +39,7 @@ func newReader(p *problems) *reader {
 var (
 	anyType  = reflect.TypeFor[any]()
 	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
+	jsonType = reflect.TypeFor[json.Unmarshaler]() // it tells itself what it takes
 )
 
 // read returns the value of n as encoding/json would hold it, but with int64
@@ -64,7 +66,7 @@ func (r *reader) read(n *yaml.Node, t reflect.Type, at *place, line int) any {
 		defer delete(r.open, n)
 	}
 	switch {
-	case t == anyType:
+	case t == anyType || reflect.PointerTo(t).Implements(jsonType):
 		return r.free(n, at, line)
 	case isNull(n):
 		r.add(line, at.String(), "is empty: write %s if that is meant, or remove it", emptyOf(t))

@@ -125,9 +125,10 @@ func (p *Project) topologyNames() []string {
 //     BuildKit), pushes to HARMONY_REGISTRY, else imports into the nodes of a k3d
 //     or kind cluster when that is the current kube context, else pushes to
 //     [LocalRegistry]; keeps the chart as a local path and deploys with helm to
-//     the current kube context.
+//     the current kube context. Nothing is watched.
 //   - ci builds with docker, pushes images and charts to HARMONY_REGISTRY, and
-//     deploys with helm to a kube context for each target.
+//     deploys with helm to a kube context for each target, where the Prometheus
+//     operator watches.
 //   - production builds with buildkit and deploys with argocd; the rest is as in
 //     ci.
 func BuiltinTopology(name, project string, getenv func(string) string) (t protocol.Topology, ok bool, err error) {
@@ -154,6 +155,7 @@ func local(project string, getenv func(string) string) protocol.Topology {
 		OCIRegistry:        localImages(getenv),
 		HelmRegistry:       &protocol.Provider{Adapter: "none"},
 		ContinuousDelivery: &protocol.Provider{Adapter: "helm"},
+		Monitoring:         &protocol.Provider{Adapter: "none"},
 		Targets:            map[string]protocol.Target{},
 	}
 	for _, target := range targets {
@@ -192,6 +194,7 @@ func remote(builder, delivery, project string, getenv func(string) string) proto
 		OCIRegistry:        &protocol.Provider{Adapter: "oci", URL: images},
 		HelmRegistry:       &protocol.Provider{Adapter: "oci", URL: charts},
 		ContinuousDelivery: &protocol.Provider{Adapter: delivery},
+		Monitoring:         &protocol.Provider{Adapter: "prometheus-operator"},
 		Targets:            map[string]protocol.Target{},
 	}
 	for _, target := range targets {

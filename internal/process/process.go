@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -25,6 +26,8 @@ type Command struct {
 	Dir string
 	// Env is the whole environment; the caller's own when nil.
 	Env []string
+	// Stdin is what the child reads; nothing when nil.
+	Stdin io.Reader
 }
 
 // Error is the failure of a child process. It is printed once, at the top.
@@ -60,7 +63,7 @@ func Output(ctx context.Context, c Command) ([]byte, error) {
 	}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
-	cmd.Dir, cmd.Env = c.Dir, c.Env
+	cmd.Dir, cmd.Env, cmd.Stdin = c.Dir, c.Env, c.Stdin
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = grace

@@ -6,10 +6,14 @@
 // What a plugin is asked:
 //
 //	harmony-NAME describe           one PluginInfo
-//	harmony-NAME apps [NAME...]     an AppSpec for each app
+//	harmony-NAME apps [NAME...]     an AppSpec for each app, and the topologies and
+//	                                pipelines of their project
 //	harmony-NAME chart --output DIR the chart of an app: AppSpec and ImageRef on
 //	                                stdin; a ChartRef of a folder below DIR on stdout
 //	harmony-NAME version            the version, for people
+//	harmony-NAME release [ARG...]   harmony release, with the apps of this plugin;
+//	                                and so plan, build, publish, deploy, smoke,
+//	                                diff, status and rollback
 //
 // A document on stdout is the answer, or a Failure; the exit status is that of
 // package protocol. More questions may come; a plugin answers those that it does
@@ -38,11 +42,23 @@ type Plugin struct {
 	// Description is one line for help.
 	Description string
 	Apps        []App
+	// Topologies are those that the project defines, beside the built-in ones.
+	Topologies []protocol.Topology
+	// Pipelines are those that the project defines in the place of the built-in
+	// one.
+	Pipelines []protocol.Pipeline
+	// Module is the Go module of the sources, such as example.com/fleet: in a
+	// checkout of it the apps are those of the checkout. May be empty.
+	Module string
+	// Root is the folder of the sources elsewhere, such as SourceFolder("."). The
+	// project roots of the apps are relative to it. The environment variable
+	// HARMONY_NAME_ROOT comes before both. Without any, the current folder is it.
+	Root string
 }
 
 // App is one app that a plugin offers.
 type App struct {
-	// Spec describes the app. Where it says chart.builder, Chart makes its chart.
+	// Spec describes the app. Its chart may be left out where Chart makes it.
 	Spec protocol.AppSpec
 	// Chart makes the app's chart for an image; nil for a chart from elsewhere.
 	// The image of a plan may have no digest yet.
@@ -64,6 +80,9 @@ func (p Plugin) Main(ctx context.Context, streams Streams, args []string) int {
 		return protocol.ExitOK
 	}
 	fmt.Fprintf(streams.Err, "error: %v\n", err)
+	if hint := protocol.HintOf(err); hint != "" {
+		fmt.Fprintf(streams.Err, "hint: %s\n", hint)
+	}
 	failure := protocol.FailureOf(protocol.Metadata{}, "app", "", err)
 	if len(args) > 0 && args[0] == "chart" {
 		failure.Stage = "publish"
@@ -76,9 +95,14 @@ func (p Plugin) Main(ctx context.Context, streams Streams, args []string) int {
 
 func (p Plugin) answer(ctx context.Context, streams Streams, out *protocol.Writer, args []string) error {
 	if len(args) == 0 {
-		args = []string{""}
+		args = []string{"help"}
+	}
+	if isHandedOver(args[0]) {
+		return p.handOver(args)
 	}
 	switch args[0] {
+	case "help", "-h", "--help":
+		return p.help(streams.Out)
 	case "describe":
 		return out.WriteSpec(p.info())
 	case "version":
@@ -89,7 +113,23 @@ func (p Plugin) answer(ctx context.Context, streams Streams, out *protocol.Write
 	case "chart":
 		return p.chart(ctx, streams.In, out, args[1:])
 	}
-	return protocol.Invalid("no command %q", args[0]).WithHint("harmony-%s knows describe, apps, chart and version", p.Name)
+	return protocol.Invalid("no command %q", args[0]).WithHint("see 'harmony-%s help'", p.Name)
+}
+
+func (p Plugin) help(out io.Writer) error {
+	_, err := fmt.Fprintf(out, `harmony-%[1]s %[2]s: the apps %[3]s
+%[4]s
+Commands of harmony, with these apps from any folder:
+  %[5]s
+for example
+  harmony %[1]s release --all
+  harmony %[1]s release --from-tag %[6]s-v1.4.0
+
+What harmony asks: describe, apps, chart, version.
+The sources are those of %[7]s, else those around the current
+folder, else those that this program was built from.
+`, p.Name, p.Version, strings.Join(p.names(), ", "), p.Description, strings.Join(handedOver[:], ", "), append(p.names(), "app")[0], p.rootVariable())
+	return err
 }
 
 func (p Plugin) info() protocol.PluginInfo {
@@ -120,24 +160,51 @@ func (p Plugin) app(name string) (App, error) {
 	return p.Apps[i], nil
 }
 
-// apps writes the AppSpecs. Their project root is made absolute; it is relative
-// to the current folder.
+// apps writes the topologies, the pipelines and the AppSpecs, whose project root
+// is made absolute.
 func (p Plugin) apps(out *protocol.Writer, names []string) error {
 	if len(names) == 0 {
 		names = p.names()
+	}
+	root, err := p.root()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(writeAll(out, p.Topologies), writeAll(out, p.Pipelines)); err != nil {
+		return err
 	}
 	for _, name := range names {
 		app, err := p.app(name)
 		if err != nil {
 			return err
 		}
-		if err := app.Spec.Validate(); err != nil {
+		spec := app.Spec
+		if app.Chart != nil && spec.Chart.Path == "" && spec.Chart.Builder == nil && spec.Chart.Workload == nil {
+			spec.Chart.Builder = &protocol.ChartBuilder{Plugin: "harmony-" + p.Name}
+		}
+		if err := spec.Validate(); err != nil {
 			return protocol.Invalid("app %q: %w", name, err)
 		}
-		if app.Spec.ProjectRoot, err = filepath.Abs(app.Spec.ProjectRoot); err != nil {
+		if !filepath.IsAbs(spec.ProjectRoot) {
+			spec.ProjectRoot = filepath.Join(root, spec.ProjectRoot)
+		}
+		if err := out.WriteSpec(spec); err != nil {
 			return err
 		}
-		if err := out.WriteSpec(app.Spec); err != nil {
+	}
+	return nil
+}
+
+// writeAll writes documents that are valid.
+func writeAll[S interface {
+	protocol.Spec
+	Validate() error
+}](out *protocol.Writer, specs []S) error {
+	for _, s := range specs {
+		if err := s.Validate(); err != nil {
+			return protocol.Invalid("%s %q: %w", s.DocumentKind(), s.Identity().Name, err)
+		}
+		if err := out.WriteSpec(s); err != nil {
 			return err
 		}
 	}

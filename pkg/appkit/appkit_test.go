@@ -96,8 +96,7 @@ func TestRefuses(t *testing.T) {
 		code   int
 		want   string
 	}{
-		{"nothing", shop(), "", nil, protocol.ExitInvalid, "no command"},
-		{"unknown command", shop(), "", []string{"deploy"}, protocol.ExitInvalid, `no command "deploy"`},
+		{"unknown command", shop(), "", []string{"deplay"}, protocol.ExitInvalid, `no command "deplay"`},
 		{"unknown app", shop(), "", []string{"apps", "x"}, protocol.ExitInvalid, "has shop"},
 		{"no folder", shop(), "", []string{"chart"}, protocol.ExitInvalid, "--output DIR"},
 		{"unknown flag", shop(), "", []string{"chart", "--out=x"}, protocol.ExitInvalid, "out"},

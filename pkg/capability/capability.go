@@ -1,5 +1,5 @@
-// Package capability holds the four capabilities that an environment provides
-// and the scores, the units of work of a release, that are bound to them.
+// Package capability holds the capabilities that an environment provides and
+// the scores, the units of work of a release, that are bound to them.
 //
 // A capability is a concept of the industry, not a tool: going from docker to
 // podman, from Harbor to ECR, or from Argo CD to Flux changes the topology and
@@ -21,6 +21,7 @@ const (
 	NameOCIRegistry        = "OCIRegistry"
 	NameHelmRegistry       = "HelmRegistry"
 	NameContinuousDelivery = "ContinuousDelivery"
+	NameMonitoring         = "Monitoring"
 )
 
 // ContainerBuilder makes an app's image.
@@ -51,8 +52,26 @@ type ContinuousDelivery interface {
 	// Deploy makes the target run the chart with the image, waits until it does,
 	// and proves it. Nothing to do is no error but protocol.OutcomeUnchanged. A
 	// deploy that failed and was rolled back is an error, beside a result of
-	// protocol.OutcomeRolledBack that tells what runs now.
+	// protocol.OutcomeRolledBack that tells what runs now. What devices pull by
+	// themselves is protocol.OutcomePublished until they have told that it runs.
 	Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error)
+}
+
+// ClusterDelivery is a [ContinuousDelivery] that also tells what becomes of each
+// cluster of a target with several.
+type ClusterDelivery interface {
+	// DeployEach is Deploy; each is handed the result of a cluster as soon as it
+	// exists, one at a time, and once more when it changes after that.
+	DeployEach(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef,
+		each func(protocol.DeployResult)) (protocol.DeployResult, error)
+}
+
+// Monitoring watches a deployed app.
+type Monitoring interface {
+	// Monitor makes the environment watch the app on the target as its AppSpec
+	// says, and no longer watch what it does not say any more. Nothing to do is no
+	// error but Unchanged.
+	Monitor(ctx context.Context, app protocol.AppSpec, target string) (protocol.MonitoringResult, error)
 }
 
 // Checker runs the smoke checks of an app on a target. It is no capability that
@@ -75,6 +94,9 @@ type Environment struct {
 	// Topology is the one in force, and Provider its entry for the capability.
 	Topology protocol.Topology
 	Provider protocol.Provider
+	// Cluster is the name of the cluster that the adapter is made for, where the
+	// target is one of several; the topology has the target as inCluster then.
+	Cluster string
 	// DryRun asks the adapter to answer what it would do, as Planned documents,
 	// and to change nothing.
 	DryRun bool

@@ -15,6 +15,7 @@ const (
 	StagePublish = "publish"
 	StageDeploy  = "deploy"
 	StageSmoke   = "smoke"
+	StageMonitor = "monitor"
 )
 
 // Score is a unit of work for one app. A pipeline is a list of scores, run in
@@ -106,7 +107,7 @@ func (s DeployScore[T]) Run(ctx context.Context, record *Record) error {
 		return &StageError{StageDeploy, s.target, err}
 	}
 	result, err := s.topology.Deploy(ctx, s.app, s.target, image, chart)
-	if err == nil || result.Outcome == protocol.OutcomeRolledBack {
+	if err == nil || result.Outcome == protocol.OutcomeRolledBack || result.Outcome == protocol.OutcomeFailed {
 		record.Add(result)
 	}
 	if err != nil {
@@ -143,5 +144,34 @@ func (s SmokeScore[T]) Run(ctx context.Context, record *Record) error {
 	if err != nil {
 		return &StageError{StageSmoke, s.target, err}
 	}
+	return nil
+}
+
+// MonitoringScore lets a deployed app be watched on a target.
+type MonitoringScore[T Monitoring] struct {
+	topology T
+	app      protocol.AppSpec
+	target   string
+}
+
+// NewMonitoringScore lets the app be watched on the target.
+func NewMonitoringScore[T Monitoring](topology T, app protocol.AppSpec, version semver.Version, target string) MonitoringScore[T] {
+	app.Version = version.String()
+	return MonitoringScore[T]{topology, app, target}
+}
+
+// Title implements [Score].
+func (s MonitoringScore[T]) Title() string { return "monitor " + s.target }
+
+// App implements [Score].
+func (s MonitoringScore[T]) App() protocol.AppSpec { return s.app }
+
+// Run implements [Score].
+func (s MonitoringScore[T]) Run(ctx context.Context, record *Record) error {
+	result, err := s.topology.Monitor(ctx, s.app, s.target)
+	if err != nil {
+		return &StageError{StageMonitor, s.target, err}
+	}
+	record.Add(result)
 	return nil
 }

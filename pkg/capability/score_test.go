@@ -17,7 +17,7 @@ import (
 )
 
 // A program that releases on a topology without a Helm registry does not
-// compile; the same program with one does.
+// compile, nor does one that watches without Monitoring; one that has all does.
 func TestReleaseOnIncompleteTopologyDoesNotCompile(t *testing.T) {
 	build := func(name string) (string, error) {
 		out, err := exec.Command("go", "build", "-o", os.DevNull, "./"+filepath.Join("testdata", name)).CombinedOutput()
@@ -26,12 +26,17 @@ func TestReleaseOnIncompleteTopologyDoesNotCompile(t *testing.T) {
 	if out, err := build("releases"); err != nil {
 		t.Fatalf("the complete topology does not compile: %v\n%s", err, out)
 	}
-	out, err := build("cannot")
-	if err == nil {
-		t.Fatal("a release without a Helm registry compiles")
-	}
-	if !strings.Contains(out, "(type edge) does not satisfy capability.Releaser (missing method PushChart)") {
-		t.Errorf("it does not compile for another reason:\n%s", out)
+	for name, want := range map[string]string{
+		"cannot":  "(type edge) does not satisfy capability.Releaser (missing method PushChart)",
+		"unwatch": "(type edge) does not satisfy capability.Monitoring (missing method Monitor)",
+	} {
+		out, err := build(name)
+		if err == nil {
+			t.Fatalf("%s compiles", name)
+		}
+		if !strings.Contains(out, want) {
+			t.Errorf("%s does not compile for another reason:\n%s", name, out)
+		}
 	}
 }
 
@@ -70,12 +75,17 @@ func (w *world) Check(_ context.Context, app protocol.AppSpec, target string) (p
 	return protocol.SmokeReport{Metadata: app.Metadata, Passed: err == nil, Checks: []protocol.CheckResult{{Name: "ready"}}}, err
 }
 
+func (w *world) Monitor(_ context.Context, app protocol.AppSpec, target string) (protocol.MonitoringResult, error) {
+	return protocol.MonitoringResult{Metadata: app.Metadata, Target: target}, w.call("monitor " + app.Version + " on " + target)
+}
+
 func scores(w *world) []capability.Score {
 	app, version := protocol.AppSpec{Metadata: protocol.Metadata{Name: "app"}}, *semver.MustParse("1.4.0")
 	return []capability.Score{
 		capability.NewReleaseScore(w, app, version),
 		capability.NewDeployScore(w, app, version, "staging"),
 		capability.NewSmokeScore(w, app, version, "staging"),
+		capability.NewMonitoringScore(w, app, version, "staging"),
 	}
 }
 
@@ -91,13 +101,13 @@ func TestPipelineOfScores(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if want := []string{"release", "deploy staging", "smoke staging"}; !reflect.DeepEqual(titles, want) {
+	if want := []string{"release", "deploy staging", "smoke staging", "monitor staging"}; !reflect.DeepEqual(titles, want) {
 		t.Errorf("titles %q, want %q", titles, want)
 	}
-	if want := []string{"build 1.4.0", "push built", "chart of pushed", "deploy pushed chart to staging", "check staging"}; !reflect.DeepEqual(w.calls, want) {
+	if want := []string{"build 1.4.0", "push built", "chart of pushed", "deploy pushed chart to staging", "check staging", "monitor 1.4.0 on staging"}; !reflect.DeepEqual(w.calls, want) {
 		t.Errorf("calls %q, want %q", w.calls, want)
 	}
-	if want := []protocol.Kind{"ImageRef", "ImageRef", "ChartRef", "DeployResult", "SmokeReport"}; !reflect.DeepEqual(kinds, want) {
+	if want := []protocol.Kind{"ImageRef", "ImageRef", "ChartRef", "DeployResult", "SmokeReport", "MonitoringResult"}; !reflect.DeepEqual(kinds, want) {
 		t.Errorf("documents %q, want %q", kinds, want)
 	}
 }
@@ -112,6 +122,7 @@ func TestFailureTellsTheStage(t *testing.T) {
 		{"chart of pushed", "publish", "", 0, 2},
 		{"deploy pushed chart to staging", "deploy", "staging", 1, 3},
 		{"check staging", "smoke", "staging", 2, 5},
+		{"monitor 1.4.0 on staging", "monitor", "staging", 3, 5},
 	} {
 		w := &world{fail: test.fail}
 		documents := 0

@@ -14,9 +14,9 @@
 //   - A cancelled context ends the work, and the stage with status 130.
 //
 // [Stage.Run] takes streams and returns the exit status; package command puts a
-// command line in front of it. [Build], [Publish], [Deploy] and [Smoke] make
-// the four stages of the suite from tables of adapters; a plugin with one
-// adapter of its own uses them as well.
+// command line in front of it. [Build], [Publish], [Deploy], [Smoke]
+// and [Monitor] make the stages of the suite from tables of adapters; a plugin
+// with one adapter of its own uses them as well.
 //
 // The package imports the standard library, protocol and capability only.
 package plugin

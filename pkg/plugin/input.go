@@ -81,8 +81,8 @@ func (r *run) input(a *app, d protocol.Document) error {
 		if err != nil {
 			return err
 		}
-		if r.inv.Target != "" && result.Target != r.inv.Target || result.Outcome == protocol.OutcomeRolledBack {
-			return nil // of another target, or a deploy that failed: its Failure follows
+		if r.inv.Target != "" && result.Target != r.inv.Target || result.Cluster != "" || !result.Outcome.Delivered() {
+			return nil // of another target, of one of its clusters, or a deploy that failed: its Failure follows
 		}
 		if a.in.Deployed == nil {
 			a.in.Deployed = map[string]protocol.DeployResult{}

@@ -355,3 +355,32 @@ func TestRolledBackDeployIsAResultAndAFailure(t *testing.T) {
 		t.Errorf("exit status %d, worked %t, want the failure's status and no work", code, worked)
 	}
 }
+
+// watcher lets an app be watched.
+type watcher struct{}
+
+func (watcher) Monitor(_ context.Context, app protocol.AppSpec, target string) (protocol.MonitoringResult, error) {
+	return protocol.MonitoringResult{Metadata: app.Metadata, Target: target, Adapter: "x", Objects: []protocol.MonitoringObject{}}, nil
+}
+
+// Monitor works on the target named, else on those that the stream says the app
+// was deployed to; a topology without the capability is refused.
+func TestMonitorGoesWhereTheAppIs(t *testing.T) {
+	stage := plugin.Monitor("1.0.0", plugin.Adapters[capability.Monitoring]{
+		"x": func(context.Context, capability.Environment) (capability.Monitoring, error) { return watcher{}, nil },
+	})
+	topology := strings.Replace(topologyLine, `"spec":{`, `"spec":{"monitoring":{"adapter":"x"},`, 1)
+	deployed := `{"apiVersion":"harmony.nationtech.io/v1","kind":"DeployResult","metadata":{"name":"a","version":"1.0.0"},"spec":{"target":"staging","adapter":"helm","outcome":"unchanged","image":"","chart":""}}`
+	read := []string{topology, appLine("a"), deployed}
+	for _, target := range []string{"", "staging"} {
+		code, written := run(t, stage, plugin.Invocation{Target: target}, read...)
+		if made := results(written, read); code != protocol.ExitOK || len(made) != 1 || !strings.Contains(made[0], `"kind":"MonitoringResult"`) || !strings.Contains(made[0], `"target":"staging"`) {
+			t.Errorf("target %q: exit status %d, results %q", target, code, made)
+		}
+	}
+	read[0] = topologyLine
+	code, written := run(t, stage, plugin.Invocation{Target: "staging"}, read...)
+	if made := results(written, read); code != protocol.ExitUnsupported || !strings.Contains(strings.Join(made, ""), "has no Monitoring") {
+		t.Errorf("without the capability: exit status %d, results %q", code, made)
+	}
+}

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"io"
 
@@ -9,8 +10,11 @@ import (
 
 // Stage is what a stage plugin does.
 type Stage struct {
-	// Name of the stage and of the plugin without its harmony- prefix: build.
+	// Name of the stage: build.
 	Name string
+	// Plugin is the plugin's name without its harmony- prefix where it is another
+	// one than the stage's: smoke-acme takes the place of smoke.
+	Plugin string
 	// Version of the plugin, a semantic version, and one line for help.
 	Version     string
 	Description string
@@ -111,10 +115,13 @@ type Invocation struct {
 	Cache string
 }
 
+// PluginName is the name of the plugin, without its harmony- prefix.
+func (s Stage) PluginName() string { return cmp.Or(s.Plugin, s.Name) }
+
 // Info is the stage's answer to describe; flags are those of its command line.
 func (s Stage) Info(flags []protocol.Flag) protocol.PluginInfo {
 	return protocol.PluginInfo{
-		Metadata:     protocol.Metadata{Name: s.Name, Version: s.Version},
+		Metadata:     protocol.Metadata{Name: s.PluginName(), Version: s.Version},
 		Protocol:     protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax},
 		Description:  s.Description,
 		Stage:        s.Name,

@@ -95,14 +95,26 @@ func Deploy(version string, deliveries Adapters[capability.ContinuousDelivery]) 
 				return nil, err
 			}
 			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
-				result, err := delivery.Deploy(ctx, in.App, target, *in.Image, *in.Chart)
-				if err == nil || result.Outcome == protocol.OutcomeRolledBack {
-					emit(result)
-				}
-				return err
+				return deploy(ctx, delivery, target, in, emit)
 			}, nil
 		},
 	}
+}
+
+// deploy deploys the app to the target, with a result for each of its clusters
+// where it has several.
+func deploy(ctx context.Context, delivery capability.ContinuousDelivery, target string, in Inputs, emit func(protocol.Spec)) error {
+	var result protocol.DeployResult
+	var err error
+	if d, ok := delivery.(capability.ClusterDelivery); ok {
+		result, err = d.DeployEach(ctx, in.App, target, *in.Image, *in.Chart, func(r protocol.DeployResult) { emit(r) })
+	} else {
+		result, err = delivery.Deploy(ctx, in.App, target, *in.Image, *in.Chart)
+	}
+	if err == nil || result.Outcome == protocol.OutcomeRolledBack || result.Outcome == protocol.OutcomeFailed {
+		emit(result)
+	}
+	return err
 }
 
 // Smoke is the stage that checks deployed apps.
@@ -129,18 +141,60 @@ func Smoke(version string, checker capability.Adapter[capability.Checker]) Stage
 	}
 }
 
-// smoke checks the app on the target that was named, else on those that the
-// stream says it was deployed to.
-func smoke(ctx context.Context, checks capability.Checker, env Environment, in Inputs, emit func(protocol.Spec)) error {
-	targets := slices.Sorted(maps.Keys(in.Deployed))
-	if env.Target != "" || len(targets) == 0 {
-		target, err := theTarget(env)
+// Monitor is the stage that lets deployed apps be watched.
+func Monitor(version string, adapters Adapters[capability.Monitoring]) Stage {
+	return Stage{
+		Name: capability.StageMonitor, Version: version, Description: "Let deployed apps be watched, and alerts be raised",
+		Needs:        []protocol.Kind{protocol.KindAppSpec},
+		Awaits:       []protocol.Kind{protocol.KindDeployResult},
+		Produces:     []protocol.Kind{protocol.KindMonitoringResult},
+		Capabilities: map[string][]string{capability.NameMonitoring: adapters.names()},
+		Open: func(ctx context.Context, env Environment) (Work, error) {
+			monitoring, err := open(ctx, env, capability.NameMonitoring, env.Topology.Monitoring, adapters)
+			if err != nil {
+				return nil, err
+			}
+			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
+				return monitor(ctx, monitoring, env, in, emit)
+			}, nil
+		},
+	}
+}
+
+// monitor lets the app be watched on its targets.
+func monitor(ctx context.Context, monitoring capability.Monitoring, env Environment, in Inputs, emit func(protocol.Spec)) error {
+	list, err := targets(env, in)
+	if err != nil {
+		return err
+	}
+	for _, target := range list {
+		result, err := monitoring.Monitor(ctx, in.App, target)
 		if err != nil {
 			return err
 		}
-		targets = []string{target}
+		emit(result)
 	}
-	for _, target := range targets {
+	return nil
+}
+
+// targets is the one that was named, else those that the stream says the app was
+// deployed to.
+func targets(env Environment, in Inputs) ([]string, error) {
+	deployed := slices.Sorted(maps.Keys(in.Deployed))
+	if env.Target == "" && len(deployed) > 0 {
+		return deployed, nil
+	}
+	target, err := theTarget(env)
+	return []string{target}, err
+}
+
+// smoke checks the app on its targets.
+func smoke(ctx context.Context, checks capability.Checker, env Environment, in Inputs, emit func(protocol.Spec)) error {
+	list, err := targets(env, in)
+	if err != nil {
+		return err
+	}
+	for _, target := range list {
 		report, err := checks.Check(ctx, in.App, target)
 		if report.Target != "" {
 			emit(report)

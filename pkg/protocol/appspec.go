@@ -15,6 +15,8 @@ type AppSpec struct {
 	Targets map[string]TargetValues `json:"targets,omitempty"`
 	// Smoke lists the checks that a deployed app has to pass, in order.
 	Smoke []SmokeCheck `json:"smoke,omitempty"`
+	// Monitoring says what is watched of the app once it runs.
+	Monitoring *Monitoring `json:"monitoring,omitempty"`
 	// DependsOn names apps that are deployed before this one, where they are
 	// part of the same run.
 	DependsOn []string `json:"dependsOn,omitempty"`

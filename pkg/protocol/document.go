@@ -29,6 +29,9 @@ const (
 	KindPluginInfo   Kind = "PluginInfo"
 	KindEvent        Kind = "Event"
 	KindBuildContext Kind = "BuildContext"
+	KindPipeline     Kind = "Pipeline"
+
+	KindMonitoringResult Kind = "MonitoringResult"
 )
 
 // Metadata correlates the documents of one release. Every typed document
@@ -121,15 +124,18 @@ func (d Document) Known() bool {
 	}
 	switch d.Kind {
 	case KindAppSpec, KindTopology, KindImageRef, KindChartRef, KindDeployResult,
-		KindSmokeReport, KindFailure, KindPluginInfo, KindEvent, KindBuildContext:
+		KindSmokeReport, KindFailure, KindPluginInfo, KindEvent, KindBuildContext, KindPipeline, KindMonitoringResult:
 		return true
 	}
 	return false
 }
 
 // Encode makes the document of a typed value. It fails when the document would
-// be larger than [MaxDocument].
+// be larger than [MaxDocument]. A [Result] is the document that it was read from.
 func Encode(s Spec) (Document, error) {
+	if r, ok := s.(Result); ok {
+		return r.Document, nil
+	}
 	return NewDocument(s.DocumentKind(), s.Identity(), s)
 }
 

@@ -60,6 +60,10 @@ func decode(t *testing.T, d protocol.Document) protocol.Spec {
 		spec, err = protocol.Decode[protocol.PluginInfo](d)
 	case protocol.KindEvent:
 		spec, err = protocol.Decode[protocol.Event](d)
+	case protocol.KindPipeline:
+		spec, err = protocol.Decode[protocol.Pipeline](d)
+	case protocol.KindMonitoringResult:
+		spec, err = protocol.Decode[protocol.MonitoringResult](d)
 	case protocol.KindBuildContext:
 		spec, err = protocol.Decode[protocol.BuildContext](d)
 	default:

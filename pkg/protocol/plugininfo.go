@@ -14,8 +14,8 @@ type PluginInfo struct {
 	Protocol ProtocolRange `json:"protocol"`
 	// Description is one line for help.
 	Description string `json:"description,omitempty"`
-	// Stage is the stage that the plugin carries out: build, publish, deploy or
-	// smoke; empty for a plugin that is none.
+	// Stage is the stage that the plugin carries out: build, publish, deploy, smoke,
+	// or one of its own that a pipeline names; empty for a plugin that is none.
 	Stage string `json:"stage,omitempty"`
 	// Apps names the apps that an app plugin offers.
 	Apps []string `json:"apps,omitempty"`
@@ -23,7 +23,8 @@ type PluginInfo struct {
 	Consumes []Kind `json:"consumes,omitempty"`
 	Produces []Kind `json:"produces,omitempty"`
 	// Capabilities maps a capability to the adapters that the plugin has for it:
-	// ContainerBuilder: [daemonless, docker].
+	// ContainerBuilder: [daemonless, docker]. A topology that lacks one cannot run
+	// the stage.
 	Capabilities map[string][]string `json:"capabilities,omitempty"`
 	// Flags are for help and completion.
 	Flags []Flag `json:"flags,omitempty"`

@@ -40,6 +40,23 @@ const (
 	OutcomeRolledBack Outcome = "rolled-back"
 )
 
+// The further outcomes on a multiCluster target: one that failed and was not
+// rolled back, and one that the rollout did not come to.
+const (
+	OutcomeFailed  Outcome = "failed"
+	OutcomeSkipped Outcome = "skipped"
+)
+
+// OutcomePublished is that of an edgeDevice target: the desired state is where the
+// devices pull it, and not all of them have reported that they run it.
+const OutcomePublished Outcome = "published"
+
+// Delivered reports an outcome after which this release runs. One that is not
+// known does: a deploy that failed is told by its Failure in any case.
+func (o Outcome) Delivered() bool {
+	return o != OutcomeRolledBack && o != OutcomeFailed && o != OutcomeSkipped
+}
+
 // DeployResult is the proof of a deploy: the digests that really run.
 type DeployResult struct {
 	Metadata `json:"-"`
@@ -64,6 +81,64 @@ type DeployResult struct {
 	Drift []string `json:"drift,omitempty"`
 	// Planned is true in a dry run: Outcome is what would be done.
 	Planned bool `json:"planned,omitempty"`
+	// Cluster makes it the result of one cluster of a multiCluster target, by the
+	// cluster's name. That of the target as a whole has none; it comes last.
+	Cluster string `json:"cluster,omitempty"`
+	// Message says why a cluster failed or was not come to.
+	Message string `json:"message,omitempty"`
+	// Clusters counts the clusters, in the result of a multiCluster target.
+	Clusters *ClusterCount `json:"clusters,omitempty"`
+	// Published is the desired state of an edgeDevice target. Image and Chart are
+	// empty there until every known device has reported that it runs them.
+	Published *PublishedState `json:"published,omitempty"`
+}
+
+// ClusterCount counts the clusters of a target by what became of them.
+type ClusterCount struct {
+	Total      int `json:"total"`
+	Installed  int `json:"installed,omitempty"`
+	Upgraded   int `json:"upgraded,omitempty"`
+	Unchanged  int `json:"unchanged,omitempty"`
+	RolledBack int `json:"rolledBack,omitempty"`
+	Failed     int `json:"failed,omitempty"`
+	Skipped    int `json:"skipped,omitempty"`
+}
+
+// Add counts one more cluster.
+func (n *ClusterCount) Add(o Outcome) {
+	n.Total++
+	switch o {
+	case OutcomeInstalled:
+		n.Installed++
+	case OutcomeUpgraded:
+		n.Upgraded++
+	case OutcomeUnchanged:
+		n.Unchanged++
+	case OutcomeRolledBack:
+		n.RolledBack++
+	case OutcomeFailed:
+		n.Failed++
+	case OutcomeSkipped:
+		n.Skipped++
+	}
+}
+
+// Outcome is that of the target: the worst of its clusters, or the greatest
+// change.
+func (n ClusterCount) Outcome() Outcome {
+	switch {
+	case n.Failed > 0:
+		return OutcomeFailed
+	case n.RolledBack > 0:
+		return OutcomeRolledBack
+	case n.Upgraded > 0:
+		return OutcomeUpgraded
+	case n.Installed > 0:
+		return OutcomeInstalled
+	case n.Unchanged > 0:
+		return OutcomeUnchanged
+	}
+	return OutcomeSkipped
 }
 
 // DocumentKind implements [Spec].
@@ -95,6 +170,8 @@ const (
 // CheckResult is the end of one smoke check.
 type CheckResult struct {
 	Name string `json:"name"`
+	// Cluster is the cluster of a multiCluster target that it was run on.
+	Cluster string `json:"cluster,omitempty"`
 	// Type is rollout, http or tcp.
 	Type     string      `json:"type"`
 	Status   CheckStatus `json:"status"`

@@ -1,5 +1,10 @@
 package protocol
 
+import (
+	"maps"
+	"slices"
+)
+
 // Topology is a named choice of one adapter per capability, and the targets of
 // a deploy.
 type Topology struct {
@@ -10,7 +15,11 @@ type Topology struct {
 	HelmRegistry       *Provider `json:"helmRegistry,omitempty"`
 	ContinuousDelivery *Provider `json:"continuousDelivery,omitempty"`
 	// Smoke may name another plugin for the smoke stage.
-	Smoke *Provider `json:"smoke,omitempty"`
+	Smoke      *Provider `json:"smoke,omitempty"`
+	Monitoring *Provider `json:"monitoring,omitempty"`
+	// Capabilities are further ones, by the names that the plugins of their stages
+	// tell: BackupStore.
+	Capabilities map[string]Provider `json:"capabilities,omitempty"`
 	// Targets are where a deploy goes, by name.
 	Targets map[string]Target `json:"targets,omitempty"`
 }
@@ -26,7 +35,7 @@ type ProvidedCapability struct {
 }
 
 // Provided lists the capabilities that the topology has, in the order of a
-// release.
+// release, the further ones last and by name.
 func (t Topology) Provided() []ProvidedCapability {
 	var list []ProvidedCapability
 	for _, c := range []struct {
@@ -37,10 +46,14 @@ func (t Topology) Provided() []ProvidedCapability {
 		{"OCIRegistry", t.OCIRegistry},
 		{"HelmRegistry", t.HelmRegistry},
 		{"ContinuousDelivery", t.ContinuousDelivery},
+		{"Monitoring", t.Monitoring},
 	} {
 		if c.provider != nil {
 			list = append(list, ProvidedCapability{c.name, *c.provider})
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Capabilities)) {
+		list = append(list, ProvidedCapability{name, t.Capabilities[name]})
 	}
 	return list
 }
@@ -74,16 +87,4 @@ type InCluster struct {
 	Context string `json:"context,omitempty"`
 	// Namespace is created when absent.
 	Namespace string `json:"namespace"`
-}
-
-// MultiCluster is the same namespace of several clusters.
-type MultiCluster struct {
-	Contexts  []string `json:"contexts,omitempty"`
-	Namespace string   `json:"namespace"`
-}
-
-// EdgeDevice is a device, or a group of them, that pulls its desired state.
-type EdgeDevice struct {
-	Device string `json:"device,omitempty"`
-	Group  string `json:"group,omitempty"`
 }

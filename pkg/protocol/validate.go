@@ -3,7 +3,6 @@ package protocol
 import (
 	"fmt"
 	"net"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -49,9 +48,10 @@ func (p *problems) err() error {
 }
 
 var (
-	labelPattern    = newPattern(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	platformPattern = newPattern(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$`)
-	valuePattern    = newPattern(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+	labelPattern      = newPattern(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	platformPattern   = newPattern(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$`)
+	capabilityPattern = newPattern(`^[A-Z][A-Za-z0-9]{0,62}$`)
+	valuePattern      = newPattern(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 )
 
 // ValidName reports whether s can name an app or a target: a DNS label (RFC
@@ -83,6 +83,7 @@ func (a AppSpec) Validate() error {
 		seen[check.Name] = true
 		check.validate(&p, field)
 	}
+	a.Monitoring.validate(&p, "spec.monitoring")
 	for i, name := range a.DependsOn {
 		field := fmt.Sprintf("spec.dependsOn[%d]", i)
 		switch {
@@ -208,12 +209,7 @@ func (c HTTPCheck) validate(p *problems, field string) {
 	case (c.Service == "") == (c.URL == ""):
 		p.add(field, "needs exactly one of service and url")
 	case c.URL != "":
-		u, err := url.Parse(c.URL)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			p.add(field+".url", "%q is not an absolute http or https URL", c.URL)
-		} else if u.User != nil {
-			p.add(field+".url", "holds credentials; a document must not")
-		}
+		validateURL(p, field+".url", c.URL)
 	case !labelPattern.MatchString(c.Service):
 		p.add(field+".service", "%q is not a service's name", c.Service)
 	}
@@ -280,6 +276,7 @@ func (t Topology) Validate() error {
 			provider.validate(&p, "spec."+capability, capability)
 		}
 	}
+	t.validateCapabilities(&p, "spec.capabilities")
 	for name, target := range t.Targets {
 		if !ValidName(name) {
 			p.add("spec.targets."+name, "%q is not a target's name: lower-case letters, digits and dashes, at most 53", name)
@@ -297,6 +294,37 @@ func (t Topology) providers() map[string]*Provider {
 		"helmRegistry":       t.HelmRegistry,
 		"continuousDelivery": t.ContinuousDelivery,
 		"smoke":              t.Smoke,
+		"monitoring":         t.Monitoring,
+	}
+}
+
+// ownField is the field of a topology for one of the suite's own capabilities.
+func ownField(capability string) string {
+	switch capability {
+	case "ContainerBuilder":
+		return "containerBuilder"
+	case "OCIRegistry":
+		return "ociRegistry"
+	case "HelmRegistry":
+		return "helmRegistry"
+	case "ContinuousDelivery":
+		return "continuousDelivery"
+	case "Monitoring":
+		return "monitoring"
+	}
+	return ""
+}
+
+func (t Topology) validateCapabilities(p *problems, field string) {
+	for name, provider := range t.Capabilities {
+		at := field + "." + name
+		switch own := ownField(name); {
+		case own != "":
+			p.add(at, "is written as spec.%s", own)
+		case !capabilityPattern.MatchString(name):
+			p.add(at, "%q is not a capability's name: letters and digits, a capital first, such as BackupStore", name)
+		}
+		provider.validate(p, at, name)
 	}
 }
 
@@ -307,16 +335,8 @@ func (r Provider) validate(p *problems, field, capability string) {
 	if r.Plugin != "" && (!strings.HasPrefix(r.Plugin, "harmony-") || !labelPattern.MatchString(r.Plugin)) {
 		p.add(field+".plugin", "%q is not a plugin's name, harmony- and lower-case letters, digits and dashes", r.Plugin)
 	}
-	if r.URL == "" || capability != "ociRegistry" && capability != "helmRegistry" {
-		return
-	}
-	if scheme, _, ok := strings.Cut(r.URL, "://"); ok {
-		p.add(field+".url", "%q has the scheme %s://; a registry is named without one: registry.example.com/fleet", r.URL, scheme)
-		return
-	}
-	host, prefix, hasPrefix := strings.Cut(r.URL, "/")
-	if !registryPattern.MatchString(host) || hasPrefix && !repositoryPattern.MatchString(prefix) {
-		p.add(field+".url", "%q is not a registry with an optional prefix, such as registry.example.com/fleet", r.URL)
+	if capability == "ociRegistry" || capability == "helmRegistry" {
+		validateRegistry(p, field+".url", r.URL)
 	}
 }
 
@@ -328,10 +348,11 @@ func (t Target) validate(p *problems, field string) {
 	}
 	if t.MultiCluster != nil {
 		kinds++
-		validateNamespace(p, field+".multiCluster.namespace", t.MultiCluster.Namespace)
+		t.MultiCluster.validate(p, field+".multiCluster")
 	}
 	if t.EdgeDevice != nil {
 		kinds++
+		t.EdgeDevice.validate(p, field+".edgeDevice")
 	}
 	if kinds != 1 {
 		p.add(field, "needs exactly one of inCluster, multiCluster and edgeDevice")

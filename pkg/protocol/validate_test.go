@@ -159,10 +159,31 @@ func TestTopologyValidate(t *testing.T) {
 		{"targets", protocol.Topology{
 			Metadata: protocol.Metadata{Name: "ci"},
 			Targets: map[string]protocol.Target{
-				"Bad": in("fleet"), "both": {InCluster: &protocol.InCluster{Namespace: "a"}, EdgeDevice: &protocol.EdgeDevice{}},
+				"Bad": in("fleet"), "both": {InCluster: &protocol.InCluster{Namespace: "a"}, EdgeDevice: &protocol.EdgeDevice{Device: "d", Namespace: "a"}},
 				"many": {MultiCluster: &protocol.MultiCluster{}}, "none": {}, "space": in("a b"),
 			},
-		}, []string{"spec.targets.Bad", "spec.targets.both", "spec.targets.many.multiCluster.namespace", "spec.targets.none", "spec.targets.space.inCluster.namespace"}},
+		}, []string{"spec.targets.Bad", "spec.targets.both", "spec.targets.many.multiCluster", "spec.targets.many.multiCluster.namespace", "spec.targets.none", "spec.targets.space.inCluster.namespace"}},
+		{"edge devices", protocol.Topology{
+			Metadata: protocol.Metadata{Name: "ci"},
+			Targets: map[string]protocol.Target{
+				"a": {EdgeDevice: &protocol.EdgeDevice{}},
+				"b": {EdgeDevice: &protocol.EdgeDevice{
+					Device: "Kiosk", Group: "shops", Namespace: "fleet", Form: "kustomize", Registry: "https://x", KubeVersion: "new", SecretRef: "a b",
+					Reports: &protocol.DeviceReports{Registry: "a/B", Devices: []string{"x", "x", "Y"}, Await: -1, Disabled: true},
+				}},
+				"c": {EdgeDevice: &protocol.EdgeDevice{Device: "kiosk", Namespace: "fleet", Reports: &protocol.DeviceReports{Devices: []string{"x"}}}},
+				"d": {EdgeDevice: &protocol.EdgeDevice{
+					Group: "shops", Namespace: "fleet", Form: protocol.EdgeHelmRelease, Registry: "localhost:5000/edge", KubeVersion: "1.34.0", SecretRef: "registry",
+					Reports: &protocol.DeviceReports{Registry: "registry.example.com", Devices: []string{"x", "y"}, Await: 1},
+				}},
+			},
+		}, []string{
+			"spec.targets.a.edgeDevice", "spec.targets.a.edgeDevice.namespace",
+			"spec.targets.b.edgeDevice", "spec.targets.b.edgeDevice.device", "spec.targets.b.edgeDevice.form", "spec.targets.b.edgeDevice.kubeVersion",
+			"spec.targets.b.edgeDevice.registry", "spec.targets.b.edgeDevice.reports.await", "spec.targets.b.edgeDevice.reports.devices[1]",
+			"spec.targets.b.edgeDevice.reports.devices[2]", "spec.targets.b.edgeDevice.reports.disabled", "spec.targets.b.edgeDevice.reports.registry",
+			"spec.targets.b.edgeDevice.secretRef", "spec.targets.c.edgeDevice.reports.devices",
+		}},
 	}
 	for _, test := range tests {
 		if got := fieldsOf(t, test.topology.Validate()); !slices.Equal(got, test.fields) {

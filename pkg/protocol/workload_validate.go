@@ -273,27 +273,34 @@ func validateQuantity(p *problems, field, quantity string) {
 // countOrShare holds a number of pods or a percentage, as it comes from JSON
 // and from YAML.
 func countOrShare(p *problems, field string, value any) {
+	if value != nil {
+		countOrShareOf(p, field, value, "pods")
+	}
+}
+
+// countOrShareOf holds a number of things or a percentage, and reports whether
+// it is one.
+func countOrShareOf(p *problems, field string, value any, things string) bool {
 	switch v := value.(type) {
-	case nil:
-		return
 	case int:
 		if v >= 0 {
-			return
+			return true
 		}
 	case int64:
 		if v >= 0 {
-			return
+			return true
 		}
 	case float64:
 		if v >= 0 && v == math.Trunc(v) {
-			return
+			return true
 		}
 	case string:
 		if percentPattern.MatchString(v) {
-			return
+			return true
 		}
 	}
-	p.add(field, "%v is neither a number of pods nor a share such as 25%%", value)
+	p.add(field, "%v is neither a number of %s nor a share such as 25%%", value, things)
+	return false
 }
 
 // validateSource holds that a chart comes from one place.

@@ -15,6 +15,7 @@ const (
 	durationPattern = `^(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$`
 	digestPattern   = `^(sha256:[0-9a-f]{64})?$` // empty in a dry run, where it is not known yet
 	platformPattern = `^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$`
+	versionPattern  = `^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`
 	namePattern     = `^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$`
 )
 
@@ -27,11 +28,36 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[protocol.ImageLocation]():
 		return enum(protocol.InDaemon, protocol.InLayout, protocol.InRegistry, protocol.InNodes)
 	case reflect.TypeFor[protocol.Outcome]():
-		return enum(protocol.OutcomeInstalled, protocol.OutcomeUpgraded, protocol.OutcomeUnchanged, protocol.OutcomeRolledBack)
+		return enum(protocol.OutcomeInstalled, protocol.OutcomeUpgraded, protocol.OutcomeUnchanged, protocol.OutcomeRolledBack, protocol.OutcomeFailed, protocol.OutcomeSkipped, protocol.OutcomePublished)
+	case reflect.TypeFor[protocol.EdgeForm]():
+		return enum(protocol.EdgeManifests, protocol.EdgeHelmRelease)
+	case reflect.TypeFor[protocol.DeviceState]():
+		return enum(protocol.DeviceReady, protocol.DeviceProgressing, protocol.DeviceFailed, protocol.DeviceBehind, protocol.DeviceSilent)
+	case reflect.TypeFor[protocol.PipelineStep]():
+		return pipelineStep()
+	case reflect.TypeFor[protocol.Change]():
+		return enum(protocol.ChangeCreated, protocol.ChangeUpdated, protocol.ChangeRemoved, protocol.ChangeUnchanged)
 	case reflect.TypeFor[protocol.CheckStatus]():
 		return enum(protocol.CheckPassed, protocol.CheckFailed, protocol.CheckSkipped)
 	}
 	return nil
+}
+
+// pipelineStep is the name of a stage, or that with a target.
+func pipelineStep() *jsonschema.Schema {
+	const stage = `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
+	one := uint64(1)
+	return &jsonschema.Schema{
+		Description: "A stage, such as smoke, or a stage and its target, such as {deploy: staging}.",
+		AnyOf: []*jsonschema.Schema{
+			{Type: "string", Pattern: stage},
+			{
+				Type: "object", MinProperties: &one, MaxProperties: &one,
+				PatternProperties:    map[string]*jsonschema.Schema{stage: {Type: "string", Pattern: namePattern}},
+				AdditionalProperties: jsonschema.FalseSchema,
+			},
+		},
+	}
 }
 
 func enum[T ~string](values ...T) *jsonschema.Schema {
@@ -56,6 +82,9 @@ func constrain(definitions jsonschema.Definitions) {
 		{"DeployResult", "chart", pattern(digestPattern)},
 		{"DeployResult", "previousImage", pattern(digestPattern)},
 		{"DeployResult", "previousChart", pattern(digestPattern)},
+		{"PublishedState", "digest", pattern(digestPattern)},
+		{"PublishedState", "image", pattern(digestPattern)},
+		{"PublishedState", "chart", pattern(digestPattern)},
 		{"Failure", "code", between("1", "255")},
 		{"HTTPCheck", "port", between("0", "65535")},
 		{"TCPCheck", "port", between("0", "65535")},
@@ -67,6 +96,10 @@ func constrain(definitions jsonschema.Definitions) {
 		{"WorkloadSecurity", "runAsUser", between("1", "")},
 		{"PodDisruptionBudget", "minAvailable", countOrShare},
 		{"PodDisruptionBudget", "maxUnavailable", countOrShare},
+		{"Metrics", "port", nameOrNumber},
+		{"MultiCluster", "waves", countsOrShares},
+		{"MultiCluster", "maxFailures", countOrShare},
+		{"MultiCluster", "parallel", between("0", "")},
 	} {
 		if d := definitions[c.kind]; d != nil {
 			c.apply(d.Properties.Value(c.field))
@@ -81,6 +114,17 @@ func constrain(definitions jsonschema.Definitions) {
 // countOrShare is a number of pods or a share of them.
 func countOrShare(s *jsonschema.Schema) {
 	s.AnyOf = []*jsonschema.Schema{{Type: "integer", Minimum: "0"}, {Type: "string", Pattern: `^([0-9]{1,2}|100)%$`}}
+}
+
+// nameOrNumber is a port.
+func nameOrNumber(s *jsonschema.Schema) {
+	s.AnyOf = []*jsonschema.Schema{{Type: "string", Pattern: `^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`}, {Type: "integer", Minimum: "1", Maximum: "65535"}}
+}
+
+// countsOrShares is a list of them.
+func countsOrShares(s *jsonschema.Schema) {
+	s.Items = &jsonschema.Schema{}
+	countOrShare(s.Items)
 }
 
 func pattern(p string) func(*jsonschema.Schema) {
@@ -111,7 +155,11 @@ func choose(definitions jsonschema.Definitions) {
 	}
 	definitions["SmokeCheck"].OneOf = oneOf("rollout", "http", "tcp")
 	definitions["HTTPCheck"].OneOf = oneOf("service", "url")
+	definitions["WebhookRoute"].OneOf = oneOf("url", "secret")
+	definitions["AlertRoute"].OneOf = oneOf("webhook", "slack", "pagerDuty", "email")
 	definitions["TCPCheck"].OneOf = oneOf("service", "address")
+	definitions["MultiCluster"].AnyOf = oneOf("contexts", "selector", "argocd")
+	definitions["EdgeDevice"].OneOf = oneOf("device", "group")
 	definitions["Target"].OneOf = oneOf("inCluster", "multiCluster", "edgeDevice")
 	definitions["Provider"].AnyOf = oneOf("adapter", "plugin")
 }
@@ -123,4 +171,34 @@ func oneOf(fields ...string) []*jsonschema.Schema {
 		all = append(all, &jsonschema.Schema{Required: []string{field}})
 	}
 	return all
+}
+
+// constrainManifest adds what holds of the fields of a plugin's manifest.
+func constrainManifest(definitions jsonschema.Definitions) {
+	metadata, spec, platform := definitions["Metadata"], definitions["Manifest"], definitions["Platform"]
+	metadata.Required = []string{"name", "version"}
+	one := uint64(1)
+	for _, c := range []struct {
+		in    *jsonschema.Schema
+		field string
+		apply func(*jsonschema.Schema)
+	}{
+		{metadata, "name", pattern(namePattern)},
+		{metadata, "version", pattern(versionPattern)},
+		{spec, "homepage", pattern(`^https://`)},
+		{spec, "shortDescription", func(s *jsonschema.Schema) { s.MinLength, s.Pattern = &one, `^[^\n\r]+$` }},
+		{spec, "platforms", func(s *jsonschema.Schema) { s.MinItems = &one }},
+		{spec, "stage", pattern(namePattern)},
+		{spec, "apps", items(pattern(namePattern))},
+		{platform, "os", pattern(`^[a-z0-9]{1,32}$`)},
+		{platform, "arch", pattern(`^[a-z0-9]{1,32}$`)},
+		{platform, "uri", pattern(`^(https|oci|file|http)://[^ ]+$`)},
+		{platform, "sha256", pattern(`^[0-9a-f]{64}$`)},
+		{platform, "size", between("1", "2147483648")},
+	} {
+		c.apply(c.in.Properties.Value(c.field))
+	}
+	for _, end := range []string{"min", "max"} {
+		definitions["ProtocolRange"].Properties.Value(end).Minimum = "1"
+	}
 }

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"strings"
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/nationtech/harmony/internal/pluginindex"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -21,7 +23,7 @@ func specs() []protocol.Spec {
 	return []protocol.Spec{
 		protocol.AppSpec{}, protocol.Topology{}, protocol.ImageRef{}, protocol.ChartRef{}, protocol.DeployResult{},
 		protocol.SmokeReport{}, protocol.Failure{}, protocol.PluginInfo{}, protocol.Event{},
-		protocol.BuildContext{},
+		protocol.BuildContext{}, protocol.Pipeline{}, protocol.MonitoringResult{},
 	}
 }
 
@@ -39,6 +41,7 @@ func generate() (map[string][]byte, error) {
 	schemas := map[string]*jsonschema.Schema{
 		"Document.json":     unknownDocument(lenient),
 		"harmony.yaml.json": configuration(strict),
+		"Plugin.json":       pluginManifest(strict),
 	}
 	for _, spec := range specs() {
 		schemas[string(spec.DocumentKind())+".json"] = document(lenient, spec)
@@ -73,8 +76,10 @@ var reference = regexp.MustCompile(`\[([A-Za-z.]+)\]`)
 // that it does not know, as a stage does with documents of a newer one.
 func newReflector(lenient bool) (*jsonschema.Reflector, error) {
 	r := &jsonschema.Reflector{Anonymous: true, AllowAdditionalProperties: lenient, Mapper: mapped}
-	if err := r.AddGoComments("github.com/nationtech/harmony", "pkg/protocol", jsonschema.WithFullComment()); err != nil {
-		return nil, err
+	for _, folder := range []string{"pkg/protocol", "internal/pluginindex"} {
+		if err := r.AddGoComments("github.com/nationtech/harmony", folder, jsonschema.WithFullComment()); err != nil {
+			return nil, err
+		}
 	}
 	for name, comment := range r.CommentMap {
 		r.CommentMap[name] = reference.ReplaceAllString(strings.Join(strings.Fields(comment), " "), "$1")
@@ -84,14 +89,14 @@ func newReflector(lenient bool) (*jsonschema.Reflector, error) {
 
 // document is the schema of a whole document of one kind.
 func document(r *jsonschema.Reflector, spec protocol.Spec) *jsonschema.Schema {
-	kind := string(spec.DocumentKind())
+	kind, name := string(spec.DocumentKind()), reflect.TypeOf(spec).Name()
 	definitions := jsonschema.Definitions{}
 	maps.Copy(definitions, r.Reflect(spec).Definitions)
 	maps.Copy(definitions, r.Reflect(protocol.Metadata{}).Definitions)
 	constrain(definitions)
 	d := &jsonschema.Schema{
 		Title:       kind,
-		Description: definitions[kind].Description,
+		Description: definitions[name].Description,
 		Type:        "object",
 		Properties:  jsonschema.NewProperties(),
 		Required:    []string{"apiVersion", "kind", "metadata", "spec"},
@@ -100,7 +105,7 @@ func document(r *jsonschema.Reflector, spec protocol.Spec) *jsonschema.Schema {
 	d.Properties.Set("apiVersion", &jsonschema.Schema{Const: protocol.APIVersion})
 	d.Properties.Set("kind", &jsonschema.Schema{Const: kind})
 	d.Properties.Set("metadata", &jsonschema.Schema{Ref: "#/$defs/Metadata"})
-	d.Properties.Set("spec", &jsonschema.Schema{Ref: "#/$defs/" + kind})
+	d.Properties.Set("spec", &jsonschema.Schema{Ref: "#/$defs/" + name})
 	if !r.AllowAdditionalProperties {
 		d.AdditionalProperties = jsonschema.FalseSchema
 	}
@@ -134,10 +139,10 @@ func configuration(r *jsonschema.Reflector) *jsonschema.Schema {
 	definitions := jsonschema.Definitions{}
 	c := &jsonschema.Schema{
 		Title:       "harmony.yaml",
-		Description: "An app or a topology of a project.",
+		Description: "An app, a topology or a pipeline of a project.",
 		Definitions: definitions,
 	}
-	for _, spec := range []protocol.Spec{protocol.AppSpec{}, protocol.Topology{}} {
+	for _, spec := range []protocol.Spec{protocol.AppSpec{}, protocol.Topology{}, protocol.Pipeline{}} {
 		d := document(r, spec)
 		maps.Copy(definitions, d.Definitions)
 		d.Definitions = nil
@@ -147,6 +152,14 @@ func configuration(r *jsonschema.Reflector) *jsonschema.Schema {
 	}
 	choose(definitions)
 	return c
+}
+
+// pluginManifest is the schema of a plugin's manifest in an index, for editors and
+// for whoever publishes one: as strict as harmony is.
+func pluginManifest(r *jsonschema.Reflector) *jsonschema.Schema {
+	d := document(r, pluginindex.Manifest{})
+	constrainManifest(d.Definitions)
+	return d
 }
 
 // workloadValues is the values.schema.json of the charts that are generated for

@@ -87,7 +87,7 @@ type face struct {
 }
 
 func (f *face) command() *cobra.Command {
-	name := f.stage.Name
+	name := f.stage.PluginName()
 	root := &cobra.Command{
 		Use:   "harmony-" + name + " [APP...]",
 		Short: f.stage.Description,
@@ -152,7 +152,7 @@ func (f *face) tell(err error) int {
 // usage tells what is wrong with the command line, to a person and to the next
 // stage of a pipe.
 func (f *face) usage(err error) {
-	fmt.Fprintf(f.streams.Err, "error: %s\nSee 'harmony-%s --help'.\n", term.Clean(err.Error()), f.stage.Name)
+	fmt.Fprintf(f.streams.Err, "error: %s\nSee 'harmony-%s --help'.\n", term.Clean(err.Error()), f.stage.PluginName())
 	if term.IsTerminal(f.streams.Out) {
 		return
 	}
@@ -231,6 +231,10 @@ func decodeResult(d protocol.Document) protocol.Spec {
 		s, err = protocol.Decode[protocol.DeployResult](d)
 	case protocol.KindSmokeReport:
 		s, err = protocol.Decode[protocol.SmokeReport](d)
+	case protocol.KindFailure:
+		return nil // shown as one
+	default:
+		s = protocol.ResultOf(d)
 	}
 	if err != nil {
 		return nil

@@ -1,0 +1,181 @@
+package protocol
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// EdgeDevice is a device, or a group of them, that pulls its desired state as an
+// OCI artifact. Exactly one of Device and Group is set.
+type EdgeDevice struct {
+	// Device and Group are names: lower-case letters, digits and dashes.
+	Device string `json:"device,omitempty"`
+	Group  string `json:"group,omitempty"`
+	// Namespace is where the app runs on the devices.
+	Namespace string `json:"namespace"`
+	// Form is what the artifact holds; manifests when empty.
+	Form EdgeForm `json:"form,omitempty"`
+	// Registry holds the artifacts: host and prefix, without a scheme. It is the
+	// URL of the topology's OCIRegistry with /edge when empty.
+	Registry string `json:"registry,omitempty"`
+	// Insecure allows plain http for a registry named here that is not on the
+	// loopback.
+	Insecure bool `json:"insecure,omitempty"`
+	// KubeVersion is the Kubernetes version of the devices, which charts are
+	// rendered for: 1.34.0. For manifests; that of harmony's libraries when empty.
+	KubeVersion string `json:"kubeVersion,omitempty"`
+	// SecretRef names a Secret in Namespace on the devices with the credentials
+	// for the chart's registry, for helmRelease.
+	SecretRef string `json:"secretRef,omitempty"`
+	// Reports say where devices tell what became of it.
+	Reports *DeviceReports `json:"reports,omitempty"`
+}
+
+// EdgeForm is what the artifact of an edge device holds.
+type EdgeForm string
+
+// The forms: the chart rendered to objects with images pinned by digest, for
+// whatever applies them; or a HelmRelease with an OCIRepository that pins the
+// chart, for Flux's helm-controller.
+const (
+	EdgeManifests   EdgeForm = "manifests"
+	EdgeHelmRelease EdgeForm = "helmRelease"
+)
+
+// DeviceReports say where devices report, and what a deploy makes of it.
+type DeviceReports struct {
+	// Registry holds the reports: host and prefix, without a scheme. It is the URL
+	// of the topology's OCIRegistry with /edge-reports when empty.
+	Registry string `json:"registry,omitempty"`
+	// Devices are the devices of a group; those that have ever reported when
+	// empty.
+	Devices []string `json:"devices,omitempty"`
+	// Await is how long a deploy waits until every device reports to be ready; it
+	// does not wait when zero.
+	Await Duration `json:"await,omitempty"`
+	// Disabled says that these devices do not report.
+	Disabled bool `json:"disabled,omitempty"`
+}
+
+// FormOr is the form, with its default.
+func (e EdgeDevice) FormOr() EdgeForm {
+	if e.Form == "" {
+		return EdgeManifests
+	}
+	return e.Form
+}
+
+func (e EdgeDevice) validate(p *problems, field string) {
+	switch {
+	case e.Device == "" && e.Group == "":
+		p.add(field, "needs device or group")
+	case e.Device != "" && e.Group != "":
+		p.add(field, "has both device and group; remove one")
+	}
+	for at, name := range map[string]string{".device": e.Device, ".group": e.Group} {
+		if name != "" && !ValidName(name) {
+			p.add(field+at, "%q is not a name: lower-case letters, digits and dashes, at most 53", name)
+		}
+	}
+	validateNamespace(p, field+".namespace", e.Namespace)
+	if e.Form != "" && e.Form != EdgeManifests && e.Form != EdgeHelmRelease {
+		p.add(field+".form", "%q is neither %s nor %s", e.Form, EdgeManifests, EdgeHelmRelease)
+	}
+	validateRegistry(p, field+".registry", e.Registry)
+	if e.KubeVersion != "" && !kubeVersionPattern.MatchString(e.KubeVersion) {
+		p.add(field+".kubeVersion", "%q is not a version of Kubernetes such as 1.34.0", e.KubeVersion)
+	}
+	if e.SecretRef != "" && !labelPattern.MatchString(e.SecretRef) {
+		p.add(field+".secretRef", "%q is not the name of a Secret", e.SecretRef)
+	}
+	if e.Reports != nil {
+		e.Reports.validate(p, field+".reports", e.Group != "")
+	}
+}
+
+var kubeVersionPattern = newPattern(`^v?[0-9]+\.[0-9]+(\.[0-9]+)?$`)
+
+func (r DeviceReports) validate(p *problems, field string, group bool) {
+	validateRegistry(p, field+".registry", r.Registry)
+	if len(r.Devices) > 0 && !group {
+		p.add(field+".devices", "is for a group")
+	}
+	for i, name := range r.Devices {
+		at := fmt.Sprintf("%s.devices[%d]", field, i)
+		switch {
+		case !ValidName(name):
+			p.add(at, "%q is not a device's name: lower-case letters, digits and dashes, at most 53", name)
+		case slices.Contains(r.Devices[:i], name):
+			p.add(at, "%q is named twice", name)
+		}
+	}
+	if r.Await < 0 {
+		p.add(field+".await", "is negative")
+	}
+	if r.Disabled && (r.Await != 0 || len(r.Devices) > 0) {
+		p.add(field+".disabled", "leaves nothing to wait for: remove it, or await and devices")
+	}
+}
+
+// validateRegistry refuses what is not a registry with an optional prefix.
+func validateRegistry(p *problems, field, url string) {
+	if url == "" {
+		return
+	}
+	if scheme, _, ok := strings.Cut(url, "://"); ok {
+		p.add(field, "%q has the scheme %s://; a registry is named without one: registry.example.com/fleet", url, scheme)
+		return
+	}
+	host, prefix, hasPrefix := strings.Cut(url, "/")
+	if !registryPattern.MatchString(host) || hasPrefix && !repositoryPattern.MatchString(prefix) {
+		p.add(field, "%q is not a registry with an optional prefix, such as registry.example.com/fleet", url)
+	}
+}
+
+// PublishedState is where the desired state of an edge device lies, and what the
+// devices have reported of it.
+type PublishedState struct {
+	// URL is the artifact's OCI repository, with the tag that devices follow:
+	// oci://registry.example.com/fleet/edge/groups/shops/operator:latest.
+	URL string `json:"url"`
+	// Digest is that of the artifact: sha256:…; empty in a dry run that does not
+	// know it yet.
+	Digest string `json:"digest"`
+	// Image and Chart are the digests that the state asks for, proven or not.
+	Image string `json:"image"`
+	Chart string `json:"chart"`
+	// Unchanged is true when the same was published before.
+	Unchanged bool `json:"unchanged,omitempty"`
+	// Ready of Total known devices report that they run this state and are healthy;
+	// both are zero where nothing reports.
+	Ready int `json:"ready"`
+	Total int `json:"total"`
+	// Devices are the devices, those that are not ready first; at most 500.
+	Devices []DeviceReport `json:"devices,omitempty"`
+}
+
+// DeviceReport is what one device has reported last.
+type DeviceReport struct {
+	Device string      `json:"device"`
+	State  DeviceState `json:"state"`
+	// Digest is that of the state that the report is about.
+	Digest string `json:"digest,omitempty"`
+	// Time is when it was made, by the device's clock, in RFC 3339.
+	Time    string `json:"time,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// DeviceState is how far a device is with its desired state.
+type DeviceState string
+
+// The states: the device runs what is wanted and is healthy; it is at it; it
+// failed; it reports of another state than the one that is published; it has
+// never reported.
+const (
+	DeviceReady       DeviceState = "ready"
+	DeviceProgressing DeviceState = "progressing"
+	DeviceFailed      DeviceState = "failed"
+	DeviceBehind      DeviceState = "behind"
+	DeviceSilent      DeviceState = "silent"
+)

@@ -1,0 +1,127 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Pipeline is an order of steps in the place of the built-in one, for every app
+// and topology of a project.
+type Pipeline struct {
+	Metadata `json:"-"`
+	// Pipeline lists the steps. Each waits for the one before.
+	Pipeline []PipelineStep `json:"pipeline"`
+}
+
+// DocumentKind implements [Spec].
+func (Pipeline) DocumentKind() Kind { return KindPipeline }
+
+// The names of the steps that are built in. Any other is a stage that a plugin
+// offers.
+const (
+	StepRelease = "release"
+	StepDeploy  = "deploy"
+	StepSmoke   = "smoke"
+)
+
+// PipelineStep is one step: the name of a stage, such as smoke, or that and a
+// target, such as {deploy: staging}.
+type PipelineStep struct {
+	// Stage is release, deploy, smoke, or the stage of a plugin.
+	Stage string `json:"-"`
+	// Target is where; that of the deploy before it when empty.
+	Target string `json:"-"`
+}
+
+func (s PipelineStep) String() string {
+	if s.Target == "" {
+		return s.Stage
+	}
+	return s.Stage + " " + s.Target
+}
+
+// MarshalJSON implements json.Marshaler.
+func (s PipelineStep) MarshalJSON() ([]byte, error) {
+	if s.Target == "" {
+		return json.Marshal(s.Stage)
+	}
+	return json.Marshal(map[string]string{s.Stage: s.Target})
+}
+
+// noStep begins the Stage of what is no step.
+const noStep = "no step: "
+
+// UnmarshalJSON implements json.Unmarshaler. What is no step is kept for
+// Validate, which tells its place.
+func (s *PipelineStep) UnmarshalJSON(text []byte) error {
+	*s = PipelineStep{}
+	if text[0] == '"' {
+		return json.Unmarshal(text, &s.Stage)
+	}
+	var targets map[string]string
+	if json.Unmarshal(text, &targets) == nil && len(targets) == 1 {
+		for s.Stage, s.Target = range targets {
+			if s.Stage != "" && s.Target != "" {
+				return nil
+			}
+		}
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, text); err != nil {
+		return err
+	}
+	*s = PipelineStep{Stage: noStep + compact.String()}
+	return nil
+}
+
+// Validate returns all problems at once, as [FieldErrors], or nil. Whether
+// there is such a target or such a stage is for the topology and for PATH to say.
+func (l Pipeline) Validate() error {
+	var p problems
+	if !ValidName(l.Name) {
+		p.add("metadata.name", "%q is not a pipeline's name: lower-case letters, digits and dashes, at most 53", l.Name)
+	}
+	if len(l.Pipeline) == 0 {
+		p.add("spec.pipeline", "needs a step, for example [release, {deploy: staging}, smoke]")
+	}
+	for i, step := range l.Pipeline {
+		l.validateStep(&p, fmt.Sprintf("spec.pipeline[%d]", i), i, step)
+	}
+	return p.err()
+}
+
+func (l Pipeline) validateStep(p *problems, field string, i int, step PipelineStep) {
+	earlier := l.Pipeline[:i]
+	has := func(stage, target string) bool {
+		return slices.ContainsFunc(earlier, func(s PipelineStep) bool {
+			return s.Stage == stage && (target == "" || s.Target == target)
+		})
+	}
+	switch {
+	case strings.HasPrefix(step.Stage, noStep):
+		p.add(field, "%s is not a step: the name of a stage, or {stage: target}", strings.TrimPrefix(step.Stage, noStep))
+	case !labelPattern.MatchString(step.Stage):
+		p.add(field, "%q is not a stage's name: lower-case letters, digits and dashes", step.Stage)
+	case step.Stage == "build" || step.Stage == "publish":
+		p.add(field, "%s is a part of the step release", step.Stage)
+	case step.Target != "" && !ValidName(step.Target):
+		p.add(field, "%q is not a target's name: lower-case letters, digits and dashes, at most 53", step.Target)
+	case step.Stage == StepRelease && step.Target != "":
+		p.add(field, "release goes to no target")
+	case step.Stage == StepRelease && has(StepRelease, ""):
+		p.add(field, "release is there twice")
+	case step.Stage == StepDeploy && step.Target == "":
+		p.add(field, "needs a target: {deploy: staging}")
+	case step.Stage == StepDeploy && !has(StepRelease, ""):
+		p.add(field, "there is nothing to deploy yet: release comes before it")
+	case step.Stage == StepDeploy && has(StepDeploy, step.Target):
+		p.add(field, "%s is deployed to in an earlier step as well", step.Target)
+	case step.Stage == StepSmoke && !has(StepDeploy, ""):
+		p.add(field, "there is nothing to look at yet: a deploy comes before it")
+	case step.Stage != StepDeploy && step.Target != "" && !has(StepDeploy, step.Target):
+		p.add(field, "no step before it deploys to %s", step.Target)
+	}
+}
