@@ -3,13 +3,9 @@ package discovery
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -25,33 +21,16 @@ type Describer struct {
 	Cache string
 }
 
-// answer is what the cache holds.
-type answer struct {
-	Path     string          `json:"path"`
-	Inode    uint64          `json:"inode"`
-	Size     int64           `json:"size"`
-	Modified time.Time       `json:"modified"`
-	Document json.RawMessage `json:"document"`
-}
-
 // Describe runs the plugin's describe, or takes its answer from the cache. A
 // plugin that does not answer as it should is an error of status
 // protocol.ExitUnsupported.
 func (d Describer) Describe(ctx context.Context, p Plugin) (protocol.PluginInfo, error) {
-	target, err := filepath.EvalSymlinks(p.Path)
+	file, err := Identify(p.Path)
 	if err != nil {
 		return protocol.PluginInfo{}, err
 	}
-	info, err := os.Stat(target)
-	if err != nil {
-		return protocol.PluginInfo{}, err
-	}
-	inode, err := inodeOf(info)
-	if err != nil {
-		return protocol.PluginInfo{}, err
-	}
-	now := answer{Path: target, Inode: inode, Size: info.Size(), Modified: info.ModTime()}
-	if line, ok := d.load(now); ok {
+	memory := Memory{Folder: d.Cache}
+	if line, ok := memory.Recall(file); ok {
 		if described, err := decodeInfo(line); err == nil {
 			return described, nil
 		}
@@ -64,8 +43,7 @@ func (d Describer) Describe(ctx context.Context, p Plugin) (protocol.PluginInfo,
 	if err != nil {
 		return protocol.PluginInfo{}, protocol.Unsupported("plugin %s answered describe with something else than a PluginInfo: %w", p.Path, err)
 	}
-	now.Document = line
-	d.store(now)
+	memory.Keep(file, line)
 	return described, nil
 }
 
@@ -113,41 +91,4 @@ func (l *limited) Write(p []byte) (int, error) {
 		return 0, errTooMuch
 	}
 	return l.buffer.Write(p)
-}
-
-func (d Describer) file(path string) string {
-	return filepath.Join(d.Cache, fmt.Sprintf("%x.json", sha256.Sum256([]byte(path))))
-}
-
-func (d Describer) load(now answer) (json.RawMessage, bool) {
-	if d.Cache == "" {
-		return nil, false
-	}
-	data, err := os.ReadFile(d.file(now.Path))
-	if err != nil {
-		return nil, false
-	}
-	var kept answer
-	if err := json.Unmarshal(data, &kept); err != nil {
-		return nil, false
-	}
-	same := kept.Path == now.Path && kept.Inode == now.Inode && kept.Size == now.Size && kept.Modified.Equal(now.Modified)
-	return kept.Document, same
-}
-
-// store keeps an answer. A cache that cannot be written, as in a read-only
-// home, only means that the plugin is asked again.
-func (d Describer) store(a answer) {
-	data, err := json.Marshal(a)
-	if d.Cache == "" || err != nil || os.MkdirAll(d.Cache, 0o700) != nil {
-		return
-	}
-	file, err := os.CreateTemp(d.Cache, "answer-*")
-	if err != nil {
-		return
-	}
-	_, err = file.Write(data)
-	if errors.Join(err, file.Close()) != nil || os.Rename(file.Name(), d.file(a.Path)) != nil {
-		os.Remove(file.Name())
-	}
 }

@@ -28,6 +28,9 @@ type Plugin struct {
 	// Name without the prefix, and the file's absolute Path.
 	Name string
 	Path string
+	// Version is that of a plugin that 'harmony plugin install' installed, or empty:
+	// nothing else tells it without running the plugin.
+	Version string
 	// Refused says why the file is not run, or is empty.
 	Refused string
 	// Shadowed is what is run in its place, a path or "built-in"; or empty.
@@ -120,7 +123,7 @@ func (f Finder) List() []Plugin {
 			if info, err := os.Stat(path); err != nil || !runnable(info) {
 				continue
 			}
-			p := Plugin{Name: name, Path: path, Shadowed: first[name], Refused: f.distrust(path)}
+			p := Plugin{Name: name, Path: path, Version: installedVersion(path), Shadowed: first[name], Refused: f.distrust(path)}
 			if p.Shadowed == "" {
 				first[name] = path
 			}

@@ -28,7 +28,7 @@ type Source struct {
 	Getenv func(string) string
 }
 
-// Project reads the configuration.
+// Project reads the configuration. It asks no plugin; see [Source.Find].
 func (s Source) Project() (*config.Project, error) {
 	file := s.File
 	if file == "" {
@@ -76,7 +76,7 @@ func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]pr
 
 // Documents reads the configuration and returns the start of a stream.
 func (s Source) Documents(ctx context.Context, patterns []string) ([]protocol.Document, error) {
-	project, err := s.Project()
+	project, err := s.Find(ctx, Wanted{Patterns: patterns})
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +115,8 @@ func Encode(topology protocol.Topology, apps []protocol.AppSpec) ([]protocol.Doc
 }
 
 // ConfiguredTopology is the topology for a stream that carries none.
-func (s Source) ConfiguredTopology(context.Context) (protocol.Topology, error) {
-	project, err := s.Project()
+func (s Source) ConfiguredTopology(ctx context.Context) (protocol.Topology, error) {
+	project, err := s.Find(ctx, Wanted{})
 	if err != nil {
 		return protocol.Topology{}, err
 	}

@@ -1,4 +1,5 @@
-// Package suite holds the version that the binaries of a build share.
+// Package suite holds what the binaries of a build share: their version, and the
+// names of their commands.
 package suite
 
 import "runtime/debug"

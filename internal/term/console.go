@@ -190,13 +190,21 @@ func (c *Console) Result(s protocol.Spec, stage, target string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.task(s.Identity().Name, stage, target)
-	t.shown = t.shown && t.told
+	if result, ok := s.(protocol.DeployResult); !ok || result.Cluster == "" { // else the work on the others goes on
+		t.shown = t.shown && t.told
+	}
 	if c.quiet && c.results == c.w {
 		return
 	}
 	mark := c.palette.green("✔")
 	if report, ok := s.(protocol.SmokeReport); ok && !report.Passed && !report.Planned {
 		mark = c.palette.red("✗")
+	}
+	if result, ok := s.(protocol.DeployResult); ok && (!result.Outcome.Delivered() || result.Outcome == protocol.OutcomePublished) && !result.Planned {
+		mark = c.palette.yellow("-")
+		if result.Outcome == protocol.OutcomeFailed {
+			mark = c.palette.red("✗")
+		}
 	}
 	c.print(c.results, "%s %s  %s  %s", mark, c.label(t), Describe(s), c.palette.dim(seconds(time.Since(t.started))))
 	if report, ok := s.(protocol.SmokeReport); ok {

@@ -110,9 +110,17 @@ func TestDescribe(t *testing.T) {
 		{protocol.ChartRef{URL: "oci://r/c", Chart: "c", ChartVersion: "1.0.0"}, "pushed chart r/c:1.0.0"},
 		{protocol.ChartRef{Path: "/x", Chart: "c", ChartVersion: "1.0.0", Planned: true}, "would package chart c:1.0.0"},
 		{protocol.DeployResult{Outcome: protocol.OutcomeUpgraded, Planned: true, Namespace: "n"}, "would upgrade in n"},
+		{protocol.DeployResult{Outcome: protocol.OutcomePublished, Published: &protocol.PublishedState{URL: "oci://r/a:latest"}}, "published r/a:latest; no device reports"},
+		{protocol.DeployResult{Outcome: protocol.OutcomePublished, Published: &protocol.PublishedState{URL: "oci://r/a:latest", Unchanged: true, Ready: 1, Total: 2}}, "unchanged, published r/a:latest; 1 of 2 devices are ready"},
+		{protocol.DeployResult{Outcome: protocol.OutcomeUpgraded, Published: &protocol.PublishedState{URL: "oci://r/a:latest", Ready: 2, Total: 2}}, "upgraded r/a:latest; 2 of 2 devices are ready"},
+		{protocol.DeployResult{Outcome: protocol.OutcomePublished, Planned: true, Published: &protocol.PublishedState{URL: "oci://r/a:latest"}}, "would publish r/a:latest"},
 		{protocol.SmokeReport{Checks: []protocol.CheckResult{{Status: protocol.CheckPassed}, {Status: protocol.CheckFailed}}}, "1 of 2 checks passed"},
 		{protocol.SmokeReport{Planned: true, Checks: make([]protocol.CheckResult, 2)}, "would run 2 checks"},
 		{protocol.SmokeReport{Passed: true}, "no checks"},
+		{protocol.Result{Summary: "12 files\x1b[31m\nand more"}, "12 files[31m"},
+		{protocol.Result{Document: protocol.Document{Kind: "BackupResult"}}, "made a BackupResult"},
+		{protocol.Result{Document: protocol.Document{Kind: "BackupResult"}, Planned: true}, "would make a BackupResult"},
+		{protocol.Result{Document: protocol.Document{Kind: "BackupResult"}, Unchanged: true}, "unchanged BackupResult"},
 	} {
 		if got := Describe(test.spec); got != test.want {
 			t.Errorf("%q, want %q", got, test.want)

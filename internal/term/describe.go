@@ -22,6 +22,8 @@ func Describe(s protocol.Spec) string {
 		return describeDeploy(d)
 	case protocol.SmokeReport:
 		return describeSmoke(d)
+	case protocol.Result:
+		return describeResult(d)
 	case protocol.Failure:
 		return "failed: " + firstLine(Clean(d.Message))
 	}
@@ -56,6 +58,9 @@ func describeChart(d protocol.ChartRef) string {
 }
 
 func describeDeploy(d protocol.DeployResult) string {
+	if d.Published != nil {
+		return describePublished(d)
+	}
 	text := string(d.Outcome)
 	if d.Planned && d.Outcome != protocol.OutcomeUnchanged {
 		text = map[protocol.Outcome]string{
@@ -65,10 +70,68 @@ func describeDeploy(d protocol.DeployResult) string {
 	if d.Namespace != "" {
 		text += " in " + d.Namespace
 	}
+	if d.Cluster != "" {
+		text += " of " + Clean(d.Cluster)
+	}
 	if d.Revision > 0 {
 		text += fmt.Sprintf(", revision %d", d.Revision)
 	}
+	if d.Message != "" {
+		text += ": " + firstLine(Clean(d.Message))
+	}
+	if d.Clusters != nil {
+		text += " of " + describeClusters(*d.Clusters)
+	}
 	return text
+}
+
+// describePublished tells what devices are told to run, and what they report.
+func describePublished(d protocol.DeployResult) string {
+	p := *d.Published
+	where := " " + strings.TrimPrefix(p.URL, "oci://") + short(p.Digest)
+	if d.Planned {
+		return action(p.Unchanged, true, "", "would publish") + where
+	}
+	text := string(d.Outcome) + where
+	if p.Unchanged && d.Outcome == protocol.OutcomePublished {
+		text = "unchanged, published" + where
+	}
+	if p.Total == 0 {
+		return text + "; no device reports"
+	}
+	return text + fmt.Sprintf("; %d of %d devices are ready", p.Ready, p.Total)
+}
+
+// describeClusters counts the clusters of a target.
+func describeClusters(n protocol.ClusterCount) string {
+	text := fmt.Sprintf("%d clusters", n.Total)
+	if n.Total == 1 {
+		text = "1 cluster"
+	}
+	var parts []string
+	for _, part := range []struct {
+		count   int
+		outcome protocol.Outcome
+	}{
+		{n.Installed, protocol.OutcomeInstalled}, {n.Upgraded, protocol.OutcomeUpgraded}, {n.Unchanged, protocol.OutcomeUnchanged},
+		{n.RolledBack, protocol.OutcomeRolledBack}, {n.Failed, protocol.OutcomeFailed}, {n.Skipped, protocol.OutcomeSkipped},
+	} {
+		if part.count > 0 && part.count != n.Total {
+			parts = append(parts, fmt.Sprintf("%d %s", part.count, part.outcome))
+		}
+	}
+	if len(parts) > 0 {
+		text += ": " + strings.Join(parts, ", ")
+	}
+	return text
+}
+
+// describeResult says what a result of any kind tells of itself.
+func describeResult(d protocol.Result) string {
+	if d.Summary != "" {
+		return firstLine(Clean(d.Summary))
+	}
+	return action(d.Unchanged, d.Planned, "made a", "would make a") + " " + Clean(string(d.Kind))
 }
 
 func describeSmoke(d protocol.SmokeReport) string {
@@ -121,7 +184,11 @@ func checkMark(p palette, status protocol.CheckStatus) string {
 }
 
 func checkLine(c protocol.CheckResult) string {
-	line := fmt.Sprintf("%s (%s)", Clean(c.Name), c.Type)
+	name := c.Name
+	if c.Cluster != "" {
+		name = c.Cluster + ": " + name
+	}
+	line := fmt.Sprintf("%s (%s)", Clean(name), c.Type)
 	if c.Duration > 0 {
 		line += " " + seconds(time.Duration(c.Duration))
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nationtech/harmony/internal/appplugin"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -24,7 +25,11 @@ func FuzzAnswer(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		ref, err := answer(text, "", nil)
+		var ref protocol.ChartRef
+		documents, err := appplugin.Answer(text, "", nil)
+		if err == nil {
+			ref, err = chartOf(documents)
+		}
 		if err != nil {
 			if protocol.ExitCode(err) == protocol.ExitOK {
 				t.Fatalf("an error of status 0: %v", err)

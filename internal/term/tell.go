@@ -1,0 +1,16 @@
+package term
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Tell prints an error with its hint, for a command that ends with it.
+func Tell(w io.Writer, err error) {
+	fmt.Fprintf(w, "error: %s\n", Clean(err.Error()))
+	if hint := protocol.HintOf(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", Clean(hint))
+	}
+}
