@@ -8,14 +8,15 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony/internal/deploy/argocd"
+	"github.com/nationtech/harmony/internal/deploy/edge"
 	"github.com/nationtech/harmony/internal/deploy/flux"
 	"github.com/nationtech/harmony/internal/deploy/helm"
+	"github.com/nationtech/harmony/internal/deploy/multicluster"
 	"github.com/nationtech/harmony/internal/deploy/override"
 	"github.com/nationtech/harmony/internal/deploy/subcommand"
 	"github.com/nationtech/harmony/internal/kubeconn"
 	"github.com/nationtech/harmony/internal/kubeconn/kubeflags"
 	"github.com/nationtech/harmony/internal/suite"
-	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
 	"github.com/nationtech/harmony/pkg/plugin/signals"
@@ -25,11 +26,11 @@ func main() {
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
 	flags, overrides := &kubeconn.Flags{}, &override.Flags{}
-	adapters := overrides.Wrap(plugin.Adapters[capability.ContinuousDelivery]{
-		"argocd": argocd.New(flags),
-		"flux":   flux.New(flags),
-		"helm":   helm.New(flags),
-	})
+	adapters := overrides.Wrap(edge.Wrap(multicluster.Adapters(flags, map[string]multicluster.Constructor{
+		"argocd": argocd.New,
+		"flux":   flux.New,
+		"helm":   helm.New,
+	})))
 	bind := func(set *pflag.FlagSet) { kubeflags.Bind(flags, set) }
 	streams := command.Standard()
 	tools := subcommand.Tools{Adapters: adapters, Bind: bind, Streams: streams}

@@ -43,9 +43,10 @@ func TargetOf(topology protocol.Topology, name string) (protocol.InCluster, erro
 	case target.InCluster != nil:
 		return *target.InCluster, nil
 	case target.MultiCluster != nil:
-		return protocol.InCluster{}, protocol.Unsupported("target %q is multiCluster; only inCluster targets can be reached so far", name)
+		return protocol.InCluster{}, protocol.Unsupported("target %q is multiCluster, and this is done on one cluster at a time", name).
+			WithHint("name an inCluster target")
 	}
-	return protocol.InCluster{}, protocol.Unsupported("target %q is an edgeDevice; only inCluster targets can be reached so far", name)
+	return protocol.InCluster{}, protocol.Unsupported("target %q is an edgeDevice, which harmony does not reach: it pulls what it is to run", name)
 }
 
 // Connect opens the way to a target. It reads files only and sends nothing.
@@ -68,12 +69,9 @@ func Connect(flags *Flags, topology protocol.Topology, target string) (*Conn, er
 
 func (f *Flags) connect(context, namespace string) (*Conn, error) {
 	loader := f.loader(context, namespace)
-	raw, err := loader.RawConfig()
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, protocol.Invalid("kubeconfig %s does not exist", f.Kubeconfig)
-	}
+	raw, err := f.raw(loader)
 	if err != nil {
-		return nil, protocol.Invalid("read the kubeconfig: %w", err)
+		return nil, err
 	}
 	context = first(f.Context, context, raw.CurrentContext)
 	if err := f.checkContext(context, raw); err != nil {

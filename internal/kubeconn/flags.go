@@ -1,9 +1,14 @@
 package kubeconn
 
 import (
+	"errors"
+	"os"
+
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // Flags are the connection flags of kubectl. The zero value takes everything
@@ -30,6 +35,10 @@ type Flags struct {
 	// Timeout bounds one request to the API server, as kubectl writes it: 30s,
 	// or a number of seconds; no bound when empty or 0.
 	Timeout string
+
+	// loaded is taken in the place of files, where a cluster's part of them was
+	// read before.
+	loaded *clientcmdapi.Config
 }
 
 // Bind adds the most used of the flags to a flag set. A binary that carries
@@ -62,7 +71,22 @@ func (f *Flags) loader(context, namespace string) clientcmd.ClientConfig {
 			Impersonate: f.As, ImpersonateUID: f.AsUID, ImpersonateGroups: f.AsGroups,
 		},
 	}
+	if f.loaded != nil {
+		return clientcmd.NewDefaultClientConfig(*f.loaded, overrides)
+	}
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+}
+
+// raw is the kubeconfig, of all its files.
+func (f *Flags) raw(loader clientcmd.ClientConfig) (clientcmdapi.Config, error) {
+	raw, err := loader.RawConfig()
+	if errors.Is(err, os.ErrNotExist) {
+		return raw, protocol.Invalid("kubeconfig %s does not exist", f.Kubeconfig)
+	}
+	if err != nil {
+		return raw, protocol.Invalid("read the kubeconfig: %w", err)
+	}
+	return raw, nil
 }
 
 func first(values ...string) string {

@@ -42,7 +42,21 @@ type checker struct {
 // Beside the report there is an error of status protocol.ExitSmoke when the app
 // did not pass a check, and one of status protocol.ExitRetryable or
 // protocol.ExitFailed when the cluster did not let us look.
+//
+// On a target of several clusters they run on each of them; for edge devices see
+// checkDevices.
 func (c *checker) Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+	if c.env.Topology.Targets[target].MultiCluster != nil {
+		return c.checkAll(ctx, app, target)
+	}
+	if c.env.Topology.Targets[target].EdgeDevice != nil {
+		return c.checkDevices(ctx, app, target)
+	}
+	return c.checkOne(ctx, app, target)
+}
+
+// checkOne checks the app on one cluster.
+func (c *checker) checkOne(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
 	cluster, err := c.connect(app, target)
 	if err != nil {
 		return protocol.SmokeReport{}, err
@@ -81,13 +95,21 @@ func (c *checker) runAll(ctx context.Context, app protocol.AppSpec, probes []pro
 		result, err := run(ctx, check, probes[i])
 		report.Checks[i] = result
 		if err != nil {
-			return failure(app, report.Target, result, err)
+			return failure(app, c.place(report.Target), result, err)
 		}
 	}
 	if total > 0 {
 		c.progress(app, total, total, app.Smoke[total-1].Name)
 	}
 	return nil
+}
+
+// place is the target, with the cluster where it has several.
+func (c *checker) place(target string) string {
+	if c.env.Cluster == "" {
+		return target
+	}
+	return target + " (" + c.env.Cluster + ")"
 }
 
 func (c *checker) progress(app protocol.AppSpec, current, total int, message string) {

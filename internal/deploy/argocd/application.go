@@ -36,9 +36,17 @@ type view struct {
 			Status    string   `json:"status"`
 			Revision  string   `json:"revision"`
 			Revisions []string `json:"revisions"`
+			// ComparedTo is what the objects were found to be as, or not.
+			ComparedTo struct {
+				Source map[string]any `json:"source"`
+			} `json:"comparedTo"`
 		} `json:"sync"`
 		Conditions []condition `json:"conditions"`
-		Resources  []resource  `json:"resources"`
+		// Summary holds the images of the pods that live.
+		Summary struct {
+			Images []string `json:"images"`
+		} `json:"summary"`
+		Resources []resource `json:"resources"`
 		// History has one entry for each sync that succeeded.
 		History        []struct{}      `json:"history"`
 		OperationState *operationState `json:"operationState"`
@@ -106,6 +114,7 @@ type operationState struct {
 	SyncResult *struct {
 		Revision  string         `json:"revision"`
 		Revisions []string       `json:"revisions"`
+		Source    map[string]any `json:"source"`
 		Resources []syncResource `json:"resources"`
 	} `json:"syncResult"`
 }

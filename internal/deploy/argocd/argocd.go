@@ -26,6 +26,9 @@ const Name = "argocd"
 func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery] {
 	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
 		s, err := readSettings(env.Provider.Settings, env.Topology.Name)
+		if err == nil {
+			err = s.ofCluster(env.Cluster)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("topology %q: spec.continuousDelivery.settings: %w", env.Topology.Name, err)
 		}
@@ -95,6 +98,17 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 	if err != nil {
 		return nil, err
 	}
+	d, err := a.deployment(conn, app, target, image, chart)
+	if err != nil {
+		return nil, err
+	}
+	d.destination, err = newDestination(conn)
+	return d, err
+}
+
+// deployment is one that does not know yet where the app runs. conn is the way
+// to Argo CD, unless the settings name another.
+func (a *adapter) deployment(conn *kubeconn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
 	made, err := values.Of(app, target)
 	if err != nil {
 		return nil, err
@@ -108,9 +122,6 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 		},
 	}
 	if d.argo, err = a.connectArgo(conn); err != nil {
-		return nil, err
-	}
-	if d.destination, err = newDestination(conn); err != nil {
 		return nil, err
 	}
 	d.argo.name = a.settings.applicationOf(app.Name, target)

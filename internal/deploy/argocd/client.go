@@ -36,6 +36,7 @@ type argo struct {
 	client       kubernetes.Interface
 	applications dynamic.ResourceInterface
 	projects     dynamic.ResourceInterface
+	sets         dynamic.ResourceInterface
 	namespace    string
 	// name is that of the Application.
 	name string
@@ -71,6 +72,7 @@ func (a *adapter) connectArgo(target *kubeconn.Conn) (*argo, error) {
 		Conn: conn, client: client, namespace: a.settings.namespace,
 		applications: objects.Resource(group.WithResource("applications")).Namespace(a.settings.namespace),
 		projects:     objects.Resource(group.WithResource("appprojects")).Namespace(a.settings.namespace),
+		sets:         objects.Resource(group.WithResource("applicationsets")).Namespace(a.settings.namespace),
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package argocd
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,7 +32,13 @@ type settings struct {
 	report bool
 	// timeout bounds a deploy, rollout and all, and a rollback once more.
 	timeout time.Duration
+	// setFrom is from how many clusters of a target on an ApplicationSet does the
+	// fan-out; never when zero.
+	setFrom int
 }
+
+// manyClusters is past what one client should drive.
+const manyClusters = 100
 
 // local is the built-in topology of a developer's own machine.
 const local = "local"
@@ -39,7 +46,7 @@ const local = "local"
 func readSettings(from map[string]any, topology string) (settings, error) {
 	s := settings{
 		namespace: "argocd", application: "{app}-{target}", project: "default",
-		manage: true, rollback: topology != local, timeout: 5 * time.Minute,
+		manage: true, rollback: topology != local, timeout: 5 * time.Minute, setFrom: manyClusters,
 	}
 	fields := s.fields()
 	for _, name := range slices.Sorted(maps.Keys(from)) {
@@ -58,7 +65,7 @@ func readSettings(from map[string]any, topology string) (settings, error) {
 func (s *settings) fields() map[string]func(any) error {
 	return map[string]func(any) error{
 		"namespace": text(&s.namespace), "context": text(&s.context), "project": text(&s.project),
-		"application": text(&s.application), "manage": flag(&s.manage), "rollback": flag(&s.rollback),
+		"application": text(&s.application), "applicationSet": s.readApplicationSet, "manage": flag(&s.manage), "rollback": flag(&s.rollback),
 		"syncOptions": s.readSyncOptions, "destination": s.readDestination, "timeout": s.readTimeout,
 		"drift": s.readDrift,
 	}
@@ -93,6 +100,56 @@ func flag(into *bool) func(any) error {
 		*into = set
 		return nil
 	}
+}
+
+func (s *settings) readApplicationSet(value any) error {
+	switch v := value.(type) {
+	case bool:
+		if s.setFrom = 0; v {
+			s.setFrom = 1
+		}
+		return nil
+	case int:
+		s.setFrom = v
+	case float64:
+		s.setFrom = int(v)
+	default:
+		s.setFrom = 0
+	}
+	if s.setFrom < 1 {
+		return fmt.Errorf("%v is neither true, false nor from how many clusters on", value)
+	}
+	return nil
+}
+
+// ofCluster fits the settings to one of several clusters, whose Applications may
+// lie side by side. They have the names that an ApplicationSet gives.
+func (s *settings) ofCluster(cluster string) error {
+	switch {
+	case cluster == "":
+		return nil
+	case s.name != "" || s.server != "":
+		return protocol.Invalid("destination: the target has several clusters, and this is one").WithHint("leave it out: a cluster is known to Argo CD by its API server")
+	case !strings.Contains(s.application, "{cluster}"):
+		s.application += "-{cluster}"
+	}
+	s.application = strings.ReplaceAll(s.application, "{cluster}", slug(cluster))
+	return nil
+}
+
+// slug is the name of a cluster as a part of an object's name.
+func slug(cluster string) string {
+	const most = 40
+	made := strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(cluster)), "-")
+	if made == cluster && len(made) <= most {
+		return made
+	}
+	return strings.TrimLeft(made[:min(len(made), most)]+fmt.Sprintf("-%x", sha256.Sum256([]byte(cluster)))[:9], "-")
 }
 
 func (s *settings) readTimeout(value any) error {
@@ -151,5 +208,5 @@ func (s *settings) readDestination(value any) error {
 
 // applicationOf is the name of an app's Application for a target.
 func (s settings) applicationOf(app, target string) string {
-	return strings.NewReplacer("{app}", app, "{target}", target).Replace(s.application)
+	return strings.NewReplacer("{app}", app, "{target}", target, "-{cluster}", "", "{cluster}", "").Replace(s.application)
 }

@@ -18,7 +18,7 @@ func TestSettings(t *testing.T) {
 	standard := func(change func(*settings)) settings {
 		s := settings{
 			namespace: "argocd", application: "{app}-{target}", project: "default",
-			manage: true, rollback: true, timeout: 5 * time.Minute,
+			manage: true, rollback: true, timeout: 5 * time.Minute, setFrom: 100,
 		}
 		change(&s)
 		return s
@@ -34,10 +34,10 @@ func TestSettings(t *testing.T) {
 		{"all", "production", map[string]any{
 			"namespace": "gitops", "context": "hub", "application": "{target}-{app}", "project": "fleet", "manage": false,
 			"destination": map[string]any{"name": "eu"}, "rollback": false, "syncOptions": []any{"ServerSideApply=true"},
-			"timeout": "90s", "drift": "report",
+			"timeout": "90s", "drift": "report", "applicationSet": 20,
 		}, settings{
 			namespace: "gitops", context: "hub", application: "{target}-{app}", project: "fleet", name: "eu",
-			syncOptions: []string{"ServerSideApply=true"}, report: true, timeout: 90 * time.Second,
+			syncOptions: []string{"ServerSideApply=true"}, report: true, timeout: 90 * time.Second, setFrom: 20,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -131,5 +131,41 @@ func TestPlaces(t *testing.T) {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
 		})
+	}
+}
+
+func TestSettingsOfACluster(t *testing.T) {
+	for _, c := range []struct {
+		from          map[string]any
+		cluster, want string
+	}{
+		{nil, "", "app-production"},
+		{nil, "eu-1", "app-production-eu-1"},
+		{map[string]any{"application": "x"}, "eu-1", "x-eu-1"},
+		{map[string]any{"application": "{cluster}.{app}"}, "eu-1", "eu-1.app"},
+		{map[string]any{"application": "{app}-{cluster}"}, "", "app"},
+	} {
+		s, err := readSettings(c.from, "ci")
+		if err == nil {
+			err = s.ofCluster(c.cluster)
+		}
+		if got := s.applicationOf("app", "production"); err != nil || got != c.want {
+			t.Errorf("%v on %q: %s, %v, want %s", c.from, c.cluster, got, err, c.want)
+		}
+	}
+	s := settings{server: "https://x"}
+	if err := s.ofCluster("eu"); protocol.ExitCode(err) != protocol.ExitInvalid {
+		t.Errorf("one destination for several clusters: %v", err)
+	}
+	for value, want := range map[any]int{true: 1, false: 0, 7: 7, float64(8): 8} {
+		s, err := readSettings(map[string]any{"applicationSet": value}, "ci")
+		if err != nil || s.setFrom != want {
+			t.Errorf("applicationSet %v: from %d, %v", value, s.setFrom, err)
+		}
+	}
+	for _, value := range []any{0, -1, "yes", nil} {
+		if _, err := readSettings(map[string]any{"applicationSet": value}, "ci"); protocol.ExitCode(err) != protocol.ExitInvalid {
+			t.Errorf("applicationSet %v: %v", value, err)
+		}
 	}
 }

@@ -167,13 +167,25 @@ func (w wanted) merged(there []string) []string {
 }
 
 // previous is the release to go back to, as it stands in the Application.
-func previous(a *application) (release, bool) {
+func previous(a *application) (release, bool) { return noted(a.Unstructured, annotationPrevious) }
+
+// noted is a release that stands in an annotation.
+func noted(object *unstructured.Unstructured, key string) (release, bool) {
 	var r release
-	text := a.GetAnnotations()[annotationPrevious]
+	text := object.GetAnnotations()[key]
 	if text == "" || utiljson.Unmarshal([]byte(text), &r) != nil || r.Source == nil {
 		return release{}, false
 	}
 	return r, true
+}
+
+// note writes a release into an annotation.
+func note(object *unstructured.Unstructured, key string, r release) error {
+	text, err := json.Marshal(r)
+	if err == nil {
+		annotate(object, key, string(text))
+	}
+	return err
 }
 
 // keepPrevious notes what the Application wants now as the release to go back
@@ -184,12 +196,7 @@ func keepPrevious(a *application) error {
 	if !good {
 		return nil
 	}
-	text, err := json.Marshal(now)
-	if err != nil {
-		return err
-	}
-	annotate(a.Unstructured, annotationPrevious, string(text))
-	return nil
+	return note(a.Unstructured, annotationPrevious, now)
 }
 
 func annotate(object *unstructured.Unstructured, key, value string) {

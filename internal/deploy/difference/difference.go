@@ -17,17 +17,23 @@ import (
 // Object is one object before and after a deploy.
 type Object struct {
 	Kind, Namespace, Name string
+	// Cluster is the one of several that it is on, or "".
+	Cluster string
 	// Before is nil for an object that would be made, After for one that would
 	// be deleted.
 	Before, After *unstructured.Unstructured
 }
 
-// String is Kind namespace/name.
+// String is Kind namespace/name, and where there are several the cluster.
 func (o Object) String() string {
-	if o.Namespace == "" {
-		return o.Kind + " " + o.Name
+	name := o.Kind + " " + o.Name
+	if o.Namespace != "" {
+		name = o.Kind + " " + o.Namespace + "/" + o.Name
 	}
-	return o.Kind + " " + o.Namespace + "/" + o.Name
+	if o.Cluster != "" {
+		name += " on " + o.Cluster
+	}
+	return name
 }
 
 // Changed reports an object that would not be the same. The status, and what the

@@ -12,8 +12,11 @@ import (
 	"errors"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/restmapper"
 
 	deployvalues "github.com/nationtech/harmony/internal/deploy/values"
 	"github.com/nationtech/harmony/internal/kubeconn"
@@ -48,6 +51,7 @@ type deployment struct {
 	*kubeconn.Conn
 	client   kubernetes.Interface
 	dynamic  dynamic.Interface
+	mapper   meta.RESTMapper
 	settings settings
 	dryRun   bool
 	progress func(protocol.Event)
@@ -57,6 +61,8 @@ type deployment struct {
 	image  protocol.ImageRef
 	chart  protocol.ChartRef
 	values map[string]any
+	// drifted names what somebody changed of the revision in force.
+	drifted []string
 }
 
 // Deploy implements [capability.ContinuousDelivery]. HelmRelease and Helm
@@ -85,6 +91,16 @@ func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target stri
 	if err != nil {
 		return nil, err
 	}
+	d, err := a.base(conn, app, target)
+	if err != nil {
+		return nil, err
+	}
+	d.image, d.chart, d.values = image, chart, values
+	return d, nil
+}
+
+// base is a deployment that only looks at what is there.
+func (a *adapter) base(conn *kubeconn.Conn, app protocol.AppSpec, target string) (*deployment, error) {
 	client, err := kubernetes.NewForConfig(conn.Config)
 	if err != nil {
 		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
@@ -95,11 +111,12 @@ func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target stri
 	}
 	return &deployment{
 		Conn: conn, client: client, dynamic: dynamicClient, settings: a.settings, dryRun: a.env.DryRun,
+		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery())),
 		progress: func(e protocol.Event) {
 			e.Metadata = app.Metadata
 			a.env.Progress(e)
 		},
-		app: app, target: target, image: image, chart: chart, values: values,
+		app: app, target: target,
 	}, nil
 }
 

@@ -167,8 +167,22 @@ func TestDriftIsRepaired(t *testing.T) {
 		t.Errorf("image %s, want %s", got, w.Image)
 	}
 
+	const scale = `{"spec":{"replicas":0}}`
+	w.PatchDeployment(scale)
+	if r := w.Deploy(protocol.OutcomeUnchanged); len(r.Drift) > 0 || *w.Deployment().Spec.Replicas != 1 || !w.Told("drift", "Deployment app was changed: Flux is asked") {
+		t.Errorf("%d replicas, drift %v", *w.Deployment().Spec.Replicas, r.Drift)
+	}
+
 	w.Settings["drift"] = "report"
 	w.Deploy(protocol.OutcomeUnchanged)
+	w.PatchDeployment(`{"metadata":{"labels":{"app.kubernetes.io/instance":"other"}}}`)
+	if r := w.Deploy(protocol.OutcomeUnchanged); len(r.Drift) != 1 || r.Drift[0] != "Deployment app was changed" {
+		t.Errorf("drift %v", r.Drift)
+	}
+	w.Settings["driftIgnore"] = []any{"/metadata/labels/app.kubernetes.io~1instance"}
+	if r := w.Deploy(protocol.OutcomeUnchanged); len(r.Drift) > 0 {
+		t.Errorf("drift %v of a field that others may change", r.Drift)
+	}
 	w.PatchDeployment(edit)
 	w.Fails(30*time.Second, protocol.ExitFailed, other.Digest)
 }
@@ -198,9 +212,19 @@ func TestFailingUpgradeIsRolledBack(t *testing.T) {
 	if !w.Told("rollout", "cannot open the book") {
 		t.Error("the reason was not told before Flux gave up")
 	}
+	// Flux is told to keep what it went back to.
+	back, err := w.Adapter().(*adapter).Rollback(t.Context(), w.Spec(), deploytest.Target, "")
+	if err != nil || back.Image != first.Image || back.Chart != first.Chart || !isReady(w.get(releases)) {
+		t.Errorf("rollback after Flux went back: %+v, %v", back, err)
+	}
 	w.Values["env"] = good
 	w.Deploy(protocol.OutcomeUpgraded)
 	w.NoLease()
+}
+
+func isReady(o *unstructured.Unstructured) bool {
+	s, err := newSeen(o)
+	return err == nil && s.settled()
 }
 
 func TestFailureWithoutRollbackStopsEarly(t *testing.T) {
@@ -290,6 +314,7 @@ func TestKilledAndRunAgain(t *testing.T) {
 
 func TestTwoAtOnce(t *testing.T) {
 	w := newWorld(t)
+	w.Chart() // not pushed by all at once
 	outcomes := map[protocol.Outcome]int{}
 	var mu sync.Mutex
 	var group sync.WaitGroup

@@ -13,10 +13,11 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// fetched waits until source-controller has the chart.
-func (d *deployment) fetched(ctx context.Context, source part) error {
+// fetched waits until source-controller has the chart. What a source that is not
+// new says may be about what was there before: it is asked to look again.
+func (d *deployment) fetched(ctx context.Context, source part, isNew bool) error {
 	s, token := source.seen, ""
-	if isOurs(s) && s.status.ObservedGeneration > 0 && !judgeSource(s, d.chart.Digest, "").done {
+	if isOurs(s) && !isNew && !judgeSource(s, d.chart.Digest, "").done {
 		token = newToken()
 		if err := d.annotate(ctx, sources, s, map[string]string{meta.ReconcileRequestAnnotation: token}); err != nil {
 			return err
@@ -130,7 +131,21 @@ func (d *deployment) proven(ctx context.Context, s seen, before standing) (proto
 	if isOurs(s) {
 		d.prune(ctx)
 	}
-	return d.result(outcome(before, after), after, before), nil
+	result := d.result(outcome(before, after), after, before)
+	return result, d.tellDrift(ctx, s, &result)
+}
+
+// tellDrift tells what is left of the changes that Flux was asked to mend.
+func (d *deployment) tellDrift(ctx context.Context, s seen, result *protocol.DeployResult) error {
+	if len(d.drifted) == 0 {
+		return nil
+	}
+	r, err := d.read(ctx, s, s.revision())
+	if err != nil || r == nil {
+		return err
+	}
+	result.Drift, err = d.drift(ctx, r)
+	return err
 }
 
 func (d *deployment) prove(ctx context.Context, s seen, image protocol.ImageRef) error {

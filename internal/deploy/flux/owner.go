@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -26,6 +27,10 @@ func isOurs(s seen) bool {
 // taken over.
 func (d *deployment) isForeign(s seen) bool { return s.exists() && !isOurs(s) && !d.settings.force }
 
+// errDeleting is an object that is on its way out, such as the source of a chart
+// that was left behind a moment ago.
+var errDeleting = errors.New("is being deleted")
+
 // mayTouch refuses an object that is not ours to change: one that is suspended,
 // is being deleted, or that somebody else made another way.
 func (d *deployment) mayTouch(s seen, want *unstructured.Unstructured) error {
@@ -35,7 +40,7 @@ func (d *deployment) mayTouch(s seen, want *unstructured.Unstructured) error {
 	suspended, _, _ := unstructured.NestedBool(s.Object, "spec", "suspend")
 	switch {
 	case s.GetDeletionTimestamp() != nil:
-		return protocol.Retryable("%s is being deleted, since %s", s, s.GetDeletionTimestamp().UTC().Format("2006-01-02 15:04:05 MST"))
+		return protocol.Retryable("%s %w, since %s", s, errDeleting, s.GetDeletionTimestamp().UTC().Format("2006-01-02 15:04:05 MST"))
 	case suspended:
 		return &protocol.Error{
 			Code: protocol.ExitFailed, Message: fmt.Sprintf("%s is suspended%s: Flux does nothing with it", s, suspendedBy(s)),

@@ -1,9 +1,12 @@
 package flux
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
@@ -11,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/nationtech/harmony/internal/deploy/drift"
 	"github.com/nationtech/harmony/internal/deploy/lease"
 	"github.com/nationtech/harmony/internal/deploy/namespace"
 	"github.com/nationtech/harmony/internal/deploy/proof"
@@ -33,6 +37,9 @@ type parts struct{ source, release part }
 // run looks at the objects and does what is missing.
 func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	now, err := d.compare(ctx)
+	if errors.Is(err, errDeleting) && !d.dryRun {
+		return d.change(ctx) // which waits until it is gone
+	}
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -48,8 +55,15 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	return d.change(ctx)
 }
 
+// unchanged is the result when nothing is to be done. Drift that is only
+// reported stands in it.
 func (d *deployment) unchanged(s seen) protocol.DeployResult {
-	return d.result(protocol.OutcomeUnchanged, d.wanted(s.revision()), d.wanted(s.revision()))
+	result := d.result(protocol.OutcomeUnchanged, d.wanted(s.revision()), d.wanted(s.revision()))
+	result.Drift = d.drifted
+	if len(d.drifted) > 0 {
+		d.progress(protocol.Event{Phase: "drift", Message: strings.Join(d.drifted, ", ")})
+	}
+	return result
 }
 
 // plan says what would be done.
@@ -125,6 +139,9 @@ func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
 	if err != nil || r == nil {
 		return false, err
 	}
+	if d.drifted, err = d.drift(ctx, r); err != nil {
+		return false, err
+	}
 	snapshots, err := rollout.Read(ctx, d.client, r.workloads)
 	if err != nil {
 		return false, err
@@ -136,9 +153,27 @@ func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
 		}
 	}
 	proven, err := d.prover(d.image).Proven(ctx, r.objects, snapshots)
-	// What runs in the image's place is for Flux to mend, which is then asked to.
-	return proven && err == nil, nil
+	// What runs in the image's place, and what else somebody changed, is for Flux
+	// to mend, which is then asked to.
+	return proven && err == nil && (len(d.drifted) == 0 || d.settings.reportDrift), nil
 }
+
+// drift names what somebody changed of a revision. Flux leaves alone what is
+// marked, and the fields that the topology names.
+func (d *deployment) drift(ctx context.Context, r *stored) ([]string, error) {
+	objects := slices.DeleteFunc(slices.Clone(r.objects), func(o *unstructured.Unstructured) bool {
+		mark := cmp.Or(o.GetAnnotations()[driftMark], o.GetLabels()[driftMark])
+		return mark == driftDisabled
+	})
+	return drift.Finder{Client: d.client, Dynamic: d.dynamic, Mapper: d.mapper, Namespace: d.Namespace, Ignore: d.settings.driftIgnore}.Find(ctx, objects)
+}
+
+// driftMark is the annotation or label with which helm-controller is told to
+// leave changes of an object alone.
+const (
+	driftMark     = "helm.toolkit.fluxcd.io/driftDetection"
+	driftDisabled = "disabled"
+)
 
 func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
 	return proof.NewProver(d.app.Name, image, registryauth.Keychain())
@@ -146,11 +181,17 @@ func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
 
 // change takes the lease and brings the objects to what is wanted.
 func (d *deployment) change(ctx context.Context) (protocol.DeployResult, error) {
+	err := d.survive(ctx, func() error { return namespace.Ensure(ctx, d.client, d.Namespace) })
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	return d.held(ctx, d.changeHeld)
+}
+
+// held does work under the lease.
+func (d *deployment) held(ctx context.Context, work func(context.Context) (protocol.DeployResult, error)) (protocol.DeployResult, error) {
 	var held *lease.Lease
 	err := d.survive(ctx, func() (err error) {
-		if err = namespace.Ensure(ctx, d.client, d.Namespace); err != nil {
-			return err
-		}
 		held, err = lease.Acquire(ctx, d.client.CoordinationV1().Leases(d.Namespace), d.app.Name, d.waitsFor)
 		return err
 	})
@@ -159,7 +200,7 @@ func (d *deployment) change(ctx context.Context) (protocol.DeployResult, error) 
 	}
 	ctx, stop := held.Hold(ctx)
 	defer stop()
-	result, err := d.changeHeld(ctx)
+	result, err := work(ctx)
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, lease.ErrLost) {
 		return result, protocol.Retryable("release %s: %w", d.app.Name, cause)
 	}
@@ -187,6 +228,13 @@ func (d *deployment) changeHeld(ctx context.Context) (protocol.DeployResult, err
 	if settled {
 		return d.unchanged(now.release.seen), nil
 	}
+	if len(d.drifted) > 0 {
+		message := strings.Join(d.drifted, ", ")
+		if !d.settings.reportDrift {
+			message += ": Flux is asked to mend it"
+		}
+		d.progress(protocol.Event{Phase: "drift", Message: message})
+	}
 	before, err := d.standing(ctx, now.release.seen)
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -208,12 +256,13 @@ func (d *deployment) write(ctx context.Context, p *parts, before standing) (toke
 	if !p.source.differs && !p.release.differs && judgeSource(p.source.seen, d.chart.Digest, "").done && p.release.seen.progressing() {
 		return "", nil // Flux is at it, for a process that was killed or for itself
 	}
+	isNew := !p.source.seen.exists()
 	if p.source.differs {
 		if p.source.seen, err = d.put(ctx, p.source, d.settings.force); err != nil {
 			return "", err
 		}
 	}
-	if err := d.fetched(ctx, p.source); err != nil {
+	if err := d.fetched(ctx, p.source, isNew); err != nil {
 		return "", err
 	}
 	if !p.release.seen.exists() || !d.isForeign(p.release.seen) {
@@ -241,7 +290,10 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	if token == "" {
 		return nil
 	}
-	annotations := map[string]string{meta.ReconcileRequestAnnotation: token, resetRequest: token}
+	annotations := map[string]string{
+		meta.ReconcileRequestAnnotation: token, resetRequest: token,
+		imageNote: d.image.FullName() + "@" + d.image.Digest, versionNote: d.app.Version,
+	}
 	if before.chart != "" {
 		annotations[chartBefore] = before.chart
 	}
@@ -257,6 +309,12 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	}
 	return err
 }
+
+// What a HelmRelease is told to run, for those who ask what is there.
+const (
+	imageNote   = "harmony.nationtech.io/image"
+	versionNote = "harmony.nationtech.io/version"
+)
 
 // resetRequest has helm-controller forget earlier failures, which would keep it
 // from trying again.

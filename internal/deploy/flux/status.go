@@ -204,8 +204,15 @@ func (s seen) inForce() string {
 // changes something.
 func (s seen) refused(after int) bool {
 	ready := s.condition(meta.ReadyCondition)
-	return ready != nil && ready.Status == metav1.ConditionFalse && slices.Contains(refusals, ready.Reason) && s.revision() <= after
+	if ready == nil || ready.Status != metav1.ConditionFalse || s.revision() > after {
+		return false
+	}
+	return slices.Contains(refusals, ready.Reason) || ready.Reason == stateError && strings.Contains(ready.Message, "is forbidden")
 }
+
+// stateError is helm-controller's reason when it cannot read a release: the API
+// server is away, or does not allow it.
+const stateError = "StateError"
 
 // refusals are helm-controller's reasons for not being ready before there is a
 // revision.

@@ -84,6 +84,27 @@ func TestJudgeSource(t *testing.T) {
 	}
 }
 
+func TestRefused(t *testing.T) {
+	text := func(reason, message string) string {
+		return "status:\n  observedGeneration: 2\n  conditions:\n  - {type: Ready, status: 'False', observedGeneration: 2, reason: " + reason + ", message: '" + message + "'}\n"
+	}
+	for name, c := range map[string]struct {
+		text string
+		want bool
+	}{
+		"values":          {text("ValuesError", "no such Secret"), true},
+		"may not read":    {text("StateError", "secrets is forbidden: User x cannot list"), true},
+		"away":            {text("StateError", "connection refused"), false},
+		"at it":           {text("Progressing", "is forbidden"), false},
+		"with a revision": {text("UpgradeFailed", "x") + "  history: [{version: 3}]\n", false},
+		"ready":           {strings.Replace(text("ValuesError", "x"), "'False'", "'True'", 1), false},
+	} {
+		if got := read(t, c.text).refused(2); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 // After a rollback Flux does not tell the chart's digest.
 func TestChartInForce(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{

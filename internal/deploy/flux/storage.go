@@ -15,7 +15,6 @@ import (
 	"github.com/nationtech/harmony/internal/deploy/proof"
 	"github.com/nationtech/harmony/internal/deploy/rollout"
 	deployvalues "github.com/nationtech/harmony/internal/deploy/values"
-	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // stored is a revision in Helm's storage, which Flux writes, with the objects
@@ -111,23 +110,6 @@ func (d *deployment) storedOf(r *release.Release) (*stored, error) {
 	return &stored{version: r.Version, objects: objects, workloads: workloads, hasHooks: len(r.Hooks) > 0}, nil
 }
 
-// imageOf is the digest of the app's image in a revision; "" when it has none of
-// the repository, or more than one.
-func imageOf(s *stored, image protocol.ImageRef) string {
-	found := ""
-	for _, reference := range proof.Images(s.objects) {
-		_, digest, pinned := strings.Cut(reference, "@")
-		if !pinned || !proof.SameRepository(reference, image) {
-			continue
-		}
-		if found != "" && found != digest {
-			return ""
-		}
-		found = digest
-	}
-	return found
-}
-
 // standing is what is in force: the newest revision that Flux knows of, or what
 // another tool installed under the name, which Flux takes over.
 func (d *deployment) standing(ctx context.Context, s seen) (standing, error) {
@@ -139,7 +121,7 @@ func (d *deployment) standing(ctx context.Context, s seen) (standing, error) {
 	if err != nil || r == nil {
 		return now, err
 	}
-	now.image = imageOf(r, d.image)
+	now.image = proof.DigestIn(r.objects, d.image)
 	return now, nil
 }
 
@@ -156,5 +138,5 @@ func (d *deployment) installed(s seen) (standing, error) {
 	if err != nil {
 		return standing{}, err
 	}
-	return standing{revision: r.version, image: imageOf(r, d.image)}, nil
+	return standing{revision: r.version, image: proof.DigestIn(r.objects, d.image)}, nil
 }

@@ -10,11 +10,13 @@ import (
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/nationtech/harmony/internal/deploy/chartfile"
 	"github.com/nationtech/harmony/internal/deploy/rollout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -30,7 +32,7 @@ type prepared struct {
 
 // render fetches the chart, renders it, and sees that it uses the image.
 func (d *deployment) render(ctx context.Context, last *release.Release) (prepared, error) {
-	archive, err := fetchChart(ctx, d.chart)
+	archive, err := chartfile.Fetch(ctx, d.chart)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -45,15 +47,15 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	if !isGone(last) {
 		options.Revision, options.IsInstall, options.IsUpgrade = last.Version+1, false, true
 	}
-	r, err := preview(d.cluster, look, d.values, options, d.config.Capabilities)
+	r, err := chartfile.Render(engine.New(d.Config), look, d.values, options, d.config.Capabilities)
 	if err != nil {
 		return prepared{}, protocol.Invalid("chart %q with the values of target %q: %w", d.chart.Chart, d.target, err)
 	}
-	if err := r.usesImage(d.image, d.chart); err != nil {
+	if err := r.Uses(d.image, d.chart); err != nil {
 		return prepared{}, err
 	}
-	p := prepared{objects: r.objects, hasHooks: len(r.hooks) > 0}
-	if p.hooks, err = d.hooks(ctx, r.hooks); err != nil {
+	p := prepared{objects: r.Objects, hasHooks: len(r.Hooks) > 0}
+	if p.hooks, err = d.hooks(ctx, r.Hooks); err != nil {
 		return prepared{}, err
 	}
 	// Rendering changes a chart: Helm gets a fresh one.

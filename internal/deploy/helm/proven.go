@@ -26,6 +26,20 @@ func imageOf(r *release.Release, digest string) (protocol.ImageRef, error) {
 	return protocol.ImageRef{}, fmt.Errorf("revision %d of release %s has no container with the image %s", r.Version, r.Name, digest)
 }
 
+// likeImage is the digest of the image in a revision that is of the repository of
+// the reference; "" when there is none, or more than one.
+func likeImage(r *release.Release, reference string) (string, error) {
+	like, err := protocol.ParseImageRef(reference)
+	if err != nil {
+		return "", nil //nolint:nilerr // nobody has said what the image is
+	}
+	objects, err := manifest.Parse(r.Manifest)
+	if err != nil {
+		return "", err
+	}
+	return proof.DigestIn(objects, like), nil
+}
+
 // proven reports whether the image is what runs in the pods of the revision.
 func (d *deployment) proven(ctx context.Context, r *release.Release, snapshots []rollout.Snapshot) (bool, error) {
 	if d.prover == nil {

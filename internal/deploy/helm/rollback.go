@@ -160,8 +160,14 @@ func (d *deployment) rollbackTo(ctx context.Context, to *release.Release) (proto
 // revision is the same deployment with the image and the chart of a revision.
 // Those of one that harmony did not make are not known, and so not proven.
 func (d *deployment) revision(r *release.Release) (*deployment, error) {
+	return d.withImage(r, recordOf(r).image)
+}
+
+// withImage is revision for an image that is known from elsewhere.
+func (d *deployment) withImage(r *release.Release, digest string) (*deployment, error) {
 	of := *d
 	of.want, of.prover = recordOf(r), nil
+	of.want.image = digest
 	of.chart.Digest, of.image.Digest = of.want.chart, of.want.image
 	if of.want.image == "" {
 		return &of, nil

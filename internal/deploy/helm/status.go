@@ -56,20 +56,39 @@ func (d *deployment) status(ctx context.Context) ([]status.Entry, error) {
 		}
 		return entries, nil
 	}
+	for i := range entries {
+		if entries[i].Adapter == "flux" {
+			return entries, d.complete(ctx, &entries[i], last)
+		}
+	}
 	own, err := d.entry(ctx, last)
 	if err != nil {
 		return nil, err
 	}
-	for i := range entries {
-		if entries[i].Adapter == "flux" {
-			entries[i].Drift = own.Drift
-			if !own.Healthy && entries[i].Healthy {
-				entries[i].Healthy, entries[i].Message = false, own.Message
-			}
-			return entries, nil
-		}
-	}
 	return append(entries, own), nil
+}
+
+// complete adds to what Flux tells of a release what the release itself does, and
+// what runs of it: after a rollback by Flux that is not what it is told to run.
+func (d *deployment) complete(ctx context.Context, e *status.Entry, last *release.Release) error {
+	image, err := likeImage(last, e.Reference)
+	if err != nil {
+		return err
+	}
+	of, err := d.withImage(last, image)
+	if err != nil {
+		return err
+	}
+	e.Image = image
+	e.Version, _, _ = strings.Cut(versionOf(last), "+") // Flux adds the digest to the chart's version
+	if e.Drift, err = of.drift(ctx, last, e.DriftIgnore...); err != nil {
+		return err
+	}
+	message, err := of.unhealthy(ctx, last)
+	if message != "" && e.Healthy {
+		e.Healthy, e.Message = false, message
+	}
+	return err
 }
 
 // entry is what Helm's own release tells, and what runs of it.

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,40 +12,47 @@ import (
 // pods, of pod templates, and of custom resources that hold one.
 func Images(objects []*unstructured.Unstructured) []string {
 	found := map[string]bool{}
-	for _, object := range objects {
-		collect(object.Object, found)
-	}
-	images := make([]string, 0, len(found))
-	for image := range found {
-		images = append(images, image)
-	}
-	slices.Sort(images)
-	return images
+	ReplaceImages(objects, func(image string) string {
+		found[image] = true
+		return image
+	})
+	return slices.Sorted(maps.Keys(found))
 }
 
-func collect(value any, found map[string]bool) {
+// ReplaceImages replaces the image of each container, as Images finds them.
+func ReplaceImages(objects []*unstructured.Unstructured, with func(string) string) {
+	for _, object := range objects {
+		walk(object.Object, with)
+	}
+}
+
+func walk(value any, with func(string) string) {
 	switch v := value.(type) {
 	case map[string]any:
 		for key, member := range v {
 			list, isList := member.([]any)
 			if isList && (key == "containers" || key == "initContainers") {
-				collectContainers(list, found)
+				replace(list, with)
 				continue
 			}
-			collect(member, found)
+			walk(member, with)
 		}
 	case []any:
 		for _, member := range v {
-			collect(member, found)
+			walk(member, with)
 		}
 	}
 }
 
-func collectContainers(list []any, found map[string]bool) {
-	for _, member := range list {
+func replace(containers []any, with func(string) string) {
+	for _, member := range containers {
 		container, _ := member.(map[string]any)
-		if image, _ := container["image"].(string); image != "" {
-			found[image] = true
+		image, _ := container["image"].(string)
+		if image == "" {
+			continue
+		}
+		if changed := with(image); changed != image {
+			container["image"] = changed
 		}
 	}
 }

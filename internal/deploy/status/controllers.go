@@ -76,7 +76,9 @@ func fluxEntry(r unstructured.Unstructured, namespace, app string) (Entry, bool)
 	if target != namespace || name != app && r.GetName() != app && r.GetLabels()[labelApp] != app {
 		return Entry{}, false
 	}
-	e := Entry{Adapter: "flux", Object: "HelmRelease " + r.GetNamespace() + "/" + r.GetName(), Image: r.GetAnnotations()[annotationImage], Version: r.GetAnnotations()[annotationVersion]}
+	e := Entry{Adapter: "flux", Object: "HelmRelease " + r.GetNamespace() + "/" + r.GetName()}
+	e.annotated(r)
+	e.DriftIgnore = driftIgnore(r)
 	history, _, _ := unstructured.NestedSlice(r.Object, "status", "history")
 	if len(history) > 0 {
 		last, _ := history[0].(map[string]any)
@@ -100,6 +102,29 @@ func fluxEntry(r unstructured.Unstructured, namespace, app string) (Entry, bool)
 	return e, true
 }
 
+// annotated takes what harmony wrote onto an object: what it is told to run.
+func (e *Entry) annotated(o unstructured.Unstructured) {
+	notes := o.GetAnnotations()
+	e.Reference, e.Version = notes[annotationImage], notes[annotationVersion]
+	e.Image = e.Reference[strings.LastIndex(e.Reference, "@")+1:]
+}
+
+// driftIgnore are the fields of a HelmRelease's objects that others may change.
+// What is ignored of some objects only is not told.
+func driftIgnore(r unstructured.Unstructured) []string {
+	rules, _, _ := unstructured.NestedSlice(r.Object, "spec", "driftDetection", "ignore")
+	var all []string
+	for _, rule := range rules {
+		rule, _ := rule.(map[string]any)
+		if rule["target"] != nil {
+			continue
+		}
+		paths, _, _ := unstructured.NestedStringSlice(rule, "paths")
+		all = append(all, paths...)
+	}
+	return all
+}
+
 func (e *Entry) fluxHistory(last map[string]any) {
 	if digest, _ := last["ociDigest"].(string); digest != "" {
 		e.Chart = digest
@@ -120,7 +145,13 @@ func argoEntry(a unstructured.Unstructured, namespace, app string) (Entry, bool)
 	if text(a, "spec", "destination", "namespace") != namespace || a.GetName() != app && a.GetLabels()[labelApp] != app {
 		return Entry{}, false
 	}
-	e := Entry{Adapter: "argocd", Object: "Application " + a.GetNamespace() + "/" + a.GetName(), Image: a.GetAnnotations()[annotationImage], Version: a.GetAnnotations()[annotationVersion]}
+	return Application(a), true
+}
+
+// Application is the entry of an Argo CD Application.
+func Application(a unstructured.Unstructured) Entry {
+	e := Entry{Adapter: "argocd", Object: "Application " + a.GetNamespace() + "/" + a.GetName()}
+	e.annotated(a)
 	if revision := text(a, "status", "sync", "revision"); strings.HasPrefix(revision, "sha256:") {
 		e.Chart = revision
 	}
@@ -137,7 +168,7 @@ func argoEntry(a unstructured.Unstructured, namespace, app string) (Entry, bool)
 	if e.State == "OutOfSync" {
 		e.Drift = outOfSync(a)
 	}
-	return e, true
+	return e
 }
 
 func outOfSync(a unstructured.Unstructured) []string {

@@ -18,11 +18,15 @@ type Entry struct {
 	App    string `json:"app"`
 	Target string `json:"target"`
 	// Context is the kubeconfig context, where one was named.
-	Context   string `json:"context,omitempty"`
+	Context string `json:"context,omitempty"`
+	// Device is the group or the device of an edgeDevice target.
+	Device    string `json:"device,omitempty"`
 	Namespace string `json:"namespace,omitempty"`
-	// Adapter is what delivers it: helm, flux or argocd; empty when nothing does.
+	// Adapter is what delivers it: helm, flux, argocd or edge; empty when nothing
+	// does.
 	Adapter string `json:"adapter,omitempty"`
-	// Object is the release, the HelmRelease or the Application.
+	// Object is the release, the HelmRelease, the Application, or the artifact that
+	// devices pull.
 	Object string `json:"object,omitempty"`
 	// Version is the app's, and Revision the number of the Helm release.
 	Version  string `json:"version,omitempty"`
@@ -40,6 +44,12 @@ type Entry struct {
 	Drift []string `json:"drift,omitempty"`
 	// Message says what is wrong, when it is not healthy.
 	Message string `json:"message,omitempty"`
+
+	// Reference is the whole name of the image that a controller is told to run,
+	// and DriftIgnore are the JSON pointers of fields that others may change: for
+	// those who look closer.
+	Reference   string   `json:"-"`
+	DriftIgnore []string `json:"-"`
 }
 
 // Absent is the state of an app that is not there, and Unknown that of one whose
@@ -48,6 +58,27 @@ const (
 	Absent  = "absent"
 	Unknown = "unknown"
 )
+
+// Published is the state of what devices are told to run, and have not all
+// reported to run.
+const Published = "published"
+
+// Merge adds entries that tell more: one of the same object takes the place of
+// the other, and an app that is somewhere is not absent.
+func Merge(entries, more []Entry) []Entry {
+	merged := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool {
+		return slices.ContainsFunc(more, func(m Entry) bool {
+			return m.Context == e.Context && m.State != Absent && (e.State == Absent || e.Object == m.Object)
+		})
+	})
+	for _, m := range more {
+		there := slices.ContainsFunc(merged, func(e Entry) bool { return e.Context == m.Context })
+		if m.State != Absent || !there {
+			merged = append(merged, m)
+		}
+	}
+	return merged
+}
 
 // Sort orders entries by app, target and context.
 func Sort(entries []Entry) {
@@ -62,8 +93,8 @@ func Table(w io.Writer, entries []Entry, now time.Time) error {
 	for _, e := range entries {
 		message, _, _ := strings.Cut(e.Message, "\n")
 		rows = append(rows, []string{
-			e.App, e.Target, strings.TrimPrefix(e.Context+"/"+e.Namespace, "/"), dash(e.Adapter), dash(e.Version), dash(short(e.Image)),
-			dash(age(e.Since, now)), e.State, yes(e.Healthy), dash(strings.Join(e.Drift, ", ")), message,
+			e.App, e.Target, strings.TrimPrefix(cmp.Or(e.Context, e.Device)+"/"+e.Namespace, "/"), dash(e.Adapter), dash(e.Version), dash(short(e.Image)),
+			dash(age(e.Since, now)), e.State, e.healthy(), dash(strings.Join(e.Drift, ", ")), message,
 		})
 	}
 	return term.Table(w, rows)
@@ -71,9 +102,13 @@ func Table(w io.Writer, entries []Entry, now time.Time) error {
 
 func dash(s string) string { return cmp.Or(s, "-") }
 
-func yes(b bool) string {
-	if b {
+// healthy is what is known of it: nothing where nobody tells.
+func (e Entry) healthy() string {
+	switch {
+	case e.Healthy:
 		return "yes"
+	case e.State == Published || e.State == Unknown || e.State == Absent:
+		return "-"
 	}
 	return "no"
 }

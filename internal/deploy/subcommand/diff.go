@@ -105,7 +105,7 @@ func (t Tools) releases(ctx context.Context, p *project, patterns []string) (pro
 			return *topology, releases, err
 		}
 	}
-	topology, apps, err := p.read(patterns)
+	topology, apps, err := p.read(ctx, patterns)
 	if err != nil {
 		return topology, nil, err
 	}

@@ -43,7 +43,7 @@ and proven as a deploy is. The app's version running already is no error.`,
 }
 
 func (t Tools) runRollback(ctx context.Context, p *project, name, to string, dryRun bool) error {
-	topology, apps, err := p.read([]string{name})
+	topology, apps, err := p.read(ctx, []string{name})
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,8 @@ func (t Tools) status() *cobra.Command {
 		Long: `Show what runs where: for each app and each target of the topology the adapter that
 delivered it, the version and the digest of the image, since when, whether it is
 healthy, and what somebody changed by hand. It is read from the clusters: Helm
-releases, Flux HelmReleases and Argo CD Applications.
+releases, Flux HelmReleases and Argo CD Applications; of edge devices it is what is
+published for them, and what they have reported.
 
 It ends with 0 whatever runs; with 1, or 4, when a place could not be read.`,
 		Example: "  harmony status\n  harmony status fleet-operator --target staging -o json",
@@ -52,7 +53,7 @@ It ends with 0 whatever runs; with 1, or 4, when a place could not be read.`,
 }
 
 func (t Tools) runStatus(ctx context.Context, p *project, patterns []string) error {
-	topology, apps, err := p.read(patterns)
+	topology, apps, err := p.read(ctx, patterns)
 	if err != nil {
 		return err
 	}
@@ -70,22 +71,20 @@ func (t Tools) runStatus(ctx context.Context, p *project, patterns []string) err
 	group, reading := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for _, target := range targets {
-		for _, at := range places(topology, target) {
-			for _, app := range apps {
-				group.Go(func() error {
-					found, err := t.statusAt(reading, at, app, target)
-					if ctx.Err() != nil {
-						return ctx.Err()
-					}
-					mu.Lock()
-					defer mu.Unlock()
-					entries = append(entries, found...)
-					if err != nil {
-						failed = err
-					}
-					return nil
-				})
-			}
+		for _, app := range apps {
+			group.Go(func() error {
+				found, err := t.statusAt(reading, topology, app, target)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				entries = append(entries, found...)
+				if err != nil {
+					failed = err
+				}
+				return nil
+			})
 		}
 	}
 	if err := group.Wait(); err != nil {
@@ -103,11 +102,11 @@ func (t Tools) runStatus(ctx context.Context, p *project, patterns []string) err
 	return failed
 }
 
-// statusAt reads one place. One that cannot be read has an entry that says why.
+// statusAt reads a target. One that cannot be read has an entry that says why.
 func (t Tools) statusAt(ctx context.Context, at protocol.Topology, app protocol.AppSpec, target string) ([]status.Entry, error) {
 	entries, err := t.readStatus(ctx, at, app, target)
-	if err == nil {
-		return entries, nil
+	if err == nil || len(entries) > 0 {
+		return entries, err
 	}
 	unknown := status.Entry{App: app.Name, Target: target, State: status.Unknown, Message: err.Error()}
 	if in := at.Targets[target].InCluster; in != nil {
@@ -116,31 +115,32 @@ func (t Tools) statusAt(ctx context.Context, at protocol.Topology, app protocol.
 	return []status.Entry{unknown}, err
 }
 
+// readStatus asks the adapter that reports, and the topology's own where it knows
+// more: what delivers an app may lie in another cluster than the app.
 func (t Tools) readStatus(ctx context.Context, at protocol.Topology, app protocol.AppSpec, target string) ([]status.Entry, error) {
-	adapter, err := t.open(ctx, at, reports, true, func(protocol.Event) {})
+	entries, err := t.askStatus(ctx, at, reports, app, target)
+	own := adapterOf(at)
+	if err != nil || own == reports || at.Targets[target].EdgeDevice != nil {
+		return entries, err
+	}
+	more, err := t.askStatus(ctx, at, own, app, target)
+	switch {
+	case protocol.ExitCode(err) == protocol.ExitUnsupported:
+		return entries, nil // it knows nothing more, or is not of this plugin
+	case err != nil && len(more) == 0:
+		return nil, err
+	}
+	return status.Merge(entries, more), err
+}
+
+func (t Tools) askStatus(ctx context.Context, at protocol.Topology, name string, app protocol.AppSpec, target string) ([]status.Entry, error) {
+	adapter, err := t.open(ctx, at, name, true, func(protocol.Event) {})
 	if err != nil {
 		return nil, err
 	}
 	r, ok := adapter.(reporter)
 	if !ok {
-		return nil, protocol.Unsupported("adapter %q tells no status", reports)
+		return nil, protocol.Unsupported("adapter %q tells no status", name)
 	}
 	return r.Status(ctx, app, target)
-}
-
-// places are the topology with one cluster for the target, for each of its
-// clusters.
-func places(topology protocol.Topology, target string) []protocol.Topology {
-	multi := topology.Targets[target].MultiCluster
-	if multi == nil {
-		return []protocol.Topology{topology}
-	}
-	var all []protocol.Topology
-	for _, context := range multi.Contexts {
-		one := topology
-		one.Targets = maps.Clone(topology.Targets)
-		one.Targets[target] = protocol.Target{InCluster: &protocol.InCluster{Context: context, Namespace: multi.Namespace}}
-		all = append(all, one)
-	}
-	return all
 }

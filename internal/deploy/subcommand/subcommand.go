@@ -69,8 +69,8 @@ func (p *project) checkOutput() error {
 }
 
 // read reads the apps that were named, all when none was, and the topology.
-func (p *project) read(patterns []string) (protocol.Topology, []protocol.AppSpec, error) {
-	loaded, err := p.source.Project()
+func (p *project) read(ctx context.Context, patterns []string) (protocol.Topology, []protocol.AppSpec, error) {
+	loaded, err := p.source.Find(ctx, source.Wanted{Patterns: patterns})
 	if err != nil {
 		return protocol.Topology{}, nil, err
 	}

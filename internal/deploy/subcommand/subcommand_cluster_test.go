@@ -15,7 +15,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony/internal/clustertest"
+	"github.com/nationtech/harmony/internal/deploy/argocd"
 	"github.com/nationtech/harmony/internal/deploy/deploytest"
+	"github.com/nationtech/harmony/internal/deploy/edge"
+	"github.com/nationtech/harmony/internal/deploy/flux"
 	"github.com/nationtech/harmony/internal/deploy/helm"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/internal/kubeconn"
@@ -88,9 +91,11 @@ func run(t *testing.T, w *deploytest.World, in io.Reader, args ...string) (strin
 	var out bytes.Buffer
 	flags := &kubeconn.Flags{Kubeconfig: w.Cluster.Kubeconfig}
 	tools := Tools{
-		Adapters: plugin.Adapters[capability.ContinuousDelivery]{"helm": helm.New(flags), "plain": only(helm.New(flags))},
-		Bind:     func(set *pflag.FlagSet) { flags.Bind(set) },
-		Streams:  command.Streams{In: in, Out: &out, Err: io.Discard, Getenv: func(string) string { return "" }},
+		Adapters: edge.Wrap(plugin.Adapters[capability.ContinuousDelivery]{
+			"helm": helm.New(flags), "flux": flux.New(flags), "argocd": argocd.New(flags), "plain": only(helm.New(flags)),
+		}),
+		Bind:    func(set *pflag.FlagSet) { flags.Bind(set) },
+		Streams: command.Streams{In: in, Out: &out, Err: io.Discard, Getenv: func(string) string { return "" }},
 	}
 	root := &cobra.Command{Use: "test", SilenceErrors: true, SilenceUsage: true}
 	for _, option := range tools.Options() {

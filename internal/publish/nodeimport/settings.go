@@ -78,10 +78,13 @@ func (s settings) contexts(t protocol.Topology, getenv func(string) string) ([]s
 		return []string{s.context}, nil
 	}
 	all := map[string]bool{}
-	for _, target := range t.Targets {
+	for name, target := range t.Targets {
 		switch {
 		case target.InCluster != nil:
 			all[target.InCluster.Context] = true
+		case target.MultiCluster != nil && (target.MultiCluster.Selector != "" || target.MultiCluster.ArgoCD != nil):
+			return nil, protocol.Unsupported("topology %q: the adapter node-import knows the clusters of target %q only where it names their contexts", t.Name, name).
+				WithHint("use the adapter oci with a registry, or name the contexts")
 		case target.MultiCluster != nil:
 			for _, context := range target.MultiCluster.Contexts {
 				all[context] = true

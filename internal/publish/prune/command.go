@@ -2,6 +2,7 @@ package prune
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -68,12 +69,12 @@ func (f *flags) run(cmd *cobra.Command, apps []string) error {
 	if err != nil {
 		return err
 	}
-	project, err := f.source.Project()
-	if err != nil {
-		return err
-	}
 	if f.all {
 		apps = []string{"*"}
+	}
+	project, err := f.source.Find(cmd.Context(), source.Wanted{Patterns: apps})
+	if err != nil {
+		return err
 	}
 	selected, err := project.Select(apps)
 	if err != nil {
@@ -88,14 +89,17 @@ func (f *flags) run(cmd *cobra.Command, apps []string) error {
 		return err
 	}
 	used := NewUses()
-	for _, context := range f.clusters(topology) {
-		conn, err := f.connect(context)
-		if err != nil {
-			return err
-		}
+	clusters, err := f.clusters(cmd.Context(), topology)
+	if err != nil {
+		return err
+	}
+	for _, conn := range clusters {
 		if err := used.Collect(cmd.Context(), conn); err != nil {
 			return err
 		}
+	}
+	if err := used.CollectDevices(cmd.Context(), topology, selected); err != nil {
+		return err
 	}
 	registry := &Registry{Insecure: topology.OCIRegistry.Insecure}
 	entries, err := Plan(cmd.Context(), registry, used, repositories, options)
@@ -179,32 +183,67 @@ func chartName(app protocol.AppSpec) (string, error) {
 	return cmp.Or(chart.Name, app.Name), nil
 }
 
-// clusters are the kube contexts to ask, "" for the current one.
-func (f *flags) clusters(topology protocol.Topology) []string {
-	if len(f.contexts) > 0 {
-		return f.contexts
+// clusters are those to ask: those that were named, else all that the topology
+// deploys to, or the current one.
+func (f *flags) clusters(ctx context.Context, topology protocol.Topology) ([]*kubeconn.Conn, error) {
+	contexts := map[string]bool{}
+	for _, name := range f.contexts {
+		contexts[name] = true
 	}
-	seen := map[string]bool{}
-	for _, target := range topology.Targets {
-		if target.InCluster != nil {
-			seen[target.InCluster.Context] = true
-		}
-		if target.MultiCluster != nil {
-			for _, context := range target.MultiCluster.Contexts {
-				seen[context] = true
+	var conns []*kubeconn.Conn
+	if len(contexts) == 0 {
+		for _, name := range slices.Sorted(maps.Keys(topology.Targets)) {
+			if in := topology.Targets[name].InCluster; in != nil {
+				contexts[in.Context] = true
 			}
+			several, err := f.several(ctx, topology, name)
+			if err != nil {
+				return nil, err
+			}
+			conns = append(conns, several...)
 		}
 	}
-	if len(seen) == 0 {
-		return []string{""}
+	if len(contexts) == 0 && len(conns) == 0 && !hasDevices(topology) {
+		contexts[""] = true
 	}
-	return slices.Sorted(maps.Keys(seen))
+	for _, name := range slices.Sorted(maps.Keys(contexts)) {
+		conn, err := f.connect(name)
+		if err != nil {
+			return nil, err
+		}
+		conns = append(conns, conn)
+	}
+	return conns, nil
 }
 
-func (f *flags) connect(context string) (*kubeconn.Conn, error) {
+// several are the clusters of a multiCluster target; none of another one.
+func (f *flags) several(ctx context.Context, topology protocol.Topology, target string) ([]*kubeconn.Conn, error) {
+	if topology.Targets[target].MultiCluster == nil {
+		return nil, nil
+	}
+	clusters, err := kubeconn.Clusters(ctx, &f.kube, topology, target)
+	if err != nil {
+		return nil, err
+	}
+	var conns []*kubeconn.Conn
+	for _, c := range clusters {
+		flags, err := c.Flags()
+		if err != nil {
+			return nil, err
+		}
+		conn, err := kubeconn.Connect(flags, c.Topology(topology, target), target)
+		if err != nil {
+			return nil, err
+		}
+		conns = append(conns, conn)
+	}
+	return conns, nil
+}
+
+func (f *flags) connect(name string) (*kubeconn.Conn, error) {
 	const target = "prune"
 	return kubeconn.Connect(&f.kube, protocol.Topology{Targets: map[string]protocol.Target{
-		target: {InCluster: &protocol.InCluster{Context: context, Namespace: "default"}},
+		target: {InCluster: &protocol.InCluster{Context: name, Namespace: "default"}},
 	}}, target)
 }
 

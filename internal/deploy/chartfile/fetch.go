@@ -1,4 +1,6 @@
-package helm
+// Package chartfile fetches the packaged chart of a release, unpacks it, and
+// renders it to look at what it gives.
+package chartfile
 
 import (
 	"bytes"
@@ -24,15 +26,15 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// chartLayer is the media type of the chart's archive.
-const chartLayer = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+// Layer is the media type of the chart's archive.
+const Layer = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 
 // maxArchive bounds a chart's archive, in bytes; what it unpacks to is bounded
 // by Helm's loader.
 const maxArchive = 20 << 20
 
-// fetchChart reads the chart's archive and verifies it against the digest.
-func fetchChart(ctx context.Context, ref protocol.ChartRef) ([]byte, error) {
+// Fetch reads the chart's archive and verifies it against the digest.
+func Fetch(ctx context.Context, ref protocol.ChartRef) ([]byte, error) {
 	if ref.Path != "" {
 		return readArchive(ref.Path, ref.Digest)
 	}
@@ -102,12 +104,12 @@ func archiveLayer(image v1.Image) (v1.Layer, error) {
 	}
 	var found []v1.Hash
 	for _, layer := range manifest.Layers {
-		if layer.MediaType == chartLayer {
+		if layer.MediaType == Layer {
 			found = append(found, layer.Digest)
 		}
 	}
 	if len(found) != 1 {
-		return nil, protocol.Invalid("it has %d layers of type %s instead of one: it is no Helm chart", len(found), chartLayer)
+		return nil, protocol.Invalid("it has %d layers of type %s instead of one: it is no Helm chart", len(found), Layer)
 	}
 	return image.LayerByDigest(found[0])
 }
@@ -138,9 +140,8 @@ func pullError(ref protocol.ChartRef, err error) error {
 	return told
 }
 
-// loadChart unpacks an archive. What goes into a release is written into its
-// metadata, where Helm keeps it with the revision (see record).
-func loadChart(archive []byte, r record) (*chart.Chart, error) {
+// Load unpacks an archive that can be installed.
+func Load(archive []byte) (*chart.Chart, error) {
 	loaded, err := loader.LoadArchive(bytes.NewReader(archive))
 	if err != nil {
 		return nil, protocol.Invalid("chart: %w", err)
@@ -151,9 +152,5 @@ func loadChart(archive []byte, r record) (*chart.Chart, error) {
 	if loaded.Metadata.Type == "library" {
 		return nil, protocol.Invalid("chart %q is a library, which cannot be installed", loaded.Name())
 	}
-	if loaded.Metadata.Annotations == nil {
-		loaded.Metadata.Annotations = map[string]string{}
-	}
-	r.write(loaded.Metadata.Annotations)
 	return loaded, nil
 }

@@ -1,4 +1,4 @@
-package helm
+package chartfile
 
 import (
 	"crypto/sha256"
@@ -18,27 +18,25 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"helm.sh/helm/v3/pkg/chart"
-	"helm.sh/helm/v3/pkg/chartutil"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-func TestFetchChartFromPath(t *testing.T) {
+func TestFetchFromPath(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.tgz")
 	if err := os.WriteFile(path, []byte("archive"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256([]byte("archive"))
 	digest := "sha256:" + hex.EncodeToString(sum[:])
-	if got, err := fetchChart(t.Context(), protocol.ChartRef{Path: path, Digest: digest}); err != nil || string(got) != "archive" {
+	if got, err := Fetch(t.Context(), protocol.ChartRef{Path: path, Digest: digest}); err != nil || string(got) != "archive" {
 		t.Errorf("archive %q, error %v", got, err)
 	}
 	for name, ref := range map[string]protocol.ChartRef{
 		"another digest": {Path: path, Digest: "sha256:" + strings.Repeat("0", 64)},
 		"no file":        {Path: path + "x", Digest: digest},
 	} {
-		if _, err := fetchChart(t.Context(), ref); protocol.ExitCode(err) != protocol.ExitInvalid {
+		if _, err := Fetch(t.Context(), ref); protocol.ExitCode(err) != protocol.ExitInvalid {
 			t.Errorf("%s: error %v, want invalid input", name, err)
 		}
 	}
@@ -66,11 +64,11 @@ func push(t *testing.T, host string, layers ...v1.Layer) string {
 	return digest.String()
 }
 
-func TestFetchChartFromRegistry(t *testing.T) {
+func TestFetchFromRegistry(t *testing.T) {
 	server := httptest.NewServer(registry.New())
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
-	archive := static.NewLayer([]byte("archive"), chartLayer)
+	archive := static.NewLayer([]byte("archive"), Layer)
 	provenance := static.NewLayer([]byte("signed"), "application/vnd.cncf.helm.chart.provenance.v1.prov")
 	other := static.NewLayer([]byte("x"), types.OCILayer)
 	absent := "sha256:" + strings.Repeat("0", 64)
@@ -83,14 +81,14 @@ func TestFetchChartFromRegistry(t *testing.T) {
 		{"chart", "oci://" + host + "/charts/app", push(t, host, archive), protocol.ExitOK},
 		{"with provenance", "oci://" + host + "/charts/app", push(t, host, archive, provenance), protocol.ExitOK},
 		{"no chart", "oci://" + host + "/charts/app", push(t, host, other), protocol.ExitInvalid},
-		{"two charts", "oci://" + host + "/charts/app", push(t, host, archive, static.NewLayer([]byte("2"), chartLayer)), protocol.ExitInvalid},
+		{"two charts", "oci://" + host + "/charts/app", push(t, host, archive, static.NewLayer([]byte("2"), Layer)), protocol.ExitInvalid},
 		{"absent", "oci://" + host + "/charts/app", absent, protocol.ExitFailed},
 		{"no OCI URL", "https://" + host + "/charts/app", absent, protocol.ExitInvalid},
 		{"no digest", "oci://" + host + "/charts/app", "latest", protocol.ExitInvalid},
 		{"nothing listens", "oci://127.0.0.1:1/charts/app", absent, protocol.ExitRetryable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := fetchChart(t.Context(), protocol.ChartRef{URL: c.url, Digest: c.digest})
+			got, err := Fetch(t.Context(), protocol.ChartRef{URL: c.url, Digest: c.digest})
 			if protocol.ExitCode(err) != c.code {
 				t.Errorf("error %v with exit code %d, want %d", err, protocol.ExitCode(err), c.code)
 			}
@@ -101,18 +99,18 @@ func TestFetchChartFromRegistry(t *testing.T) {
 	}
 }
 
-func TestFetchChartThatIsTooLarge(t *testing.T) {
+func TestFetchThatIsTooLarge(t *testing.T) {
 	server := httptest.NewServer(registry.New())
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
-	digest := push(t, host, static.NewLayer(make([]byte, maxArchive+1), chartLayer))
-	_, err := fetchChart(t.Context(), protocol.ChartRef{URL: "oci://" + host + "/charts/app", Digest: digest})
+	digest := push(t, host, static.NewLayer(make([]byte, maxArchive+1), Layer))
+	_, err := Fetch(t.Context(), protocol.ChartRef{URL: "oci://" + host + "/charts/app", Digest: digest})
 	if err == nil || !strings.Contains(err.Error(), "20 MiB") {
 		t.Errorf("error %v, want one that tells the limit", err)
 	}
 }
 
-func TestFetchChartThatWasTamperedWith(t *testing.T) {
+func TestFetchThatWasTamperedWith(t *testing.T) {
 	inner := registry.New()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
@@ -123,38 +121,8 @@ func TestFetchChartThatWasTamperedWith(t *testing.T) {
 	}))
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
-	digest := push(t, host, static.NewLayer([]byte("archive"), chartLayer))
-	if got, err := fetchChart(t.Context(), protocol.ChartRef{URL: "oci://" + host + "/charts/app", Digest: digest}); err == nil {
+	digest := push(t, host, static.NewLayer([]byte("archive"), Layer))
+	if got, err := Fetch(t.Context(), protocol.ChartRef{URL: "oci://" + host + "/charts/app", Digest: digest}); err == nil {
 		t.Errorf("%q was taken for the chart", got)
-	}
-}
-
-func TestLoadChart(t *testing.T) {
-	want := record{chart: "c", image: "i", values: "v"}
-	save := func(c *chart.Chart) []byte {
-		t.Helper()
-		path, err := chartutil.Save(c, t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		archive, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return archive
-	}
-	loaded, err := loadChart(save(&chart.Chart{Metadata: &chart.Metadata{APIVersion: "v2", Name: "app", Version: "1.0.0"}}), want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := record{loaded.Metadata.Annotations[annotationChart], loaded.Metadata.Annotations[annotationImage], loaded.Metadata.Annotations[annotationValues]}
-	if got != want {
-		t.Errorf("record %+v, want %+v", got, want)
-	}
-	library := save(&chart.Chart{Metadata: &chart.Metadata{APIVersion: "v2", Name: "app", Version: "1.0.0", Type: "library"}})
-	for name, archive := range map[string][]byte{"library": library, "no archive": []byte("text"), "empty": nil} {
-		if _, err := loadChart(archive, want); protocol.ExitCode(err) != protocol.ExitInvalid {
-			t.Errorf("%s: error %v, want invalid input", name, err)
-		}
 	}
 }

@@ -1,0 +1,95 @@
+package argocd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// back brings the release before to all clusters, where the topology wants that
+// and there is one. An ApplicationSet has one release for all.
+func (f *fanout) back(ctx context.Context, why error) error {
+	found, err := f.read(ctx)
+	if err != nil || found == nil || !f.settings.rollback {
+		return why
+	}
+	to, ok := found.previous()
+	if !ok || equality.Semantic.DeepEqual(to.Source, f.want.Source) {
+		return fmt.Errorf("%w\nit is not rolled back: %v", why, errNoPrevious)
+	}
+	applications, err := f.applications(ctx)
+	if err != nil {
+		return fmt.Errorf("%w\nit is not rolled back: %v", why, err)
+	}
+	outcomes := make([]protocol.Outcome, len(f.members))
+	for i, m := range f.members {
+		if a := applications[m.application]; f.ends[i].Outcome != "" || a != nil && a.began(f.want.release) {
+			outcomes[i] = protocol.OutcomeRolledBack
+		}
+	}
+	spec, err := f.setSpec(to)
+	if err != nil {
+		return err
+	}
+	f.say("rollback", "all clusters go back to version %s, chart %s", to.Version, to.chart())
+	if err := f.write(ctx, to, spec); err != nil {
+		return fmt.Errorf("%w\nrolling back to version %s failed: %v", why, to.Version, err)
+	}
+	if err := f.follow(ctx, to, outcomes); err != nil {
+		return fmt.Errorf("%w\nrolling back to version %s failed: %v", why, to.Version, err)
+	}
+	return fmt.Errorf("%w\nrolled back to version %s", why, to.Version)
+}
+
+// RollbackAll brings all clusters back to the release before the one in force; to
+// is its version, or empty. An ApplicationSet keeps one of them.
+func (a *adapter) RollbackAll(ctx context.Context, app protocol.AppSpec, target, to string, clusters []kubeconn.Cluster) (protocol.DeployResult, error) {
+	f, err := a.prepareAll(app, target, clusters, protocol.ImageRef{Metadata: app.Metadata}, protocol.ChartRef{Metadata: app.Metadata}, func(protocol.DeployResult) {})
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	result, err := f.goBack(ctx, to)
+	if err != nil {
+		return result, f.explain(ctx, err)
+	}
+	return result, nil
+}
+
+func (f *fanout) goBack(ctx context.Context, to string) (protocol.DeployResult, error) {
+	found, err := f.read(ctx)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if found == nil {
+		return protocol.DeployResult{}, protocol.Unsupported("there is no %s", f.set)
+	}
+	if err := f.ownedSet(found); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	now, _ := found.release()
+	last, ok := found.previous()
+	outcome := protocol.OutcomeRolledBack
+	switch {
+	case to != "" && to == now.Version:
+		last, outcome = now, protocol.OutcomeUnchanged
+	case !ok || equality.Semantic.DeepEqual(last.Source, now.Source):
+		return protocol.DeployResult{}, protocol.Unsupported("%s: %w", f.set, errNoPrevious)
+	case to != "" && to != last.Version:
+		return protocol.DeployResult{}, protocol.Unsupported("%s has no version %s to go back to, only %s", f.set, to, last.Version).
+			WithHint("deploy that version again")
+	}
+	if f.spec, err = f.setSpec(last); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	f.want.release = last
+	outcomes := slices.Repeat([]protocol.Outcome{outcome}, len(f.members))
+	if f.dryRun || outcome == protocol.OutcomeUnchanged {
+		return f.foreseen(outcomes)
+	}
+	return f.bring(ctx, outcomes, func(_ context.Context, failure error) error { return failure })
+}

@@ -1,0 +1,230 @@
+package argocd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/nationtech/harmony/internal/deploy/lease"
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// TakesAll reports that a target of this many clusters is left to an
+// ApplicationSet.
+func (a *adapter) TakesAll(clusters int) bool {
+	return a.settings.manage && a.settings.setFrom > 0 && clusters >= a.settings.setFrom
+}
+
+// fanout is one deploy to several clusters by an ApplicationSet. It only writes
+// that object and looks at what Argo CD makes of it.
+type fanout struct {
+	*deployment
+	multi   protocol.MultiCluster
+	members []member
+	each    func(protocol.DeployResult)
+
+	set  string
+	spec map[string]any
+	// ends is what became of the members.
+	ends []protocol.DeployResult
+}
+
+// DeployAll delivers the app to the clusters by an ApplicationSet with a step of
+// RollingSync for each wave. A step begins when all of the one before are
+// healthy, so that no cluster may fail.
+func (a *adapter) DeployAll(ctx context.Context, app protocol.AppSpec, target string, clusters []kubeconn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
+	each func(protocol.DeployResult)) (protocol.DeployResult, error) {
+	if err := a.check(app, image, chart); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	f, err := a.prepareAll(app, target, clusters, image, chart, each)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	result, err := f.run(ctx)
+	if err != nil {
+		return result, f.explain(ctx, err)
+	}
+	return result, nil
+}
+
+func (a *adapter) prepareAll(app protocol.AppSpec, target string, clusters []kubeconn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
+	each func(protocol.DeployResult)) (*fanout, error) {
+	multi := *a.env.Topology.Targets[target].MultiCluster
+	conn, err := a.connectHub(target, multi, len(clusters))
+	if err != nil {
+		return nil, err
+	}
+	d, err := a.deployment(conn, app, target, image, chart)
+	if err != nil {
+		return nil, err
+	}
+	f := &fanout{deployment: d, multi: multi, each: each, set: setKind + " " + d.argo.namespace + "/" + d.argo.name, ends: make([]protocol.DeployResult, len(clusters))}
+	f.members = members(d.argo.name, multi, clusters)
+	f.spec, err = f.setSpec(d.want.release)
+	return f, err
+}
+
+// connectHub opens the way to Argo CD. What an ApplicationSet cannot do is refused
+// before.
+func (a *adapter) connectHub(target string, multi protocol.MultiCluster, clusters int) (*kubeconn.Conn, error) {
+	flags, hub := kubeconn.Flags{}, a.settings.context
+	if a.flags != nil {
+		if a.flags.Context != "" {
+			return nil, protocol.Invalid("--context limits the work to one cluster, and the ApplicationSet of target %q is of all of them", target)
+		}
+		flags.Kubeconfig, flags.Timeout = a.flags.Kubeconfig, a.flags.Timeout
+	}
+	if multi.ArgoCD != nil {
+		hub = cmp.Or(hub, multi.ArgoCD.Context)
+	}
+	switch {
+	case multi.Failures(clusters) > 0:
+		return nil, protocol.Unsupported("target %q has maxFailures, but an ApplicationSet goes on only when a whole wave is healthy", target).
+			WithHint("leave maxFailures out, or set the adapter's setting applicationSet to false")
+	case a.settings.name != "" || a.settings.server != "":
+		return nil, protocol.Invalid("destination: the target has several clusters, and this is one").WithHint("leave it out: a cluster is known to Argo CD by its API server")
+	}
+	topology := protocol.Topology{Metadata: a.env.Topology.Metadata, Targets: map[string]protocol.Target{
+		target: {InCluster: &protocol.InCluster{Context: hub, Namespace: multi.Namespace}},
+	}}
+	return kubeconn.Connect(&flags, topology, target)
+}
+
+// run looks at the ApplicationSet and does what is missing.
+func (f *fanout) run(ctx context.Context) (protocol.DeployResult, error) {
+	found, err := f.read(ctx)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if err := f.ownedSet(found); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	applications, err := f.applications(ctx)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	outcomes, done := f.outcomes(applications)
+	if found != nil && found.wants(f.spec) && done {
+		return f.foreseen(outcomes)
+	}
+	if err := f.ready(ctx); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if f.dryRun {
+		return f.foreseen(outcomes)
+	}
+	return f.bring(ctx, outcomes, f.back)
+}
+
+// bring has Argo CD bring what is wanted to the members, under the lease, which
+// comes to the outcomes. mend is called for a failure and tells it with what it
+// did about it.
+func (f *fanout) bring(ctx context.Context, outcomes []protocol.Outcome, mend func(context.Context, error) error) (protocol.DeployResult, error) {
+	l, err := lease.Acquire(ctx, f.argo.client.CoordinationV1().Leases(f.argo.namespace), f.argo.name, f.waitsFor)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	held, stop := l.Hold(ctx)
+	defer stop()
+	if err := f.write(held, f.want.release, f.spec); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	failure := f.follow(held, f.want.release, outcomes)
+	switch cause := context.Cause(held); {
+	case failure == nil:
+	case errors.Is(cause, lease.ErrLost):
+		failure = protocol.Retryable("%s: %w", f.set, cause)
+	case held.Err() == nil:
+		failure = mend(held, failure)
+	}
+	return f.conclude(failure)
+}
+
+// outcomes is what the deploy comes to for each member, and whether that is
+// nothing.
+func (f *fanout) outcomes(applications map[string]*application) (outcomes []protocol.Outcome, done bool) {
+	done = true
+	for _, m := range f.members {
+		outcome := outcomeOf(applications[m.application])
+		if f.runs(applications[m.application], f.want.release) {
+			outcome = protocol.OutcomeUnchanged
+		}
+		done = done && outcome == protocol.OutcomeUnchanged
+		outcomes = append(outcomes, outcome)
+	}
+	return outcomes, done
+}
+
+// foreseen is the result when nothing is done.
+func (f *fanout) foreseen(outcomes []protocol.Outcome) (protocol.DeployResult, error) {
+	for i, outcome := range outcomes {
+		f.finish(i, outcome, "")
+	}
+	return f.conclude(nil)
+}
+
+// ready fails for what would not work: clusters and a project that Argo CD does
+// not have, and a controller that would go to all clusters at once.
+func (f *fanout) ready(ctx context.Context) error {
+	servers, err := f.argo.servers(ctx)
+	if err != nil {
+		return fmt.Errorf("read the clusters of Argo CD: %w", err)
+	}
+	if unknown := unknownServers(f.members, servers); len(unknown) > 0 {
+		return protocol.Unsupported("Argo CD in namespace %s does not have %d of the clusters of target %q:%s", f.argo.namespace, len(unknown), f.target, listed(unknown)).
+			WithHint("add them to Argo CD, or set the adapter's setting applicationSet to false")
+	}
+	if err := f.argo.project(ctx, f.settings.project); err != nil {
+		return err
+	}
+	const settings, key = "argocd-cmd-params-cm", "applicationsetcontroller.enable.progressive.syncs"
+	params, err := f.argo.client.CoreV1().ConfigMaps(f.argo.namespace).Get(ctx, settings, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("read the settings of Argo CD: %w", err)
+	}
+	if err != nil || params.Data[key] != "true" {
+		return protocol.Unsupported("Argo CD does no progressive syncs: its ApplicationSet controller would go to all %d clusters at once", len(f.members)).
+			WithHint("set %s: \"true\" in ConfigMap %s/%s and restart the controller, or set the adapter's setting applicationSet to false", key, f.argo.namespace, settings)
+	}
+	return nil
+}
+
+// finish tells what became of a member.
+func (f *fanout) finish(i int, outcome protocol.Outcome, message string) {
+	result := protocol.DeployResult{
+		Metadata: f.app.Metadata, Target: f.target, Adapter: Name, Namespace: f.multi.Namespace, Release: f.app.Name,
+		Cluster: f.members[i].Name, Outcome: outcome, Message: message, Planned: f.dryRun,
+	}
+	if outcome.Delivered() {
+		result.Image, result.Chart = f.want.digest(), f.want.chart()
+	}
+	f.ends[i] = result
+	f.each(result)
+}
+
+// conclude makes the verdict out of what became of the members.
+func (f *fanout) conclude(failure error) (protocol.DeployResult, error) {
+	var count protocol.ClusterCount
+	for i := range f.ends {
+		if f.ends[i].Outcome == "" {
+			f.finish(i, protocol.OutcomeSkipped, "not seen to its end: the rollout stopped")
+		}
+		count.Add(f.ends[i].Outcome)
+	}
+	result := protocol.DeployResult{
+		Metadata: f.app.Metadata, Target: f.target, Adapter: Name, Namespace: f.multi.Namespace, Release: f.app.Name,
+		Outcome: count.Outcome(), Clusters: &count, Planned: f.dryRun,
+	}
+	if failure == nil {
+		result.Image, result.Chart = f.want.digest(), f.want.chart()
+	} else if result.Outcome.Delivered() || result.Outcome == protocol.OutcomeSkipped {
+		result.Outcome = protocol.OutcomeFailed
+	}
+	return result, failure
+}

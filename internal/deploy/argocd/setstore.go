@@ -1,0 +1,132 @@
+package argocd
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// read reads the ApplicationSet; nil when there is none.
+func (f *fanout) read(ctx context.Context) (*appSet, error) {
+	var object *unstructured.Unstructured
+	err := f.argo.patient(ctx, func() (err error) {
+		object, err = f.argo.sets.Get(ctx, f.argo.name, metav1.GetOptions{})
+		return err
+	})
+	switch {
+	case apierrors.IsNotFound(err) && missingKind(err):
+		return nil, protocol.Unsupported("%s does not know the kind %s of %s", f.argo.Host(), setKind, apiVersion).WithHint(instruction)
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", f.set, err)
+	}
+	return newAppSet(object)
+}
+
+// ownedSet fails for an ApplicationSet that is not harmony's for the app and the
+// target.
+func (f *fanout) ownedSet(found *appSet) error {
+	if found == nil {
+		return nil
+	}
+	labels := found.GetLabels()
+	if labels[labelManagedBy] != managedBy || labels[labelApp] != f.app.Name || labels[labelTarget] != f.target {
+		return protocol.Unsupported("%s was made by somebody else, or for another app or target", f.set).
+			WithHint("give it another name with the setting application")
+	}
+	return nil
+}
+
+// applications are those of the ApplicationSet, by name.
+func (f *fanout) applications(ctx context.Context) (map[string]*application, error) {
+	selector := fmt.Sprintf("%s=%s,%s=%s,%s=%s", labelManagedBy, managedBy, labelApp, f.app.Name, labelTarget, f.target)
+	var list *unstructured.UnstructuredList
+	err := f.argo.patient(ctx, func() (err error) {
+		list, err = f.argo.applications.List(ctx, metav1.ListOptions{LabelSelector: selector})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the Applications of %s: %w", f.set, err)
+	}
+	byName := map[string]*application{}
+	for i := range list.Items {
+		a, err := newApplication(&list.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		byName[a.GetName()] = a
+	}
+	return byName, nil
+}
+
+// write makes the ApplicationSet want the release. What it wanted before is kept
+// as the release to go back to, if all members had it.
+func (f *fanout) write(ctx context.Context, r release, spec map[string]any) error {
+	for {
+		found, err := f.read(ctx)
+		if err != nil {
+			return err
+		}
+		if err := f.ownedSet(found); err != nil {
+			return err
+		}
+		if found != nil && found.wants(spec) {
+			return nil
+		}
+		object := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": apiVersion, "kind": setKind,
+			"metadata": map[string]any{"name": f.argo.name, "namespace": f.argo.namespace, "labels": map[string]any{
+				labelManagedBy: managedBy, labelApp: f.app.Name, labelTarget: f.target,
+			}},
+		}}
+		if found != nil {
+			if err := f.keepGood(ctx, found, r); err != nil {
+				return err
+			}
+			object = found.Unstructured
+		}
+		object.Object["spec"] = spec
+		if err := note(object, annotationCurrent, r); err != nil {
+			return err
+		}
+		f.say("apply", "%s: chart %s for %d clusters", f.set, r.chart(), len(f.members))
+		if found == nil {
+			_, err = f.argo.sets.Create(ctx, object, metav1.CreateOptions{FieldManager: managedBy})
+		} else {
+			_, err = f.argo.sets.Update(ctx, object, metav1.UpdateOptions{FieldManager: managedBy})
+		}
+		switch {
+		case err == nil:
+			return nil
+		case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || protocol.ExitCode(f.argo.Explain(err)) == protocol.ExitRetryable && ctx.Err() == nil:
+			continue // it may have been written; read waits for the server
+		}
+		return fmt.Errorf("write %s: %w", f.set, err)
+	}
+}
+
+// keepGood notes the release in force as the one to go back to from the next,
+// when every Application has it and is healthy.
+func (f *fanout) keepGood(ctx context.Context, found *appSet, next release) error {
+	now, ok := found.release()
+	if !ok || equality.Semantic.DeepEqual(now.Source, next.Source) {
+		return nil
+	}
+	applications, err := f.applications(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range applications {
+		if !f.runs(a, now) {
+			return nil
+		}
+	}
+	return note(found.Unstructured, annotationPrevious, now)
+}

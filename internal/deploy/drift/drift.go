@@ -1,0 +1,222 @@
+// Package drift finds what somebody changed by hand of the objects that a Helm
+// release is made of, without changing anything.
+package drift
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// Finder looks at a cluster.
+type Finder struct {
+	Client  kubernetes.Interface
+	Dynamic dynamic.Interface
+	Mapper  meta.RESTMapper
+	// Namespace is where the objects are that name none.
+	Namespace string
+	// Ignore are JSON pointers of fields that others may change:
+	// /spec/replicas.
+	Ignore []string
+}
+
+// atOnce is how many objects are looked at at once.
+const atOnce = 8
+
+// Find names the objects that are gone or that somebody changed, so that an
+// upgrade would mend them, in the order given.
+func (f Finder) Find(ctx context.Context, objects []*unstructured.Unstructured) ([]string, error) {
+	found := make([]string, len(objects))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i, object := range objects {
+		group.Go(func() (err error) {
+			found[i], err = f.look(ctx, object)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(found, func(s string) bool { return s == "" }), nil
+}
+
+// look compares one object with what runs, by the patch that Helm would send:
+// what that leaves alone, such as a field that another controller added, is no
+// drift. A patch that is not empty may still change nothing, for the server
+// writes values its own way; it is asked without changing anything.
+func (f Finder) look(ctx context.Context, wanted *unstructured.Unstructured) (string, error) {
+	name := wanted.GetKind() + " " + wanted.GetName()
+	kind := wanted.GroupVersionKind()
+	mapping, err := f.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if meta.IsNoMatchError(err) {
+		return name + " is gone, and its kind", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look for %s: %w", name, err)
+	}
+	resource := f.resource(mapping, wanted)
+	live, err := resource.Get(ctx, wanted.GetName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		if expires(wanted) {
+			return "", nil
+		}
+		return name + " is gone", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", name, err)
+	}
+	patch, err := patchFor(wanted, live)
+	if err != nil {
+		return "", fmt.Errorf("compare %s: %w", name, err)
+	}
+	if patch == nil {
+		return "", nil
+	}
+	after, err := resource.Patch(ctx, wanted.GetName(), types.StrategicMergePatchType, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		// What the server refuses now it will refuse the upgrade, and say why.
+		return name + " was changed", nil
+	}
+	return f.compare(ctx, name, live, after)
+}
+
+func (f Finder) resource(mapping *meta.RESTMapping, object *unstructured.Unstructured) dynamic.ResourceInterface {
+	resource := f.Dynamic.Resource(mapping.Resource)
+	if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
+		return resource
+	}
+	namespace := object.GetNamespace()
+	if namespace == "" {
+		namespace = f.Namespace
+	}
+	return resource.Namespace(namespace)
+}
+
+// compare tells a change from live to after that counts.
+func (f Finder) compare(ctx context.Context, name string, live, after *unstructured.Unstructured) (string, error) {
+	a, b := f.essence(live), f.essence(after)
+	if equality.Semantic.DeepEqual(a, b) {
+		return "", nil
+	}
+	scaled, err := f.autoscaled(ctx, live)
+	if err != nil {
+		return "", fmt.Errorf("compare %s: %w", name, err)
+	}
+	if scaled {
+		unstructured.RemoveNestedField(a, "spec", "replicas")
+		unstructured.RemoveNestedField(b, "spec", "replicas")
+		if equality.Semantic.DeepEqual(a, b) {
+			return "", nil
+		}
+	}
+	return name + " was changed", nil
+}
+
+// autoscaled reports an object whose replicas are up to an autoscaler.
+func (f Finder) autoscaled(ctx context.Context, object *unstructured.Unstructured) (bool, error) {
+	list, err := f.Client.AutoscalingV2().HorizontalPodAutoscalers(object.GetNamespace()).List(ctx, metav1.ListOptions{})
+	if apierrors.IsForbidden(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, scaler := range list.Items {
+		target := scaler.Spec.ScaleTargetRef
+		if target.Kind == object.GetKind() && target.Name == object.GetName() {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// patchFor is what Helm would send to bring the live object back; nil for none.
+// Helm never mends custom resources, which it only compares with their last
+// revision.
+func patchFor(wanted, live *unstructured.Unstructured) ([]byte, error) {
+	versioned, err := scheme.Scheme.New(wanted.GroupVersionKind())
+	if err != nil {
+		return nil, nil //nolint:nilerr // a custom resource
+	}
+	want, err := json.Marshal(wanted)
+	if err != nil {
+		return nil, err
+	}
+	current, err := json.Marshal(live)
+	if err != nil {
+		return nil, err
+	}
+	schema, err := strategicpatch.NewPatchMetaFromStruct(versioned)
+	if err != nil {
+		return nil, err
+	}
+	patch, err := strategicpatch.CreateThreeWayMergePatch(want, want, current, schema, true)
+	if err != nil || string(patch) == "{}" {
+		return nil, err
+	}
+	return patch, nil
+}
+
+// expires reports a Job that is deleted some time after its end.
+func expires(object *unstructured.Unstructured) bool {
+	if object.GetKind() != "Job" {
+		return false
+	}
+	_, ok, _ := unstructured.NestedFieldNoCopy(object.Object, "spec", "ttlSecondsAfterFinished")
+	return ok
+}
+
+// essence is what a person could have changed.
+func (f Finder) essence(object *unstructured.Unstructured) map[string]any {
+	content := object.DeepCopy().Object
+	delete(content, "status")
+	for _, field := range []string{"managedFields", "resourceVersion", "generation"} {
+		unstructured.RemoveNestedField(content, "metadata", field)
+	}
+	for _, pointer := range f.Ignore {
+		remove(content, strings.Split(strings.TrimPrefix(pointer, "/"), "/"))
+	}
+	return content
+}
+
+// remove takes the field of a JSON pointer out, where there is one.
+func remove(value any, path []string) {
+	name := strings.NewReplacer("~1", "/", "~0", "~").Replace(path[0])
+	switch v := value.(type) {
+	case map[string]any:
+		if len(path) == 1 {
+			delete(v, name)
+			return
+		}
+		remove(v[name], path[1:])
+	case []any:
+		for i, member := range v {
+			if name != fmt.Sprint(i) {
+				continue
+			}
+			if len(path) == 1 {
+				v[i] = nil
+				return
+			}
+			remove(member, path[1:])
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package edge
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/nationtech/harmony/internal/devices"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// The media types of Flux's artifacts.
+const (
+	configType  types.MediaType = "application/vnd.cncf.flux.config.v1+json"
+	contentType types.MediaType = "application/vnd.cncf.flux.content.v1.tar+gzip"
+)
+
+// The annotations that Flux reads: where the content is from, which revision of
+// it this is, and when it was made.
+const (
+	annotationSource   = "org.opencontainers.image.source"
+	annotationRevision = "org.opencontainers.image.revision"
+	annotationCreated  = "org.opencontainers.image.created"
+)
+
+// epoch stands for every time in an artifact: the same state is the same digest,
+// whenever and wherever it was made.
+var epoch = time.Unix(0, 0).UTC()
+
+// file is one file of a state.
+type file struct {
+	name    string
+	content []byte
+}
+
+// artifact makes the artifact that holds the desired state.
+func (d *deployment) artifact(ctx context.Context) (v1.Image, error) {
+	files, err := d.files(ctx)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := pack(files)
+	if err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive)), nil }, tarball.WithMediaType(contentType))
+	if err != nil {
+		return nil, err
+	}
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), configType)
+	image = mutate.Annotations(image, d.annotations()).(v1.Image)
+	return mutate.Append(image, mutate.Addendum{Layer: layer})
+}
+
+func (d *deployment) annotations() map[string]string {
+	source := d.chart.URL
+	if source == "" {
+		source = d.chart.Chart
+	}
+	return map[string]string{
+		annotationSource:          source,
+		annotationRevision:        d.app.Version + "@" + d.chart.Digest,
+		annotationCreated:         epoch.Format(time.RFC3339),
+		devices.AnnotationApp:     d.app.Name,
+		devices.AnnotationVersion: d.app.Version,
+		devices.AnnotationImage:   d.image.Digest,
+		devices.AnnotationChart:   d.chart.Digest,
+	}
+}
+
+// pack makes an archive of files, in the order given.
+func pack(files []file) ([]byte, error) {
+	var b bytes.Buffer
+	compressed := gzip.NewWriter(&b)
+	w := tar.NewWriter(compressed)
+	for _, f := range files {
+		header := &tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.content)), ModTime: epoch, Format: tar.FormatUSTAR}
+		if err := w.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(f.content); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	if err := compressed.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// published is what was done with an artifact.
+type published struct {
+	digest    string
+	unchanged bool
+	// previous is what devices were told before; the zero value is nothing.
+	previous devices.Artifact
+}
+
+// publish lets devices follow the artifact. The tag that they follow is written
+// last: until then they see nothing of it.
+func (d *deployment) publish(ctx context.Context, image v1.Image) (published, error) {
+	digest, err := image.Digest()
+	if err != nil {
+		return published{}, err
+	}
+	p := published{digest: digest.String()}
+	if p.previous, err = d.place.State.Get(ctx, devices.TagLatest); err != nil {
+		return p, err
+	}
+	p.unchanged = p.previous.Digest == p.digest
+	if p.unchanged || d.dryRun {
+		return p, nil
+	}
+	d.progress(protocol.Event{Phase: "publish", Message: d.place.URL() + "@" + p.digest})
+	if err := d.place.State.Push(ctx, protocol.TagOf(d.app.Version), image); err != nil {
+		return p, err
+	}
+	made, err := d.place.State.Get(ctx, protocol.TagOf(d.app.Version))
+	if err != nil {
+		return p, err
+	}
+	return p, d.follow(ctx, made, p.digest, p.previous)
+}
+
+// follow has devices follow an artifact that is in the registry, and keeps what
+// they followed before under a tag of its own.
+func (d *deployment) follow(ctx context.Context, to devices.Artifact, digest string, previous devices.Artifact) error {
+	if to.Digest != digest {
+		return d.raced(to.Digest)
+	}
+	if previous.Digest != "" {
+		if err := d.place.State.Tag(ctx, devices.TagPrevious, previous); err != nil {
+			return err
+		}
+	}
+	if err := d.place.State.Tag(ctx, devices.TagLatest, to); err != nil {
+		return err
+	}
+	now, err := d.place.State.Get(ctx, devices.TagLatest)
+	if err == nil && now.Digest != digest {
+		err = d.raced(now.Digest)
+	}
+	return err
+}
+
+// raced is the error of two deploys that publish at once.
+func (d *deployment) raced(digest string) error {
+	return protocol.Retryable("somebody else published %s to %s at the same time", digest, d.place.State)
+}

@@ -1,0 +1,227 @@
+// Package edge delivers to devices that no stage can reach: it publishes what is
+// to run on them as an OCI artifact in Flux's format, under a name that the
+// devices know, and tells what they report.
+//
+// It holds for edgeDevice targets, whichever adapter delivers to the clusters of
+// the topology. Nothing is said to run that no device has reported to run.
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nationtech/harmony/internal/deploy/values"
+	"github.com/nationtech/harmony/internal/devices"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Name is the adapter's name in results.
+const Name = "edge"
+
+// New makes the adapter. It has no settings: all is said by the target.
+func New(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
+	return &adapter{env}, nil
+}
+
+// adapter is safe for use by several goroutines: a call holds its own state.
+type adapter struct{ env capability.Environment }
+
+// deployment is one call of Deploy.
+type deployment struct {
+	place    devices.Place
+	dryRun   bool
+	progress func(protocol.Event)
+
+	app    protocol.AppSpec
+	target string
+	image  protocol.ImageRef
+	chart  protocol.ChartRef
+	values map[string]any
+}
+
+// Deploy implements [capability.ContinuousDelivery]. The result is
+// protocol.OutcomePublished until every known device has reported that it runs
+// this state and is healthy. A device that has reported that it failed with it is
+// an error; so is one that has not become ready in the time that the target says
+// it is awaited.
+func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
+	d, err := a.open(app, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if d.values, err = values.Of(app, target); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d.image, d.chart = image, chart
+	if err := d.check(); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	result, err := d.run(ctx)
+	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		err = errors.Join(ctx.Err(), err)
+	}
+	if err != nil {
+		return protocol.DeployResult{}, fmt.Errorf("deploy %s to %s: %w", app.Name, target, err)
+	}
+	return result, nil
+}
+
+// open is a deployment that only looks at what is there.
+func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error) {
+	place, err := devices.Of(a.env.Topology, target, app.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &deployment{
+		place: place, dryRun: a.env.DryRun, app: app, target: target,
+		progress: func(e protocol.Event) {
+			e.Metadata = app.Metadata
+			a.env.Progress(e)
+		},
+	}, nil
+}
+
+// check refuses what no device could pull.
+func (d *deployment) check() error {
+	onMachine := d.image.Location != protocol.InRegistry && d.image.Location != ""
+	switch {
+	case onMachine && !d.dryRun:
+		return protocol.Unsupported("image %s of %s is not in a registry: devices pull it", d.image, d.app.Name).
+			WithHint("set spec.ociRegistry of the topology to {adapter: oci, url: …}")
+	case d.chart.URL == "" && d.place.Target.FormOr() == protocol.EdgeHelmRelease:
+		return protocol.Unsupported("the chart of %s is a file on this machine: devices pull it", d.app.Name).
+			WithHint("set spec.helmRegistry of the topology to {adapter: oci, url: …}, or the target's form to %s", protocol.EdgeManifests)
+	case d.dryRun:
+		return nil
+	case d.image.Digest == "":
+		return protocol.Invalid("image %s of %s has no digest", d.image, d.app.Name).WithHint("publish it first")
+	case d.chart.Digest == "":
+		return protocol.Invalid("chart %s of %s has no digest", d.chart.Chart, d.app.Name).WithHint("publish it first")
+	}
+	return nil
+}
+
+// run publishes the state where it is not what devices are told already, and
+// tells what they report.
+func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
+	if d.dryRun && (d.chart.Digest == "" || d.image.Digest == "") {
+		return d.result(published{}, devices.Progress{}), nil // not known before it is published
+	}
+	artifact, err := d.artifact(ctx)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	p, err := d.publish(ctx, artifact)
+	if err != nil || d.dryRun {
+		return d.result(p, devices.Progress{}), err
+	}
+	reported, err := d.await(ctx, p.digest)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	return d.result(p, reported), nil
+}
+
+// await reads what the devices have reported of the state, until all are ready
+// when the target says so.
+func (d *deployment) await(ctx context.Context, digest string) (devices.Progress, error) {
+	timeout := time.Duration(d.place.Target.Reports.Await)
+	deadline := time.Now().Add(timeout)
+	last := ""
+	for pause := time.Second; ; pause = min(2*pause, 15*time.Second) {
+		reported, err := d.place.Progress(ctx, digest)
+		left := time.Until(deadline)
+		passing := protocol.ExitCode(err) == protocol.ExitRetryable && left > 0
+		if err != nil && (timeout > 0 && !passing || ctx.Err() != nil) {
+			return reported, err
+		}
+		if err != nil {
+			d.progress(protocol.Event{Phase: "warning", Message: "the devices' reports cannot be read: " + err.Error()})
+		}
+		if text := reported.String(); err == nil && text != last {
+			last = text
+			d.progress(protocol.Event{
+				Phase: "devices", Current: int64(reported.Count(protocol.DeviceReady)), Total: int64(len(reported.Devices)), Unit: "devices", Message: text,
+			})
+		}
+		if failed := reported.Failed(); len(failed) > 0 {
+			return reported, failure(failed)
+		}
+		if timeout == 0 || reported.Ready() {
+			return reported, nil // the state is published, whatever is known of the devices
+		}
+		if left <= 0 {
+			return reported, d.late(reported, timeout)
+		}
+		select {
+		case <-ctx.Done():
+			return reported, ctx.Err()
+		case <-time.After(min(pause, left)):
+		}
+	}
+}
+
+// told is how many devices a message names.
+const told = 5
+
+func failure(failed []protocol.DeviceReport) error {
+	if len(failed) == 1 {
+		return fmt.Errorf("device %s reports that it failed: %s", failed[0].Device, failed[0].Message)
+	}
+	text := ""
+	for _, device := range failed[:min(len(failed), told)] {
+		text += "\n  " + device.Device + ": " + device.Message
+	}
+	if more := len(failed) - told; more > 0 {
+		text += fmt.Sprintf("\n  and %d more", more)
+	}
+	return fmt.Errorf("%d devices report that they failed:%s", len(failed), text)
+}
+
+// late tells that devices are still to report: they may be switched off.
+func (d *deployment) late(reported devices.Progress, after time.Duration) error {
+	text := ""
+	for _, device := range reported.Worst(told) {
+		if device.State == protocol.DeviceReady {
+			break
+		}
+		text += "\n  " + device.Device + ": " + string(device.State)
+		if device.Time != "" {
+			text += ", reported " + device.Time
+		}
+	}
+	return protocol.Retryable("after %s %s%s", after, reported, text).
+		WithHint("the state is published, and devices take it when they can; the same deploy again goes on waiting")
+}
+
+// mostDevices is how many devices a result names.
+const mostDevices = 500
+
+// result is the document for what was published and reported.
+func (d *deployment) result(p published, reported devices.Progress) protocol.DeployResult {
+	r := protocol.DeployResult{
+		Metadata: d.app.Metadata, Target: d.target, Adapter: Name, Namespace: d.place.Target.Namespace, Release: d.app.Name,
+		Outcome: protocol.OutcomePublished, Planned: d.dryRun,
+		PreviousImage: p.previous.Annotations[devices.AnnotationImage], PreviousChart: p.previous.Annotations[devices.AnnotationChart],
+		Published: &protocol.PublishedState{
+			URL: d.place.URL(), Digest: p.digest, Image: d.image.Digest, Chart: d.chart.Digest, Unchanged: p.unchanged,
+			Ready: reported.Count(protocol.DeviceReady), Total: len(reported.Devices), Devices: reported.Worst(mostDevices),
+		},
+	}
+	if !reported.Ready() {
+		return r
+	}
+	r.Image, r.Chart = d.image.Digest, d.chart.Digest
+	switch {
+	case p.unchanged:
+		r.Outcome = protocol.OutcomeUnchanged
+	case p.previous.Digest == "":
+		r.Outcome = protocol.OutcomeInstalled
+	default:
+		r.Outcome = protocol.OutcomeUpgraded
+	}
+	return r
+}

@@ -1,0 +1,84 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nationtech/harmony/internal/devices"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Rollback has devices follow an earlier state: that of a version, or the one
+// before when to is empty. The result is protocol.OutcomeRolledBack only when
+// every known device reports to run it.
+func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
+	d, err := a.open(app, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	now, err := d.place.State.Get(ctx, devices.TagLatest)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if now.Digest == "" {
+		return protocol.DeployResult{}, protocol.Invalid("nothing of %s is published for %s", app.Name, d.place.Whose())
+	}
+	earlier, err := d.earlier(ctx, now, strings.TrimPrefix(to, "v"))
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d.become(earlier)
+	p := published{digest: earlier.Digest, previous: now, unchanged: earlier.Digest == now.Digest}
+	if d.dryRun {
+		return d.result(p, devices.Progress{}), nil
+	}
+	if !p.unchanged {
+		d.progress(protocol.Event{Phase: "rollback", Message: "to version " + d.app.Version + ", " + p.digest})
+		if err := d.follow(ctx, earlier, earlier.Digest, now); err != nil {
+			return protocol.DeployResult{}, err
+		}
+	}
+	reported, err := d.await(ctx, p.digest)
+	if err != nil {
+		return protocol.DeployResult{}, fmt.Errorf("roll %s back on %s: %w", app.Name, target, err)
+	}
+	result := d.result(p, reported)
+	if result.Outcome == protocol.OutcomeUpgraded {
+		result.Outcome = protocol.OutcomeRolledBack
+	}
+	return result, nil
+}
+
+// earlier is the state to go back to.
+func (d *deployment) earlier(ctx context.Context, now devices.Artifact, to string) (devices.Artifact, error) {
+	tag := devices.TagPrevious
+	if to != "" {
+		tag = protocol.TagOf(to)
+	}
+	found, err := d.place.State.Get(ctx, tag)
+	switch {
+	case err != nil:
+		return found, err
+	case to == "" && (found.Digest == "" || found.Digest == now.Digest):
+		return found, protocol.Invalid("no state of %s was published for %s before this one", d.app.Name, d.place.Whose())
+	case found.Digest != "":
+		return found, nil
+	}
+	tags, err := d.place.State.Tags(ctx)
+	if err != nil {
+		return found, err
+	}
+	versions := slices.DeleteFunc(tags, func(tag string) bool { return tag == devices.TagLatest || tag == devices.TagPrevious })
+	slices.Sort(versions)
+	return found, protocol.Invalid("version %s of %s was never published for %s", to, d.app.Name, d.place.Whose()).
+		WithHint("there are: %s", strings.Join(versions, ", "))
+}
+
+// become makes the deployment that of a state which was published before.
+func (d *deployment) become(state devices.Artifact) {
+	d.app.Version = state.Annotations[devices.AnnotationVersion]
+	d.image.Digest = state.Annotations[devices.AnnotationImage]
+	d.chart.Digest = state.Annotations[devices.AnnotationChart]
+}

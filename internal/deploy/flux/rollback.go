@@ -1,0 +1,262 @@
+package flux
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/storage/driver"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/nationtech/harmony/internal/deploy/manifest"
+	"github.com/nationtech/harmony/internal/deploy/proof"
+	deployvalues "github.com/nationtech/harmony/internal/deploy/values"
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Rollback has Flux release the chart and the values of an earlier revision
+// again: of the version, or of the last one before what is in force when to is
+// empty. It is followed and proven as a deploy is. A version that Helm's history
+// does not hold is an error of status protocol.ExitInvalid.
+func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
+	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d, err := a.base(conn, app, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if registry := a.env.Topology.OCIRegistry; registry != nil {
+		d.image, err = protocol.ParseImageRef(registry.URL + "/" + cmp.Or(app.Image.Repository, app.Name))
+		if err != nil {
+			return protocol.DeployResult{}, err
+		}
+		d.image.Insecure = registry.Insecure
+	}
+	bounded, cancel := context.WithTimeout(ctx, a.settings.bound())
+	defer cancel()
+	result, err := d.rollback(bounded, strings.TrimPrefix(to, "v"))
+	return result, d.explain(ctx, err)
+}
+
+// rollback goes back under the lease, but for a dry run.
+func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
+	current, err := d.get(ctx, releases, d.Namespace, d.app.Name)
+	switch {
+	case err != nil:
+		return protocol.DeployResult{}, err
+	case !current.exists():
+		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.app.Name)
+	case d.dryRun:
+		return d.goBack(ctx, to)
+	}
+	return d.held(ctx, func(ctx context.Context) (protocol.DeployResult, error) { return d.goBack(ctx, to) })
+}
+
+// goBack makes the deployment that of an earlier revision, and carries it out.
+func (d *deployment) goBack(ctx context.Context, to string) (protocol.DeployResult, error) {
+	current, err := d.get(ctx, releases, d.Namespace, d.app.Name)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if !current.exists() {
+		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.app.Name)
+	}
+	if d.isForeign(current) {
+		return protocol.DeployResult{}, &protocol.Error{
+			Code: protocol.ExitFailed, Message: fmt.Sprintf("%s was made by %s, not by harmony", current, strings.Join(managers(current), ", ")),
+			Hint: "go back where it comes from, or take it over with continuousDelivery.settings.force: true",
+		}
+	}
+	if err := d.mayTouch(current, current.Unstructured); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	source, err := d.sourceOf(ctx, current)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	earlier, err := d.chosen(current, source, to)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if err := d.become(ctx, current, source, earlier); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("to version %s of revision %d, chart %s", d.app.Version, earlier.Version, d.chart.Digest)})
+	if d.dryRun {
+		before, err := d.standing(ctx, current)
+		return d.result(protocol.OutcomeRolledBack, d.wanted(earlier.Version), before), err
+	}
+	result, err := d.changeHeld(ctx)
+	if err == nil && result.Outcome == protocol.OutcomeUpgraded {
+		result.Outcome = protocol.OutcomeRolledBack
+	}
+	return result, err
+}
+
+// chosen is the revision to go back to: the newest one of the version, or the
+// newest one that came into force before and is something else than what is. Where
+// Flux has gone back by itself already, that is what it is told to keep.
+func (d *deployment) chosen(current, source seen, to string) (*release.Release, error) {
+	history, err := d.storage(current).Query(map[string]string{"name": d.app.Name, "owner": "helm"})
+	if err != nil && !errors.Is(err, driver.ErrReleaseNotFound) {
+		return nil, fmt.Errorf("read release %s: %w", d.app.Name, err)
+	}
+	slices.SortFunc(history, func(a, b *release.Release) int { return b.Version - a.Version })
+	var now *release.Release
+	for _, r := range history {
+		if r.Version == current.revision() {
+			now = r
+		}
+	}
+	if to == "" && now != nil && now.Info.Status == release.StatusDeployed && !isWanted(current, source, now) {
+		return now, nil
+	}
+	var versions []string
+	for _, r := range history {
+		if r.Info.Status != release.StatusDeployed && r.Info.Status != release.StatusSuperseded {
+			continue
+		}
+		versions = append(versions, fmt.Sprintf("%s (revision %d)", versionOf(r), r.Version))
+		if to != "" && versionOf(r) == to || to == "" && now != nil && r.Version < now.Version && !same(r, now) {
+			return r, nil
+		}
+	}
+	what := "no earlier one that was in force"
+	if to != "" {
+		what = "none of version " + to
+	}
+	return nil, protocol.Invalid("release %s has %s in its history", d.app.Name, what).WithHint("it has: %s", strings.Join(versions, ", "))
+}
+
+// isWanted reports that a revision is of the chart and the values that the
+// HelmRelease asks for.
+func isWanted(current, source seen, r *release.Release) bool {
+	digest, _, _ := unstructured.NestedString(source.Object, "spec", "ref", "digest")
+	values, _, _ := unstructured.NestedMap(current.Object, "spec", "values")
+	wanted, err := deployvalues.Digest(values)
+	made, failed := deployvalues.Digest(r.Config)
+	return err == nil && failed == nil && (wanted == made || len(values)+len(r.Config) == 0) && isOf(r.Chart.Metadata.Version, digest)
+}
+
+// same reports two revisions of one chart and of the same values.
+func same(a, b *release.Release) bool {
+	one, err := deployvalues.Digest(a.Config)
+	other, failed := deployvalues.Digest(b.Config)
+	return err == nil && failed == nil && one == other && a.Chart.Metadata.Version == b.Chart.Metadata.Version
+}
+
+// versionOf is the app's version, which publish writes into the chart; Flux adds
+// the beginning of the digest to the chart's own.
+func versionOf(r *release.Release) string {
+	if version := r.Chart.Metadata.AppVersion; version != "" {
+		return strings.TrimPrefix(version, "v")
+	}
+	version, _, _ := strings.Cut(r.Chart.Metadata.Version, "+")
+	return version
+}
+
+// become makes the deployment that of a revision.
+func (d *deployment) become(ctx context.Context, current, source seen, r *release.Release) error {
+	objects, err := manifest.Parse(r.Manifest)
+	if err != nil {
+		return fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
+	}
+	if d.image, err = d.imageIn(current, objects); err != nil {
+		return fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
+	}
+	if d.chart, err = d.chartOf(ctx, current, source, r); err != nil {
+		return err
+	}
+	d.values, _ = deployvalues.Whole(map[string]any(r.Config)).(map[string]any)
+	d.app.Version = versionOf(r)
+	return nil
+}
+
+// imageIn finds the app's image among those of a revision: it is of the
+// repository that the HelmRelease names now, or else the topology.
+func (d *deployment) imageIn(current seen, objects []*unstructured.Unstructured) (protocol.ImageRef, error) {
+	image := d.image
+	if note := current.GetAnnotations()[imageNote]; note != "" {
+		var err error
+		if image, err = protocol.ParseImageRef(note); err != nil {
+			return image, fmt.Errorf("%s: annotation %s: %w", current, imageNote, err)
+		}
+	}
+	image.Tag, image.Digest = "", proof.DigestIn(objects, image)
+	if image.Digest == "" {
+		return image, fmt.Errorf("it pins no image of %s", image.FullName())
+	}
+	image.Insecure, image.Location = d.image.Insecure, protocol.InRegistry
+	return image, nil
+}
+
+// chartOf is the chart of a revision, by its digest. Flux keeps that of the last
+// revisions only; of older ones the registry is asked, and believed when the
+// digest begins as the chart's version says.
+func (d *deployment) chartOf(ctx context.Context, current, source seen, r *release.Release) (protocol.ChartRef, error) {
+	url, _, _ := unstructured.NestedString(source.Object, "spec", "url")
+	insecure, _, _ := unstructured.NestedBool(source.Object, "spec", "insecure")
+	digest, _, _ := unstructured.NestedString(source.Object, "spec", "ref", "digest")
+	version, _, _ := strings.Cut(r.Chart.Metadata.Version, "+")
+	chart := protocol.ChartRef{Metadata: d.app.Metadata, URL: url, Chart: r.Chart.Metadata.Name, ChartVersion: version, Insecure: insecure}
+	known := []string{digest, current.GetAnnotations()[chartBefore]}
+	for _, one := range current.status.History {
+		known = append(known, one.OCIDigest)
+	}
+	for _, one := range known {
+		if isOf(r.Chart.Metadata.Version, one) {
+			chart.Digest = one
+			return chart, nil
+		}
+	}
+	var err error
+	if chart.Digest, err = published(ctx, chart); err != nil {
+		return chart, fmt.Errorf("find the chart of revision %d: %w", r.Version, err)
+	}
+	if !isOf(r.Chart.Metadata.Version, chart.Digest) {
+		return chart, protocol.Invalid("the chart of revision %d, %s, is not published any more: %s:%s is %s", r.Version, r.Chart.Metadata.Version, url, version, chart.Digest).
+			WithHint("release that version again")
+	}
+	return chart, nil
+}
+
+// sourceOf is the OCIRepository that the HelmRelease names.
+func (d *deployment) sourceOf(ctx context.Context, current seen) (seen, error) {
+	at := func(field string) string {
+		text, _, _ := unstructured.NestedString(current.Object, "spec", "chartRef", field)
+		return text
+	}
+	source, err := d.get(ctx, sources, cmp.Or(at("namespace"), d.Namespace), at("name"))
+	if err == nil && !source.exists() {
+		err = fmt.Errorf("%s names an OCIRepository %s that does not exist", current, at("name"))
+	}
+	return source, err
+}
+
+// published asks the registry for the digest of a chart's version.
+func published(ctx context.Context, chart protocol.ChartRef) (string, error) {
+	var options []name.Option
+	if chart.Insecure {
+		options = append(options, name.Insecure)
+	}
+	ref, err := name.NewTag(strings.TrimPrefix(chart.URL, "oci://")+":"+protocol.TagOf(chart.ChartVersion), options...)
+	if err != nil {
+		return "", err
+	}
+	guard := &registryauth.Guard{Host: ref.RegistryStr(), Insecure: chart.Insecure, Inner: remote.DefaultTransport}
+	found, err := remote.Head(ref, remote.WithContext(ctx), remote.WithTransport(guard), remote.WithAuthFromKeychain(registryauth.Keychain()))
+	if err != nil {
+		return "", err
+	}
+	return found.Digest.String(), nil
+}

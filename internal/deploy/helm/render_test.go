@@ -1,0 +1,41 @@
+package helm
+
+import (
+	"os"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chartutil"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+func TestLoadChart(t *testing.T) {
+	want := record{chart: "c", image: "i", values: "v"}
+	save := func(c *chart.Chart) []byte {
+		t.Helper()
+		path, err := chartutil.Save(c, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		archive, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return archive
+	}
+	loaded, err := loadChart(save(&chart.Chart{Metadata: &chart.Metadata{APIVersion: "v2", Name: "app", Version: "1.0.0"}}), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := record{loaded.Metadata.Annotations[annotationChart], loaded.Metadata.Annotations[annotationImage], loaded.Metadata.Annotations[annotationValues]}
+	if got != want {
+		t.Errorf("record %+v, want %+v", got, want)
+	}
+	library := save(&chart.Chart{Metadata: &chart.Metadata{APIVersion: "v2", Name: "app", Version: "1.0.0", Type: "library"}})
+	for name, archive := range map[string][]byte{"library": library, "no archive": []byte("text"), "empty": nil} {
+		if _, err := loadChart(archive, want); protocol.ExitCode(err) != protocol.ExitInvalid {
+			t.Errorf("%s: error %v, want invalid input", name, err)
+		}
+	}
+}

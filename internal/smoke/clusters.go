@@ -1,0 +1,129 @@
+package smoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// checkAll checks the app on a target of several clusters: first what goes
+// through a cluster, on every one of them, then once what does not.
+func (c *checker) checkAll(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+	clusters, err := kubeconn.Clusters(ctx, c.flags, c.env.Topology, target)
+	if err != nil {
+		return protocol.SmokeReport{}, err
+	}
+	if _, err := newProbes(app, nil); err != nil {
+		return protocol.SmokeReport{}, err
+	}
+	inside, outside := app, app
+	inside.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), func(check protocol.SmokeCheck) bool { return !needsCluster(check) })
+	outside.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), needsCluster)
+	report := protocol.SmokeReport{Metadata: app.Metadata, Target: target, Planned: c.env.DryRun, Checks: []protocol.CheckResult{}}
+	if len(inside.Smoke) > 0 {
+		err = c.checkEach(ctx, inside, target, clusters, &report)
+	}
+	if err != nil {
+		report.Checks = append(report.Checks, skipped(outside.Smoke)...)
+		return report, err
+	}
+	last, err := c.checkOne(ctx, outside, target)
+	report.Checks = append(report.Checks, last.Checks...)
+	report.Passed = err == nil && !c.env.DryRun
+	return report, err
+}
+
+// checkEach checks the app on every cluster, some at once. One that fails does
+// not stop the others.
+func (c *checker) checkEach(ctx context.Context, app protocol.AppSpec, target string, clusters []kubeconn.Cluster, report *protocol.SmokeReport) error {
+	reports, errs := make([]protocol.SmokeReport, len(clusters)), make([]error, len(clusters))
+	var group errgroup.Group
+	group.SetLimit(c.env.Topology.Targets[target].MultiCluster.AtOnce())
+	for i, cluster := range clusters {
+		group.Go(func() error {
+			reports[i], errs[i] = c.on(cluster, target).check(ctx, app, target)
+			return nil
+		})
+	}
+	_ = group.Wait() // told by errs
+	var failed []error
+	for i, one := range reports {
+		if errs[i] != nil {
+			failed = append(failed, errs[i])
+		}
+		for _, check := range one.Checks {
+			check.Cluster = clusters[i].Name
+			if check.Status == protocol.CheckPassed && len(clusters) > wordy {
+				check.Message = ""
+			}
+			report.Checks = append(report.Checks, check)
+		}
+	}
+	return failureOfAll(failed, len(clusters))
+}
+
+// listed bounds how many clusters an error names, and wordy is for how many what
+// was seen of the good ones stands in the report, which is one document.
+const (
+	listed = 10
+	wordy  = 50
+)
+
+// failureOfAll is the error that tells those of the clusters, with the worst of
+// their statuses; nil for none.
+func failureOfAll(failed []error, clusters int) error {
+	if len(failed) < 2 {
+		return errors.Join(failed...)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "smoke checks failed on %d of %d clusters", len(failed), clusters)
+	var codes []int
+	for i, err := range failed {
+		codes = append(codes, protocol.ExitCode(err))
+		if i < listed {
+			text.WriteString("\n  " + strings.ReplaceAll(err.Error(), "\n", "\n    "))
+		}
+	}
+	if more := len(failed) - listed; more > 0 {
+		fmt.Fprintf(&text, "\n  and %d more", more)
+	}
+	return &protocol.Error{Code: protocol.WorstCode(codes...), Message: text.String(), Hint: protocol.HintOf(failed[0])}
+}
+
+// clusterChecker is a checker for one cluster, or why there is none.
+type clusterChecker struct {
+	checker
+	refused error
+}
+
+func (c *checker) on(cluster kubeconn.Cluster, target string) clusterChecker {
+	flags, err := cluster.Flags()
+	env := c.env
+	env.Topology, env.Cluster = cluster.Topology(c.env.Topology, target), cluster.Name
+	env.Progress = func(e protocol.Event) {
+		e.Message = cluster.Name + ": " + e.Message
+		c.env.Progress(e)
+	}
+	return clusterChecker{checker{env: env, flags: flags}, err}
+}
+
+// check is checkOne. Where the cluster cannot be looked at, its checks are
+// skipped.
+func (c clusterChecker) check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+	report, err := protocol.SmokeReport{}, c.refused
+	if err == nil {
+		report, err = c.checkOne(ctx, app, target)
+	}
+	if err != nil && len(report.Checks) == 0 {
+		report.Checks = skipped(app.Smoke)
+		err = fmt.Errorf("cluster %s: %w", c.env.Cluster, err)
+	}
+	return report, err
+}

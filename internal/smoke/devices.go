@@ -1,0 +1,99 @@
+package smoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nationtech/harmony/internal/devices"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// checkDevices checks an app on devices that nothing can reach: a rollout is what
+// the devices report of it, what goes to a service of theirs is skipped, and
+// what goes to a URL or an address is as anywhere else.
+func (c *checker) checkDevices(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+	place, err := devices.Of(c.env.Topology, target, app.Name)
+	if err != nil {
+		return protocol.SmokeReport{}, err
+	}
+	outside, report := app, protocol.SmokeReport{Metadata: app.Metadata, Target: target, Checks: skipped(app.Smoke), Planned: c.env.DryRun}
+	outside.Smoke = nil
+	var at []int // the places in the report of the checks that are run
+	for i, check := range app.Smoke {
+		if why := skips(check, place); why != "" {
+			report.Checks[i].Message = why
+			continue
+		}
+		outside.Smoke, at = append(outside.Smoke, check), append(at, i)
+	}
+	probes, err := deviceProbes(outside, place)
+	if err != nil || c.env.DryRun {
+		return report, err
+	}
+	ran := protocol.SmokeReport{Target: target, Checks: skipped(outside.Smoke)}
+	err = c.runAll(ctx, outside, probes, &ran)
+	for i, result := range ran.Checks {
+		report.Checks[at[i]] = result
+	}
+	report.Passed = err == nil
+	return report, err
+}
+
+// skips says why a check cannot be run for devices, or "".
+func skips(check protocol.SmokeCheck, place devices.Place) string {
+	switch {
+	case !needsCluster(check):
+		return ""
+	case place.Target.Reports.Disabled:
+		return "these devices do not report"
+	case check.Rollout == nil:
+		return "a service on a device cannot be reached"
+	}
+	return ""
+}
+
+// deviceProbes makes the probe of every check, the reports' for a rollout.
+func deviceProbes(app protocol.AppSpec, place devices.Place) ([]probe, error) {
+	probes := make([]probe, len(app.Smoke))
+	for i, check := range app.Smoke {
+		if check.Rollout != nil {
+			probes[i] = &reportsProbe{place}
+			continue
+		}
+		p, err := newProbe(app, check, nil)
+		if err != nil {
+			return nil, protocol.Invalid("app %s: spec.smoke[%d] (%s): %w", app.Name, i, check.Name, err)
+		}
+		probes[i] = p
+	}
+	return probes, nil
+}
+
+// reportsProbe holds when all devices report that they run what is published.
+type reportsProbe struct{ place devices.Place }
+
+func (p *reportsProbe) attempt(ctx context.Context) (string, error) {
+	state, err := p.place.State.Get(ctx, devices.TagLatest)
+	if err != nil {
+		return "", &blocked{err: err}
+	}
+	if state.Digest == "" {
+		return "", errors.New("nothing is published for " + p.place.Whose())
+	}
+	reported, err := p.place.Progress(ctx, state.Digest)
+	switch {
+	case err != nil:
+		return "", &blocked{err: err}
+	case reported.Ready():
+		return reported.String(), nil
+	case len(reported.Devices) == 0:
+		return "", fmt.Errorf("no device of %s has reported to %s", p.place.Whose(), p.place.Reports)
+	}
+	worst := reported.Worst(1)[0]
+	text := fmt.Sprintf("%s; %s: %s", reported, worst.Device, worst.State)
+	if worst.Message != "" {
+		text += ", " + worst.Message
+	}
+	return "", errors.New(text)
+}
