@@ -5,13 +5,14 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/suite"
 	"github.com/nationtech/harmony/internal/term"
 	"github.com/nationtech/harmony/pkg/plugin/signals"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -21,9 +22,6 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-// builtIn are the commands that no plugin can take the place of.
-var builtIn = []string{"completion", "diff", "help", "plan", "plugin", "release", "rollback", "status", "version"}
-
 func run(args []string) int {
 	if len(args) > 0 && isPlugin(args[0]) {
 		return tell(dispatch(args[0], args[1:]))
@@ -32,6 +30,9 @@ func run(args []string) int {
 		if _, ok := ofStage(args[0]); ok {
 			return tell(dispatchTo(args[0], args[1:]))
 		}
+	}
+	if asked, ok := completesManaging(args); ok {
+		return tell(manage(asked))
 	}
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
@@ -50,12 +51,7 @@ func isPlugin(arg string) bool {
 	if strings.HasPrefix(arg, "-") || strings.HasPrefix(arg, "__complete") {
 		return false
 	}
-	for _, name := range builtIn {
-		if arg == name {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(suite.BuiltIn(), arg)
 }
 
 // tell prints an error with its hint and returns its exit status. An error that
@@ -64,10 +60,7 @@ func tell(err error) int {
 	if err == nil {
 		return protocol.ExitOK
 	}
-	fmt.Fprintf(os.Stderr, "error: %s\n", term.Clean(err.Error()))
-	if hint := protocol.HintOf(err); hint != "" {
-		fmt.Fprintf(os.Stderr, "hint: %s\n", term.Clean(hint))
-	}
+	term.Tell(os.Stderr, err)
 	return protocol.ExitCode(err)
 }
 
@@ -128,5 +121,5 @@ func pluginNames() []string {
 }
 
 func finder() discovery.Finder {
-	return discovery.Finder{Path: os.Getenv("PATH"), BuiltIn: builtIn, UID: os.Getuid()}
+	return discovery.Finder{Path: os.Getenv("PATH"), BuiltIn: suite.BuiltIn(), UID: os.Getuid()}
 }

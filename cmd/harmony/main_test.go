@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 			stageMain(plugin.Deploy("1.2.3", plugin.Adapters[capability.ContinuousDelivery]{"helm": newFake[capability.ContinuousDelivery]}))
 		},
 		"harmony-smoke": func() { stageMain(plugin.Smoke("1.2.3", newFake[capability.Checker])) },
+		"harmony-monitor": func() {
+			stageMain(plugin.Monitor("1.2.3", plugin.Adapters[capability.Monitoring]{"none": newFake[capability.Monitoring], "prometheus-operator": newFake[capability.Monitoring]}))
+		},
 	})
 }
 
@@ -130,4 +133,11 @@ func (f fake) Check(ctx context.Context, app protocol.AppSpec, target string) (p
 	}
 	report.Passed, report.Checks = err == nil, []protocol.CheckResult{check}
 	return report, err
+}
+
+func (f fake) Monitor(ctx context.Context, app protocol.AppSpec, target string) (protocol.MonitoringResult, error) {
+	return protocol.MonitoringResult{
+		Metadata: app.Metadata, Target: target, Adapter: f.env.Provider.Adapter, Objects: []protocol.MonitoringObject{},
+		Summary: "watched by " + f.env.Provider.Adapter, Planned: f.env.DryRun,
+	}, f.call(ctx, "monitor", app.Name, target)
 }

@@ -116,8 +116,10 @@ func describeStep(t protocol.Topology, s protocol.Spec, stage, target string) pl
 		p.Change = !d.Unchanged
 	case protocol.ChartRef:
 		p.Change = !d.Unchanged
+	case protocol.Result:
+		p.Change = !d.Unchanged
 	case protocol.DeployResult:
-		p.Change = d.Outcome != protocol.OutcomeUnchanged
+		p.Change = d.Outcome != protocol.OutcomeUnchanged && (d.Published == nil || !d.Published.Unchanged)
 	}
 	return p
 }

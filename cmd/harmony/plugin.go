@@ -12,7 +12,7 @@ import (
 
 func (h *harmony) plugin() *cobra.Command {
 	parent := &cobra.Command{
-		Use: "plugin", Short: "Look at the plugins on PATH, and hold them to the contract",
+		Use: "plugin", Short: "Find, install and look after plugins",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return protocol.Invalid("no command %q", "harmony plugin "+args[0]).WithHint("see 'harmony plugin --help'")
@@ -23,9 +23,14 @@ func (h *harmony) plugin() *cobra.Command {
 	var output string
 	list := &cobra.Command{
 		Use: "list", Short: "List every plugin on PATH, the shadowed and refused ones too", Args: cobra.NoArgs,
+		Long: `List every plugin on PATH, the shadowed and refused ones too, and warn of entries of
+PATH that others can write or that depend on the current folder. No plugin is run.`,
 		Example: "  harmony plugin list\n  harmony plugin list -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			plugins := finder().List()
+			for _, warning := range finder().Warnings() {
+				cmd.PrintErrln("warning:", term.Clean(warning))
+			}
 			switch output {
 			case "json":
 				return writeJSON(cmd, plugins)
@@ -37,20 +42,23 @@ func (h *harmony) plugin() *cobra.Command {
 	}
 	list.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	parent.AddCommand(list, h.verify())
+	parent.AddCommand(managing()...)
 	return parent
 }
 
 func listPlugins(cmd *cobra.Command, plugins []discovery.Plugin) error {
-	rows := [][]string{{"NAME", "PATH", "NOTE"}}
+	rows := [][]string{{"NAME", "VERSION", "PATH", "NOTE"}}
 	for _, p := range plugins {
 		note := ""
 		switch {
 		case p.Refused != "":
 			note = "refused: " + p.Refused
+		case isSibling(p):
+			note = "part of harmony"
 		case p.Shadowed != "":
 			note = "shadowed by " + p.Shadowed
 		}
-		rows = append(rows, []string{p.Name, p.Path, note})
+		rows = append(rows, []string{p.Name, p.Version, p.Path, note})
 	}
 	return term.Table(cmd.OutOrStdout(), rows)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -28,12 +27,14 @@ type releaseFlags struct {
 	source  source.Source
 	fromTag string
 	targets []string
-	output  string
-	all     bool
-	dryRun  bool
-	quiet   bool
-	noCache bool
-	explain bool
+	// pipeline is the name of one of the project.
+	pipeline string
+	output   string
+	all      bool
+	dryRun   bool
+	quiet    bool
+	noCache  bool
+	explain  bool
 	// rollback is handed to the deploy stage when it was given.
 	rollback *pflag.Flag
 }
@@ -46,7 +47,8 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	own.StringVar(&f.source.Topology, "topology", "", "the topology by `name` (default HARMONY_TOPOLOGY, else ci where CI is set, else local)")
 	own.StringVar(&f.source.Version, "version", "", "the release's semantic `version` (default by git describe)")
 	own.StringVar(&f.fromTag, "from-tag", "", "take app and version from a `tag` of the form <app>-v<semver>; in a tag build GITHUB_REF_NAME is taken by itself")
-	own.StringSliceVar(&f.targets, "target", nil, "the `targets` to deploy to, in order (default staging,production)")
+	own.StringSliceVar(&f.targets, "target", nil, "the `targets` to deploy to, in order (default staging,production, or all of the project's pipeline)")
+	own.StringVar(&f.pipeline, "pipeline", "", "the project's pipeline by `name` (default its only one, or the one called default)")
 	own.BoolVar(&f.all, "all", false, "all apps of harmony.yaml")
 	own.BoolVarP(&f.quiet, "quiet", "q", false, "show results and failures only")
 	own.BoolVar(&f.explain, "explain", false, "tell why an app is built again, or where its image was found")
@@ -66,12 +68,17 @@ func (h *harmony) release() *cobra.Command {
 		Long: `Release apps: build and publish, deploy to staging, run the smoke checks, deploy
 to production, run the smoke checks. Apps go side by side; the next step starts when
 all have ended the one before. An app that fails is left out of the steps that follow.
+A document of kind Pipeline in harmony.yaml says other steps.
 
 Running it again is safe at any time: what is done is found, and not done twice.`,
 		Example: `  harmony release fleet-operator
   harmony release 'fleet-*' --version 1.4.0
   harmony release --from-tag fleet-operator-v1.4.0
-  harmony release --all --dry-run`,
+  harmony release --all --dry-run
+
+  # from any folder: an app that harmony-fleet, an app plugin on PATH, offers
+  harmony release fleet-operator
+  harmony fleet release --from-tag fleet-operator-v1.4.0`,
 		RunE: func(cmd *cobra.Command, apps []string) error {
 			if f.dryRun {
 				return h.runPlan(cmd, f, apps)
@@ -94,11 +101,15 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (pipeline
 	if f.fromTag != "" && (f.source.Version != "" || f.all) {
 		return none, protocol.Invalid("--from-tag says which app and which version: --version and --all do not go with it")
 	}
-	project, err := f.source.Project()
+	tag, patterns, err := f.wanted(patterns)
 	if err != nil {
 		return none, err
 	}
-	if patterns, err = f.applyTag(project.Names(), patterns); err != nil {
+	project, err := f.source.Find(ctx, source.Wanted{Patterns: patterns, Tag: tag})
+	if err != nil {
+		return none, err
+	}
+	if patterns, err = f.applyTag(tag, project.Names(), patterns); err != nil {
 		return none, err
 	}
 	apps, err := project.Select(patterns)
@@ -109,7 +120,11 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (pipeline
 	if err != nil {
 		return none, err
 	}
-	targets, err := pipeline.Targets(topology, f.targets)
+	own, err := project.Pipeline(f.pipeline)
+	if err != nil {
+		return none, err
+	}
+	steps, targets, err := pipeline.Steps(own, topology, f.targets)
 	if err != nil {
 		return none, err
 	}
@@ -119,11 +134,16 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (pipeline
 	if apps, err = f.source.WithVersions(ctx, apps); err != nil {
 		return none, err
 	}
+	admit, err := lockOf(project)
+	if err != nil {
+		return none, err
+	}
 	return pipeline.Release{
-		Topology: topology, Apps: apps, Targets: targets,
+		Topology: topology, Apps: apps, Steps: steps, Targets: targets,
 		Flags:     map[string][]string{capability.StageBuild: f.buildFlags(), capability.StageDeploy: f.deployFlags()},
 		Finder:    finder(),
-		Describer: discovery.Describer{Cache: describeCache()},
+		Describer: discovery.Describer{Cache: cacheFolder("describe")},
+		Admit:     admit,
 	}, nil
 }
 
@@ -147,19 +167,23 @@ func (f *releaseFlags) deployFlags() []string {
 	return []string{"--" + rollbackFlag + "=" + f.rollback.Value.String()}
 }
 
-// applyTag takes app and version from the tag given, or from that of a tag
-// build when the arguments leave both open.
-func (f *releaseFlags) applyTag(known, patterns []string) ([]string, error) {
-	if f.all {
-		if len(patterns) > 0 {
-			return nil, protocol.Invalid("--all and the names of apps exclude each other")
-		}
+// wanted is what is released: the tag given, or that of a tag build when the
+// arguments leave app and version open, and the names or globs of apps.
+func (f *releaseFlags) wanted(patterns []string) (tag string, _ []string, err error) {
+	switch {
+	case f.all && len(patterns) > 0:
+		return "", nil, protocol.Invalid("--all and the names of apps exclude each other")
+	case f.all:
 		patterns = []string{"*"}
-	}
-	tag := f.fromTag
-	if tag == "" && f.source.Version == "" && !f.all {
+	case f.fromTag == "" && f.source.Version == "":
 		tag, _ = version.TagFromEnvironment(f.source.Getenv)
+		return tag, patterns, nil
 	}
+	return f.fromTag, patterns, nil
+}
+
+// applyTag takes app and version from the tag, if there is one.
+func (f *releaseFlags) applyTag(tag string, known, patterns []string) ([]string, error) {
 	if tag == "" {
 		return patterns, nil
 	}
@@ -172,14 +196,6 @@ func (f *releaseFlags) applyTag(known, patterns []string) ([]string, error) {
 	}
 	f.source.Version = v.String()
 	return []string{app}, nil
-}
-
-func describeCache() string {
-	folder, err := os.UserCacheDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(folder, "harmony", "describe")
 }
 
 func (h *harmony) runRelease(cmd *cobra.Command, f *releaseFlags, patterns []string) error {

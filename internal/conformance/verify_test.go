@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 		ctx, stop := signals.Context(context.Background())
 		defer stop()
 		stage := plugin.Smoke("1.0.0", func(context.Context, capability.Environment) (capability.Checker, error) { return checker{}, nil })
-		stage.Name = "good"
+		stage.Plugin = "good"
 		os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:]))
 	}
 	os.Exit(m.Run())

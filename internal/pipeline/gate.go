@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,60 +16,91 @@ import (
 type need struct {
 	stage        string
 	capabilities []string
+	// offered: the stage is not built in. Its plugin says what it needs.
+	offered bool
 }
 
-var needs = []need{
-	{capability.StageBuild, []string{capability.NameContainerBuilder}},
-	{capability.StagePublish, []string{capability.NameOCIRegistry, capability.NameHelmRegistry}},
-	{capability.StageDeploy, []string{capability.NameContinuousDelivery}},
-	{capability.StageSmoke, nil},
+// needs are those of the stages of the steps, each once.
+func (r Release) needs() []need {
+	var list []need
+	for _, step := range r.Steps {
+		for _, n := range needsOf(step.Stage) {
+			if !slices.ContainsFunc(list, func(o need) bool { return o.stage == n.stage }) {
+				list = append(list, n)
+			}
+		}
+	}
+	return list
+}
+
+func needsOf(step string) []need {
+	switch step {
+	case protocol.StepRelease:
+		return []need{
+			{stage: capability.StageBuild, capabilities: []string{capability.NameContainerBuilder}},
+			{stage: capability.StagePublish, capabilities: []string{capability.NameOCIRegistry, capability.NameHelmRegistry}},
+		}
+	case protocol.StepDeploy:
+		return []need{{stage: capability.StageDeploy, capabilities: []string{capability.NameContinuousDelivery}}}
+	case protocol.StepSmoke:
+		return []need{{stage: capability.StageSmoke}}
+	}
+	return []need{{stage: step, offered: true}}
+}
+
+// stagePlugin is the plugin of a stage, and what it says of itself.
+type stagePlugin struct {
+	discovery.Plugin
+	info protocol.PluginInfo
 }
 
 // plugins finds the plugin of every stage, and refuses before anything is
 // started what the topology or a plugin lacks.
-func (r Release) plugins(ctx context.Context) (map[string]discovery.Plugin, error) {
+func (r Release) plugins(ctx context.Context) (map[string]stagePlugin, error) {
 	provided := map[string]protocol.Provider{}
 	for _, p := range r.Topology.Provided() {
 		provided[p.Capability] = p.Provider
 	}
-	if err := r.complete(provided); err != nil {
-		return nil, err
-	}
-	found := map[string]discovery.Plugin{}
-	errs := make([]error, len(needs))
+	needs := r.needs()
 	for _, n := range needs {
-		plugin, err := r.find(n, provided)
-		if err != nil {
+		if err := r.complete(n, provided); err != nil {
 			return nil, err
 		}
-		found[n.stage] = plugin
 	}
+	plugins := make([]stagePlugin, len(needs))
+	for i, n := range needs {
+		var err error
+		if plugins[i].Plugin, err = r.find(ctx, n, provided); err != nil {
+			return nil, err
+		}
+	}
+	errs := make([]error, len(needs))
 	var all sync.WaitGroup
 	for i, n := range needs {
-		all.Go(func() { errs[i] = r.check(ctx, n, found[n.stage], provided) })
+		all.Go(func() { plugins[i].info, errs[i] = r.check(ctx, n, plugins[i].Plugin, provided) })
 	}
 	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
+	found := map[string]stagePlugin{}
+	for i, n := range needs {
+		if errs[i] != nil {
+			return nil, errs[i]
 		}
+		found[n.stage] = plugins[i]
 	}
 	return found, nil
 }
 
-// complete holds the bound of the scores against a topology that is data.
-func (r Release) complete(provided map[string]protocol.Provider) error {
-	for _, n := range needs {
-		for _, name := range n.capabilities {
-			if _, ok := provided[name]; ok {
-				continue
-			}
-			verb := "release"
-			if n.stage == capability.StageDeploy {
-				verb = "deploy"
-			}
-			return protocol.Unsupported("topology %q cannot %s: no %s (has %s)", r.Topology.Name, verb, name, summary(r.Topology))
+// complete holds the bound of a score against a topology that is data.
+func (r Release) complete(n need, provided map[string]protocol.Provider) error {
+	for _, name := range n.capabilities {
+		if _, ok := provided[name]; ok {
+			continue
 		}
+		verb := n.stage
+		if n.stage == capability.StageBuild || n.stage == capability.StagePublish {
+			verb = protocol.StepRelease
+		}
+		return protocol.Unsupported("topology %q cannot %s: no %s (has %s)", r.Topology.Name, verb, name, summary(r.Topology))
 	}
 	return nil
 }
@@ -93,7 +125,10 @@ func adapterOf(p protocol.Provider) string {
 
 // find returns the plugin that carries out a stage: the one that the topology
 // names, else the suite's own.
-func (r Release) find(n need, provided map[string]protocol.Provider) (discovery.Plugin, error) {
+func (r Release) find(ctx context.Context, n need, provided map[string]protocol.Provider) (discovery.Plugin, error) {
+	if n.offered {
+		return r.offering(ctx, n.stage)
+	}
 	name := ""
 	var named []protocol.Provider
 	for _, c := range n.capabilities {
@@ -117,27 +152,79 @@ func (r Release) find(n need, provided map[string]protocol.Provider) (discovery.
 	return r.Finder.Find(strings.TrimPrefix(name, discovery.Prefix))
 }
 
-// check asks the plugin what it is: its protocol, its stage and its adapters.
-func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, provided map[string]protocol.Provider) error {
-	info, err := r.Describer.Describe(ctx, plugin)
+// offering returns the plugin of a stage that is not built in: one that the
+// topology names for any capability and that offers the stage, else the one of
+// the stage's name.
+func (r Release) offering(ctx context.Context, stage string) (discovery.Plugin, error) {
+	for _, p := range r.Topology.Provided() {
+		if p.Provider.Plugin == "" || p.Provider.Plugin == discovery.Prefix+stage {
+			continue
+		}
+		plugin, err := r.Finder.Find(strings.TrimPrefix(p.Provider.Plugin, discovery.Prefix))
+		if err != nil {
+			return discovery.Plugin{}, err
+		}
+		info, err := r.describe(ctx, plugin)
+		if err != nil || info.Stage == stage {
+			return plugin, err
+		}
+	}
+	return r.Finder.Find(stage)
+}
+
+// describe asks a plugin that is admitted what it is.
+func (r Release) describe(ctx context.Context, plugin discovery.Plugin) (protocol.PluginInfo, error) {
+	if r.Admit != nil {
+		if err := r.Admit(plugin); err != nil {
+			return protocol.PluginInfo{}, err
+		}
+	}
+	return r.Describer.Describe(ctx, plugin)
+}
+
+// check holds what a plugin says of itself: its protocol, its stage and its
+// adapters.
+func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, provided map[string]protocol.Provider) (protocol.PluginInfo, error) {
+	info, err := r.describe(ctx, plugin)
 	if err != nil {
-		return err
+		return info, err
 	}
 	ours := protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax}
 	if _, ok := ours.Common(info.Protocol); !ok {
-		return protocol.Unsupported("plugin %s speaks protocol %d to %d, harmony %d to %d: none in common",
+		return info, protocol.Unsupported("plugin %s speaks protocol %d to %d, harmony %d to %d: none in common",
 			plugin.Path, info.Protocol.Min, info.Protocol.Max, ours.Min, ours.Max)
 	}
 	if info.Stage != n.stage {
-		return protocol.Unsupported("plugin %s is of stage %q, not %q", plugin.Path, info.Stage, n.stage)
+		return info, protocol.Unsupported("plugin %s is of stage %q, not %q", plugin.Path, info.Stage, n.stage)
+	}
+	if n.offered {
+		if err := r.checkOffer(plugin, info); err != nil {
+			return info, err
+		}
+		n.capabilities = slices.Sorted(maps.Keys(info.Capabilities))
+		if err := r.complete(n, provided); err != nil {
+			return info, err
+		}
 	}
 	for _, name := range n.capabilities {
 		adapter, has := provided[name].Adapter, info.Capabilities[name]
 		if adapter != "" && !slices.Contains(has, adapter) {
-			return protocol.Unsupported("topology %q: plugin %s has no adapter %q for %s (has %s)",
+			return info, protocol.Unsupported("topology %q: plugin %s has no adapter %q for %s (has %s)",
 				r.Topology.Name, plugin.Path, adapter, name, strings.Join(has, ", ")).
 				WithHint("choose another adapter or another topology with --topology")
 		}
+	}
+	return info, nil
+}
+
+// checkOffer holds what a pipeline needs of a stage that it knows nothing of.
+func (r Release) checkOffer(plugin discovery.Plugin, info protocol.PluginInfo) error {
+	if len(info.Produces) == 0 {
+		return protocol.Unsupported("plugin %s produces no documents: a stage of a pipeline tells what it did", plugin.Path)
+	}
+	plans := slices.ContainsFunc(info.Flags, func(f protocol.Flag) bool { return f.Name == "dry-run" })
+	if r.DryRun && !plans {
+		return protocol.Unsupported("plugin %s has no --dry-run: what stage %s would do cannot be told", plugin.Path, info.Stage)
 	}
 	return nil
 }
@@ -173,6 +260,8 @@ func capabilityOf(s protocol.Spec) string {
 		return capability.NameHelmRegistry
 	case protocol.DeployResult:
 		return capability.NameContinuousDelivery
+	case protocol.Result:
+		return d.Capability
 	}
 	return ""
 }

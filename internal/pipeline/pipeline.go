@@ -22,6 +22,8 @@ type step struct {
 	scores []capability.Score
 	// ordered: an app's score waits for those of the apps it depends on.
 	ordered bool
+	// left takes the apps whose score has ended or is left out; may be nil.
+	left func(app string)
 }
 
 // outcome collects how the apps of a run ended.
@@ -78,6 +80,9 @@ func (s step) run(ctx context.Context, record *capability.Record, out *outcome) 
 		all.Go(func() {
 			app := score.App()
 			defer close(done[app.Name])
+			if s.left != nil {
+				defer s.left(app.Name)
+			}
 			if out.code(app.Name) != protocol.ExitOK {
 				return
 			}

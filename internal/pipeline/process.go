@@ -29,6 +29,7 @@ type process struct {
 	cmd           *exec.Cmd
 	stdin         io.WriteCloser
 	in            *protocol.Writer
+	endInput      func() error  // closes stdin, once
 	ended         chan struct{} // closed when stdout has been read to its end
 	broken        error         // why reading ended; read it after ended
 
@@ -43,6 +44,8 @@ type observer struct {
 	// Event takes progress, and Line a line of a stage's stderr.
 	Event func(protocol.Event)
 	Line  func(string)
+	// Cluster takes the result of one cluster of a target: the deploy goes on.
+	Cluster func(protocol.DeployResult)
 }
 
 // startProcess starts a stage plugin. It leads its own process group: a Ctrl-C
@@ -77,7 +80,7 @@ func startProcess(ctx context.Context, path, stage, target string, flags []strin
 		return nil, protocol.Unsupported("start %s: %w", path, err)
 	}
 	go readEvents(events, see.Event)
-	go p.readResults(stdout)
+	go p.readResults(stdout, see)
 	return p, nil
 }
 
@@ -87,7 +90,7 @@ func (p *process) connect(see observer) (io.Reader, error) {
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	p.in = protocol.NewWriter(p.stdin)
+	p.in, p.endInput = protocol.NewWriter(p.stdin), sync.OnceValue(p.stdin.Close)
 	p.cmd.Stderr = &lineWriter{show: see.Line}
 	return p.cmd.StdoutPipe()
 }
@@ -126,7 +129,7 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 
 // readResults hands what the stage writes to whoever waits for it. What the
 // stage only forwards is not a result.
-func (p *process) readResults(stdout io.Reader) {
+func (p *process) readResults(stdout io.Reader, see observer) {
 	defer close(p.ended)
 	reader := protocol.NewReader(stdout)
 	for {
@@ -138,10 +141,24 @@ func (p *process) readResults(stdout io.Reader) {
 			}
 			return
 		}
-		if !p.forwarded(d) {
-			p.deliver(d)
+		if p.forwarded(d) {
+			continue
 		}
+		if result, ok := ofCluster(d); ok {
+			see.Cluster(result)
+			continue
+		}
+		p.deliver(d)
 	}
+}
+
+// ofCluster is the result of one cluster of a target.
+func ofCluster(d protocol.Document) (protocol.DeployResult, bool) {
+	if d.Kind != protocol.KindDeployResult {
+		return protocol.DeployResult{}, false
+	}
+	result, err := protocol.Decode[protocol.DeployResult](d)
+	return result, err == nil && result.Cluster != ""
 }
 
 func (p *process) forwarded(d protocol.Document) bool {
@@ -262,7 +279,7 @@ func (p *process) died() error {
 // close lets the stage end and waits for it. The status is that of the process;
 // a signal that killed it is an error.
 func (p *process) close() error {
-	closed := p.stdin.Close()
+	closed := p.endInput()
 	<-p.ended
 	err := p.cmd.Wait()
 	var exit *exec.ExitError

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sync"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -38,8 +37,7 @@ func (r releaser) PushChart(ctx context.Context, app protocol.AppSpec, _ protoco
 
 // delivery is continuous delivery to one target by a deploy process.
 type delivery struct {
-	deploy  *process
-	results *results
+	deploy *process
 }
 
 func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
@@ -47,11 +45,8 @@ func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 		return protocol.DeployResult{}, err
 	}
 	result, err := awaitSpec[protocol.DeployResult](ctx, d.deploy, app.Name, protocol.KindDeployResult)
-	if err == nil && result.Outcome == protocol.OutcomeRolledBack {
+	if err == nil && !result.Outcome.Delivered() {
 		_, err = d.deploy.await(ctx, app.Name, protocol.KindFailure) // why it was
-	}
-	if err == nil {
-		d.results.add(target, result)
 	}
 	return result, err
 }
@@ -60,15 +55,12 @@ func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 // the result of the deploy.
 type checker struct {
 	smoke   *process
-	results *results
+	earlier *documents
 }
 
 func (c checker) Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
-	documents := []protocol.Spec{app}
-	if result, ok := c.results.of(target, app.Name); ok {
-		documents = append(documents, result)
-	}
-	if err := sendSpecs(c.smoke, documents...); err != nil {
+	deployed := c.earlier.of(app.Name, target, protocol.KindDeployResult)
+	if err := sendSpecs(c.smoke, append([]protocol.Spec{app}, deployed...)...); err != nil {
 		return protocol.SmokeReport{}, err
 	}
 	report, err := awaitSpec[protocol.SmokeReport](ctx, c.smoke, app.Name, protocol.KindSmokeReport)
@@ -77,31 +69,6 @@ func (c checker) Check(ctx context.Context, app protocol.AppSpec, target string)
 	}
 	_, err = c.smoke.await(ctx, app.Name, protocol.KindFailure)
 	return report, err
-}
-
-// results remembers what was deployed where.
-type results struct {
-	mu   sync.Mutex
-	list map[string]map[string]protocol.DeployResult
-}
-
-func (r *results) add(target string, result protocol.DeployResult) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.list == nil {
-		r.list = map[string]map[string]protocol.DeployResult{}
-	}
-	if r.list[target] == nil {
-		r.list[target] = map[string]protocol.DeployResult{}
-	}
-	r.list[target][result.Name] = result
-}
-
-func (r *results) of(target, app string) (protocol.DeployResult, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	result, ok := r.list[target][app]
-	return result, ok
 }
 
 // sendSpecs sends typed documents of one app to a stage.

@@ -20,7 +20,9 @@ type Release struct {
 	Topology protocol.Topology
 	// Apps have their versions.
 	Apps []protocol.AppSpec
-	// Targets to deploy to, in order.
+	// Steps in order, each with its target; see [Steps].
+	Steps []protocol.PipelineStep
+	// Targets that are deployed to, in order.
 	Targets []string
 	// DryRun changes nothing: the results are what would be done.
 	DryRun bool
@@ -29,6 +31,9 @@ type Release struct {
 
 	Finder    discovery.Finder
 	Describer discovery.Describer
+	// Admit refuses a plugin that the project does not want to be run; none is
+	// refused when it is nil. It is called by several goroutines.
+	Admit func(discovery.Plugin) error
 
 	// Event, Line, Result and Failed take progress, lines of a stage's stderr,
 	// results and failures; none is nil. They are called by several goroutines.
@@ -50,16 +55,17 @@ func (r Release) Run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	stages, err := r.start(ctx, plugins)
+	running, err := r.start(ctx, plugins)
 	if err != nil {
 		return 0, err
 	}
 	out := &outcome{failed: map[string]int{}, onFailed: r.Failed}
-	steps, err := r.steps(stages)
+	earlier := &documents{}
+	steps, err := r.compose(running, earlier)
 	if err == nil {
-		runSteps(ctx, steps, &capability.Record{Observe: r.observer()}, out)
+		runSteps(ctx, steps, &capability.Record{Observe: r.observer(earlier)}, out)
 	}
-	err = errors.Join(err, stages.close())
+	err = errors.Join(err, closeAll(running))
 	if ctx.Err() != nil {
 		return protocol.ExitInterrupted, nil
 	}
@@ -87,7 +93,7 @@ func Targets(t protocol.Topology, asked []string) ([]string, error) {
 	}
 	for i, name := range asked {
 		if _, ok := t.Targets[name]; !ok {
-			return nil, protocol.Unsupported("topology %q has no target %q (has %s)", t.Name, name, known)
+			return nil, noTarget(t, name)
 		}
 		if slices.Contains(asked[:i], name) {
 			return nil, protocol.Invalid("target %q is named twice", name)
@@ -96,9 +102,9 @@ func Targets(t protocol.Topology, asked []string) ([]string, error) {
 	return asked, nil
 }
 
-// observer hands a result on with the stage that it came from. Of an app's two
-// images the first is that of build.
-func (r Release) observer() func(protocol.Spec) {
+// observer remembers a result, and hands it on with the stage that it came from.
+// Of an app's two images the first is that of build.
+func (r Release) observer(earlier *documents) func(protocol.Spec) {
 	var mu sync.Mutex
 	built := map[string]bool{}
 	return func(s protocol.Spec) {
@@ -112,40 +118,37 @@ func (r Release) observer() func(protocol.Spec) {
 				return
 			}
 		}
-		r.observe(s)
+		stage, target := originOf(s)
+		earlier.add(s, target)
+		r.Result(s, stage, target)
 	}
 }
 
-func (r Release) observe(s protocol.Spec) {
+// originOf is the stage, and the target, that a result of a built-in stage is of.
+func originOf(s protocol.Spec) (stage, target string) {
 	switch d := s.(type) {
-	case protocol.ImageRef:
-		r.Result(s, capability.StagePublish, "")
-	case protocol.ChartRef:
-		r.Result(s, capability.StagePublish, "")
 	case protocol.DeployResult:
-		r.Result(s, capability.StageDeploy, d.Target)
+		return capability.StageDeploy, d.Target
 	case protocol.SmokeReport:
-		r.Result(s, capability.StageSmoke, d.Target)
+		return capability.StageSmoke, d.Target
 	}
+	return capability.StagePublish, ""
 }
 
-// stages are the running processes.
-type stages struct {
-	build, publish *process
-	deploy, smoke  map[string]*process
+// running is a step with its processes: build and publish of the step release,
+// else one.
+type running struct {
+	protocol.PipelineStep
+	processes []*process
+	info      protocol.PluginInfo // of the last one
 }
 
-func (s stages) all() []*process {
-	list := []*process{s.build, s.publish}
-	for target := range s.deploy {
-		list = append(list, s.deploy[target], s.smoke[target])
+// closeAll ends the processes side by side.
+func closeAll(steps []running) error {
+	var list []*process
+	for _, s := range steps {
+		list = append(list, s.processes...)
 	}
-	return slices.DeleteFunc(list, func(p *process) bool { return p == nil })
-}
-
-// close ends the processes side by side.
-func (s stages) close() error {
-	list := s.all()
 	errs := make([]error, len(list))
 	var all sync.WaitGroup
 	for i, p := range list {
@@ -161,37 +164,35 @@ func (s stages) close() error {
 
 // start starts every stage at once, one process for each step of the pipeline,
 // and tells each the topology.
-func (r Release) start(ctx context.Context, plugins map[string]discovery.Plugin) (stages, error) {
-	started := stages{deploy: map[string]*process{}, smoke: map[string]*process{}}
+func (r Release) start(ctx context.Context, plugins map[string]stagePlugin) ([]running, error) {
 	topology, err := protocol.Encode(r.Topology)
 	if err != nil {
-		return started, err
+		return nil, err
 	}
-	run := func(stage, target string) *process {
-		if err != nil {
-			return nil
-		}
-		var p *process
-		p, err = startProcess(ctx, plugins[stage].Path, stage, target, r.flags(stage), observer{
-			Event: r.Event,
-			Line:  func(line string) { r.Line(strings.TrimSpace(stage+" "+target), line) },
-		})
-		if err == nil {
+	var started []running
+	for _, step := range r.Steps {
+		now := running{PipelineStep: step}
+		for _, n := range needsOf(step.Stage) {
+			p, failed := r.startStage(ctx, plugins[n.stage], n.stage, step.Target)
+			if failed != nil {
+				return nil, errors.Join(failed, closeAll(append(started, now)))
+			}
 			// A stage that is gone already says why when it is asked for work.
 			_ = p.send("", topology)
+			now.processes = append(now.processes, p)
+			now.info = plugins[n.stage].info
 		}
-		return p
-	}
-	started.build = run(capability.StageBuild, "")
-	started.publish = run(capability.StagePublish, "")
-	for _, target := range r.Targets {
-		started.deploy[target] = run(capability.StageDeploy, target)
-		started.smoke[target] = run(capability.StageSmoke, target)
-	}
-	if err != nil {
-		return started, errors.Join(err, started.close())
+		started = append(started, now)
 	}
 	return started, nil
+}
+
+func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage, target string) (*process, error) {
+	return startProcess(ctx, plugin.Path, stage, target, r.flags(stage), observer{
+		Event:   r.Event,
+		Line:    func(line string) { r.Line(strings.TrimSpace(stage+" "+target), line) },
+		Cluster: func(result protocol.DeployResult) { r.Result(result, capability.StageDeploy, target) },
+	})
 }
 
 func (r Release) flags(stage string) []string {
@@ -201,8 +202,8 @@ func (r Release) flags(stage string) []string {
 	return r.Flags[stage]
 }
 
-// steps composes the scores of the release.
-func (r Release) steps(s stages) ([]step, error) {
+// compose makes the scores of the release.
+func (r Release) compose(steps []running, earlier *documents) ([]step, error) {
 	versions := make([]semver.Version, len(r.Apps))
 	for i, app := range r.Apps {
 		v, err := semver.StrictNewVersion(app.Version)
@@ -211,25 +212,52 @@ func (r Release) steps(s stages) ([]step, error) {
 		}
 		versions[i] = *v
 	}
-	compose := func(ordered bool, score func(protocol.AppSpec, semver.Version) capability.Score) step {
-		one := step{ordered: ordered}
+	var list []step
+	for _, s := range steps {
+		one := step{ordered: s.Stage == protocol.StepDeploy}
+		score := r.scores(s, earlier, &one)
 		for i, app := range r.Apps {
 			one.scores = append(one.scores, score(app, versions[i]))
 		}
-		return one
-	}
-	deployed := &results{}
-	list := []step{compose(false, func(app protocol.AppSpec, v semver.Version) capability.Score {
-		return capability.NewReleaseScore(releaser{s.build, s.publish}, app, v)
-	})}
-	for _, target := range r.Targets {
-		list = append(list,
-			compose(true, func(app protocol.AppSpec, v semver.Version) capability.Score {
-				return capability.NewDeployScore(delivery{s.deploy[target], deployed}, app, v, target)
-			}),
-			compose(false, func(app protocol.AppSpec, v semver.Version) capability.Score {
-				return capability.NewSmokeScore(checker{s.smoke[target], deployed}, app, v, target)
-			}))
+		list = append(list, one)
 	}
 	return list, nil
+}
+
+// scores makes the scores of one step, and sets up the step for them.
+func (r Release) scores(s running, earlier *documents, one *step) func(protocol.AppSpec, semver.Version) capability.Score {
+	first := s.processes[0]
+	switch s.Stage {
+	case protocol.StepRelease:
+		return func(app protocol.AppSpec, v semver.Version) capability.Score {
+			return capability.NewReleaseScore(releaser{first, s.processes[1]}, app, v)
+		}
+	case protocol.StepDeploy:
+		return func(app protocol.AppSpec, v semver.Version) capability.Score {
+			return capability.NewDeployScore(delivery{first}, app, v, s.Target)
+		}
+	case protocol.StepSmoke:
+		return func(app protocol.AppSpec, v semver.Version) capability.Score {
+			return capability.NewSmokeScore(checker{first, earlier}, app, v, s.Target)
+		}
+	}
+	all := newIntake(first, r.Apps)
+	one.left = all.done
+	score := stageScore{step: s.PipelineStep, info: s.info, process: first, intake: all, earlier: earlier, stands: r.standsFor(s.info)}
+	score.tell = func(result protocol.Result) { r.Result(result, s.Stage, s.Target) }
+	return func(app protocol.AppSpec, _ semver.Version) capability.Score {
+		score.app = app
+		return score
+	}
+}
+
+// standsFor is the first capability of the topology that a plugin has adapters
+// for, or "".
+func (r Release) standsFor(info protocol.PluginInfo) string {
+	for _, p := range r.Topology.Provided() {
+		if _, ok := info.Capabilities[p.Capability]; ok {
+			return p.Capability
+		}
+	}
+	return ""
 }

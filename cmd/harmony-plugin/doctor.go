@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/plugindoctor"
+	"github.com/nationtech/harmony/internal/pluginlock"
+	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/internal/term"
+)
+
+func (c *cli) doctor() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Look for what is wrong with PATH, plugins and the lock file",
+		Long: `Look for what is wrong: entries of PATH that others can write or that mean the current
+folder, plugins that are shadowed, refused or broken, plugins that speak another protocol,
+and those that differ from the project's harmony-plugins.lock. The exit status is 1 when
+something was found.
+
+The plugins that are installed or pinned are asked to describe themselves; nothing else is run.`,
+		Example: "  harmony plugin doctor\n  harmony plugin doctor -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := c.newDoctor()
+			if err != nil {
+				return err
+			}
+			findings, err := d.Examine(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := c.showFindings(findings); err != nil {
+				return err
+			}
+			if len(findings) > 0 {
+				return errFindings
+			}
+			return nil
+		},
+	}
+	c.projectFlag(cmd)
+	return cmd
+}
+
+func (c *cli) newDoctor() (plugindoctor.Doctor, error) {
+	s, err := c.store()
+	if err != nil {
+		return plugindoctor.Doctor{}, err
+	}
+	d := plugindoctor.Doctor{
+		Finder: pathFinder(), Store: s,
+	}
+	if cache, err := os.UserCacheDir(); err == nil {
+		d.Describer.Cache, d.Check.Cache = filepath.Join(cache, "harmony", "describe"), filepath.Join(cache, "harmony", "hashes")
+	}
+	d.Check.Suite = suite.Folder()
+	file, err := c.lockFile()
+	if errors.Is(err, config.ErrNoFile) && c.file == "" {
+		return d, nil // not in a project
+	}
+	if err != nil {
+		return d, err
+	}
+	lock, found, err := pluginlock.Find(filepath.Dir(file))
+	if found {
+		d.Check.File, d.Check.Lock = file, lock
+	}
+	return d, err
+}
+
+func (c *cli) showFindings(findings []plugindoctor.Finding) error {
+	if c.output == "json" {
+		return c.writeJSON(append([]plugindoctor.Finding{}, findings...))
+	}
+	if len(findings) == 0 {
+		_, err := fmt.Fprintln(c.stdout, "nothing is wrong")
+		return err
+	}
+	for _, f := range findings {
+		if _, err := fmt.Fprintf(c.stdout, "%s: %s\n", term.Clean(f.Subject), term.Clean(f.Problem)); err != nil {
+			return err
+		}
+		if f.Advice != "" {
+			if _, err := fmt.Fprintf(c.stdout, "  to mend it: %s\n", term.Clean(f.Advice)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

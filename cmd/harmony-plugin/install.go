@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/pluginindex"
+	"github.com/nationtech/harmony/internal/pluginstore"
+	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+func (c *cli) install() *cobra.Command {
+	var intoLock bool
+	cmd := &cobra.Command{
+		Use: "install NAME[@VERSION]...", Short: "Install plugins from an index",
+		Long: `Install plugins from an index, the newest version or the one that is named. A plugin
+that several indexes offer is named INDEX/NAME.
+
+The artifact's size and SHA-256 have to be those of the index, and nothing of it is run.
+An older version than the installed one takes its exact version and --allow-downgrade.`,
+		Example: `  harmony plugin install spinnaker
+  harmony plugin install spinnaker@1.4.0 --lock
+  harmony plugin install ours/spinnaker@1.3.0 --allow-downgrade`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: c.completeOffered,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.runInstall(cmd.Context(), args, intoLock)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&c.allowDowngrade, "allow-downgrade", false, "permit an older version than the one installed, and an index that offers older versions than before")
+	flags.BoolVar(&intoLock, "lock", false, "pin the plugin in the project's harmony-plugins.lock as well")
+	c.projectFlag(cmd)
+	c.httpFlag(cmd)
+	c.indexFlag(cmd)
+	return cmd
+}
+
+func (c *cli) httpFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.allowHTTP, "allow-http", false, "permit artifacts by http:// from this machine itself")
+}
+
+func (c *cli) runInstall(ctx context.Context, args []string, intoLock bool) error {
+	s, err := c.store()
+	if err != nil {
+		return err
+	}
+	wanted, err := c.find(ctx, args)
+	if err != nil {
+		return err
+	}
+	done := &results{cli: c}
+	for _, w := range wanted {
+		if err := c.installFound(ctx, s, w, done); err != nil {
+			return done.end(err)
+		}
+	}
+	if intoLock {
+		_, err = c.pin(ctx, s, wanted, nil)
+	}
+	return done.end(err)
+}
+
+// wanted is a plugin to install.
+type wanted struct {
+	pluginindex.Found
+	// exact is true when the version was named.
+	exact bool
+}
+
+// find looks all plugins up before anything is done.
+func (c *cli) find(ctx context.Context, args []string) ([]wanted, error) {
+	indexes, err := c.indexes()
+	if err != nil {
+		return nil, err
+	}
+	var list []wanted
+	for _, arg := range args {
+		name, version, exact := strings.Cut(arg, "@")
+		_, bare, qualified := strings.Cut(name, "/")
+		if !qualified {
+			bare = name
+		}
+		if err := pluginstore.CheckName(bare); err != nil {
+			return nil, err
+		}
+		if exact && version == "" {
+			return nil, protocol.Invalid("%q names no version after the @", arg)
+		}
+		if slices.ContainsFunc(list, func(w wanted) bool { return w.Manifest.Name == bare }) {
+			return nil, protocol.Invalid("plugin %s is named twice", bare)
+		}
+		found, err := indexes.Find(ctx, name, version)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, wanted{found, exact})
+	}
+	return list, nil
+}
+
+// installFound installs one plugin and tells what a person has to know.
+func (c *cli) installFound(ctx context.Context, s pluginstore.Store, w wanted, done *results) error {
+	artifact, err := artifactOf(w.Found, runtime.GOOS, runtime.GOARCH)
+	if err != nil {
+		return err
+	}
+	s.Fetcher.Progress = c.progress(artifact)
+	result, err := s.Install(ctx, artifact, pluginstore.InstallOptions{AllowDowngrade: c.allowDowngrade && w.exact})
+	if err != nil {
+		return err
+	}
+	if err := done.add(result); err != nil || result.Outcome == pluginstore.OutcomeUnchanged {
+		return err
+	}
+	if w.Manifest.Caveats != "" {
+		c.tell("%s: %s", w.Manifest.Name, w.Manifest.Caveats)
+	}
+	c.tellPath(s, w.Manifest.Name)
+	return nil
+}
+
+// artifactOf is a plugin's artifact for a platform.
+func artifactOf(f pluginindex.Found, system, processor string) (pluginstore.Artifact, error) {
+	m := f.Manifest
+	platform, err := m.Platform(system, processor)
+	if err != nil {
+		return pluginstore.Artifact{}, err
+	}
+	others := map[string]string{}
+	for _, p := range m.Platforms {
+		if p != platform {
+			others[p.SHA256] = p.OS + "/" + p.Arch
+		}
+	}
+	return pluginstore.Artifact{
+		Name: m.Name, Version: m.Version, Index: f.Index.Name, Protocol: m.Protocol, Others: others,
+		URI: platform.URI, SHA256: platform.SHA256, Size: platform.Size, Bin: platform.Bin,
+	}, nil
+}
+
+// progress shows a download on a terminal, ten times a second.
+func (c *cli) progress(a pluginstore.Artifact) func(current, total int64) {
+	if c.quiet || !term.IsTerminal(c.stderr) {
+		return nil
+	}
+	var shown time.Time
+	return func(current, total int64) {
+		switch {
+		case current >= total:
+			fmt.Fprint(c.stderr, "\r\x1b[K")
+		case time.Since(shown) > time.Second/10:
+			shown = time.Now()
+			fmt.Fprintf(c.stderr, "\r%s %s  %s of %s\x1b[K", a.Name, a.Version, term.Bytes(current), term.Bytes(total))
+		}
+	}
+}
+
+// tellPath says when the plugin is not what runs by its name now.
+func (c *cli) tellPath(s pluginstore.Store, name string) {
+	if !slices.Contains(filepath.SplitList(os.Getenv("PATH")), s.Bin()) {
+		c.tell("%s is not on PATH: add  export PATH=\"%s:$PATH\"  to your shell's profile", s.Bin(), s.Bin())
+		return
+	}
+	found, err := pathFinder().Find(name)
+	switch {
+	case err != nil:
+		c.warn(err.Error())
+	case filepath.Dir(found.Path) != s.Bin():
+		c.warn("harmony " + name + " runs " + found.Path + ", which comes first on PATH")
+	}
+}
+
+// completeOffered completes the names of plugins that the indexes offer, by what
+// is known of them already.
+func (c *cli) completeOffered(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	indexes, err := c.indexes()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	indexes.Warn, indexes.Offline = nil, true
+	found, _ := indexes.Search(cmd.Context(), "") // what is known is better than nothing
+	var names []string
+	for _, f := range found {
+		names = append(names, f.Manifest.Name+"\t"+f.Manifest.ShortDescription)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/pluginindex"
+	"github.com/nationtech/harmony/internal/pluginlock"
+	"github.com/nationtech/harmony/internal/pluginstore"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+func (c *cli) lock() *cobra.Command {
+	var platforms []string
+	cmd := &cobra.Command{
+		Use: "lock [NAME[@VERSION]...]", Short: "Pin the project's plugins in harmony-plugins.lock",
+		Long: `Pin the project's plugins in harmony-plugins.lock, beside harmony.yaml: version, address
+and SHA-256 for each platform, of the artifact and of the executable in it. Without names
+these are the plugins that the file pins already, and those that harmony.yaml names. The version is the one that is installed, or else the newest.
+
+The artifacts of all platforms are downloaded and verified; none of them is run or installed.
+Commit the file: 'harmony plugin sync' installs exactly what it says, and a release refuses a
+stage's plugin that differs from it.`,
+		Example: `  harmony plugin lock
+  harmony plugin lock spinnaker@1.4.0 --platform linux/amd64`,
+		ValidArgsFunction: c.completeInstalled,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.runLock(cmd.Context(), args, platforms)
+		},
+	}
+	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "the `platforms` to pin, such as linux/amd64 (default all that the index has)")
+	c.projectFlag(cmd)
+	c.httpFlag(cmd)
+	c.indexFlag(cmd)
+	return cmd
+}
+
+func (c *cli) runLock(ctx context.Context, args, platforms []string) error {
+	s, err := c.store()
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		if args, err = c.projectPlugins(); err != nil {
+			return err
+		}
+		if len(args) == 0 {
+			return protocol.Invalid("the project names no plugin of somebody else, and none is pinned").
+				WithHint("name the plugins to pin: harmony plugin lock NAME")
+		}
+	}
+	for i, arg := range args { // what is installed is what the project was tried with
+		if installed, err := s.Installed(arg); err == nil && c.index == "" {
+			args[i] = strings.TrimPrefix(installed.Index+"/", "/") + arg + "@" + installed.Version
+		}
+	}
+	wanted, err := c.find(ctx, args)
+	if err != nil {
+		return err
+	}
+	lock, err := c.pin(ctx, s, wanted, platforms)
+	if err != nil || c.output != "json" {
+		return err
+	}
+	return c.writeJSON(lock.Plugins)
+}
+
+// pin writes the plugins into the lock file, and returns what it holds then.
+func (c *cli) pin(ctx context.Context, s pluginstore.Store, list []wanted, platforms []string) (pluginlock.Lock, error) {
+	file, err := c.lockFile()
+	if err != nil {
+		return pluginlock.Lock{}, err
+	}
+	lock, _, err := pluginlock.Find(filepath.Dir(file))
+	if err != nil {
+		return lock, err
+	}
+	for _, w := range list {
+		entry, err := c.entry(ctx, s, lock, w.Found, platforms)
+		if err != nil {
+			return lock, err
+		}
+		lock = lock.With(entry)
+	}
+	if err := lock.Write(file); err != nil {
+		return lock, err
+	}
+	for _, w := range list {
+		c.tell("pinned %s in %s", w.Manifest, file)
+	}
+	return lock, nil
+}
+
+// entry is a plugin's entry, for the platforms or for all that there are.
+func (c *cli) entry(ctx context.Context, s pluginstore.Store, lock pluginlock.Lock, f pluginindex.Found, platforms []string) (pluginlock.Plugin, error) {
+	entry := pluginlock.Plugin{Name: f.Manifest.Name, Version: f.Manifest.Version}
+	if err := lacks(f.Manifest, platforms); err != nil {
+		return entry, err
+	}
+	for _, p := range f.Manifest.Platforms {
+		platform := p.OS + "/" + p.Arch
+		if len(platforms) > 0 && !slices.Contains(platforms, platform) {
+			continue
+		}
+		pinned, err := c.measure(ctx, s, lock, f, p)
+		if err != nil {
+			return entry, fmt.Errorf("pin %s for %s: %w", f.Manifest, platform, err)
+		}
+		entry.Platforms = append(entry.Platforms, pinned)
+	}
+	return entry, nil
+}
+
+// lacks is an error where a platform that was asked for is not offered.
+func lacks(m pluginindex.Manifest, platforms []string) error {
+	var errs []error
+	for _, platform := range platforms {
+		system, processor, _ := strings.Cut(platform, "/")
+		_, err := m.Platform(system, processor)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// measure is the entry of one platform. What is known of the very same artifact
+// already is not found out again.
+func (c *cli) measure(ctx context.Context, s pluginstore.Store, lock pluginlock.Lock, f pluginindex.Found, p pluginindex.Platform) (pluginlock.Platform, error) {
+	platform := p.OS + "/" + p.Arch
+	pinned := pluginlock.Platform{Platform: platform, URI: p.URI, SHA256: p.SHA256, Size: p.Size, Bin: p.Bin}
+	if entry, ok := lock.Plugin(f.Manifest.Name); ok {
+		if old, ok := entry.Platform(platform); ok && old.SHA256 == p.SHA256 && old.Bin == p.Bin {
+			pinned.Executable = old.Executable
+			return pinned, nil
+		}
+	}
+	installed, err := s.Installed(f.Manifest.Name)
+	if err == nil && platform == runtime.GOOS+"/"+runtime.GOARCH && installed.SHA256 == p.SHA256 && installed.Bin == p.Bin && installed.Verify() == nil {
+		pinned.Executable = installed.Executable
+		return pinned, nil
+	}
+	artifact, err := artifactOf(f, p.OS, p.Arch)
+	if err != nil {
+		return pinned, err
+	}
+	s.Fetcher.Progress = c.progress(artifact)
+	pinned.Executable, err = s.Measure(ctx, artifact)
+	return pinned, err
+}

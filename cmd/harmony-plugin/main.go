@@ -1,0 +1,147 @@
+// Command harmony-plugin finds, installs and looks after plugins: it carries out
+// harmony plugin search, install, sync and so on. Nothing of a plugin is run by
+// it, but for doctor.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/pluginindex"
+	"github.com/nationtech/harmony/internal/pluginstore"
+	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/pkg/plugin/signals"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+func main() {
+	ctx, stop := signals.Context(context.Background())
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// errFindings is the exit status of doctor, which has told them already.
+var errFindings = errors.New("there are findings")
+
+// run is the command with its exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	c := &cli{stdout: stdout, stderr: stderr}
+	root := c.command()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return protocol.ExitOK
+	case errors.Is(err, errFindings):
+		return protocol.ExitFailed
+	}
+	term.Tell(stderr, err)
+	if !c.started {
+		return protocol.ExitInvalid
+	}
+	return protocol.ExitCode(err)
+}
+
+// cli is the command line.
+type cli struct {
+	stdout, stderr io.Writer
+	// output is text or json.
+	output string
+	// index is the one index to look in; all when empty.
+	index          string
+	allowDowngrade bool
+	allowHTTP      bool
+	quiet          bool
+	// file is the project's harmony.yaml, beside which the lock file lies.
+	file string
+	// started is true once the command line was found right.
+	started bool
+}
+
+func (c *cli) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "harmony-plugin",
+		Short: "Find, install and look after plugins",
+		Long: `Find, install and look after plugins: harmony plugin search, install, sync and so
+on are carried out here.
+
+An installed plugin lies in a folder of its own; one link on PATH leads to it. A crash at
+any moment leaves the version before or the new one. Nothing of a plugin is run while it
+is installed.`,
+		Example: `  harmony plugin search
+  harmony plugin install spinnaker
+  harmony plugin lock && harmony plugin sync`,
+		Version:       suite.Version(),
+		SilenceErrors: true, SilenceUsage: true,
+		// What the commands are called is what a person types.
+		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: "harmony plugin"},
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if c.output != "text" && c.output != "json" {
+				return protocol.Invalid("--output %q is not one of text, json", c.output)
+			}
+			c.started = true
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	flags := root.PersistentFlags()
+	flags.StringVarP(&c.output, "output", "o", "text", "text or json")
+	flags.BoolVarP(&c.quiet, "quiet", "q", false, "show results and failures only")
+	root.AddCommand(c.search(), c.info(), c.indexCommand(), c.install(), c.upgrade(), c.uninstall(), c.rollback(), c.lock(), c.sync(), c.doctor(), c.newPlugin(), c.version())
+	return root
+}
+
+func (c *cli) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(c.stdout, suite.Version())
+			return err
+		},
+	}
+}
+
+// indexes are those that the user has configured.
+func (c *cli) indexes() (*pluginindex.Store, error) {
+	dirs, err := pluginindex.DefaultDirs()
+	if err != nil {
+		return nil, err
+	}
+	s := pluginindex.Open(dirs)
+	s.Only, s.AllowDowngrade, s.Warn = c.index, c.allowDowngrade, c.warn
+	return s, nil
+}
+
+// store is the user's installed plugins.
+func (c *cli) store() (pluginstore.Store, error) {
+	folder, err := pluginstore.DefaultFolder(os.Getenv)
+	if err != nil {
+		return pluginstore.Store{}, err
+	}
+	return pluginstore.Store{
+		Folder: folder, Warn: c.warn,
+		Fetcher: pluginstore.Fetcher{AllowHTTP: c.allowHTTP},
+	}, nil
+}
+
+// warn tells on stderr what is no error.
+func (c *cli) warn(text string) {
+	fmt.Fprintf(c.stderr, "warning: %s\n", term.Clean(text))
+}
+
+// indexFlag adds the flag that chooses an index.
+func (c *cli) indexFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.index, "index", "", "the `index` to look in, by name or URL (default all that are configured)")
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nationtech/harmony/internal/pluginstore"
+	"github.com/nationtech/harmony/internal/term"
+)
+
+// writeJSON prints a result as json.
+func (c *cli) writeJSON(v any) error {
+	e := json.NewEncoder(c.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// results are told one by one as text, or all at the end as json.
+type results struct {
+	cli  *cli
+	list []pluginstore.Result
+}
+
+// add tells a result.
+func (r *results) add(result pluginstore.Result) error {
+	r.list = append(r.list, result)
+	if r.cli.output == "json" {
+		return nil
+	}
+	_, err := fmt.Fprintln(r.cli.stdout, describe(result))
+	return err
+}
+
+// end writes what is written at the end, also after a failure: what was done is
+// done.
+func (r *results) end(failed error) error {
+	if r.cli.output != "json" {
+		return failed
+	}
+	if r.list == nil {
+		r.list = []pluginstore.Result{}
+	}
+	return errors.Join(failed, r.cli.writeJSON(r.list))
+}
+
+// describe says a result in words.
+func describe(r pluginstore.Result) string {
+	switch r.Outcome {
+	case pluginstore.OutcomeUnchanged:
+		return fmt.Sprintf("%s %s is installed already", r.Name, r.Version)
+	case pluginstore.OutcomeUninstalled:
+		return strings.TrimSpace("uninstalled " + r.Name + " " + r.Previous)
+	case pluginstore.OutcomeRolledBack:
+		return fmt.Sprintf("rolled %s back from %s to %s", r.Name, r.Previous, r.Version)
+	case pluginstore.OutcomeUpgraded, pluginstore.OutcomeDowngraded:
+		return fmt.Sprintf("%s %s from %s to %s", r.Outcome, r.Name, r.Previous, r.Version)
+	}
+	return fmt.Sprintf("%s %s %s", r.Outcome, r.Name, r.Version)
+}
+
+// tell writes a line for people, of what is said besides the result.
+func (c *cli) tell(format string, args ...any) {
+	if !c.quiet {
+		fmt.Fprintln(c.stderr, term.Clean(fmt.Sprintf(format, args...)))
+	}
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/pluginlock"
+	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+func (c *cli) projectFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&c.file, "file", "f", "", "the project's `harmony.yaml`; found from the current folder by default")
+}
+
+// lockFile is the path of the project's lock file.
+func (c *cli) lockFile() (string, error) {
+	file := c.file
+	if file == "" {
+		folder, err := os.Getwd()
+		if err != nil {
+			return "", err
+		}
+		if file, err = config.Find(folder); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Join(filepath.Dir(file), pluginlock.FileName), nil
+}
+
+// projectPlugins are the plugins that are pinned already, and those of others
+// that the project names.
+func (c *cli) projectPlugins() ([]string, error) {
+	file, err := c.lockFile()
+	if err != nil {
+		return nil, err
+	}
+	lock, _, err := pluginlock.Find(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range lock.Plugins {
+		names = append(names, p.Name)
+	}
+	project, err := config.Load(filepath.Join(filepath.Dir(file), config.FileName))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range named(project) {
+		name = strings.TrimPrefix(name, discovery.Prefix)
+		if name != "" && !slices.Contains(suite.Plugins(), name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// named are the plugins that the project names: for a stage, for charts, and as
+// steps of a pipeline.
+func named(project *config.Project) []string {
+	var names []string
+	for _, t := range project.Topologies {
+		for _, p := range t.Provided() {
+			names = append(names, p.Provider.Plugin)
+		}
+		if t.Smoke != nil {
+			names = append(names, t.Smoke.Plugin)
+		}
+	}
+	for _, app := range project.Apps {
+		if app.Chart.Builder != nil {
+			names = append(names, app.Chart.Builder.Plugin)
+		}
+	}
+	steps := []string{protocol.StepRelease, protocol.StepDeploy, protocol.StepSmoke}
+	for _, p := range project.Pipelines {
+		for _, step := range p.Pipeline {
+			// A stage's plugin may have another name than the stage.
+			if _, err := pathFinder().Find(step.Stage); err == nil && !slices.Contains(steps, step.Stage) {
+				names = append(names, step.Stage)
+			}
+		}
+	}
+	return names
+}
+
+// pathFinder finds the plugins that harmony would run.
+func pathFinder() discovery.Finder {
+	return discovery.Finder{Path: os.Getenv("PATH"), BuiltIn: suite.BuiltIn(), UID: os.Getuid()}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"github.com/Masterminds/semver/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/pluginindex"
+	"github.com/nationtech/harmony/internal/pluginstore"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+func (c *cli) upgrade() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "upgrade [NAME...]", Short: "Bring installed plugins to the newest version",
+		Long: `Bring installed plugins to the newest version of the index that they came from. The
+indexes are fetched first. An older version than the installed one is never taken.`,
+		Example:           "  harmony plugin upgrade spinnaker\n  harmony plugin upgrade --all",
+		ValidArgsFunction: c.completeInstalled,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if all == (len(args) > 0) {
+				return protocol.Invalid("name the plugins to upgrade, or all of them with --all")
+			}
+			return c.runUpgrade(cmd.Context(), args)
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all installed plugins")
+	cmd.Flags().BoolVar(&c.allowDowngrade, "allow-downgrade", false, "accept an index that offers older versions than before")
+	c.httpFlag(cmd)
+	return cmd
+}
+
+func (c *cli) runUpgrade(ctx context.Context, names []string) error {
+	s, err := c.store()
+	if err != nil {
+		return err
+	}
+	done := &results{cli: c}
+	installed, err := c.installed(s, names)
+	if err != nil {
+		return err
+	}
+	if len(installed) == 0 {
+		c.tell("no plugin is installed")
+		return done.end(nil)
+	}
+	indexes, err := c.indexes()
+	if err != nil {
+		return err
+	}
+	if err := indexes.Update(ctx, origins(installed)...); err != nil {
+		return err
+	}
+	for _, i := range installed {
+		if err := c.upgradeOne(ctx, s, indexes, i, done); err != nil {
+			return done.end(err)
+		}
+	}
+	return done.end(nil)
+}
+
+// installed are the plugins of these names, or all.
+func (c *cli) installed(s pluginstore.Store, names []string) ([]pluginstore.Installed, error) {
+	if len(names) == 0 {
+		list, broken, err := s.All()
+		for _, b := range broken {
+			c.warn(b.Error())
+		}
+		return list, err
+	}
+	var list []pluginstore.Installed
+	for _, name := range names {
+		i, err := s.Installed(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, i)
+	}
+	return list, nil
+}
+
+// origins are the indexes that the plugins came from; none, which stands for all
+// indexes, when that is not known of one of them.
+func origins(installed []pluginstore.Installed) []string {
+	var names []string
+	for _, i := range installed {
+		if i.Index == "" {
+			return nil
+		}
+		names = append(names, i.Index)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (c *cli) upgradeOne(ctx context.Context, s pluginstore.Store, indexes *pluginindex.Store, i pluginstore.Installed, done *results) error {
+	name := i.Name
+	if i.Index != "" {
+		name = i.Index + "/" + name
+	}
+	found, err := indexes.Find(ctx, name, "")
+	if err != nil {
+		return err
+	}
+	if newer, err := isNewer(i.Version, found.Manifest.Version); err != nil {
+		return err
+	} else if newer {
+		c.tell("%s %s is installed, which is newer than the %s of index %s", i.Name, i.Version, found.Manifest.Version, found.Index.Name)
+		return done.add(pluginstore.Result{Name: i.Name, Version: i.Version, Outcome: pluginstore.OutcomeUnchanged, Path: i.Path})
+	}
+	return c.installFound(ctx, s, wanted{Found: found}, done)
+}
+
+// isNewer reports whether the version a is newer than b.
+func isNewer(a, b string) (bool, error) {
+	x, err := semver.StrictNewVersion(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := semver.StrictNewVersion(b)
+	if err != nil {
+		return false, err
+	}
+	return x.GreaterThan(y), nil
+}
+
+// completeInstalled completes the names of installed plugins.
+func (c *cli) completeInstalled(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	s, err := c.store()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	list, _, err := s.All()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, i := range list {
+		names = append(names, i.Name+"\t"+i.Version)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

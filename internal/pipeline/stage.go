@@ -1,0 +1,120 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// stageScore is the work of a stage that is not built in: the stage gets the
+// app's documents of the kinds that it consumes, and answers with at least one
+// of each kind that it produces. Nothing else is known of it.
+type stageScore struct {
+	app     protocol.AppSpec
+	step    protocol.PipelineStep
+	info    protocol.PluginInfo
+	process *process
+	intake  *intake
+	earlier *documents
+	tell    func(protocol.Result)
+	// stands is the capability that the stage stands for, or "".
+	stands string
+}
+
+// Title implements [capability.Score].
+func (s stageScore) Title() string { return s.step.String() }
+
+// App implements [capability.Score].
+func (s stageScore) App() protocol.AppSpec { return s.app }
+
+// Run implements [capability.Score].
+func (s stageScore) Run(ctx context.Context, _ *capability.Record) error {
+	err := sendSpecs(s.process, append([]protocol.Spec{s.app}, s.earlier.of(s.app.Name, s.step.Target, s.info.Consumes...)...)...)
+	s.intake.done(s.app.Name)
+	if err == nil {
+		err = s.receive(ctx)
+	}
+	if err != nil {
+		return &capability.StageError{Stage: s.step.Stage, Target: s.step.Target, Err: err}
+	}
+	return nil
+}
+
+// receive takes the app's results until the stage has ended.
+func (s stageScore) receive(ctx context.Context) error {
+	missing := slices.Clone(s.info.Produces)
+	err := s.process.each(ctx, s.app.Name, func(d protocol.Document) error {
+		if _, err := match(d, ""); err != nil {
+			return err
+		}
+		if !slices.Contains(s.info.Produces, d.Kind) {
+			return nil
+		}
+		missing = slices.DeleteFunc(missing, func(kind protocol.Kind) bool { return kind == d.Kind })
+		result := protocol.ResultOf(d)
+		result.Capability = s.stands
+		s.earlier.add(result, s.step.Target)
+		s.tell(result)
+		return nil
+	})
+	if err == nil && len(missing) > 0 {
+		return s.process.died()
+	}
+	return err
+}
+
+// intake ends the input of a stage when every app of its step was sent or is left
+// out: who waits for further documents knows then that there are none.
+type intake struct {
+	process *process
+
+	mu   sync.Mutex
+	left map[string]bool // apps that are yet to come
+}
+
+func newIntake(p *process, apps []protocol.AppSpec) *intake {
+	i := &intake{process: p, left: map[string]bool{}}
+	for _, app := range apps {
+		i.left[app.Name] = true
+	}
+	return i
+}
+
+func (i *intake) done(app string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.left[app] {
+		return
+	}
+	delete(i.left, app)
+	if len(i.left) == 0 {
+		_ = i.process.endInput() // told when the stage is closed
+	}
+}
+
+// each hands an app's documents to take, as they come, until the stage has ended
+// or take fails.
+func (p *process) each(ctx context.Context, app string, take func(protocol.Document) error) error {
+	p.mu.Lock()
+	box := p.mailboxes[app]
+	p.mu.Unlock()
+	for {
+		select {
+		case d := <-box:
+			if err := take(d); err != nil {
+				return err
+			}
+		case <-p.ended:
+			// What had arrived before is still in the box.
+			for len(box) > 0 {
+				if err := take(<-box); err != nil {
+					return err
+				}
+			}
+			return context.Cause(ctx)
+		}
+	}
+}
