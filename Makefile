@@ -5,11 +5,11 @@ SHELL      := /bin/bash
 
 VERSION    ?= $(shell git describe --tags --match 'v*' --dirty --always 2>/dev/null | sed -n 's/^v\([0-9]\)/\1/p')
 PREFIX     ?= $(HOME)/.local
-COMMANDS   := harmony harmony-build harmony-publish harmony-deploy harmony-smoke harmony-registry
+COMMANDS   := harmony harmony-build harmony-publish harmony-deploy harmony-smoke harmony-monitor harmony-registry harmony-plugin
 GO_FLAGS   := -trimpath -ldflags '-s -w -X github.com/nationtech/harmony/internal/suite.version=$(or $(VERSION),0.0.0-dev)'
 export CGO_ENABLED := 0
 
-.PHONY: help build install cross test lint generate demo bench cluster-up cluster-down clean
+.PHONY: help build install cross dist plugin-index test lint generate demo bench cluster-up cluster-down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'
@@ -23,13 +23,19 @@ install: build ## install the suite into PREFIX/bin (default ~/.local/bin)
 
 cross: ## compile for linux and darwin, amd64 and arm64
 	@for os in linux darwin; do for arch in amd64 arm64; do \
-	  echo "$$os/$$arch"; GOOS=$$os GOARCH=$$arch go build -o /dev/null ./cmd/...; \
+	  echo "$$os/$$arch"; GOOS=$$os GOARCH=$$arch go build -trimpath -o /dev/null ./cmd/...; \
 	done; done
+
+dist: ## build the archives of a release into dist/VERSION, reproducibly
+	go run ./scripts/dist build $(if $(VERSION),-version '$(VERSION)')
+
+plugin-index: dist ## make the manifests in plugin-index/ those of the archives in dist/
+	go run ./scripts/dist index $(if $(VERSION),-version '$(VERSION)')
 
 test: ## run every test; sets up all that it needs
 	scripts/test.sh
 
-lint: ## vet, staticcheck, generated files current, shell scripts
+lint: ## vet, staticcheck, generated files and plugin index current, shell scripts
 	scripts/lint.sh
 
 generate: ## make schemas/ again from the Go types
@@ -47,5 +53,5 @@ cluster-up: ## start the test cluster (CLUSTER=current: use the current kube con
 cluster-down: ## stop it and take everything away
 	go run ./test/cluster down
 
-clean: ## remove bin/
-	rm -rf bin
+clean: ## remove bin/ and dist/
+	rm -rf bin dist

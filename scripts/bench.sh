@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measure the suite beside its peers, on a real cluster with a Docker daemon:
-# scripts/bench.sh [-quick] [-only dispatch,start,change,noop,build,push]
+# scripts/bench.sh [-quick] [-only dispatch,start,change,noop,build,push,deploy,list]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,3 +15,9 @@ tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
 go build -o "$tools/bench" ./bench
 "$tools/bench" "$@"
+
+# Targets of many clusters, without any: the growth of time and memory up to 500.
+case " $* " in
+*" -only "*) ;;
+*) go test -run '^$' -bench Fleet -benchtime 5x ./internal/deploy/multicluster ;;
+esac

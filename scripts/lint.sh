@@ -12,7 +12,7 @@ if [ -n "$unformatted" ]; then
   echo "gofmt would change:" && echo "$unformatted"
   exit 1
 fi
-for module in . examples/fleet examples/dockerfile; do
+for module in . examples/fleet examples/fleet/harmony-fleet examples/dockerfile; do
   echo "vet and staticcheck: $module"
   (cd "$module" && go vet ./... && go run "$staticcheck" ./...)
 done
@@ -24,6 +24,8 @@ go run ./schemas/generate
 for file in schemas/*.json; do
   cmp "$file" "$schemas/${file##*/}" || { echo "$file was not current: commit what 'make generate' has made now"; exit 1; }
 done
+echo "plugin index"
+go run ./scripts/dist check
 if command -v shellcheck >/dev/null; then
   git ls-files '*.sh' .ci/run | xargs shellcheck
 elif [ "${CI:-}" = true ]; then

@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Nobody debugs what is built here: without DWARF it takes a quarter less time.
+export GOFLAGS="${GOFLAGS:-} -gcflags=all=-dwarf=false -ldflags=-w"
+
 gotestsum=gotest.tools/gotestsum@v1.13.0
 ci=${CI:-}
 
@@ -11,6 +14,7 @@ can_run_cluster() {
   [ "${CLUSTER:-}" = current ] || { [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 }
 
+trap 'exit 130' INT TERM
 if can_run_cluster; then
   if ! go run ./test/cluster status >/dev/null 2>&1 && [ "${CLUSTER:-}" != current ]; then
     trap 'go run ./test/cluster down' EXIT
@@ -41,10 +45,9 @@ failed=
 export CI=$ci
 CGO_ENABLED=1 run -race ./pkg/... ./internal/pipeline ./internal/term ./internal/discovery ./internal/process ./cmd/harmony
 run ./...
-for module in examples/fleet examples/dockerfile; do
+for module in examples/fleet examples/fleet/harmony-fleet examples/dockerfile; do
   (cd "$module" && go test ./...) || failed=1
 done
-make --no-print-directory cross
 
 skipped=$(grep -c '"Action":"output".*needs the test cluster' "$log" || true)
 rm -f "$log"

@@ -3,6 +3,7 @@ package test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -107,4 +108,30 @@ func TestConfigurationOfWorkload(t *testing.T) {
 		return
 	}
 	t.Fatal("docs/configuration.md has no block chart")
+}
+
+// The targets of the reference are taken, with every field that there is.
+func TestEdgeDeviceTargets(t *testing.T) {
+	block := blocksOf(t, "../docs/edge-devices.md", "yaml")[0]
+	text := "apiVersion: harmony.nationtech.io/v1\nkind: Topology\nmetadata: {name: edge}\nspec:\n  " + strings.ReplaceAll(strings.TrimRight(block, "\n"), "\n", "\n  ") + "\n"
+	file := filepath.Join(t.TempDir(), "harmony.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	project, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shops := project.Topologies[0].Targets["shops"].EdgeDevice
+	for _, of := range []reflect.Type{reflect.TypeFor[protocol.EdgeDevice](), reflect.TypeFor[protocol.DeviceReports]()} {
+		for i := range of.NumField() {
+			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+			if name != "device" && !strings.Contains(block, name+":") {
+				t.Errorf("%s.%s is not in the reference", of.Name(), name)
+			}
+		}
+	}
+	if shops.Group != "shops" || len(shops.Reports.Devices) != 2 || shops.Reports.Await == 0 {
+		t.Errorf("target %+v", shops)
+	}
 }

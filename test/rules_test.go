@@ -3,7 +3,10 @@
 package test
 
 import (
+	"bytes"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -38,10 +41,13 @@ func TestBinariesLinkOnlyWhatTheyNeed(t *testing.T) {
 		"harmony":       {kubernetes, helm, containers, buildkit, registry, schemas},
 		"harmony-build": {kubernetes, helm, registry, schemas},
 		// Helm's engine, which renders charts before they are pushed, brings the scheme of client-go/kubernetes, but no client.
-		"harmony-publish":  {helmAction, buildkit, registry, schemas, "k8s.io/client-go/kubernetes/typed", "k8s.io/cli-runtime"},
-		"harmony-deploy":   {buildkit, registry, schemas},
-		"harmony-smoke":    {helm, containers, buildkit, registry, schemas, "k8s.io/client-go/kubernetes", "k8s.io/cli-runtime"},
+		"harmony-publish": {helmAction, buildkit, registry, schemas, "k8s.io/client-go/kubernetes/typed", "k8s.io/cli-runtime"},
+		"harmony-deploy":  {buildkit, registry, schemas},
+		// What edge devices report lies in a registry.
+		"harmony-smoke":    {helm, buildkit, registry, schemas, "k8s.io/client-go/kubernetes", "k8s.io/cli-runtime"},
+		"harmony-monitor":  {helm, containers, buildkit, registry, schemas, "k8s.io/client-go/kubernetes", "k8s.io/cli-runtime"},
 		"harmony-registry": {kubernetes, helm, buildkit, schemas},
+		"harmony-plugin":   {kubernetes, helm, buildkit, registry, schemas},
 	} {
 		for _, dependency := range imports(t, "-deps", "./cmd/"+command) {
 			for _, prefix := range forbidden {
@@ -53,6 +59,26 @@ func TestBinariesLinkOnlyWhatTheyNeed(t *testing.T) {
 	}
 	if !slices.Contains(imports(t, "-deps", "./cmd/harmony-deploy"), helmAction) {
 		t.Errorf("harmony-deploy does not link %s: this test looks for the wrong thing", helmAction)
+	}
+}
+
+// A new stage needs no change in the dispatcher: it knows the word of none but
+// those of the built-in pipeline.
+func TestDispatcherKnowsNothingOfMonitoring(t *testing.T) {
+	for _, pattern := range []string{"../cmd/harmony/*.go", "../internal/pipeline/*.go", "../internal/discovery/*.go", "../internal/term/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: no files, %v", pattern, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(file, "_test.go") && bytes.Contains(bytes.ToLower(text), []byte("monitor")) {
+				t.Errorf("%s knows of monitoring", file)
+			}
+		}
 	}
 }
 
@@ -77,7 +103,7 @@ func TestPublicPackagesImportLittle(t *testing.T) {
 // knows both.
 func TestAdaptersStandAlone(t *testing.T) {
 	adapters := []string{
-		"internal/build/auto", "internal/build/buildkit", "internal/build/daemonless", "internal/build/docker", "internal/publish/oci", "internal/publish/none", "internal/publish/nodeimport", "internal/deploy/helm",
+		"internal/build/auto", "internal/build/buildkit", "internal/build/daemonless", "internal/build/docker", "internal/publish/oci", "internal/publish/none", "internal/publish/nodeimport", "internal/deploy/helm", "internal/deploy/multicluster", "internal/deploy/argocd", "internal/deploy/flux", "internal/monitor/none", "internal/monitor/prometheusoperator", "internal/deploy/edge",
 	}
 	for _, adapter := range adapters {
 		for _, dependency := range imports(t, "-f", `{{join .Imports "\n"}}`, "./"+adapter) {

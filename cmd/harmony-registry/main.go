@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -39,10 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errNotRunning): // told on stdout
 		return protocol.ExitFailed
 	}
-	fmt.Fprintf(stderr, "error: %s\n", term.Clean(err.Error()))
-	if hint := protocol.HintOf(err); hint != "" {
-		fmt.Fprintf(stderr, "hint: %s\n", term.Clean(hint))
-	}
+	term.Tell(stderr, err)
 	if !c.started {
 		return protocol.ExitInvalid
 	}
