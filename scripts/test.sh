@@ -44,7 +44,7 @@ scripts/lint.sh
 failed=
 export CI=$ci
 CGO_ENABLED=1 run -race ./pkg/... ./internal/pipeline ./internal/term ./internal/discovery ./internal/process ./cmd/harmony
-run -p 4 ./... # most of them wait for the cluster
+run ./...
 for module in examples/fleet examples/fleet/harmony-fleet examples/dockerfile; do
   (cd "$module" && go test ./...) || failed=1
 done

@@ -1,9 +1,11 @@
 // Command app is the program of the images that tests deploy. It answers
 // http requests on PORT (8080) with its VERSION, and anything written in SAY is
-// printed first. With EXIT set it ends with that status instead.
+// printed first. With EXIT set it ends with that status instead, after as many
+// seconds as AFTER says.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"os/signal"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 func main() { os.Exit(run()) }
@@ -22,10 +25,12 @@ func run() int {
 	}
 	if status := os.Getenv("EXIT"); status != "" {
 		code, err := strconv.Atoi(status)
-		if err != nil {
+		after, wrong := time.ParseDuration(cmp.Or(os.Getenv("AFTER"), "0") + "s")
+		if err = errors.Join(err, wrong); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 2
 		}
+		time.Sleep(after)
 		return code
 	}
 	port := os.Getenv("PORT")

@@ -162,6 +162,16 @@ func (s *appSet) previous() (release, bool) { return noted(s.Unstructured, annot
 // it escaped.
 const annotationCurrent = "harmony.nationtech.io/release"
 
+// isGood reports that a rollout of the release came to its end.
+func (s *appSet) isGood(r release) bool {
+	good, ok := noted(s.Unstructured, annotationGood)
+	return ok && equality.Semantic.DeepEqual(good.Source, r.Source)
+}
+
+// annotationGood holds the last release that all members were seen to run. What
+// Argo CD says of one of them at some later moment is no reason to forget that.
+const annotationGood = "harmony.nationtech.io/good"
+
 // unknownServers are the members whose API server Argo CD has no cluster for.
 func unknownServers(all []member, servers []string) []string {
 	var unknown []string

@@ -119,7 +119,7 @@ func TestForeignOperationInProgress(t *testing.T) {
 	}
 }
 
-// slowHook is a hook of a pod, which keeps an operation going for a second or more.
+// slowHook is a hook of a pod, which keeps an operation going for six seconds or more.
 const slowHook = `apiVersion: v1
 kind: Pod
 metadata:
@@ -130,7 +130,7 @@ spec:
   activeDeadlineSeconds: 30
   terminationGracePeriodSeconds: 0
   containers:
-  - {name: slow, image: "{{ .Values.image }}", env: [{name: EXIT, value: "0"}]}
+  - {name: slow, image: "{{ .Values.image }}", env: [{name: EXIT, value: "0"}, {name: AFTER, value: "6"}]}
 `
 
 func TestDriftIsRepaired(t *testing.T) {

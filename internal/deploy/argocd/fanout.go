@@ -136,6 +136,9 @@ func (f *fanout) bring(ctx context.Context, outcomes []protocol.Outcome, mend fu
 		return protocol.DeployResult{}, err
 	}
 	failure := f.follow(held, f.want.release, outcomes)
+	if failure == nil {
+		failure = f.markGood(held, f.want.release)
+	}
 	switch cause := context.Cause(held); {
 	case failure == nil:
 	case errors.Is(cause, lease.ErrLost):

@@ -2,12 +2,14 @@ package argocd
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -112,12 +114,35 @@ func (f *fanout) write(ctx context.Context, r release, spec map[string]any) erro
 	}
 }
 
+// markGood notes that all members run the release.
+func (f *fanout) markGood(ctx context.Context, r release) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationGood: string(text)}}})
+	if err != nil {
+		return err
+	}
+	err = f.argo.patient(ctx, func() error {
+		_, err := f.argo.sets.Patch(ctx, f.argo.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: managedBy})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note in %s that its release is good: %w", f.set, err)
+	}
+	return nil
+}
+
 // keepGood notes the release in force as the one to go back to from the next,
-// when every Application has it and is healthy.
+// when every Application was seen to run it, or does so now.
 func (f *fanout) keepGood(ctx context.Context, found *appSet, next release) error {
 	now, ok := found.release()
 	if !ok || equality.Semantic.DeepEqual(now.Source, next.Source) {
 		return nil
+	}
+	if found.isGood(now) {
+		return note(found.Unstructured, annotationPrevious, now)
 	}
 	applications, err := f.applications(ctx)
 	if err != nil {

@@ -287,12 +287,22 @@ func (w *world) killed(random *rand.Rand, times int) {
 		if random.IntN(2) == 0 {
 			w.image = images[random.IntN(2)]
 		}
-		w.converges()
+		if w.converges() == protocol.OutcomeUnchanged {
+			// It was killed when all was done but for giving back its lease. The next
+			// change takes that from it.
+			if w.image.Digest == images[0].Digest {
+				w.image = images[1]
+			} else {
+				w.image = images[0]
+			}
+			w.converges()
+		}
+		w.noLease()
 	}
 }
 
-// converges deploys, after which nothing is left of what was killed.
-func (w *world) converges() {
+// converges deploys, after which nothing is left pending of what was killed.
+func (w *world) converges() protocol.Outcome {
 	w.t.Helper()
 	result, err := w.try(w.t.Context())
 	if err != nil {
@@ -311,7 +321,7 @@ func (w *world) converges() {
 		w.t.Errorf("the last revision is %s", last.Info.Status)
 	}
 	w.deploy(protocol.OutcomeUnchanged, result.Revision)
-	w.noLease()
+	return result.Outcome
 }
 
 // killAfter runs a deploy in another process and kills it after a while.

@@ -75,6 +75,8 @@ type world struct {
 
 	mu     sync.Mutex
 	events []protocol.Event
+	// on, if set, sees every event first.
+	on func(protocol.Event)
 }
 
 func newWorld(t *testing.T) *world {
@@ -157,6 +159,9 @@ func (w *world) adapterWith(flags *kubeconn.Flags) capability.ContinuousDelivery
 }
 
 func (w *world) observe(e protocol.Event) {
+	if w.on != nil {
+		w.on(e)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, e)

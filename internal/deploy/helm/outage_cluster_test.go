@@ -98,15 +98,23 @@ func TestRolloutSurvivesAnOutage(t *testing.T) {
 	}
 	g := newGate(t, server.Host)
 	// Ready only after the outage.
-	w.replaceTemplate("path: /}", "path: /}, initialDelaySeconds: 6")
+	w.replaceTemplate("path: /}", "path: /}, initialDelaySeconds: 12")
+	var once sync.Once
+	w.on = func(e protocol.Event) {
+		if e.Phase == "rollout" {
+			once.Do(func() {
+				g.set(true)
+				time.AfterFunc(10*time.Second, func() { g.set(false) })
+			})
+		}
+	}
 	a := w.through(g)
 	chart := w.pack()
-	time.AfterFunc(2500*time.Millisecond, func() { g.set(true) })
-	time.AfterFunc(5*time.Second, func() { g.set(false) })
 	result, err := a.Deploy(t.Context(), w.spec(), "test", w.image, chart)
 	if err != nil {
 		t.Fatal(err)
 	}
+	once.Do(func() { t.Error("there was no outage") })
 	if result.Outcome != protocol.OutcomeInstalled {
 		t.Errorf("outcome %s, want installed", result.Outcome)
 	}

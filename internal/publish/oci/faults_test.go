@@ -60,7 +60,24 @@ func (f *front) holds(t testing.TB, reference, digest string) {
 		return
 	}
 	image, err := held.Image()
-	if err = errors.Join(err, validate.Image(image)); err != nil {
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range layers {
+		blob, err := layer.Compressed() // verified by its digest
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, blob); err != nil {
+			t.Error(err)
+		}
+		blob.Close()
+	}
+	if _, err := image.RawConfigFile(); err != nil {
 		t.Error(err)
 	}
 }
