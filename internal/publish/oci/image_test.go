@@ -295,3 +295,30 @@ func TestNewNeedsURL(t *testing.T) {
 		}
 	}
 }
+
+// A layer that was damaged on disk is refused by the registry, and told as what
+// it is.
+func TestDamagedLayer(t *testing.T) {
+	eachRegistry(t, func(t *testing.T, host string) {
+		image := built(t, false)
+		manifest, err := readLayout(image.Path, image.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		layer := manifest.blobs[len(manifest.blobs)-1].descriptor
+		file := filepath.Join(image.Path, "blobs", layer.Digest.Algorithm, layer.Digest.Hex)
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[len(content)/2] ^= 1
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := newRegistry(t, environment(host+"/prefix/damaged"))
+		_, err = r.PushImage(t.Context(), app("1.4.0"), image)
+		if err == nil || !strings.Contains(err.Error(), "blob "+layer.Digest.String()+" holds bytes of another digest") || !strings.Contains(protocol.HintOf(err), "cache is damaged") {
+			t.Errorf("got %v, %s", err, protocol.HintOf(err))
+		}
+	})
+}

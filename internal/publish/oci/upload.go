@@ -220,8 +220,7 @@ func (u *upload) send(ctx context.Context) error {
 	return u.answered(response)
 }
 
-// open opens the blob behind what the registry has. The bytes before are read
-// too: the digest is over all of them.
+// open opens the blob behind what the registry has.
 func (u *upload) open() (io.ReadCloser, error) {
 	body, err := u.blob.Compressed()
 	if err != nil {
@@ -263,7 +262,23 @@ func (u *upload) commit(ctx context.Context) error {
 	if response.StatusCode == http.StatusCreated || response.StatusCode == http.StatusNoContent {
 		return nil
 	}
-	return u.answered(response)
+	err = u.answered(response)
+	if hasCode(err, transport.DigestInvalidErrorCode) {
+		return errors.Join(u.check(), err)
+	}
+	return err
+}
+
+// check tells whether it is our bytes that are wrong.
+func (u *upload) check() error {
+	body, err := u.blob.blob.Compressed()
+	if err != nil {
+		return err
+	}
+	all := verify(body, u.blob.descriptor)
+	defer all.Close()
+	_, err = io.Copy(io.Discard, all)
+	return err
 }
 
 // do sends a request without a body.

@@ -24,8 +24,15 @@ func (e *corrupt) Error() string { return fmt.Sprintf("blob %s %s", e.digest, e.
 type verified struct {
 	io.ReadCloser
 	descriptor v1.Descriptor
-	hash       hash.Hash
+	hash       hash.Hash // nil when only the size counts
 	n          int64
+}
+
+// measure is verify but for the digest. It is for bytes that go to a registry,
+// which verifies the digest itself and takes nothing else (OCI distribution
+// specification, "Pushing blobs"): to do so twice costs a fifth of a push.
+func measure(r io.ReadCloser, d v1.Descriptor) *verified {
+	return &verified{ReadCloser: r, descriptor: d}
 }
 
 func verify(r io.ReadCloser, d v1.Descriptor) *verified {
@@ -34,7 +41,9 @@ func verify(r io.ReadCloser, d v1.Descriptor) *verified {
 
 func (v *verified) Read(p []byte) (int, error) {
 	n, err := v.ReadCloser.Read(p)
-	v.hash.Write(p[:n])
+	if v.hash != nil {
+		v.hash.Write(p[:n])
+	}
 	v.n += int64(n)
 	want := v.descriptor
 	switch {
@@ -42,7 +51,7 @@ func (v *verified) Read(p []byte) (int, error) {
 		return 0, &corrupt{want.Digest, fmt.Sprintf("has more than %d bytes", want.Size)}
 	case v.n < want.Size && err == io.EOF:
 		return 0, &corrupt{want.Digest, fmt.Sprintf("ends after %d of %d bytes", v.n, want.Size)}
-	case v.n == want.Size && hex.EncodeToString(v.hash.Sum(nil)) != want.Digest.Hex:
+	case v.hash != nil && v.n == want.Size && hex.EncodeToString(v.hash.Sum(nil)) != want.Digest.Hex:
 		return 0, &corrupt{want.Digest, "holds bytes of another digest"}
 	}
 	return n, err
