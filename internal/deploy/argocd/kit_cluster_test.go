@@ -31,7 +31,7 @@ const argoNamespace = "argocd"
 func newWorld(t *testing.T) *argoWorld {
 	t.Helper()
 	w := deploytest.New(t, Name, New)
-	w.Settings["application"], w.Settings["timeout"] = w.Namespace, "2m"
+	w.Settings["application"], w.Settings["timeout"] = w.Namespace, "4m"
 	world := newWorldIn(w, argoNamespace)
 	world.needsArgo()
 	t.Cleanup(func() {

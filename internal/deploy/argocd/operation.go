@@ -12,10 +12,9 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// How long the controller may not do what it was asked, a sync window may seem
-// to be closed, and an operation may take to end when it is told to.
+// How long a sync window may seem to be closed, and an operation may take to end
+// when it is told to.
 const (
-	maxSilence  = time.Minute
 	windowGrace = 5 * time.Second
 	endGrace    = 30 * time.Second
 )
@@ -27,8 +26,9 @@ const nudge = 4 * time.Second
 // look is how often the Application is read without any change of it.
 const look = time.Second
 
-// silence is how long to wait for a sign of the controller.
-func (d *deployment) silence() time.Duration { return min(maxSilence, d.settings.timeout/2) }
+// silence is how long to wait for a sign of the controller. Its queue may be
+// long, and a repository server that hangs takes a minute of its worker's time.
+func (d *deployment) silence() time.Duration { return d.settings.timeout / 2 }
 
 // done reports an operation that is over. One that is running although it has
 // an end is about to be tried again.

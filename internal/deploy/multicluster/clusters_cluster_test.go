@@ -289,7 +289,7 @@ func (f *realFleet) applicationSet() {
 			f.T.Errorf("delete the ApplicationSet: %v", err)
 		}
 	})
-	f.Settings = map[string]any{"context": "real", "application": f.Namespace, "applicationSet": true, "timeout": "1m"}
+	f.Settings = map[string]any{"context": "real", "application": f.Namespace, "applicationSet": true, "timeout": "2m"}
 	multi := protocol.MultiCluster{Contexts: []string{"us", "real"}}
 
 	f.good(argocd.Name, multi, protocol.ClusterCount{Total: 2, Installed: 2})
