@@ -14,6 +14,7 @@ import (
 	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/registryauth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -33,22 +34,36 @@ type backend struct {
 	destination string
 }
 
-// New makes the adapter. It has no settings.
+// New makes the adapter.
 func New(flags *build.Flags) capability.Adapter[capability.ContainerBuilder] {
 	return func(_ context.Context, env capability.Environment) (capability.ContainerBuilder, error) {
-		for name := range env.Provider.Settings {
-			return nil, protocol.Invalid("topology %q: containerBuilder: settings.%s: the adapter daemonless has no settings", env.Topology.Name, name)
+		b, err := newBackend(env)
+		if err != nil {
+			return nil, err
 		}
-		return build.New(env, flags, newBackend(env))
+		return build.New(env, flags, b)
 	}
 }
 
-func newBackend(env capability.Environment) *backend {
-	b := &backend{env: env, store: layout.Store{Dir: env.Cache}, registry: build.Bases(env)}
-	if p := env.Topology.OCIRegistry; p != nil && p.Adapter == "oci" {
+// newBackend reads the settings. An error is of status protocol.ExitInvalid.
+func newBackend(env capability.Environment) (*backend, error) {
+	b := &backend{env: env, registry: build.Bases(env)}
+	p := env.Topology.OCIRegistry
+	if p != nil && p.Adapter == "oci" {
 		b.destination, _, _ = strings.Cut(p.URL, "/")
 	}
-	return b
+	stored := p != nil && p.Adapter == "node-import" || registryauth.IsLoopback(b.destination)
+	for name, value := range env.Provider.Settings {
+		switch {
+		case name != "compression":
+			return nil, protocol.Invalid("topology %q: containerBuilder: settings.%s: the adapter daemonless has only compression", env.Topology.Name, name)
+		case value != "gzip" && value != "none":
+			return nil, protocol.Invalid("topology %q: containerBuilder: settings.compression: %v is not one of gzip, none", env.Topology.Name, value)
+		}
+		stored = value == "none"
+	}
+	b.store = layout.Store{Dir: env.Cache, Stored: stored}
+	return b, nil
 }
 
 // Options implements [build.Backend]: there are none.
@@ -57,7 +72,11 @@ func (b *backend) Options() map[string]string { return nil }
 // key is what the layout of an input is called. It leaves out of a layout what
 // the destination has, so it is for that one only.
 func (b *backend) key(input string) string {
-	sum := sha256.Sum256([]byte(format + " " + b.destination + " " + input))
+	text := format + " " + b.destination + " " + input
+	if b.store.Stored {
+		text += " stored"
+	}
+	sum := sha256.Sum256([]byte(text))
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 

@@ -24,7 +24,10 @@ func FuzzDockerfile(f *testing.F) {
 		f.Add(seed)
 	}
 	dir := fuzzProject(f)
-	b := newBackend(capability.Environment{Cache: f.TempDir(), Progress: func(protocol.Event) {}})
+	b, err := newBackend(capability.Environment{Cache: f.TempDir(), Progress: func(protocol.Event) {}})
+	if err != nil {
+		f.Fatal(err)
+	}
 	platforms := []ocispec.Platform{{OS: "linux", Architecture: "amd64"}}
 	f.Fuzz(func(t *testing.T, text string) {
 		r := build.Request{Platforms: platforms, Context: build.Context{Name: "Dockerfile", Text: []byte(text), Dir: dir, Dockerfile: dir + "/none"}}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nationtech/harmony/internal/build/layout"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -268,5 +269,43 @@ func TestMissingPieces(t *testing.T) {
 				t.Errorf("status %d, error %v", protocol.ExitCode(err), err)
 			}
 		})
+	}
+}
+
+// What stays on this machine is not compressed, unless the topology says so.
+func TestCompression(t *testing.T) {
+	for _, test := range []struct {
+		registry *protocol.Provider
+		setting  any
+		stored   bool
+		wrong    string
+	}{
+		{nil, nil, false, ""},
+		{&protocol.Provider{Adapter: "oci", URL: "registry.example.com/fleet"}, nil, false, ""},
+		{&protocol.Provider{Adapter: "oci", URL: "localhost:5001/fleet"}, nil, true, ""},
+		{&protocol.Provider{Adapter: "node-import"}, nil, true, ""},
+		{&protocol.Provider{Adapter: "node-import"}, "gzip", false, ""},
+		{&protocol.Provider{Adapter: "oci", URL: "registry.example.com/fleet"}, "none", true, ""},
+		{nil, "zip", false, "settings.compression: zip is not one of gzip, none"},
+		{nil, 7, false, "settings.compression: 7 is not one of gzip, none"},
+	} {
+		env := capability.Environment{Topology: protocol.Topology{OCIRegistry: test.registry}}
+		if test.setting != nil {
+			env.Provider.Settings = map[string]any{"compression": test.setting}
+		}
+		b, err := newBackend(env)
+		if test.wrong != "" {
+			if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), test.wrong) {
+				t.Errorf("%+v: got %v", test, err)
+			}
+			continue
+		}
+		if err != nil || b.store.Stored != test.stored {
+			t.Errorf("%+v: stored %t, %v", test, b.store.Stored, err)
+		}
+	}
+	one, other := backend{}, backend{store: layout.Store{Stored: true}}
+	if one.key("sha256:1") == other.key("sha256:1") {
+		t.Error("a stored layout is found in the place of a compressed one")
 	}
 }

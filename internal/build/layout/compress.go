@@ -25,11 +25,13 @@ const (
 // each block is compressed by itself and the compressor is a pinned library.
 type gzipWriter struct {
 	w     io.Writer
+	level int
 	block *block
 	crc   uint32
 	size  uint32
 
 	jobs, order chan *block
+	free        chan *block // to be used again
 	workers     sync.WaitGroup
 	written     chan error
 }
@@ -42,12 +44,12 @@ type block struct {
 }
 
 // newGzipWriter starts the goroutines that Close ends.
-func newGzipWriter(w io.Writer, workers int) *gzipWriter {
+func newGzipWriter(w io.Writer, workers, level int) *gzipWriter {
 	if workers < 1 {
 		workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	}
 	z := &gzipWriter{
-		w: w, jobs: make(chan *block, workers), order: make(chan *block, 2*workers), written: make(chan error, 1),
+		w: w, level: level, jobs: make(chan *block, workers), order: make(chan *block, 2*workers), free: make(chan *block, 2*workers), written: make(chan error, 1),
 	}
 	for range workers {
 		z.workers.Go(z.compress)
@@ -63,7 +65,7 @@ func (z *gzipWriter) Write(p []byte) (int, error) {
 	z.size += uint32(n)
 	for len(p) > 0 {
 		if z.block == nil {
-			z.block = &block{in: make([]byte, 0, blockSize), done: make(chan struct{})}
+			z.block = z.empty()
 		}
 		part := min(len(p), blockSize-len(z.block.in))
 		z.block.in = append(z.block.in, p[:part]...)
@@ -73,6 +75,17 @@ func (z *gzipWriter) Write(p []byte) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+func (z *gzipWriter) empty() *block {
+	select {
+	case b := <-z.free:
+		b.in, b.done = b.in[:0], make(chan struct{})
+		b.out.Reset()
+		return b
+	default:
+		return &block{in: make([]byte, 0, blockSize), done: make(chan struct{})}
+	}
 }
 
 func (z *gzipWriter) send() {
@@ -97,7 +110,7 @@ func (z *gzipWriter) compress() {
 	var f *flate.Writer
 	for b := range z.jobs {
 		if f == nil {
-			f, b.err = flate.NewWriter(&b.out, level)
+			f, b.err = flate.NewWriter(&b.out, z.level)
 		} else {
 			f.Reset(&b.out)
 		}
@@ -124,6 +137,10 @@ func (z *gzipWriter) write() error {
 		}
 		if err == nil {
 			_, err = z.w.Write(b.out.Bytes())
+		}
+		select {
+		case z.free <- b:
+		default:
 		}
 	}
 	if err != nil {

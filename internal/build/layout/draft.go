@@ -51,9 +51,9 @@ func (d *Draft) WriteLayer(ctx context.Context, entries []Entry, created time.Ti
 	defer func() {
 		err = errors.Join(err, f.Close())
 	}()
-	compressed, plain := sha256.New(), sha256.New()
 	file := &countingWriter{w: f}
-	z := newGzipWriter(io.MultiWriter(file, compressed), 0)
+	compressed, plain := sha256.New(), sha256.New()
+	z := newGzipWriter(io.MultiWriter(file, compressed), 0, d.store.level())
 	tarred := bufio.NewWriterSize(io.MultiWriter(plain, z), 256<<10)
 	err = writeTar(ctx, tarred, entries, created)
 	if err == nil {

@@ -29,7 +29,7 @@ func TestCompressedBytesDoNotDependOnProcessors(t *testing.T) {
 		var first []byte
 		for _, workers := range []int{1, 2, 7} {
 			var b bytes.Buffer
-			z := newGzipWriter(&b, workers)
+			z := newGzipWriter(&b, workers, level)
 			for part := data[:size]; len(part) > 0; {
 				n := min(len(part), 70_001)
 				if _, err := z.Write(part[:n]); err != nil {
@@ -70,7 +70,7 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 }
 
 func TestCompressTellsWriteErrors(t *testing.T) {
-	z := newGzipWriter(&failingWriter{after: 5000}, 2)
+	z := newGzipWriter(&failingWriter{after: 5000}, 2, level)
 	for range 20 {
 		if _, err := z.Write(make([]byte, blockSize)); err != nil {
 			t.Fatal(err)
@@ -109,13 +109,42 @@ func add(t *testing.T, d *Draft, content string) ocispec.Descriptor {
 	return image
 }
 
+// A layer that is only stored holds the same archive as a compressed one.
+func TestStoredLayer(t *testing.T) {
+	entries := []Entry{File("file", 0o644, bytes.Repeat([]byte("content"), 1<<18))}
+	packed, err := draft(t, Store{Dir: t.TempDir()}).WriteLayer(t.Context(), entries, time.Unix(7, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := draft(t, Store{Dir: t.TempDir(), Stored: true})
+	stored, err := d.WriteLayer(t.Context(), entries, time.Unix(7, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := os.ReadFile(d.blob(stored.Descriptor.Digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(blob))
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := io.ReadAll(z)
+	if err != nil || digest.FromBytes(archive) != stored.DiffID || stored.DiffID != packed.DiffID {
+		t.Errorf("it holds %s, a compressed one %s, %v", digest.FromBytes(archive), packed.DiffID, err)
+	}
+	if int64(len(blob)) != stored.Descriptor.Size || len(blob) < len(archive) || packed.Descriptor.Size > int64(len(blob))/10 {
+		t.Errorf("%d bytes stored, descriptor %d, %d compressed", len(blob), stored.Descriptor.Size, packed.Descriptor.Size)
+	}
+}
+
 func TestLayerDoesNotDependOnTheOrderOfEntries(t *testing.T) {
 	entries := []Entry{
 		Dir("b", 0o755), File("b/file", 0o644, []byte("content")), File("b-c", 0o600, nil),
 		{Path: "a-link", Type: tar.TypeLink, Link: "b/file"}, {Path: "z", Type: tar.TypeSymlink, Link: "b", Mode: 0o777},
 	}
 	reversed := []Entry{entries[4], entries[3], entries[2], entries[1], entries[0]}
-	d := draft(t, Store{t.TempDir()})
+	d := draft(t, Store{Dir: t.TempDir()})
 	var names []string
 	for _, es := range [][]Entry{entries, reversed} {
 		layer, err := d.WriteLayer(t.Context(), es, time.Unix(7, 0))
@@ -163,7 +192,7 @@ func TestLayerDoesNotDependOnTheOrderOfEntries(t *testing.T) {
 
 func TestFileThatChangedSize(t *testing.T) {
 	for _, size := range []int64{3, 5} {
-		d := draft(t, Store{t.TempDir()})
+		d := draft(t, Store{Dir: t.TempDir()})
 		e := File("file", 0o644, []byte("four"))
 		e.Size = size
 		_, err := d.WriteLayer(t.Context(), []Entry{e}, time.Unix(0, 0))
@@ -176,14 +205,14 @@ func TestFileThatChangedSize(t *testing.T) {
 func TestCancelledLayer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := draft(t, Store{t.TempDir()}).WriteLayer(ctx, []Entry{File("file", 0o644, []byte("x"))}, time.Unix(0, 0))
+	_, err := draft(t, Store{Dir: t.TempDir()}).WriteLayer(ctx, []Entry{File("file", 0o644, []byte("x"))}, time.Unix(0, 0))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestCommitAndFind(t *testing.T) {
-	s := Store{t.TempDir()}
+	s := Store{Dir: t.TempDir()}
 	input := inputOf("one")
 	if _, found := s.Find("app", input); found {
 		t.Fatal("found before it was made")
@@ -230,7 +259,7 @@ func TestDamagedLayoutIsMadeAgain(t *testing.T) {
 	}
 	for name, f := range damage {
 		t.Run(name, func(t *testing.T) {
-			s := Store{t.TempDir()}
+			s := Store{Dir: t.TempDir()}
 			for range 2 {
 				d := draft(t, s)
 				made, err := d.Commit(inputOf("x"), []ocispec.Descriptor{add(t, d, "x")})
@@ -263,7 +292,7 @@ func eachBlob(t *testing.T, path string, f func(string) error) {
 }
 
 func TestPrune(t *testing.T) {
-	s := Store{t.TempDir()}
+	s := Store{Dir: t.TempDir()}
 	old := time.Now().Add(-2 * pruneAge)
 	var inputs []string
 	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g"} {

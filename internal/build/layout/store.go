@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -27,6 +28,17 @@ const (
 type Store struct {
 	// Dir need not exist.
 	Dir string
+	// Stored leaves layers uncompressed inside of their gzip: there are tools that
+	// read no other layers (crane validate).
+	Stored bool
+}
+
+// level is that of the compression of layers.
+func (s Store) level() int {
+	if s.Stored {
+		return flate.NoCompression
+	}
+	return level
 }
 
 // Image is a complete layout in a store.
