@@ -27,6 +27,11 @@ const (
 	dockerfileFolder = "dockerfile"
 )
 
+// epochArg is the variable by which somebody asks for times that are fixed, those
+// of files too; see reproducible-builds.org/specs/source-date-epoch. To change
+// those of files means to compress each layer twice, and is not done unasked.
+const epochArg = "SOURCE_DATE_EPOCH"
+
 // options are a whole request to the builder.
 func options(r build.Request, o Options) (client.SolveOpt, error) {
 	epoch := strconv.FormatInt(r.Created.Unix(), 10)
@@ -36,7 +41,8 @@ func options(r build.Request, o Options) (client.SolveOpt, error) {
 		export.Attrs = map[string]string{}
 	}
 	export.Attrs[string(exptypes.OptKeySourceDateEpoch)] = epoch
-	if export.Type != "moby" { // which takes no other than its own
+	// The exporter moby takes no other attributes than its own.
+	if asked := r.Created.Unix() != 0 || r.Context.Args[epochArg] != ""; asked && export.Type != "moby" {
 		export.Attrs[string(exptypes.OptKeyRewriteTimestamp)] = "true"
 	}
 	opt := client.SolveOpt{
@@ -49,7 +55,7 @@ func options(r build.Request, o Options) (client.SolveOpt, error) {
 		CacheExports:  cloneCaches(o.CacheTo),
 		SourcePolicy:  pins(r.Bases),
 	}
-	opt.FrontendAttrs["build-arg:SOURCE_DATE_EPOCH"] = cmp.Or(r.Context.Args["SOURCE_DATE_EPOCH"], epoch)
+	opt.FrontendAttrs["build-arg:"+epochArg] = cmp.Or(r.Context.Args[epochArg], epoch)
 	if err := addFolders(&opt, r.Context); err != nil {
 		return opt, err
 	}

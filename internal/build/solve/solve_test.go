@@ -89,6 +89,14 @@ func TestOptions(t *testing.T) {
 			t.Errorf("no %s in %s", want, export)
 		}
 	}
+	r.Created = time.Unix(0, 0)
+	for arg, want := range map[string]bool{"A": false, "SOURCE_DATE_EPOCH": true} {
+		r.Context.Args = map[string]string{arg: "0"}
+		plain, err := options(r, o)
+		if _, rewrites := plain.Exports[0].Attrs["rewrite-timestamp"]; err != nil || rewrites != want {
+			t.Errorf("%s: rewrites the times of files %t, want %t, %v", arg, rewrites, want, err)
+		}
+	}
 	if rules := got.SourcePolicy.Rules; len(rules) != 1 || rules[0].Selector.Identifier != "docker-image://docker.io/library/alpine:latest" || !strings.HasSuffix(rules[0].Updates.Identifier, digest.FromString("x").String()) {
 		t.Errorf("%v", rules)
 	}
