@@ -2,7 +2,10 @@ package registryauth
 
 import (
 	"errors"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 )
 
@@ -20,7 +23,7 @@ func TestGuard(t *testing.T) {
 	for _, test := range tests {
 		g := &Guard{Host: test.host, Insecure: test.insecure, Inner: answers{}}
 		for _, scheme := range []string{"http", "https"} {
-			request, err := http.NewRequest(http.MethodGet, scheme+"://"+test.host+"/v2/", nil)
+			request, err := http.NewRequest(http.MethodGet, scheme+"://"+test.host+"/v2/x/tags/list", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -32,6 +35,46 @@ func TestGuard(t *testing.T) {
 			if want := test.allowed && scheme == "http"; g.Plain() != want {
 				t.Errorf("%s://%s: plain is %t", scheme, test.host, g.Plain())
 			}
+		}
+	}
+}
+
+// On the loopback the ping goes by plain http, and by TLS where that is what is
+// spoken; no other request changes its way.
+func TestGuardPings(t *testing.T) {
+	var asked []string
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	plain, secure := httptest.NewServer(handler), httptest.NewUnstartedServer(handler)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // it logs plain requests
+	secure.StartTLS()
+	defer plain.Close()
+	defer secure.Close()
+	for _, test := range []struct {
+		server *httptest.Server
+		path   string
+		scheme string // of the answer; none when empty
+	}{
+		{plain, "/v2/", "http"}, {secure, "/v2/", "https"}, {secure, "/v2/x/tags/list", "https"}, {plain, "/v2/x/tags/list", ""},
+	} {
+		asked = nil
+		host := test.server.Listener.Addr().String()
+		g := &Guard{Host: host, Inner: secure.Client().Transport}
+		response, err := g.RoundTrip(httptest.NewRequest(http.MethodGet, "https://"+host+test.path, nil))
+		if test.scheme == "" {
+			if err == nil {
+				t.Errorf("%s: plain http in the place of https", test.path)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if got := response.Request.URL.Scheme; got != test.scheme || len(asked) != 1 || g.Plain() != (got == "http") {
+			t.Errorf("%s %s: answered over %s after %d requests, plain %t", test.scheme, test.path, got, len(asked), g.Plain())
 		}
 	}
 }
