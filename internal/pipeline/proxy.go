@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/nationtech/harmony/internal/stageprocess"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -12,41 +13,41 @@ import (
 // [github.com/nationtech/harmony/pkg/capability.Releaser] whose work is done by
 // two stage processes.
 type releaser struct {
-	build, publish *process
+	build, publish *stageprocess.Process
 }
 
 func (r releaser) BuildImage(ctx context.Context, app protocol.AppSpec) (protocol.ImageRef, error) {
-	if err := sendSpecs(r.build, app); err != nil {
+	if err := r.build.Send(app); err != nil {
 		return protocol.ImageRef{}, err
 	}
-	return awaitSpec[protocol.ImageRef](ctx, r.build, app.Name, protocol.KindImageRef)
+	return stageprocess.Await[protocol.ImageRef](ctx, r.build, app.Name, protocol.KindImageRef)
 }
 
 func (r releaser) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
-	if err := sendSpecs(r.publish, app, image); err != nil {
+	if err := r.publish.Send(app, image); err != nil {
 		return protocol.ImageRef{}, err
 	}
-	return awaitSpec[protocol.ImageRef](ctx, r.publish, app.Name, protocol.KindImageRef)
+	return stageprocess.Await[protocol.ImageRef](ctx, r.publish, app.Name, protocol.KindImageRef)
 }
 
 // PushChart takes the second result of the publish stage, which goes on to the
 // chart by itself.
 func (r releaser) PushChart(ctx context.Context, app protocol.AppSpec, _ protocol.ImageRef) (protocol.ChartRef, error) {
-	return awaitSpec[protocol.ChartRef](ctx, r.publish, app.Name, protocol.KindChartRef)
+	return stageprocess.Await[protocol.ChartRef](ctx, r.publish, app.Name, protocol.KindChartRef)
 }
 
 // delivery is continuous delivery to one target by a deploy process.
 type delivery struct {
-	deploy *process
+	deploy *stageprocess.Process
 }
 
 func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	if err := sendSpecs(d.deploy, app, image, chart); err != nil {
+	if err := d.deploy.Send(app, image, chart); err != nil {
 		return protocol.DeployResult{}, err
 	}
-	result, err := awaitSpec[protocol.DeployResult](ctx, d.deploy, app.Name, protocol.KindDeployResult)
+	result, err := stageprocess.Await[protocol.DeployResult](ctx, d.deploy, app.Name, protocol.KindDeployResult)
 	if err == nil && !result.Outcome.Delivered() {
-		_, err = d.deploy.await(ctx, app.Name, protocol.KindFailure) // why it was
+		_, err = d.deploy.Await(ctx, app.Name, protocol.KindFailure) // why it was
 	}
 	return result, err
 }
@@ -54,44 +55,21 @@ func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 // checker runs smoke checks on one target by a smoke process, which waits for
 // the result of the deploy.
 type checker struct {
-	smoke   *process
+	smoke   *stageprocess.Process
 	earlier *documents
 }
 
 func (c checker) Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
 	deployed := c.earlier.of(app.Name, target, protocol.KindDeployResult)
-	if err := sendSpecs(c.smoke, append([]protocol.Spec{app}, deployed...)...); err != nil {
+	if err := c.smoke.Send(append([]protocol.Spec{app}, deployed...)...); err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	report, err := awaitSpec[protocol.SmokeReport](ctx, c.smoke, app.Name, protocol.KindSmokeReport)
+	report, err := stageprocess.Await[protocol.SmokeReport](ctx, c.smoke, app.Name, protocol.KindSmokeReport)
 	if err != nil || report.Passed || report.Planned {
 		return report, err
 	}
-	_, err = c.smoke.await(ctx, app.Name, protocol.KindFailure)
+	_, err = c.smoke.Await(ctx, app.Name, protocol.KindFailure)
 	return report, err
-}
-
-// sendSpecs sends typed documents of one app to a stage.
-func sendSpecs(p *process, specs ...protocol.Spec) error {
-	documents := make([]protocol.Document, len(specs))
-	for i, s := range specs {
-		d, err := protocol.Encode(s)
-		if err != nil {
-			return err
-		}
-		documents[i] = d
-	}
-	return p.send(specs[0].Identity().Name, documents...)
-}
-
-// awaitSpec waits for a typed document of an app.
-func awaitSpec[S any, P protocol.Decodable[S]](ctx context.Context, p *process, app string, kind protocol.Kind) (S, error) {
-	d, err := p.await(ctx, app, kind)
-	if err != nil {
-		var none S
-		return none, err
-	}
-	return protocol.Decode[S, P](d)
 }
 
 // inOrder returns targets in the order of a release: staging first, production

@@ -11,6 +11,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/stageprocess"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -139,13 +140,13 @@ func originOf(s protocol.Spec) (stage, target string) {
 // else one.
 type running struct {
 	protocol.PipelineStep
-	processes []*process
+	processes []*stageprocess.Process
 	info      protocol.PluginInfo // of the last one
 }
 
 // closeAll ends the processes side by side.
 func closeAll(steps []running) error {
-	var list []*process
+	var list []*stageprocess.Process
 	for _, s := range steps {
 		list = append(list, s.processes...)
 	}
@@ -153,8 +154,8 @@ func closeAll(steps []running) error {
 	var all sync.WaitGroup
 	for i, p := range list {
 		all.Go(func() {
-			if err := p.close(); err != nil {
-				errs[i] = fmt.Errorf("%s: %w", p.path, err)
+			if err := p.Close(); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", p.Path(), err)
 			}
 		})
 	}
@@ -165,21 +166,18 @@ func closeAll(steps []running) error {
 // start starts every stage at once, one process for each step of the pipeline,
 // and tells each the topology.
 func (r Release) start(ctx context.Context, plugins map[string]stagePlugin) ([]running, error) {
-	topology, err := protocol.Encode(r.Topology)
-	if err != nil {
-		return nil, err
-	}
 	var started []running
 	for _, step := range r.Steps {
 		now := running{PipelineStep: step}
 		for _, n := range needsOf(step.Stage) {
-			p, failed := r.startStage(ctx, plugins[n.stage], n.stage, step.Target)
-			if failed != nil {
-				return nil, errors.Join(failed, closeAll(append(started, now)))
+			p, err := r.startStage(ctx, plugins[n.stage], n.stage, step.Target)
+			if err == nil {
+				now.processes = append(now.processes, p)
+				err = p.Topology(r.Topology)
 			}
-			// A stage that is gone already says why when it is asked for work.
-			_ = p.send("", topology)
-			now.processes = append(now.processes, p)
+			if err != nil {
+				return nil, errors.Join(err, closeAll(append(started, now)))
+			}
 			now.info = plugins[n.stage].info
 		}
 		started = append(started, now)
@@ -187,19 +185,23 @@ func (r Release) start(ctx context.Context, plugins map[string]stagePlugin) ([]r
 	return started, nil
 }
 
-func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage, target string) (*process, error) {
-	return startProcess(ctx, plugin.Path, stage, target, r.flags(stage), observer{
+func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage, target string) (*stageprocess.Process, error) {
+	return stageprocess.Start(ctx, plugin.Path, r.flags(stage, target), stageprocess.Observer{
 		Event:   r.Event,
 		Line:    func(line string) { r.Line(strings.TrimSpace(stage+" "+target), line) },
 		Cluster: func(result protocol.DeployResult) { r.Result(result, capability.StageDeploy, target) },
 	})
 }
 
-func (r Release) flags(stage string) []string {
+func (r Release) flags(stage, target string) []string {
+	flags := slices.Clone(r.Flags[stage])
 	if r.DryRun {
-		return append([]string{"--dry-run"}, r.Flags[stage]...)
+		flags = append(flags, "--dry-run")
 	}
-	return r.Flags[stage]
+	if target != "" {
+		flags = append(flags, "--target", target)
+	}
+	return flags
 }
 
 // compose makes the scores of the release.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/nationtech/harmony/internal/stageprocess"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -16,7 +17,7 @@ type stageScore struct {
 	app     protocol.AppSpec
 	step    protocol.PipelineStep
 	info    protocol.PluginInfo
-	process *process
+	process *stageprocess.Process
 	intake  *intake
 	earlier *documents
 	tell    func(protocol.Result)
@@ -32,7 +33,7 @@ func (s stageScore) App() protocol.AppSpec { return s.app }
 
 // Run implements [capability.Score].
 func (s stageScore) Run(ctx context.Context, _ *capability.Record) error {
-	err := sendSpecs(s.process, append([]protocol.Spec{s.app}, s.earlier.of(s.app.Name, s.step.Target, s.info.Consumes...)...)...)
+	err := s.process.Send(append([]protocol.Spec{s.app}, s.earlier.of(s.app.Name, s.step.Target, s.info.Consumes...)...)...)
 	s.intake.done(s.app.Name)
 	if err == nil {
 		err = s.receive(ctx)
@@ -46,8 +47,8 @@ func (s stageScore) Run(ctx context.Context, _ *capability.Record) error {
 // receive takes the app's results until the stage has ended.
 func (s stageScore) receive(ctx context.Context) error {
 	missing := slices.Clone(s.info.Produces)
-	err := s.process.each(ctx, s.app.Name, func(d protocol.Document) error {
-		if _, err := match(d, ""); err != nil {
+	err := s.process.Each(ctx, s.app.Name, func(d protocol.Document) error {
+		if err := stageprocess.Failure(d); err != nil {
 			return err
 		}
 		if !slices.Contains(s.info.Produces, d.Kind) {
@@ -61,7 +62,7 @@ func (s stageScore) receive(ctx context.Context) error {
 		return nil
 	})
 	if err == nil && len(missing) > 0 {
-		return s.process.died()
+		return s.process.Died()
 	}
 	return err
 }
@@ -69,13 +70,13 @@ func (s stageScore) receive(ctx context.Context) error {
 // intake ends the input of a stage when every app of its step was sent or is left
 // out: who waits for further documents knows then that there are none.
 type intake struct {
-	process *process
+	process *stageprocess.Process
 
 	mu   sync.Mutex
 	left map[string]bool // apps that are yet to come
 }
 
-func newIntake(p *process, apps []protocol.AppSpec) *intake {
+func newIntake(p *stageprocess.Process, apps []protocol.AppSpec) *intake {
 	i := &intake{process: p, left: map[string]bool{}}
 	for _, app := range apps {
 		i.left[app.Name] = true
@@ -91,30 +92,6 @@ func (i *intake) done(app string) {
 	}
 	delete(i.left, app)
 	if len(i.left) == 0 {
-		_ = i.process.endInput() // told when the stage is closed
-	}
-}
-
-// each hands an app's documents to take, as they come, until the stage has ended
-// or take fails.
-func (p *process) each(ctx context.Context, app string, take func(protocol.Document) error) error {
-	p.mu.Lock()
-	box := p.mailboxes[app]
-	p.mu.Unlock()
-	for {
-		select {
-		case d := <-box:
-			if err := take(d); err != nil {
-				return err
-			}
-		case <-p.ended:
-			// What had arrived before is still in the box.
-			for len(box) > 0 {
-				if err := take(<-box); err != nil {
-					return err
-				}
-			}
-			return context.Cause(ctx)
-		}
+		_ = i.process.EndInput() // told when the stage is closed
 	}
 }
