@@ -155,7 +155,7 @@ func (r *layoutReader) blob(d v1.Descriptor) {
 		if err != nil {
 			return nil, err
 		}
-		return measure(file, d), nil
+		return measure(file, d)
 	}}
 	if at, ok := r.elsewhere[d.Digest.String()]; ok && !r.has(d.Digest) {
 		b.elsewhere = &at

@@ -2,7 +2,9 @@ package oci
 
 import (
 	"io"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -53,6 +55,8 @@ type countedBlob struct {
 	blob
 	progress *progress
 	n        int64
+	// file is the one that is sent, if it is one: its offset tells how far.
+	file atomic.Pointer[os.File]
 }
 
 // Compressed starts to count anew: a blob that is read again is sent again.
@@ -61,8 +65,35 @@ func (b *countedBlob) Compressed() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
+	if file, ok := r.(*os.File); ok {
+		b.file.Store(file)
+		return file, nil
+	}
 	b.count(-b.n)
 	return &countedReader{ReadCloser: r, blob: b}, nil
+}
+
+// follow counts what is sent of a file until it is stopped.
+func (b *countedBlob) follow() (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(eventPause)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+			}
+			if file := b.file.Load(); file != nil {
+				if at, err := file.Seek(0, io.SeekCurrent); err == nil { // else it is closed: sent, or to be sent again
+					b.count(at - b.n)
+				}
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
 }
 
 func (b *countedBlob) count(n int64) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -194,6 +195,9 @@ func (u *upload) send(ctx context.Context) error {
 			broken = err
 			return nil, err
 		}
+		if file, ok := body.(*os.File); ok {
+			return file, nil // measured already
+		}
 		return &noting{body, &broken}, nil
 	}
 	request.ContentLength = size - u.offset
@@ -201,7 +205,9 @@ func (u *upload) send(ctx context.Context) error {
 	if resumed {
 		request.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, size-1))
 	}
+	stop := u.blob.follow()
 	response, err := u.http.Do(request)
+	stop()
 	if broken != nil {
 		return broken // our bytes, and not the registry
 	}
@@ -226,7 +232,12 @@ func (u *upload) open() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := io.CopyN(io.Discard, body, u.offset); err != nil {
+	if file, ok := body.(*os.File); ok {
+		_, err = file.Seek(u.offset, io.SeekStart)
+	} else {
+		_, err = io.CopyN(io.Discard, body, u.offset)
+	}
+	if err != nil {
 		return nil, errors.Join(err, body.Close())
 	}
 	return body, nil
