@@ -22,8 +22,10 @@ func builds(ctx context.Context, b *bench) (rows []row, err error) {
 }
 
 // cold measures a Dockerfile without RUN over a large context, when nothing of
-// it was built before. Ours leaves an OCI layout in the cache and buildctl an
-// OCI archive, both compressed; docker leaves an image in its daemon, which is not.
+// it was built before. Ours leaves an OCI layout in the cache: stored, as a topology
+// whose registry is on this machine has it, beside docker, which leaves its image
+// uncompressed too, and buildctl, which is told to; and once more compressed, as
+// buildctl does it by itself.
 func cold(ctx context.Context, t *builders) ([]row, error) {
 	size := 512
 	if t.bench.quick {
@@ -36,13 +38,27 @@ func cold(ctx context.Context, t *builders) ([]row, error) {
 	if err := s.writeLarge(size); err != nil {
 		return nil, err
 	}
-	ours, err := t.ours(s, "adapter: daemonless")
-	if err != nil {
-		return nil, err
-	}
-	what := fmt.Sprintf("build, cold: COPY of %d MiB", size)
 	archive := "--output=type=oci,dest=" + t.bench.path("large.tar")
-	return t.compare(ctx, what, 5, budget{ratio: 0.25}, afresh(s, ours), t.pruned(t.dockerBuild(s)), t.pruned(t.buildctl(s, archive)))
+	var rows []row
+	for _, c := range []struct {
+		what, settings string
+		peers          []command
+	}{
+		{"stored", "none", []command{t.pruned(t.dockerBuild(s)), t.pruned(t.buildctl(s, archive+",compression=uncompressed"))}},
+		{"gzip", "gzip", []command{t.pruned(t.buildctl(s, archive))}},
+	} {
+		ours, err := t.ours(s, "adapter: daemonless, settings: {compression: "+c.settings+"}")
+		if err != nil {
+			return rows, err
+		}
+		what := fmt.Sprintf("build, cold: COPY of %d MiB, %s", size, c.what)
+		more, err := t.compare(ctx, what, 5, budget{ratio: 0.25}, afresh(s, ours), c.peers...)
+		rows = append(rows, more...)
+		if err != nil {
+			return rows, err
+		}
+	}
+	return rows, nil
 }
 
 // withRun measures what the adapters add to the builders that they drive: the
@@ -64,7 +80,7 @@ RUN ["/bin/busybox", "sh", "-c", "for i in 1 2 3 4 5 6; do /bin/busybox sha256su
 	if err != nil {
 		return nil, err
 	}
-	rows, err := t.compare(ctx, "build with RUN: adapter docker", 7, limit, docker, t.dockerBuild(s, "--no-cache"))
+	rows, err := t.compare(ctx, "build with RUN: adapter docker", 11, limit, docker, t.dockerBuild(s, "--no-cache"))
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +89,7 @@ RUN ["/bin/busybox", "sh", "-c", "for i in 1 2 3 4 5 6; do /bin/busybox sha256su
 		return rows, err
 	}
 	push := "--output=type=image,name=" + t.registry + "/peer,push=true,push-by-digest=true,registry.insecure=true"
-	more, err := t.compare(ctx, "build with RUN: adapter buildkit", 7, limit, buildkit, t.buildctl(s, "--no-cache", push))
+	more, err := t.compare(ctx, "build with RUN: adapter buildkit", 11, limit, buildkit, t.buildctl(s, "--no-cache", push))
 	return append(rows, more...), err
 }
 

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // command is a command line that is run and timed.
@@ -18,6 +22,9 @@ type command struct {
 	env  []string // besides our own environment
 	// stdin, if set, is the file that the command reads.
 	stdin string
+	// until, if set, is a part of the line of stdout with which the measured work is
+	// done. What the command does after it is not counted.
+	until string
 	// peak, if set, becomes the most memory that a run of it had, in bytes.
 	peak *int64
 	// work, if set, is done in the place of a command, in this process.
@@ -57,21 +64,48 @@ func (c command) time(ctx context.Context) (time.Duration, error) {
 		defer stdin.Close()
 		cmd.Stdin = stdin
 	}
+	lines := io.ReadCloser(nil)
+	if c.until != "" {
+		cmd.Stdout = nil
+		if lines, err = cmd.StdoutPipe(); err != nil {
+			return 0, err
+		}
+	}
 	began := time.Now()
+	var took time.Duration
 	if err = cmd.Start(); err == nil {
 		stop := func() {}
 		if c.peak != nil {
 			stop = watch(cmd.Process.Pid, c.peak)
 		}
-		err = cmd.Wait()
+		if lines != nil {
+			took, err = c.reach(lines, began)
+		}
+		err = errors.Join(err, cmd.Wait())
 		stop()
 	}
-	took := time.Since(began)
+	if lines == nil {
+		took = time.Since(began)
+	}
 	if err != nil {
 		text, readErr := os.ReadFile(output.Name())
 		return 0, errors.Join(fmt.Errorf("%s (%s): %w\n%s", c.name, strings.Join(c.argv, " "), err, end(string(text))), readErr)
 	}
 	return took, nil
+}
+
+// reach reads the lines to their end and returns when the one came that was
+// waited for.
+func (c command) reach(lines io.Reader, began time.Time) (took time.Duration, err error) {
+	err = fmt.Errorf("its output has no line with %s", c.until)
+	scanner := bufio.NewScanner(lines)
+	scanner.Buffer(nil, protocol.MaxDocument)
+	for scanner.Scan() {
+		if err != nil && strings.Contains(scanner.Text(), c.until) {
+			took, err = time.Since(began), nil
+		}
+	}
+	return took, errors.Join(err, scanner.Err())
 }
 
 // run runs the command once, untimed.

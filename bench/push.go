@@ -124,12 +124,13 @@ func (t *pushers) commands(image *pushed) pushCommands {
 	return all
 }
 
-// harmony publishes the image without its chart, which stays a local archive.
+// harmony publishes the image, until it tells that the registry has it: the chart
+// that comes after it is none of the peers' work.
 func (t *pushers) harmony(image *pushed) pusher {
 	documents := t.bench.path("push.ndjson")
 	c := command{
-		name: "harmony publish", argv: []string{"harmony", "publish"}, stdin: documents, peak: &t.peak,
-		dir: t.bench.folder, env: []string{"XDG_CACHE_HOME=" + t.bench.path("push-cache")},
+		name: "harmony-publish", argv: []string{"harmony-publish"}, stdin: documents, peak: &t.peak,
+		until: `"location":"registry"`, dir: t.bench.folder, env: []string{"XDG_CACHE_HOME=" + t.bench.path("push-cache")},
 	}
 	return pusher{c, func(context.Context) error {
 		digest, err := image.image.Digest()

@@ -14,6 +14,7 @@ func start(ctx context.Context, b *bench) ([]row, error) {
 		{name: "harmony"},
 		{"harmony-build", 15 * time.Millisecond},
 		{"harmony-publish", 25 * time.Millisecond},
+		{name: "harmony-chart"},
 		{"harmony-deploy", 40 * time.Millisecond},
 		{"harmony-smoke", 15 * time.Millisecond},
 		{"harmony-monitor", 15 * time.Millisecond},

@@ -12,7 +12,7 @@ import (
 // The suite's own stages keep the contract that every plugin is held to.
 func TestStagesKeepTheContract(t *testing.T) {
 	folder := t.TempDir()
-	names := []string{"harmony-build", "harmony-publish", "harmony-deploy", "harmony-smoke", "harmony-monitor"}
+	names := []string{"harmony-build", "harmony-publish", "harmony-chart", "harmony-deploy", "harmony-smoke", "harmony-monitor"}
 	args := []string{"build", "-o", folder}
 	for _, name := range names {
 		args = append(args, "../cmd/"+name)

@@ -38,11 +38,12 @@ func TestBinariesLinkOnlyWhatTheyNeed(t *testing.T) {
 		schemas    = module + "schemas"
 	)
 	for command, forbidden := range map[string][]string{
-		"harmony":       {kubernetes, helm, containers, buildkit, registry, schemas},
-		"harmony-build": {kubernetes, helm, registry, schemas},
+		"harmony":         {kubernetes, helm, containers, buildkit, registry, schemas},
+		"harmony-build":   {kubernetes, helm, registry, schemas},
+		"harmony-publish": {kubernetes, helm, buildkit, registry, schemas},
 		// Helm's engine, which renders charts before they are pushed, brings the scheme of client-go/kubernetes, but no client.
-		"harmony-publish": {helmAction, buildkit, registry, schemas, "k8s.io/client-go/kubernetes/typed", "k8s.io/cli-runtime"},
-		"harmony-deploy":  {buildkit, registry, schemas},
+		"harmony-chart":  {helmAction, buildkit, registry, schemas, "k8s.io/client-go/kubernetes/typed", "k8s.io/cli-runtime"},
+		"harmony-deploy": {buildkit, registry, schemas},
 		// What edge devices report lies in a registry.
 		"harmony-smoke":    {helm, buildkit, registry, schemas, "k8s.io/client-go/kubernetes", "k8s.io/cli-runtime"},
 		"harmony-monitor":  {helm, containers, buildkit, registry, schemas, "k8s.io/client-go/kubernetes", "k8s.io/cli-runtime"},

@@ -1,5 +1,5 @@
 // Command harmony-publish is the stage that brings images and charts into
-// registries.
+// registries. It pushes images itself; charts are made by harmony-chart.
 package main
 
 import (
@@ -7,12 +7,10 @@ import (
 	"os"
 
 	"github.com/nationtech/harmony/internal/publish"
+	"github.com/nationtech/harmony/internal/publish/charts"
 	"github.com/nationtech/harmony/internal/publish/check"
-	"github.com/nationtech/harmony/internal/publish/eject"
 	"github.com/nationtech/harmony/internal/publish/nodeimport"
-	"github.com/nationtech/harmony/internal/publish/none"
 	"github.com/nationtech/harmony/internal/publish/oci"
-	"github.com/nationtech/harmony/internal/publish/prune"
 	"github.com/nationtech/harmony/internal/suite"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
@@ -24,9 +22,12 @@ func main() {
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
 	flags := &publish.Flags{}
+	made := &charts.Stage{Flags: flags}
 	stage := plugin.Publish(suite.Version(),
 		plugin.Adapters[capability.OCIRegistry]{"oci": oci.NewRegistry(flags), "node-import": nodeimport.New(flags)},
-		plugin.Adapters[capability.HelmRegistry]{"oci": oci.NewHelmRegistry(flags), "none": none.NewHelmRegistry},
+		plugin.Adapters[capability.HelmRegistry]{"oci": made.Open, "none": made.Open},
 	)
-	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.Bind), check.Option(flags, os.Getenv), eject.Option(flags, os.Getenv), command.Subcommand(prune.Command())))
+	stage.Close = made.Close
+	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:],
+		command.Flags(flags.Bind), check.Option(flags, os.Getenv), charts.Eject(flags, os.Args[1:]), command.Subcommand(charts.Prune())))
 }

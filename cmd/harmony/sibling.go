@@ -66,13 +66,7 @@ func isSibling(p discovery.Plugin) bool {
 // manage replaces this process by the sibling's. It returns only when that
 // fails.
 func manage(args []string) error {
-	folder := suite.Folder()
-	path := filepath.Join(folder, discovery.Prefix+sibling)
-	if _, err := os.Stat(path); err != nil {
-		return protocol.Unsupported("%s, a part of the suite, is not there: %w", path, err).
-			WithHint("install all binaries of the suite into one folder, as 'make install' does")
-	}
-	found, err := discovery.Finder{Path: folder, UID: os.Getuid()}.Find(sibling)
+	found, err := suite.Sibling(sibling)
 	if err != nil {
 		return err
 	}

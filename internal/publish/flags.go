@@ -26,6 +26,11 @@ type Flags struct {
 // Bind adds the flags to those of a command.
 func (f *Flags) Bind(set *pflag.FlagSet) {
 	set.BoolVar(&f.Check, "check", false, "tell for each registry of the topology where the credentials come from and whether pull and push are allowed; push nothing")
+	f.BindCharts(set)
+}
+
+// BindCharts adds the flags that are for charts too.
+func (f *Flags) BindCharts(set *pflag.FlagSet) {
 	set.StringVar(&f.EjectChart, "eject-chart", "", "write the chart that is generated from the app's chart.workload into the `folder`, to be kept in the project; publish nothing")
 	set.BoolVar(&f.Overwrite, "overwrite", false, "move the tag of a released version to another digest")
 }

@@ -8,5 +8,5 @@ func BuiltIn() []string {
 
 // Plugins lists the plugins that come with harmony, without their prefix.
 func Plugins() []string {
-	return []string{"build", "deploy", "monitor", "plugin", "publish", "registry", "smoke"}
+	return []string{"build", "chart", "deploy", "monitor", "plugin", "publish", "registry", "smoke"}
 }

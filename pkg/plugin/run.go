@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -86,7 +87,7 @@ func (r *run) loop(ctx context.Context) int {
 		}
 		select {
 		case m := <-documents:
-			r.receive(m)
+			r.receive(ctx, m)
 		case f := <-r.finished:
 			r.finish(ctx, f)
 		case <-cancelled:
@@ -94,7 +95,18 @@ func (r *run) loop(ctx context.Context) int {
 			r.interrupt(context.Cause(ctx))
 		}
 	}
+	r.close(ctx)
 	return protocol.WorstCode(r.codes...)
+}
+
+// close ends the stage. What a stage holds that was cancelled may end badly.
+func (r *run) close(ctx context.Context) {
+	if r.stage.Close == nil {
+		return
+	}
+	if err := r.stage.Close(); err != nil && ctx.Err() == nil {
+		r.fail(protocol.Metadata{}, err)
+	}
 }
 
 // read sends the documents of the stream, or those of the configuration, and at
@@ -134,10 +146,11 @@ func (r *run) read(ctx context.Context, to chan<- message) {
 	}
 }
 
-func (r *run) receive(m message) {
+func (r *run) receive(ctx context.Context, m message) {
 	for _, d := range m.documents {
 		r.accept(d)
 	}
+	r.prepare(ctx)
 	switch {
 	case m.err == nil:
 	case errors.Is(m.err, io.EOF):
@@ -170,6 +183,18 @@ func (r *run) write(d protocol.Document, forwarded bool) error {
 		r.inv.Observe(d, forwarded)
 	}
 	return nil
+}
+
+// prepare opens the stage when there is an app for it. What is wrong is told by
+// the work that cannot start.
+func (r *run) prepare(ctx context.Context) {
+	if r.stopped || r.topology == nil {
+		return
+	}
+	wanted := func(a *app) bool { return a.in.App.Name != "" && !a.failed && r.selected(a) }
+	if slices.ContainsFunc(r.order, wanted) {
+		_, _ = r.open(ctx)
+	}
 }
 
 // open opens the stage for the topology in force, once.

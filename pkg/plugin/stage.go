@@ -31,10 +31,13 @@ type Stage struct {
 	// Ordered is true when an app's work waits for that of the apps which it
 	// depends on.
 	Ordered bool
-	// Open makes the stage ready for a topology. It fails with status
+	// Open makes the stage ready for a topology, as soon as there is an app: what
+	// takes its time there is done when the app's other documents come. It fails with status
 	// protocol.ExitUnsupported when the topology lacks something, before any
 	// work is started.
 	Open func(ctx context.Context, env Environment) (Work, error)
+	// Close releases what Open has taken, once no work runs any more; may be nil.
+	Close func() error
 }
 
 // Work carries out the stage for one app and emits each result as soon as it

@@ -1,9 +1,15 @@
 package plugin_test
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
 	"testing"
 
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // A plugin of another name can take the place of a stage.
@@ -13,5 +19,78 @@ func TestNameOfThePlugin(t *testing.T) {
 		if info.Name != want || info.Stage != "smoke" {
 			t.Errorf("plugin %q: describe answers %q of stage %q", name, info.Name, info.Stage)
 		}
+	}
+}
+
+// A stage is opened as soon as there is an app for it, before the app's other
+// documents, and closed when its work has ended.
+func TestOpenedEarlyAndClosedLast(t *testing.T) {
+	var steps []string
+	opened := make(chan struct{})
+	s := plugin.Stage{
+		Name: "test", Needs: []protocol.Kind{protocol.KindAppSpec, protocol.KindImageRef},
+		Open: func(context.Context, plugin.Environment) (plugin.Work, error) {
+			steps = append(steps, "open")
+			close(opened)
+			return func(context.Context, plugin.Inputs, func(protocol.Spec)) error {
+				steps = append(steps, "work")
+				return nil
+			}, nil
+		},
+		Close: func() error {
+			steps = append(steps, "close")
+			return nil
+		},
+	}
+	in, out := io.Pipe()
+	go func() {
+		defer out.Close()
+		fmt.Fprintln(out, topologyLine+"\n"+failureLine("failed", 1)+"\n"+appLine("a"))
+		<-opened
+		fmt.Fprintln(out, imageLine("a"))
+	}()
+	if code, _ := run(t, s, plugin.Invocation{Stdin: in}); code != protocol.ExitFailed || strings.Join(steps, " ") != "open work close" {
+		t.Errorf("exit status %d after %v", code, steps)
+	}
+}
+
+// A stage whose only apps have failed is not opened; one that does not close well
+// has failed.
+func TestNotOpenedAndNotClosed(t *testing.T) {
+	s := stage(chart)
+	open := s.Open
+	s.Open = func(ctx context.Context, env plugin.Environment) (plugin.Work, error) {
+		t.Error("opened for an app that has failed")
+		return open(ctx, env)
+	}
+	if code, _ := run(t, s, plugin.Invocation{}, topologyLine, failureLine("a", 4), appLine("a")); code != protocol.ExitRetryable {
+		t.Errorf("exit status %d", code)
+	}
+	s.Open, s.Close = open, func() error { return protocol.Invalid("it is stuck") }
+	if code, written := run(t, s, plugin.Invocation{}, topologyLine, appLine("a")); code != protocol.ExitInvalid || !strings.Contains(strings.Join(written, ""), "it is stuck") {
+		t.Errorf("exit status %d, wrote %s", code, written)
+	}
+}
+
+// charted is a HelmRegistry that tells which image it was given.
+type charted struct{}
+
+func (charted) PushChart(_ context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
+	return protocol.ChartRef{Metadata: app.Metadata, Chart: image.Repository}, nil
+}
+
+// Without a table of images, publish takes the image as it is and makes the chart.
+func TestPublishChartsOnly(t *testing.T) {
+	s := plugin.Publish("1.0.0", nil, plugin.Adapters[capability.HelmRegistry]{
+		"x": func(context.Context, capability.Environment) (capability.HelmRegistry, error) { return charted{}, nil },
+	})
+	if info := s.Info(nil); len(info.Produces) != 1 || len(info.Capabilities) != 1 {
+		t.Errorf("describe answers %v and %v", info.Produces, info.Capabilities)
+	}
+	topology := strings.Replace(topologyLine, `"spec":{`, `"spec":{"helmRegistry":{"adapter":"x"},`, 1)
+	read := []string{topology, appLine("a"), imageLine("a")}
+	code, written := run(t, s, plugin.Invocation{}, read...)
+	if made := results(written, read); code != protocol.ExitOK || len(made) != 1 || !strings.Contains(made[0], `"kind":"ChartRef"`) || !strings.Contains(made[0], `"chart":"a"`) {
+		t.Errorf("exit status %d, results %q", code, made)
 	}
 }

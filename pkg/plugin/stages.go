@@ -42,39 +42,55 @@ func Build(version string, builders Adapters[capability.ContainerBuilder]) Stage
 	}
 }
 
-// Publish is the stage that brings images and charts into registries.
+// Publish is the stage that brings images and charts into registries. Without
+// images it takes each image as it is, and makes charts only.
 func Publish(version string, images Adapters[capability.OCIRegistry], charts Adapters[capability.HelmRegistry]) Stage {
-	return Stage{
+	stage := Stage{
 		Name: capability.StagePublish, Version: version, Description: "Publish images and charts to registries",
-		Needs:    []protocol.Kind{protocol.KindAppSpec, protocol.KindImageRef},
-		Produces: []protocol.Kind{protocol.KindImageRef, protocol.KindChartRef},
-		Capabilities: map[string][]string{
-			capability.NameOCIRegistry: images.names(), capability.NameHelmRegistry: charts.names(),
-		},
-		Open: func(ctx context.Context, env Environment) (Work, error) {
-			registry, err := open(ctx, env, capability.NameOCIRegistry, env.Topology.OCIRegistry, images)
-			if err != nil {
-				return nil, err
-			}
-			helm, err := open(ctx, env, capability.NameHelmRegistry, env.Topology.HelmRegistry, charts)
-			if err != nil {
-				return nil, err
-			}
-			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
-				image, err := registry.PushImage(ctx, in.App, *in.Image)
-				if err != nil {
-					return err
-				}
-				emit(image)
-				chart, err := helm.PushChart(ctx, in.App, image)
-				if err != nil {
-					return err
-				}
-				emit(chart)
-				return nil
-			}, nil
-		},
+		Needs:        []protocol.Kind{protocol.KindAppSpec, protocol.KindImageRef},
+		Produces:     []protocol.Kind{protocol.KindChartRef},
+		Capabilities: map[string][]string{capability.NameHelmRegistry: charts.names()},
 	}
+	if images != nil {
+		stage.Produces = append([]protocol.Kind{protocol.KindImageRef}, stage.Produces...)
+		stage.Capabilities[capability.NameOCIRegistry] = images.names()
+	}
+	stage.Open = func(ctx context.Context, env Environment) (Work, error) {
+		var registry capability.OCIRegistry
+		if images != nil {
+			var err error
+			if registry, err = open(ctx, env, capability.NameOCIRegistry, env.Topology.OCIRegistry, images); err != nil {
+				return nil, err
+			}
+		}
+		helm, err := open(ctx, env, capability.NameHelmRegistry, env.Topology.HelmRegistry, charts)
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
+			return publish(ctx, registry, helm, in, emit)
+		}, nil
+	}
+	return stage
+}
+
+// publish brings the image of an app into the registry, unless that is nil, and
+// then its chart.
+func publish(ctx context.Context, registry capability.OCIRegistry, helm capability.HelmRegistry, in Inputs, emit func(protocol.Spec)) error {
+	image := *in.Image
+	if registry != nil {
+		var err error
+		if image, err = registry.PushImage(ctx, in.App, image); err != nil {
+			return err
+		}
+		emit(image)
+	}
+	chart, err := helm.PushChart(ctx, in.App, image)
+	if err != nil {
+		return err
+	}
+	emit(chart)
+	return nil
 }
 
 // Deploy is the stage that brings released apps to a target.

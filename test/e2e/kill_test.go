@@ -41,7 +41,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		version := fmt.Sprintf("1.0.%d", i+1)
 		p.rewrite("cmd/callout/main.go", "func main() {", fmt.Sprintf("func main() {\n\tprintln(%q)\n", version))
 		after := time.Duration(random.Int64N(int64(whole)))
-		victim := []string{"harmony-build", "harmony-publish", "harmony-deploy", "harmony-smoke", "harmony", "group"}[random.IntN(6)]
+		victim := []string{"harmony-build", "harmony-publish", "harmony-chart", "harmony-deploy", "harmony-smoke", "harmony", "group"}[random.IntN(7)]
 		if p.releaseKilled(version, victim, after) {
 			killed++
 		}

@@ -5,8 +5,7 @@ package chart
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
+	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -24,28 +24,12 @@ const (
 	valuesFile = "values.yaml"
 )
 
-// Package is a packaged chart.
-type Package struct {
-	// Metadata is what Chart.yaml says, with the release's version.
-	Metadata *chart.Metadata
-	// Archive is the .tgz, as helm package makes it.
-	Archive []byte
-	// Image is where the chart's values take the image.
-	Image protocol.ChartImage
-}
-
-// Digest is that of the archive: sha256:…
-func (p Package) Digest() string {
-	sum := sha256.Sum256(p.Archive)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
 // Pack packages the chart of the app, wherever it comes from; see
-// [PackSource].
-func Pack(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (Package, error) {
+// [PackSource]. It is a [publish.Packer].
+func Pack(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (publish.Chart, error) {
 	source, err := sourceOf(ctx, app, image)
 	if err != nil {
-		return Package{}, err
+		return publish.Chart{}, err
 	}
 	return PackSource(ctx, app, image, source)
 }
@@ -56,26 +40,34 @@ func Pack(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (P
 // at. A chart that Helm or the cluster would not take, or that does not use the
 // image, is an error of status protocol.ExitInvalid, which names the file, and
 // the line where there is one.
-func PackSource(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source) (Package, error) {
+func PackSource(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source) (publish.Chart, error) {
 	files := tree(source.Files)
 	if err := prepare(files, app, source.Image, image); err != nil {
-		return Package{}, about(source.Name, err)
+		return publish.Chart{}, about(source.Name, err)
 	}
 	loaded, err := load(files)
 	if err != nil {
-		return Package{}, about(source.Name, err)
+		return publish.Chart{}, about(source.Name, err)
 	}
 	if err := checkRendered(ctx, app, image, source); err != nil {
 		if ctx.Err() != nil {
-			return Package{}, fmt.Errorf("check chart %s: %w", source.Name, err)
+			return publish.Chart{}, fmt.Errorf("check chart %s: %w", source.Name, err)
 		}
-		return Package{}, about(source.Name, protocol.Invalid("%w", err))
+		return publish.Chart{}, about(source.Name, protocol.Invalid("%w", err))
 	}
 	archive, err := archive(loaded.Metadata.Name, files)
 	if err != nil {
-		return Package{}, fmt.Errorf("package chart %s: %w", source.Name, err)
+		return publish.Chart{}, fmt.Errorf("package chart %s: %w", source.Name, err)
 	}
-	return Package{Metadata: loaded.Metadata, Archive: archive, Image: source.Image}, nil
+	config, err := json.Marshal(loaded.Metadata)
+	if err != nil {
+		return publish.Chart{}, fmt.Errorf("package chart %s: %w", source.Name, err)
+	}
+	return publish.Chart{
+		Name: loaded.Metadata.Name, Version: loaded.Metadata.Version,
+		Config: config, Annotations: annotations(loaded.Metadata),
+		Archive: archive, Image: source.Image,
+	}, nil
 }
 
 // prepare writes the release into Chart.yaml and values.yaml.

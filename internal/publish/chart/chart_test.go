@@ -12,6 +12,7 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart/loader"
 
+	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -53,7 +54,7 @@ func app(dir string, places protocol.ChartImage) protocol.AppSpec {
 	}
 }
 
-func pack(t *testing.T, files map[string]string, places protocol.ChartImage) (Package, error) {
+func pack(t *testing.T, files map[string]string, places protocol.ChartImage) (publish.Chart, error) {
 	t.Helper()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "chart"), files)

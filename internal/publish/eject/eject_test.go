@@ -62,7 +62,7 @@ func command(file, dir string, apps ...string) (string, error) {
 }
 
 // pack is the archive of the first app's chart.
-func pack(t *testing.T, file string) chart.Package {
+func pack(t *testing.T, file string) publish.Chart {
 	t.Helper()
 	loaded, err := config.Load(file)
 	if err != nil {

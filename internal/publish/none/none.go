@@ -8,17 +8,23 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/nationtech/harmony/internal/publish/chart"
+	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // registry is the HelmRegistry that is none.
-type registry struct{ env capability.Environment }
+type registry struct {
+	env  capability.Environment
+	pack publish.Packer
+}
 
-// NewHelmRegistry makes the HelmRegistry of a topology that has none.
-func NewHelmRegistry(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
-	return registry{env}, nil
+// NewHelmRegistry makes the HelmRegistry of a topology that has none, for the
+// charts that pack makes.
+func NewHelmRegistry(pack publish.Packer) capability.Adapter[capability.HelmRegistry] {
+	return func(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
+		return registry{env, pack}, nil
+	}
 }
 
 // PushChart implements [capability.HelmRegistry]: it packages the chart into
@@ -28,13 +34,13 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 	if (image.Digest == "" || image.Planned) && !r.env.DryRun {
 		return protocol.ChartRef{}, protocol.Invalid("image of %s is only planned: its chart cannot name it by digest", app.Name).WithHint("build and publish it first, without --dry-run")
 	}
-	packed, err := chart.Pack(ctx, app, image)
+	packed, err := r.pack(ctx, app, image)
 	if err != nil {
 		return protocol.ChartRef{}, err
 	}
 	ref := protocol.ChartRef{
 		Metadata: app.Metadata,
-		Chart:    packed.Metadata.Name, ChartVersion: packed.Metadata.Version,
+		Chart:    packed.Name, ChartVersion: packed.Version,
 		Image: packed.Image, Planned: r.env.DryRun,
 	}
 	if image.Digest == "" {
@@ -46,13 +52,13 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 }
 
 // keep writes the archive into the cache, unless it is there.
-func (r registry) keep(packed chart.Package) (path string, unchanged bool, err error) {
+func (r registry) keep(packed publish.Chart) (path string, unchanged bool, err error) {
 	short := packed.Digest()[len("sha256:"):][:12]
-	path, err = filepath.Abs(filepath.Join(r.env.Cache, "charts", fmt.Sprintf("%s-%s-%s.tgz", packed.Metadata.Name, packed.Metadata.Version, short)))
+	path, err = filepath.Abs(filepath.Join(r.env.Cache, "charts", fmt.Sprintf("%s-%s-%s.tgz", packed.Name, packed.Version, short)))
 	if err != nil {
 		return "", false, err
 	}
-	if held, err := os.ReadFile(path); err == nil && (chart.Package{Archive: held}).Digest() == packed.Digest() {
+	if held, err := os.ReadFile(path); err == nil && (publish.Chart{Archive: held}).Digest() == packed.Digest() {
 		return path, true, nil
 	}
 	if err := write(path, packed.Archive); err != nil {

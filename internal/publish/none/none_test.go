@@ -8,6 +8,7 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart/loader"
 
+	"github.com/nationtech/harmony/internal/publish/chart"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -28,7 +29,7 @@ func TestPushChart(t *testing.T) {
 	}
 	image := protocol.ImageRef{Registry: "localhost:5001", Repository: "fleet/operator", Tag: "1.4.0", Digest: "sha256:" + strings.Repeat("ab", 32)}
 	env := capability.Environment{Cache: filepath.Join(t.TempDir(), "cache")}
-	r, err := NewHelmRegistry(t.Context(), env)
+	r, err := NewHelmRegistry(chart.Pack)(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,12 +37,12 @@ func TestPushChart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chart, err := loader.LoadFile(first.Path)
+	loaded, err := loader.LoadFile(first.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if chart.Values["image"] != image.String() || first.Unchanged || first.URL != "" || first.Chart != "operator" || first.ChartVersion != "1.4.0" {
-		t.Errorf("got %+v with values %v", first, chart.Values)
+	if loaded.Values["image"] != image.String() || first.Unchanged || first.URL != "" || first.Chart != "operator" || first.ChartVersion != "1.4.0" {
+		t.Errorf("got %+v with values %v", first, loaded.Values)
 	}
 	if again, err := r.PushChart(t.Context(), app, image); err != nil || !again.Unchanged || again.Digest != first.Digest || again.Path != first.Path {
 		t.Errorf("got %+v, %v", again, err)
@@ -64,7 +65,7 @@ func TestPushChart(t *testing.T) {
 		t.Errorf("planned image: got %v", err)
 	}
 	env.DryRun = true
-	if r, err = NewHelmRegistry(t.Context(), env); err != nil {
+	if r, err = NewHelmRegistry(chart.Pack)(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
 	image.Digest = ""

@@ -2,15 +2,11 @@ package oci
 
 import (
 	"context"
-	"encoding/json"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	helmchart "helm.sh/helm/v3/pkg/chart"
 
 	"github.com/nationtech/harmony/internal/publish"
-	"github.com/nationtech/harmony/internal/publish/chart"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -23,17 +19,21 @@ const (
 )
 
 // chartRegistry is the HelmRegistry.
-type chartRegistry struct{ *client }
+type chartRegistry struct {
+	*client
+	pack publish.Packer
+}
 
-// NewHelmRegistry makes the HelmRegistry of a topology. A topology that names
-// no registry is an error of status protocol.ExitUnsupported.
-func NewHelmRegistry(flags *publish.Flags) capability.Adapter[capability.HelmRegistry] {
+// NewHelmRegistry makes the HelmRegistry of a topology, for the charts that pack
+// makes. A topology that names no registry is an error of status
+// protocol.ExitUnsupported.
+func NewHelmRegistry(flags *publish.Flags, pack publish.Packer) capability.Adapter[capability.HelmRegistry] {
 	return func(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
 		c, err := newClient(env, "spec.helmRegistry", flags)
 		if err != nil {
 			return nil, err
 		}
-		return chartRegistry{c}, nil
+		return chartRegistry{c, pack}, nil
 	}
 }
 
@@ -43,11 +43,11 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 	if (image.Digest == "" || image.Planned) && !r.env.DryRun {
 		return protocol.ChartRef{}, protocol.Invalid("image of %s is only planned: its chart cannot name it by digest", app.Name).WithHint("build and publish it first, without --dry-run")
 	}
-	packed, err := chart.Pack(ctx, app, image)
+	packed, err := r.pack(ctx, app, image)
 	if err != nil {
 		return protocol.ChartRef{}, err
 	}
-	path := r.path(packed.Metadata.Name)
+	path := r.path(packed.Name)
 	tag, err := r.tag(path, app.Version)
 	if err != nil {
 		return protocol.ChartRef{}, err
@@ -55,7 +55,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 	ref := protocol.ChartRef{
 		Metadata: app.Metadata,
 		URL:      "oci://" + r.host + "/" + path,
-		Chart:    packed.Metadata.Name, ChartVersion: packed.Metadata.Version,
+		Chart:    packed.Name, ChartVersion: packed.Version,
 		Image: packed.Image, Planned: r.env.DryRun,
 		Insecure: r.guard.MayBePlain(),
 	}
@@ -80,16 +80,12 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 }
 
 // chartArtifact is the chart as helm push makes it.
-func chartArtifact(p chart.Package) (artifact, error) {
-	config, err := json.Marshal(p.Metadata)
+func chartArtifact(c publish.Chart) (artifact, error) {
+	configBlob, err := memoryBlob(chartConfigType, c.Config)
 	if err != nil {
 		return artifact{}, err
 	}
-	configBlob, err := memoryBlob(chartConfigType, config)
-	if err != nil {
-		return artifact{}, err
-	}
-	layerBlob, err := memoryBlob(chartLayerType, p.Archive)
+	layerBlob, err := memoryBlob(chartLayerType, c.Archive)
 	if err != nil {
 		return artifact{}, err
 	}
@@ -98,49 +94,7 @@ func chartArtifact(p chart.Package) (artifact, error) {
 		MediaType:     types.OCIManifestSchema1,
 		Config:        configBlob.descriptor,
 		Layers:        []v1.Descriptor{layerBlob.descriptor},
-		Annotations:   annotations(p.Metadata),
+		Annotations:   c.Annotations,
 	})
 	return artifact{manifests: []manifest{root}, blobs: []blob{configBlob, layerBlob}}, err
-}
-
-// annotations are those that Helm gives a chart's manifest. The time of
-// creation is a fixed one: a chart made again is the same chart.
-func annotations(m *helmchart.Metadata) map[string]string {
-	const prefix = "org.opencontainers.image."
-	all := map[string]string{}
-	for key, value := range m.Annotations {
-		all[key] = value
-	}
-	for key, value := range map[string]string{
-		"title":       m.Name,
-		"version":     m.Version,
-		"description": m.Description,
-		"url":         m.Home,
-		"source":      first(m.Sources),
-		"authors":     authors(m.Maintainers),
-		"created":     "1970-01-01T00:00:00Z",
-	} {
-		if value != "" {
-			all[prefix+key] = value
-		}
-	}
-	return all
-}
-
-func first(list []string) string {
-	if len(list) == 0 {
-		return ""
-	}
-	return list[0]
-}
-
-func authors(maintainers []*helmchart.Maintainer) string {
-	names := make([]string, len(maintainers))
-	for i, m := range maintainers {
-		names[i] = m.Name
-		if m.Email != "" {
-			names[i] += " (" + m.Email + ")"
-		}
-	}
-	return strings.Join(names, ", ")
 }

@@ -1,0 +1,67 @@
+package charts
+
+import (
+	"os"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/publish"
+	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Plugin is the name of the plugin that makes charts, without its prefix.
+const Plugin = "chart"
+
+// Find finds harmony-chart: beside this binary, else, where the two were
+// installed one by one, on PATH.
+func Find() (discovery.Plugin, error) {
+	plugin, err := suite.Sibling(Plugin)
+	if err == nil {
+		return plugin, nil
+	}
+	if found, failed := (discovery.Finder{Path: os.Getenv("PATH"), UID: os.Getuid()}).Find(Plugin); failed == nil {
+		return found, nil
+	}
+	return discovery.Plugin{}, err
+}
+
+// Eject makes a command hand --eject-chart, with all its arguments, to
+// harmony-chart.
+func Eject(flags *publish.Flags, args []string) func(*cobra.Command) {
+	return func(root *cobra.Command) {
+		run := root.RunE
+		root.RunE = func(cmd *cobra.Command, apps []string) error {
+			if flags.EjectChart == "" {
+				return run(cmd, apps)
+			}
+			return become(args)
+		}
+	}
+}
+
+// Prune is the command that harmony-chart carries out: it asks clusters, whose
+// libraries start slowly too.
+func Prune() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "prune [APP...]", Short: "Remove old development versions that nothing uses", DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error { return become(append([]string{"prune"}, args...)) },
+	}
+	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { // harmony publish help prune
+		cmd.PrintErrln("error:", become([]string{"prune", "--help"}))
+	})
+	return cmd
+}
+
+// become replaces this process by harmony-chart with the arguments. It returns
+// only when that fails.
+func become(args []string) error {
+	plugin, err := Find()
+	if err != nil {
+		return err
+	}
+	err = syscall.Exec(plugin.Path, append([]string{plugin.Path}, args...), os.Environ())
+	return protocol.Unsupported("run %s: %w", plugin.Path, err)
+}
