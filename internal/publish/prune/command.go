@@ -44,8 +44,8 @@ object or pod of the clusters names is listed, and with --yes removed. Releases 
 tags of others are never touched.
 
 The clusters are those of the topology's targets, or those of --context. If one of
-them cannot be asked nothing is removed. Untagged manifests that no index names cannot
-be found through a registry's API: they are for its own garbage collection.`,
+them cannot be asked nothing is removed. What no tag names, for a day at least, is found
+in Harbor; other registries cannot list it and have a garbage collection of their own.`,
 		Example: `  harmony publish prune --all --keep 5 --older-than 30d
   harmony publish prune fleet-operator --keep 3 --context staging --context production --yes`,
 		RunE: f.run,
@@ -262,7 +262,7 @@ func (f *flags) show(out io.Writer, entries []Entry) error {
 		if e.Created != nil {
 			age = fmt.Sprintf("%dd", int(time.Since(*e.Created).Hours()/24))
 		}
-		rows = append(rows, []string{e.Repository, e.Tag, e.Digest[:19], age, action, e.Reason})
+		rows = append(rows, []string{e.Repository, cmp.Or(e.Tag, "-"), e.Digest[:19], age, action, e.Reason})
 	}
 	return term.Table(out, rows)
 }
@@ -279,10 +279,10 @@ func (f *flags) remove(cmd *cobra.Command, registry *Registry, entries []Entry) 
 		fmt.Fprintln(cmd.ErrOrStderr(), "nothing to remove")
 		return nil
 	case !f.yes:
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d tags would be removed; --yes removes them\n", count)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d would be removed; --yes removes them\n", count)
 		return nil
 	}
 	removed, err := Remove(cmd.Context(), registry, entries)
-	fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d tags removed\n", removed, count)
+	fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d removed\n", removed, count)
 	return err
 }

@@ -2,7 +2,8 @@
 // of old development versions, and removes what nothing uses.
 //
 // A tag is removed only if it is of a development version, or the input tag of
-// nothing else, and if no Helm release, Argo CD Application, Flux object or pod
+// nothing else, and what has no tag only when that is not to come any more; both
+// if no Helm release, Argo CD Application, Flux object or pod
 // of the clusters names its digest or the tag itself. A cluster that cannot be
 // asked is an error: then nothing is removed.
 package prune
@@ -32,11 +33,12 @@ type Options struct {
 	Now time.Time
 }
 
-// Entry is one tag, and what is to become of it.
+// Entry is one tag, or an artifact without any, and what is to become of it.
 type Entry struct {
-	// Repository is registry/path, Tag and Digest what it holds.
+	// Repository is registry/path, Tag and Digest what it holds. Without a Tag it
+	// is an artifact that none names.
 	Repository string `json:"repository"`
-	Tag        string `json:"tag"`
+	Tag        string `json:"tag,omitempty"`
 	Digest     string `json:"digest"`
 	// Created is when the version was made, where that is known.
 	Created *time.Time `json:"created,omitempty"`
@@ -58,6 +60,18 @@ type Repository struct {
 }
 
 const inputPrefix = "input-"
+
+// settled is the age from which on what has no tag gets none any more: a push
+// sets the tag last.
+const settled = 24 * time.Hour
+
+// name is the entry's reference.
+func (e Entry) name() string {
+	if e.Tag == "" {
+		return e.Repository + "@" + e.Digest
+	}
+	return e.Repository + ":" + e.Tag
+}
 
 // develops is the development version of a tag, or nil.
 func develops(tag string) *semver.Version {
@@ -98,8 +112,10 @@ func decide(entries []Entry, others map[string]string, used *Uses, o Options) {
 		e.Remove, e.Reason = judge(*e, i+1, others, used, o)
 		if e.Remove {
 			goes[e.Digest] = e.Tag
-		} else {
-			stays[e.Digest] = e.Tag
+			continue
+		}
+		for _, digest := range append([]string{e.Digest}, e.parts...) {
+			stays[digest] = e.Tag
 		}
 	}
 	// A digest goes as a whole: what one tag keeps stays for all of them.
@@ -107,6 +123,9 @@ func decide(entries []Entry, others map[string]string, used *Uses, o Options) {
 		e := &entries[i]
 		if tag, ok := stays[e.Digest]; ok && e.Remove {
 			e.Remove, e.Reason = false, "the same image as "+tag
+			if tag == "" {
+				e.Reason = "a part of what stays"
+			}
 		}
 	}
 	spare(entries)
@@ -122,7 +141,7 @@ func newestFirst(a, b Entry) int {
 	case b.version != nil:
 		return 1
 	}
-	return strings.Compare(a.Tag, b.Tag)
+	return cmp.Or(strings.Compare(a.Tag, b.Tag), strings.Compare(a.Digest, b.Digest))
 }
 
 func judge(e Entry, number int, others map[string]string, used *Uses, o Options) (remove bool, reason string) {
@@ -135,15 +154,22 @@ func judge(e Entry, number int, others map[string]string, used *Uses, o Options)
 	if e.version != nil && number <= o.Keep {
 		return false, "among the newest"
 	}
-	if o.OlderThan > 0 {
+	age := o.OlderThan
+	if e.Tag == "" {
+		age = max(age, settled)
+	}
+	if age > 0 {
 		if e.Created == nil {
 			return false, "its age is not known"
 		}
-		if o.Now.Sub(*e.Created) < o.OlderThan {
+		if o.Now.Sub(*e.Created) < age {
 			return false, "not old enough"
 		}
 	}
-	if e.version == nil {
+	switch {
+	case e.Tag == "":
+		return true, "no tag names it"
+	case e.version == nil:
 		return true, "no version has this image"
 	}
 	return true, "an old development version that nothing uses"
@@ -171,7 +197,7 @@ func spare(entries []Entry) {
 }
 
 // Remove deletes what the plan says, an index before its parts. It returns how
-// many tags went; what went stays gone when a later one fails.
+// many entries went; what went stays gone when a later one fails.
 func Remove(ctx context.Context, registry *Registry, entries []Entry) (int, error) {
 	removed, gone := 0, map[string]bool{}
 	for _, e := range entries {
@@ -194,6 +220,6 @@ func Remove(ctx context.Context, registry *Registry, entries []Entry) (int, erro
 }
 
 func protocolError(err error, e Entry) error {
-	return (&protocol.Error{Code: protocol.ExitCode(err), Message: "remove " + e.Repository + ":" + e.Tag, Err: err}).
+	return (&protocol.Error{Code: protocol.ExitCode(err), Message: "remove " + e.name(), Err: err}).
 		WithHint("the registry has to allow deletion: REGISTRY_STORAGE_DELETE_ENABLED=true for distribution, the permission to delete for Harbor")
 }

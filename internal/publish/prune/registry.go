@@ -43,8 +43,8 @@ func (r *Registry) naming() []name.Option {
 	return nil
 }
 
-// entries reads the development versions and input tags of a repository, and
-// the digests that other tags hold.
+// entries reads the development versions, the input tags and what has no tag of a
+// repository, and the digests that other tags hold, those of an index's parts too.
 func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry, others map[string]string, err error) {
 	repository, err := name.NewRepository(in.Name, r.naming()...)
 	if err != nil {
@@ -55,10 +55,7 @@ func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry,
 		return nil, nil, err
 	}
 	tags, err := remote.List(repository, append(r.options(ctx), remote.Reuse(puller))...)
-	if notFound(err) {
-		return nil, nil, nil
-	}
-	if err != nil {
+	if err != nil && !notFound(err) { // which some say of one without tags
 		return nil, nil, classify(err)
 	}
 	others = map[string]string{}
@@ -71,11 +68,13 @@ func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry,
 			return nil, nil, classify(err)
 		}
 		e := Entry{Repository: in.Name, Tag: tag, Digest: got.Digest.String(), version: develops(tag)}
-		if e.version == nil && !strings.HasPrefix(tag, inputPrefix) {
-			others[e.Digest] = tag
-		}
 		if e.parts, e.Created, err = r.look(got); err != nil {
 			return nil, nil, err
+		}
+		if e.version == nil && !strings.HasPrefix(tag, inputPrefix) {
+			for _, digest := range append([]string{e.Digest}, e.parts...) {
+				others[digest] = tag
+			}
 		}
 		if e.Created == nil && e.version != nil {
 			e.Created = commitTime(ctx, in.Folder, e.version.Prerelease())
@@ -84,7 +83,8 @@ func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry,
 			entries = append(entries, e)
 		}
 	}
-	return entries, others, nil
+	untagged, err := r.untagged(ctx, repository)
+	return append(entries, untagged...), others, err
 }
 
 // look reads the parts of an index and the time that a manifest tells. Images

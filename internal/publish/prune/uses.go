@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"regexp"
 	"strings"
 
@@ -38,20 +39,23 @@ func (u *Uses) by(e Entry) string {
 			return who
 		}
 	}
-	_, path, _ := strings.Cut(e.Repository, "/")
+	if e.Tag == "" {
+		return ""
+	}
 	for who, text := range u.texts {
-		// The whole reference, the tag of a chart's repository, or a chart's version.
-		if strings.Contains(text, path) && mentions(text, e.Tag) {
+		// Name and tag may stand together, as a reference, or in fields of their own:
+		// Argo CD and Flux have the folder of a chart elsewhere, if at all.
+		if mentions(text, path.Base(e.Repository)) && mentions(text, e.Tag) {
 			return who
 		}
 	}
 	return ""
 }
 
-// mentions reports whether a tag stands in a text as a word of its own. The
-// version of a chart has a plus sign where the tag has an underscore.
-func mentions(text, tag string) bool {
-	for _, word := range []string{tag, strings.ReplaceAll(tag, "_", "+")} {
+// mentions reports whether a name or tag stands in a text as a word of its own.
+// The version of a chart has a plus sign where the tag has an underscore.
+func mentions(text, name string) bool {
+	for _, word := range []string{name, strings.ReplaceAll(name, "_", "+")} {
 		for rest := text; ; {
 			i := strings.Index(rest, word)
 			if i < 0 {

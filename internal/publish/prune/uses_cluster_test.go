@@ -9,6 +9,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/clustertest"
 	"github.com/nationtech/harmony/internal/kubeconn"
@@ -60,6 +63,77 @@ func TestCollect(t *testing.T) {
 	}
 	if by := uses.by(Entry{Repository: "r.example.com/fleet/agent", Tag: "9.9.9-dev.7.gabcdef", Digest: digest(2)}); by != "" {
 		t.Errorf("the beginning of a tag counts as the tag: used by %s", by)
+	}
+}
+
+// What Argo CD and Flux are told to deliver is in use, before anything of it
+// runs. The controllers leave these objects alone: they are suspended, or in a
+// namespace of which Argo CD takes none.
+func TestCollectDelivery(t *testing.T) {
+	cluster := clustertest.Config(t)
+	namespace := cluster.Namespace(t)
+	client, err := dynamic.NewForConfig(cluster.Rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := digest(0xdef456)
+	objects := map[string]struct {
+		resource schema.GroupVersionResource
+		object   string
+		entry    Entry
+	}{
+		"Argo CD Application": {
+			schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applications"},
+			`{"apiVersion":"argoproj.io/v1alpha1","kind":"Application","spec":{"project":"default","destination":{"namespace":"x","server":"https://127.0.0.1:9"},
+			"source":{"repoURL":"r.example.com/fleet-charts","chart":"argo-operator","targetRevision":"1.4.1-dev.3.gabcdefabcdef"}}}`,
+			Entry{Repository: "r.example.com/fleet-charts/argo-operator", Tag: "1.4.1-dev.3.gabcdefabcdef", Digest: digest(1)},
+		},
+		"Flux helmrelease": {
+			schema.GroupVersionResource{Group: "helm.toolkit.fluxcd.io", Version: "v2", Resource: "helmreleases"},
+			`{"apiVersion":"helm.toolkit.fluxcd.io/v2","kind":"HelmRelease","spec":{"suspend":true,"interval":"1h","chartRef":{"kind":"OCIRepository","name":"operator"},
+			"values":{"image":"r.example.com/fleet/operator@` + used + `"}}}`,
+			Entry{Repository: "r.example.com/fleet/operator", Tag: "x", Digest: used},
+		},
+		"Flux helmrelease of a HelmRepository": {
+			schema.GroupVersionResource{Group: "helm.toolkit.fluxcd.io", Version: "v2", Resource: "helmreleases"},
+			`{"apiVersion":"helm.toolkit.fluxcd.io/v2","kind":"HelmRelease","spec":{"suspend":true,"interval":"1h",
+			"chart":{"spec":{"chart":"other-operator","version":"1.4.1-dev.3.gabcdefabcdef","sourceRef":{"kind":"HelmRepository","name":"fleet"}}}}}`,
+			Entry{Repository: "r.example.com/fleet-charts/other-operator", Tag: "1.4.1-dev.3.gabcdefabcdef", Digest: digest(4)},
+		},
+		"Flux ocirepository": {
+			schema.GroupVersionResource{Group: "source.toolkit.fluxcd.io", Version: "v1", Resource: "ocirepositories"},
+			`{"apiVersion":"source.toolkit.fluxcd.io/v1","kind":"OCIRepository","spec":{"suspend":true,"interval":"1h","url":"oci://r.example.com/fleet-charts/flux-operator","ref":{"tag":"1.4.1-dev.3.gabcdefabcdef"}}}`,
+			Entry{Repository: "r.example.com/fleet-charts/flux-operator", Tag: "1.4.1-dev.3.gabcdefabcdef", Digest: digest(2)},
+		},
+	}
+	for who, o := range objects {
+		object := unstructured.Unstructured{}
+		if err := object.UnmarshalJSON([]byte(o.object)); err != nil {
+			t.Fatal(err)
+		}
+		object.SetName(strings.ToLower(strings.ReplaceAll(who, " ", "-")))
+		if _, err := client.Resource(o.resource).Namespace(namespace).Create(t.Context(), &object, metav1.CreateOptions{}); err != nil {
+			t.Fatalf("%s: %v", who, err)
+		}
+	}
+	topology := protocol.Topology{Targets: map[string]protocol.Target{"t": {InCluster: &protocol.InCluster{Namespace: namespace}}}}
+	conn, err := kubeconn.Connect(&kubeconn.Flags{Kubeconfig: cluster.Kubeconfig}, topology, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uses := NewUses()
+	if err := uses.Collect(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	for who, o := range objects {
+		if by, want := uses.by(o.entry), namespace+"/"+strings.ToLower(strings.ReplaceAll(who, " ", "-")); !strings.Contains(by, want) {
+			t.Errorf("%s:%s is used by %q, want %q", o.entry.Repository, o.entry.Tag, by, want)
+		}
+		other := o.entry
+		other.Tag, other.Digest = "1.4.1-dev.4.gabcdefabcdef", digest(3)
+		if by := uses.by(other); by != "" {
+			t.Errorf("%s:%s is used by %s", other.Repository, other.Tag, by)
+		}
 	}
 }
 
