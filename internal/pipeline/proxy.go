@@ -11,7 +11,7 @@ import (
 
 // releaser stands for a topology that can release: it is a
 // [github.com/nationtech/harmony/pkg/capability.Releaser] whose work is done by
-// two stage processes.
+// two stage processes. The second one knows the apps; see [introduced].
 type releaser struct {
 	build, publish *stageprocess.Process
 }
@@ -24,7 +24,7 @@ func (r releaser) BuildImage(ctx context.Context, app protocol.AppSpec) (protoco
 }
 
 func (r releaser) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
-	if err := r.publish.Send(app, image); err != nil {
+	if err := r.publish.Send(image); err != nil {
 		return protocol.ImageRef{}, err
 	}
 	return stageprocess.Await[protocol.ImageRef](ctx, r.publish, app.Name, protocol.KindImageRef)
@@ -36,13 +36,14 @@ func (r releaser) PushChart(ctx context.Context, app protocol.AppSpec, _ protoco
 	return stageprocess.Await[protocol.ChartRef](ctx, r.publish, app.Name, protocol.KindChartRef)
 }
 
-// delivery is continuous delivery to one target by a deploy process.
+// delivery is continuous delivery to one target by a deploy process, which knows
+// the apps.
 type delivery struct {
 	deploy *stageprocess.Process
 }
 
 func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	if err := d.deploy.Send(app, image, chart); err != nil {
+	if err := d.deploy.Send(image, chart); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	result, err := stageprocess.Await[protocol.DeployResult](ctx, d.deploy, app.Name, protocol.KindDeployResult)

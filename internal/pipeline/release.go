@@ -163,8 +163,7 @@ func closeAll(steps []running) error {
 	return errors.Join(errs...)
 }
 
-// start starts every stage at once, one process for each step of the pipeline,
-// and tells each the topology.
+// start starts every stage at once, one process for each step of the pipeline.
 func (r Release) start(ctx context.Context, plugins map[string]stagePlugin) ([]running, error) {
 	var started []running
 	for _, step := range r.Steps {
@@ -173,7 +172,7 @@ func (r Release) start(ctx context.Context, plugins map[string]stagePlugin) ([]r
 			p, err := r.startStage(ctx, plugins[n.stage], n.stage, step.Target)
 			if err == nil {
 				now.processes = append(now.processes, p)
-				err = p.Topology(r.Topology)
+				err = r.introduce(p, n.stage)
 			}
 			if err != nil {
 				return nil, errors.Join(err, closeAll(append(started, now)))
@@ -183,6 +182,26 @@ func (r Release) start(ctx context.Context, plugins map[string]stagePlugin) ([]r
 		started = append(started, now)
 	}
 	return started, nil
+}
+
+// introduced are the stages that hear of all apps at the start: they get ready
+// while others work, and start nothing before they have the other documents that
+// they need. Smoke, which can do with less, must not hear of an app that is not
+// deployed.
+func introduced(stage string) bool {
+	return stage == capability.StagePublish || stage == capability.StageDeploy
+}
+
+// introduce tells a stage what it is to work with. One that is gone already says
+// why when it is asked for work.
+func (r Release) introduce(p *stageprocess.Process, stage string) error {
+	if err := p.Topology(r.Topology); err != nil || !introduced(stage) {
+		return err
+	}
+	for _, app := range r.Apps {
+		_ = p.Send(app)
+	}
+	return nil
 }
 
 func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage, target string) (*stageprocess.Process, error) {
