@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -14,8 +15,8 @@ import (
 func Sibling(name string) (discovery.Plugin, error) {
 	folder := Folder()
 	path := filepath.Join(folder, discovery.Prefix+name)
-	if _, err := os.Stat(path); err != nil {
-		return discovery.Plugin{}, protocol.Unsupported("%s, a part of the suite, is not there: %w", path, err).
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return discovery.Plugin{}, protocol.Unsupported("%s, a part of the suite, is not there", path).
 			WithHint("install all binaries of the suite into one folder, as 'make install' does")
 	}
 	return discovery.Finder{Path: folder, UID: os.Getuid()}.Find(name)

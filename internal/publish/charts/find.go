@@ -25,7 +25,7 @@ func Find() (discovery.Plugin, error) {
 	if found, failed := (discovery.Finder{Path: os.Getenv("PATH"), UID: os.Getuid()}).Find(Plugin); failed == nil {
 		return found, nil
 	}
-	return discovery.Plugin{}, err
+	return discovery.Plugin{}, protocol.Unsupported("%w", err).WithHint("%s; or: harmony plugin install %s", protocol.HintOf(err), Plugin)
 }
 
 // Eject makes a command hand --eject-chart, with all its arguments, to
