@@ -21,6 +21,9 @@ import (
 // log in before.
 const pingTimeout = 30 * time.Second
 
+// maxPing bounds that answer, which is OK.
+const maxPing = 1 << 10
+
 // Client speaks to one daemon. It is safe for use by several goroutines.
 type Client struct {
 	endpoint Endpoint
@@ -112,6 +115,11 @@ func (e Endpoint) connect(ctx context.Context) (*Client, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
+	// Read to its end, the connection serves for what comes next: over ssh each one is a login.
+	if _, err := io.Copy(io.Discard, io.LimitReader(response.Body, maxPing)); err != nil {
+		c.Close()
+		return nil, err
+	}
 	h := response.Header
 	c.info = Info{Server: h.Get("Server"), Builder: h.Get("Builder-Version"), OS: h.Get("OSType")}
 	return c, nil

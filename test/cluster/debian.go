@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -44,6 +45,8 @@ func tools() []tool {
 		{file: "/usr/bin/redis-server", pkg: "redis-server", use: forTests}, // Argo CD's
 		{file: "/usr/bin/jq", pkg: "jq", use: forTests},                     // an example plugin's
 		{file: "/usr/bin/skopeo", pkg: "skopeo", use: forTests},             // reads what is published
+		{file: "/usr/sbin/sshd", pkg: sshServer, use: forTests},             // tests run it on ports of their own
+		{file: "/usr/bin/ssh", pkg: "openssh-client", use: forTests},        // builders and daemons at ssh:// are reached by it
 		{file: "/usr/bin/gcc", pkg: "gcc", use: forTests},                   // the race detector's
 		{file: "/usr/include/stdlib.h", pkg: "libc6-dev", use: forTests},    // gcc's
 	}
@@ -60,6 +63,9 @@ func checkMachine() error {
 	}
 	return nil
 }
+
+// sshServer is the package of sshd.
+const sshServer = "openssh-server"
 
 // installTools installs the Debian packages of the tools that are missing. Their
 // services are not started.
@@ -83,6 +89,11 @@ func (c *cluster) installTools(ctx context.Context, wanted use) error {
 	if err := writePolicy(); err != nil {
 		return err
 	}
+	if slices.Contains(missing, sshServer) {
+		if err := keepSSHDown(); err != nil {
+			return err
+		}
+	}
 	return errors.Join(aptInstall(ctx, missing), removePolicy())
 }
 
@@ -96,6 +107,16 @@ func aptInstall(ctx context.Context, packages []string) error {
 		}
 	}
 	return nil
+}
+
+// keepSSHDown has a server that this installs stay down after the next start of
+// the machine too: its service looks for this file.
+func keepSSHDown() error {
+	const file = "/etc/ssh/sshd_not_to_be_run"
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, nil, 0o644)
 }
 
 // writePolicy forbids packages to start services, unless the machine has a

@@ -85,6 +85,7 @@ func start(t *testing.T, address string, more ...string) *daemon {
 			t.Logf("buildkitd: %s", log.String())
 		}
 		unmountBelow(dir)
+		removeCgroups(dir)
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
@@ -101,6 +102,23 @@ func unmountBelow(dir string) {
 	for line := range strings.SplitSeq(string(data), "\n") {
 		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], dir) {
 			_ = syscall.Unmount(fields[1], syscall.MNT_DETACH)
+		}
+	}
+}
+
+// removeCgroups takes away those of the steps that a killed daemon was at, which
+// it has called by the folders of its executor.
+func removeCgroups(dir string) {
+	steps, err := filepath.Glob(filepath.Join(dir, "root/*/executor/*"))
+	if err != nil {
+		return
+	}
+	for _, step := range steps {
+		for _, pattern := range []string{"/sys/fs/cgroup/*/buildkit/", "/sys/fs/cgroup/buildkit/"} {
+			groups, _ := filepath.Glob(pattern + filepath.Base(step)) // the pattern is a good one
+			for _, group := range groups {
+				_ = os.Remove(group) // its last process ends with the daemon
+			}
 		}
 	}
 }
