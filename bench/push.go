@@ -66,11 +66,14 @@ func (t *pushers) images(ctx context.Context, layers int, size int64) (rows []ro
 		rounds int
 		before func(c pusher) func(context.Context) error
 	}{
-		{"", 5, func(pusher) func(context.Context) error { return t.registry.empty }},
+		{"", 6, func(pusher) func(context.Context) error { return t.registry.empty }},
 		// The round that is not counted brings the image there.
 		{", unchanged", 15, func(pusher) func(context.Context) error { return nil }},
-		{", one layer changed", 5, func(c pusher) func(context.Context) error {
-			return func(ctx context.Context) error { return errors.Join(image.change(ctx), c.ready(ctx)) }
+		{", one layer changed", 6, func(c pusher) func(context.Context) error {
+			return func(ctx context.Context) error {
+				defer settle()
+				return errors.Join(image.change(ctx), c.ready(ctx))
+			}
 		}},
 	} {
 		what := fmt.Sprintf("push %d × %s%s", layers, bytes(size), m.what)

@@ -50,7 +50,14 @@ func startStorage(ctx context.Context, b *bench) (*storage, error) {
 }
 
 // empty forgets all that was pushed.
-func (s *storage) empty(context.Context) error { return os.RemoveAll(s.folder) }
+func (s *storage) empty(context.Context) error {
+	defer settle()
+	return os.RemoveAll(s.folder)
+}
+
+// settle has the system write what it has not written yet, so that no push pays
+// for the bytes of another.
+func settle() { syscall.Sync() }
 
 // stop ends the registry.
 func (s *storage) stop() error {

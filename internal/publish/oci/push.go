@@ -13,8 +13,9 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// parallel is how many blobs of one artifact are sent at a time.
-const parallel = 4
+// parallel is how many blobs of one artifact are sent at a time: more than that a
+// registry on the same machine does not take faster, and one far away may refuse.
+const parallel = 6
 
 // published reports whether the tag holds the digest already. A tag with
 // another digest is an error: what was released once does not change. Only a
