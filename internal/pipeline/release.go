@@ -192,14 +192,15 @@ func introduced(stage string) bool {
 	return stage == capability.StagePublish || stage == capability.StageDeploy
 }
 
-// introduce tells a stage what it is to work with. One that is gone already says
-// why when it is asked for work.
+// introduce tells a stage what it is to work with.
 func (r Release) introduce(p *stageprocess.Process, stage string) error {
-	if err := p.Topology(r.Topology); err != nil || !introduced(stage) {
+	if err := p.Introduce(r.Topology); err != nil || !introduced(stage) {
 		return err
 	}
 	for _, app := range r.Apps {
-		_ = p.Send(app)
+		if err := p.Introduce(app); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -10,25 +10,40 @@ import (
 // Send sends typed documents of one app, that of the first, and opens the app's
 // mailbox. The error of a stage that is gone is what it told.
 func (p *Process) Send(specs ...protocol.Spec) error {
+	documents, err := encode(specs)
+	if err != nil {
+		return err
+	}
+	app := specs[0].Identity().Name
+	if p.write(app, documents) == nil {
+		return nil
+	}
+	<-p.ended
+	_, told := p.drain(app, "")
+	return told
+}
+
+// Introduce sends documents ahead of those that make work of them: a topology, or
+// those of one app. A stage that is gone already says why when it is asked for
+// work.
+func (p *Process) Introduce(specs ...protocol.Spec) error {
+	documents, err := encode(specs)
+	if err == nil {
+		_ = p.write(specs[0].Identity().Name, documents)
+	}
+	return err
+}
+
+func encode(specs []protocol.Spec) ([]protocol.Document, error) {
 	documents := make([]protocol.Document, len(specs))
 	for i, s := range specs {
 		d, err := protocol.Encode(s)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		documents[i] = d
 	}
-	return p.send(specs[0].Identity().Name, documents...)
-}
-
-// Topology sends what the stage is to work with. A stage that is gone already
-// says why when it is asked for work.
-func (p *Process) Topology(t protocol.Topology) error {
-	d, err := protocol.Encode(t)
-	if err == nil {
-		_ = p.send("", d)
-	}
-	return err
+	return documents, nil
 }
 
 // Await waits for a typed document of an app, or for the failure that comes in
@@ -72,8 +87,9 @@ func (p *Process) deliver(d protocol.Document) {
 	}
 }
 
-// send writes documents to the stage and opens the mailbox of the app.
-func (p *Process) send(app string, documents ...protocol.Document) error {
+// write writes documents to the stage and opens the mailbox of the app. It fails
+// when the stage is gone.
+func (p *Process) write(app string, documents []protocol.Document) error {
 	p.mu.Lock()
 	if p.mailboxes[app] == nil {
 		box := make(chan protocol.Document, mailboxSize)
@@ -88,10 +104,7 @@ func (p *Process) send(app string, documents ...protocol.Document) error {
 	p.mu.Unlock()
 	for _, d := range documents {
 		if err := p.in.Write(d); err != nil {
-			// The stage is gone. It may have said why.
-			<-p.ended
-			_, told := p.drain(app, "")
-			return told
+			return err
 		}
 	}
 	return nil

@@ -61,7 +61,7 @@ func start(ctx context.Context, path string, flags []string, env capability.Envi
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Topology(env.Topology); err != nil {
+	if err := p.Introduce(env.Topology); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
