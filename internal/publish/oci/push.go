@@ -39,7 +39,7 @@ func isNotFound(err error) bool {
 }
 
 // push brings the artifact into the tag's repository: blobs, manifests from the
-// leaves to the root, then the tag.
+// leaves up, then the root, which the tag names with the same request.
 func (c *client) push(ctx context.Context, app protocol.Metadata, tag name.Tag, a artifact) error {
 	progress := c.progress(app, tag, a.size())
 	group, running := errgroup.WithContext(ctx)
@@ -50,7 +50,7 @@ func (c *client) push(ctx context.Context, app protocol.Metadata, tag name.Tag, 
 	if err := group.Wait(); err != nil {
 		return c.fail(ctx, "push "+tag.Name(), err)
 	}
-	for _, m := range a.manifests {
+	for _, m := range a.manifests[:len(a.manifests)-1] {
 		if err := c.pusher.Put(ctx, tag.Repository.Digest(m.descriptor.Digest.String()), m); err != nil {
 			return c.fail(ctx, "push manifest of "+tag.Name(), err)
 		}
