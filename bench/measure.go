@@ -9,17 +9,13 @@ import (
 // series are the times of one command, one a round.
 type series []time.Duration
 
-// interleave runs the commands in turn, round after round, there and back again,
-// so that none always comes after the same one, and returns the series of each. A
-// first round warms caches up and is not counted.
+// interleave runs the commands in turn, round after round, and returns the
+// series of each. A first round warms caches up and is not counted.
 func interleave(ctx context.Context, rounds int, commands ...command) ([]series, error) {
 	times := make([]series, len(commands))
 	for round := range rounds + 1 {
-		for i := range commands {
-			if round%2 == 1 {
-				i = len(commands) - 1 - i
-			}
-			took, err := commands[i].time(ctx)
+		for i, c := range commands {
+			took, err := c.time(ctx)
 			if err != nil {
 				return nil, err
 			}
