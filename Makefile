@@ -6,7 +6,7 @@ SHELL      := /bin/bash
 VERSION    ?= $(shell git describe --tags --match 'v*' --dirty --always 2>/dev/null | sed -n 's/^v\([0-9]\)/\1/p')
 PREFIX     ?= $(HOME)/.local
 COMMANDS   := harmony harmony-build harmony-publish harmony-chart harmony-deploy harmony-smoke harmony-monitor harmony-registry harmony-plugin
-GO_FLAGS   := -trimpath -ldflags '-s -w -X github.com/nationtech/harmony/internal/suite.version=$(or $(VERSION),0.0.0-dev)'
+GO_FLAGS   := -trimpath -ldflags '-s -w -X github.com/nationtech/harmony/internal/plugins/suite.version=$(or $(VERSION),0.0.0-dev)'
 export CGO_ENABLED := 0
 
 .PHONY: help build install cross dist plugin-index test lint generate demo bench cluster-up cluster-down clean

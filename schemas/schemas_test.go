@@ -12,7 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
+	"github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/pkg/protocol"
 	"github.com/nationtech/harmony/schemas"
 )
@@ -226,7 +226,7 @@ func TestPluginManifests(t *testing.T) {
 			if err := schemas.ValidateAs("Plugin.json", asJSON(changed)); err == nil {
 				t.Errorf("%s: the schema lets %q pass", file, change[1])
 			}
-			if _, err := pluginindex.Parse(file, []byte(changed)); err == nil {
+			if _, err := index.Parse(file, []byte(changed)); err == nil {
 				t.Errorf("%s: harmony lets %q pass", file, change[1])
 			}
 		}

@@ -19,5 +19,5 @@ go build -o "$tools/bench" ./bench
 # Targets of many clusters, without any: the growth of time and memory up to 500.
 case " $* " in
 *" -only "*) ;;
-*) go test -run '^$' -bench Fleet -benchtime 5x ./internal/deploy/multicluster ;;
+*) go test -run '^$' -bench Fleet -benchtime 5x ./internal/deploy/fan ;;
 esac

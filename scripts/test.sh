@@ -43,7 +43,7 @@ run() {
 scripts/lint.sh
 failed=
 export CI=$ci
-CGO_ENABLED=1 run -race ./pkg/... ./internal/pipeline ./internal/term ./internal/discovery ./internal/process ./internal/stageprocess ./internal/publish/charts ./cmd/harmony
+CGO_ENABLED=1 run -race ./pkg/... ./internal/pipeline ./internal/cli/term ./internal/plugins/discovery ./internal/cli/process ./internal/plugins/process ./internal/publish/charts ./cmd/harmony
 run ./...
 for module in examples/fleet examples/fleet/harmony-fleet examples/dockerfile; do
   (cd "$module" && go test ./...) || failed=1

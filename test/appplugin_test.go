@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/nationtech/harmony/internal/appplugin"
 	"github.com/nationtech/harmony/internal/config"
-	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/project/appplugin"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/nationtech/harmony/internal/config"
-	"github.com/nationtech/harmony/internal/pluginindex"
+	"github.com/nationtech/harmony/internal/plugins/index"
 )
 
 // What the guides show of Go compiles, and what they show of YAML is valid.
@@ -62,8 +62,8 @@ func TestConfigurationOfTheGuides(t *testing.T) {
 			case !strings.HasPrefix(block, "apiVersion: "):
 				continue
 			case strings.Contains(block, "\nkind: Plugin\n"):
-				var manifest pluginindex.Manifest
-				if manifest, err = pluginindex.Parse("backup.yaml", []byte(block)); err == nil && manifest.Name != "backup" {
+				var manifest index.Manifest
+				if manifest, err = index.Parse("backup.yaml", []byte(block)); err == nil && manifest.Name != "backup" {
 					t.Errorf("manifest of %q", manifest.Name)
 				}
 			default:

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
+	pluginindex "github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/schemas"
 	sigsyaml "sigs.k8s.io/yaml"
 )

@@ -66,7 +66,7 @@ func TestBinariesLinkOnlyWhatTheyNeed(t *testing.T) {
 // A new stage needs no change in the dispatcher: it knows the word of none but
 // those of the built-in pipeline.
 func TestDispatcherKnowsNothingOfMonitoring(t *testing.T) {
-	for _, pattern := range []string{"../cmd/harmony/*.go", "../internal/pipeline/*.go", "../internal/discovery/*.go", "../internal/term/*.go"} {
+	for _, pattern := range []string{"../cmd/harmony/*.go", "../internal/pipeline/*.go", "../internal/plugins/discovery/*.go", "../internal/cli/term/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: no files, %v", pattern, err)
@@ -104,7 +104,7 @@ func TestPublicPackagesImportLittle(t *testing.T) {
 // knows both.
 func TestAdaptersStandAlone(t *testing.T) {
 	adapters := []string{
-		"internal/build/auto", "internal/build/buildkit", "internal/build/daemonless", "internal/build/docker", "internal/publish/oci", "internal/publish/none", "internal/publish/nodeimport", "internal/deploy/helm", "internal/deploy/multicluster", "internal/deploy/argocd", "internal/deploy/flux", "internal/monitor/none", "internal/monitor/prometheusoperator", "internal/deploy/edge",
+		"internal/build/auto", "internal/build/buildkit", "internal/build/daemonless", "internal/build/docker", "internal/publish/oci", "internal/publish/none", "internal/publish/nodeimport", "internal/deploy/helm", "internal/deploy/fan", "internal/deploy/argocd", "internal/deploy/flux", "internal/monitor/none", "internal/monitor/prometheusoperator", "internal/deploy/edge",
 	}
 	for _, adapter := range adapters {
 		for _, dependency := range imports(t, "-f", `{{join .Imports "\n"}}`, "./"+adapter) {

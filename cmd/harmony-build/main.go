@@ -10,7 +10,7 @@ import (
 	"github.com/nationtech/harmony/internal/build/buildkit"
 	"github.com/nationtech/harmony/internal/build/daemonless"
 	"github.com/nationtech/harmony/internal/build/docker"
-	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"

@@ -7,14 +7,14 @@ import (
 	"context"
 	"os"
 
+	"github.com/nationtech/harmony/internal/chart/pack"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/internal/publish"
-	"github.com/nationtech/harmony/internal/publish/chart"
 	"github.com/nationtech/harmony/internal/publish/charts"
 	"github.com/nationtech/harmony/internal/publish/eject"
 	"github.com/nationtech/harmony/internal/publish/none"
 	"github.com/nationtech/harmony/internal/publish/oci"
 	"github.com/nationtech/harmony/internal/publish/prune"
-	"github.com/nationtech/harmony/internal/suite"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -26,7 +26,7 @@ func main() {
 	defer stop()
 	flags := &publish.Flags{}
 	stage := plugin.Publish(suite.Version(), nil, plugin.Adapters[capability.HelmRegistry]{
-		"oci": oci.NewHelmRegistry(flags, chart.Pack), "none": none.NewHelmRegistry(chart.Pack),
+		"oci": oci.NewHelmRegistry(flags, pack.Pack), "none": none.NewHelmRegistry(pack.Pack),
 	})
 	stage.Plugin, stage.Description = charts.Plugin, "Package the charts of published images, and publish them"
 	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.BindCharts), eject.Option(flags, os.Getenv), command.Subcommand(prune.Command())))

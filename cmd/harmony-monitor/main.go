@@ -5,10 +5,10 @@ import (
 	"context"
 	"os"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/monitor/none"
 	"github.com/nationtech/harmony/internal/monitor/prometheusoperator"
-	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -18,7 +18,7 @@ import (
 func main() {
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
-	flags := &kubeconn.Flags{}
+	flags := &conn.Flags{}
 	stage := plugin.Monitor(suite.Version(), plugin.Adapters[capability.Monitoring]{
 		none.Name:               none.New,
 		prometheusoperator.Name: prometheusoperator.New(flags),

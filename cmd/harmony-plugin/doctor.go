@@ -8,11 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
-	"github.com/nationtech/harmony/internal/plugindoctor"
-	"github.com/nationtech/harmony/internal/pluginlock"
-	"github.com/nationtech/harmony/internal/suite"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/plugins/doctor"
+	"github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 )
 
 func (c *cli) doctor() *cobra.Command {
@@ -48,12 +48,12 @@ The plugins that are installed or pinned are asked to describe themselves; nothi
 	return cmd
 }
 
-func (c *cli) newDoctor() (plugindoctor.Doctor, error) {
+func (c *cli) newDoctor() (doctor.Doctor, error) {
 	s, err := c.store()
 	if err != nil {
-		return plugindoctor.Doctor{}, err
+		return doctor.Doctor{}, err
 	}
-	d := plugindoctor.Doctor{
+	d := doctor.Doctor{
 		Finder: pathFinder(), Store: s,
 	}
 	if cache, err := os.UserCacheDir(); err == nil {
@@ -67,16 +67,16 @@ func (c *cli) newDoctor() (plugindoctor.Doctor, error) {
 	if err != nil {
 		return d, err
 	}
-	lock, found, err := pluginlock.Find(filepath.Dir(file))
+	lock, found, err := lock.Find(filepath.Dir(file))
 	if found {
 		d.Check.File, d.Check.Lock = file, lock
 	}
 	return d, err
 }
 
-func (c *cli) showFindings(findings []plugindoctor.Finding) error {
+func (c *cli) showFindings(findings []doctor.Finding) error {
 	if c.output == "json" {
-		return c.writeJSON(append([]plugindoctor.Finding{}, findings...))
+		return c.writeJSON(append([]doctor.Finding{}, findings...))
 	}
 	if len(findings) == 0 {
 		_, err := fmt.Fprintln(c.stdout, "nothing is wrong")

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nationtech/harmony/internal/plugindoctor"
+	"github.com/nationtech/harmony/internal/plugins/doctor"
 )
 
 func TestDoctor(t *testing.T) {
@@ -70,7 +70,7 @@ func TestDoctor(t *testing.T) {
 				test.spoil()
 			}
 			code, out, stderr := s.run("doctor", "-o", "json")
-			var findings []plugindoctor.Finding
+			var findings []doctor.Finding
 			if err := json.Unmarshal([]byte(out), &findings); err != nil || code != 1 {
 				t.Fatalf("exit status %d, %v: %s%s", code, err, out, stderr)
 			}
@@ -89,7 +89,7 @@ func TestDoctor(t *testing.T) {
 }
 
 // reports tells whether a finding of the subject has all the words.
-func reports(findings []plugindoctor.Finding, subject string, want []string) bool {
+func reports(findings []doctor.Finding, subject string, want []string) bool {
 	for _, f := range findings {
 		all := f.Subject == subject
 		for _, words := range want {

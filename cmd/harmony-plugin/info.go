@@ -7,18 +7,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // details is a plugin of an index as info shows it.
 type details struct {
-	Index    string               `json:"index"`
-	Name     string               `json:"name"`
-	Version  string               `json:"version"`
-	Signed   bool                 `json:"signed"`
-	Manifest pluginindex.Manifest `json:"manifest"`
+	Index    string         `json:"index"`
+	Name     string         `json:"name"`
+	Version  string         `json:"version"`
+	Signed   bool           `json:"signed"`
+	Manifest index.Manifest `json:"manifest"`
 }
 
 func (c *cli) info() *cobra.Command {
@@ -54,7 +54,7 @@ func (c *cli) info() *cobra.Command {
 
 // writeInfo tells people what a manifest says. Its texts have lost their control
 // characters when it was read.
-func writeInfo(w io.Writer, f pluginindex.Found) error {
+func writeInfo(w io.Writer, f index.Found) error {
 	m := f.Manifest
 	rows := [][]string{
 		{"Name:", m.Name},
@@ -87,14 +87,14 @@ func writeInfo(w io.Writer, f pluginindex.Found) error {
 	return nil
 }
 
-func signedWord(index pluginindex.Index) string {
+func signedWord(index index.Index) string {
 	if index.Key == "" {
 		return "not signed"
 	}
 	return "signed"
 }
 
-func offers(m pluginindex.Manifest) string {
+func offers(m index.Manifest) string {
 	switch {
 	case m.Stage != "":
 		return "the stage " + m.Stage

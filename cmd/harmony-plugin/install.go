@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
-	"github.com/nationtech/harmony/internal/pluginstore"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/index"
+	"github.com/nationtech/harmony/internal/plugins/store"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -72,7 +72,7 @@ func (c *cli) runInstall(ctx context.Context, args []string, intoLock bool) erro
 
 // wanted is a plugin to install.
 type wanted struct {
-	pluginindex.Found
+	index.Found
 	// exact is true when the version was named.
 	exact bool
 }
@@ -90,7 +90,7 @@ func (c *cli) find(ctx context.Context, args []string) ([]wanted, error) {
 		if !qualified {
 			bare = name
 		}
-		if err := pluginstore.CheckName(bare); err != nil {
+		if err := store.CheckName(bare); err != nil {
 			return nil, err
 		}
 		if exact && version == "" {
@@ -109,17 +109,17 @@ func (c *cli) find(ctx context.Context, args []string) ([]wanted, error) {
 }
 
 // installFound installs one plugin and tells what a person has to know.
-func (c *cli) installFound(ctx context.Context, s pluginstore.Store, w wanted, done *results) error {
+func (c *cli) installFound(ctx context.Context, s store.Store, w wanted, done *results) error {
 	artifact, err := artifactOf(w.Found, runtime.GOOS, runtime.GOARCH)
 	if err != nil {
 		return err
 	}
 	s.Fetcher.Progress = c.progress(artifact)
-	result, err := s.Install(ctx, artifact, pluginstore.InstallOptions{AllowDowngrade: c.allowDowngrade && w.exact})
+	result, err := s.Install(ctx, artifact, store.InstallOptions{AllowDowngrade: c.allowDowngrade && w.exact})
 	if err != nil {
 		return err
 	}
-	if err := done.add(result); err != nil || result.Outcome == pluginstore.OutcomeUnchanged {
+	if err := done.add(result); err != nil || result.Outcome == store.OutcomeUnchanged {
 		return err
 	}
 	if w.Manifest.Caveats != "" {
@@ -130,11 +130,11 @@ func (c *cli) installFound(ctx context.Context, s pluginstore.Store, w wanted, d
 }
 
 // artifactOf is a plugin's artifact for a platform.
-func artifactOf(f pluginindex.Found, system, processor string) (pluginstore.Artifact, error) {
+func artifactOf(f index.Found, system, processor string) (store.Artifact, error) {
 	m := f.Manifest
 	platform, err := m.Platform(system, processor)
 	if err != nil {
-		return pluginstore.Artifact{}, err
+		return store.Artifact{}, err
 	}
 	others := map[string]string{}
 	for _, p := range m.Platforms {
@@ -142,14 +142,14 @@ func artifactOf(f pluginindex.Found, system, processor string) (pluginstore.Arti
 			others[p.SHA256] = p.OS + "/" + p.Arch
 		}
 	}
-	return pluginstore.Artifact{
+	return store.Artifact{
 		Name: m.Name, Version: m.Version, Index: f.Index.Name, Protocol: m.Protocol, Others: others,
 		URI: platform.URI, SHA256: platform.SHA256, Size: platform.Size, Bin: platform.Bin,
 	}, nil
 }
 
 // progress shows a download on a terminal, ten times a second.
-func (c *cli) progress(a pluginstore.Artifact) func(current, total int64) {
+func (c *cli) progress(a store.Artifact) func(current, total int64) {
 	if c.quiet || !term.IsTerminal(c.stderr) {
 		return nil
 	}
@@ -166,7 +166,7 @@ func (c *cli) progress(a pluginstore.Artifact) func(current, total int64) {
 }
 
 // tellPath says when the plugin is not what runs by its name now.
-func (c *cli) tellPath(s pluginstore.Store, name string) {
+func (c *cli) tellPath(s store.Store, name string) {
 	if !slices.Contains(filepath.SplitList(os.Getenv("PATH")), s.Bin()) {
 		c.tell("%s is not on PATH: add  export PATH=\"%s:$PATH\"  to your shell's profile", s.Bin(), s.Bin())
 		return

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nationtech/harmony/internal/pluginstore"
+	"github.com/nationtech/harmony/internal/plugins/store"
 )
 
 // kills is how many installs are killed.
@@ -37,7 +37,7 @@ func TestKilledInstall(t *testing.T) {
 	s.must("install", "foo")
 	lasts := time.Since(began)
 	old := "1.0.0"
-	store := pluginstore.Store{Folder: filepath.Dir(s.bin())}
+	store := store.Store{Folder: filepath.Dir(s.bin())}
 	seen := map[bool]int{}
 	for i := range kills {
 		version := fmt.Sprintf("1.%d.0", i+1)

@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
-	"github.com/nationtech/harmony/internal/pluginlock"
-	"github.com/nationtech/harmony/internal/pluginstore"
+	"github.com/nationtech/harmony/internal/plugins/index"
+	pluginlock "github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/internal/plugins/store"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -73,7 +73,7 @@ func (c *cli) runLock(ctx context.Context, args, platforms []string) error {
 }
 
 // pin writes the plugins into the lock file, and returns what it holds then.
-func (c *cli) pin(ctx context.Context, s pluginstore.Store, list []wanted, platforms []string) (pluginlock.Lock, error) {
+func (c *cli) pin(ctx context.Context, s store.Store, list []wanted, platforms []string) (pluginlock.Lock, error) {
 	file, err := c.lockFile()
 	if err != nil {
 		return pluginlock.Lock{}, err
@@ -99,7 +99,7 @@ func (c *cli) pin(ctx context.Context, s pluginstore.Store, list []wanted, platf
 }
 
 // entry is a plugin's entry, for the platforms or for all that there are.
-func (c *cli) entry(ctx context.Context, s pluginstore.Store, lock pluginlock.Lock, f pluginindex.Found, platforms []string) (pluginlock.Plugin, error) {
+func (c *cli) entry(ctx context.Context, s store.Store, lock pluginlock.Lock, f index.Found, platforms []string) (pluginlock.Plugin, error) {
 	entry := pluginlock.Plugin{Name: f.Manifest.Name, Version: f.Manifest.Version}
 	if err := lacks(f.Manifest, platforms); err != nil {
 		return entry, err
@@ -119,7 +119,7 @@ func (c *cli) entry(ctx context.Context, s pluginstore.Store, lock pluginlock.Lo
 }
 
 // lacks is an error where a platform that was asked for is not offered.
-func lacks(m pluginindex.Manifest, platforms []string) error {
+func lacks(m index.Manifest, platforms []string) error {
 	var errs []error
 	for _, platform := range platforms {
 		system, processor, _ := strings.Cut(platform, "/")
@@ -131,7 +131,7 @@ func lacks(m pluginindex.Manifest, platforms []string) error {
 
 // measure is the entry of one platform. What is known of the very same artifact
 // already is not found out again.
-func (c *cli) measure(ctx context.Context, s pluginstore.Store, lock pluginlock.Lock, f pluginindex.Found, p pluginindex.Platform) (pluginlock.Platform, error) {
+func (c *cli) measure(ctx context.Context, s store.Store, lock pluginlock.Lock, f index.Found, p index.Platform) (pluginlock.Platform, error) {
 	platform := p.OS + "/" + p.Arch
 	pinned := pluginlock.Platform{Platform: platform, URI: p.URI, SHA256: p.SHA256, Size: p.Size, Bin: p.Bin}
 	if entry, ok := lock.Plugin(f.Manifest.Name); ok {

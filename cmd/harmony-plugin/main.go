@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
-	"github.com/nationtech/harmony/internal/pluginstore"
-	"github.com/nationtech/harmony/internal/suite"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/index"
+	"github.com/nationtech/harmony/internal/plugins/store"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/plugin/signals"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -114,25 +114,25 @@ func (c *cli) version() *cobra.Command {
 }
 
 // indexes are those that the user has configured.
-func (c *cli) indexes() (*pluginindex.Store, error) {
-	dirs, err := pluginindex.DefaultDirs()
+func (c *cli) indexes() (*index.Store, error) {
+	dirs, err := index.DefaultDirs()
 	if err != nil {
 		return nil, err
 	}
-	s := pluginindex.Open(dirs)
+	s := index.Open(dirs)
 	s.Only, s.AllowDowngrade, s.Warn = c.index, c.allowDowngrade, c.warn
 	return s, nil
 }
 
 // store is the user's installed plugins.
-func (c *cli) store() (pluginstore.Store, error) {
-	folder, err := pluginstore.DefaultFolder(os.Getenv)
+func (c *cli) store() (store.Store, error) {
+	folder, err := store.DefaultFolder(os.Getenv)
 	if err != nil {
-		return pluginstore.Store{}, err
+		return store.Store{}, err
 	}
-	return pluginstore.Store{
+	return store.Store{
 		Folder: folder, Warn: c.warn,
-		Fetcher: pluginstore.Fetcher{AllowHTTP: c.allowHTTP},
+		Fetcher: store.Fetcher{AllowHTTP: c.allowHTTP},
 	}, nil
 }
 

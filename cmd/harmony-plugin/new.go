@@ -9,8 +9,8 @@ import (
 	"github.com/Masterminds/semver/v3"
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/scaffold"
-	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/internal/plugins/scaffold"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

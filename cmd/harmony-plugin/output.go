@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/pluginstore"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/store"
 )
 
 // writeJSON prints a result as json.
@@ -21,11 +21,11 @@ func (c *cli) writeJSON(v any) error {
 // results are told one by one as text, or all at the end as json.
 type results struct {
 	cli  *cli
-	list []pluginstore.Result
+	list []store.Result
 }
 
 // add tells a result.
-func (r *results) add(result pluginstore.Result) error {
+func (r *results) add(result store.Result) error {
 	r.list = append(r.list, result)
 	if r.cli.output == "json" {
 		return nil
@@ -41,21 +41,21 @@ func (r *results) end(failed error) error {
 		return failed
 	}
 	if r.list == nil {
-		r.list = []pluginstore.Result{}
+		r.list = []store.Result{}
 	}
 	return errors.Join(failed, r.cli.writeJSON(r.list))
 }
 
 // describe says a result in words.
-func describe(r pluginstore.Result) string {
+func describe(r store.Result) string {
 	switch r.Outcome {
-	case pluginstore.OutcomeUnchanged:
+	case store.OutcomeUnchanged:
 		return fmt.Sprintf("%s %s is installed already", r.Name, r.Version)
-	case pluginstore.OutcomeUninstalled:
+	case store.OutcomeUninstalled:
 		return strings.TrimSpace("uninstalled " + r.Name + " " + r.Previous)
-	case pluginstore.OutcomeRolledBack:
+	case store.OutcomeRolledBack:
 		return fmt.Sprintf("rolled %s back from %s to %s", r.Name, r.Previous, r.Version)
-	case pluginstore.OutcomeUpgraded, pluginstore.OutcomeDowngraded:
+	case store.OutcomeUpgraded, store.OutcomeDowngraded:
 		return fmt.Sprintf("%s %s from %s to %s", r.Outcome, r.Name, r.Previous, r.Version)
 	}
 	return fmt.Sprintf("%s %s %s", r.Outcome, r.Name, r.Version)

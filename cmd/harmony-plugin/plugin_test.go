@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nationtech/harmony/internal/pluginlock"
-	"github.com/nationtech/harmony/internal/pluginstore"
+	pluginlock "github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/internal/plugins/store"
 )
 
 // A plugin's life is the same from every kind of index.
@@ -30,7 +30,7 @@ func TestLifeFromEveryIndex(t *testing.T) {
 			}
 			s.must("lock")
 			index.publish("1.1.0")
-			var done []pluginstore.Result
+			var done []store.Result
 			must(t, json.Unmarshal([]byte(s.must("upgrade", "--all", "-o", "json")), &done))
 			if len(done) != 1 || done[0].Outcome != "upgraded" || done[0].Previous != "1.0.0" || s.says("foo") != "foo 1.1.0 data of 1.1.0" {
 				t.Errorf("%+v, runs %q", done, s.says("foo"))

@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony/internal/config"
-	"github.com/nationtech/harmony/internal/discovery"
-	"github.com/nationtech/harmony/internal/pluginlock"
-	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -31,7 +31,7 @@ func (c *cli) lockFile() (string, error) {
 			return "", err
 		}
 	}
-	return filepath.Join(filepath.Dir(file), pluginlock.FileName), nil
+	return filepath.Join(filepath.Dir(file), lock.FileName), nil
 }
 
 // projectPlugins are the plugins that are pinned already, and those of others
@@ -41,7 +41,7 @@ func (c *cli) projectPlugins() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, _, err := pluginlock.Find(filepath.Dir(file))
+	lock, _, err := lock.Find(filepath.Dir(file))
 	if err != nil {
 		return nil, err
 	}

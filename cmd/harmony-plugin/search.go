@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/index"
 )
 
 // offer is a plugin of an index as search lists it.
@@ -20,7 +20,7 @@ type offer struct {
 	Apps             []string `json:"apps,omitempty"`
 }
 
-func offerOf(f pluginindex.Found) offer {
+func offerOf(f index.Found) offer {
 	m := f.Manifest
 	return offer{f.Index.Name, m.Name, m.Version, m.ShortDescription, m.Stage, m.Apps}
 }
@@ -52,7 +52,7 @@ again first.`,
 	return cmd
 }
 
-func (c *cli) writeOffers(found []pluginindex.Found) error {
+func (c *cli) writeOffers(found []index.Found) error {
 	if c.output == "json" {
 		list := []offer{}
 		for _, f := range found {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/pluginlock"
-	"github.com/nationtech/harmony/internal/pluginstore"
+	"github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/internal/plugins/store"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -36,7 +36,7 @@ func (c *cli) runSync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lock, err := pluginlock.Read(file)
+	lock, err := lock.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return protocol.Invalid("there is no %s", file).WithHint("write one: harmony plugin lock")
 	}
@@ -50,7 +50,7 @@ func (c *cli) runSync(ctx context.Context) error {
 	done := &results{cli: c}
 	for _, a := range artifacts {
 		s.Fetcher.Progress = c.progress(a)
-		result, err := s.Install(ctx, a, pluginstore.InstallOptions{AllowDowngrade: true, AllowChanged: true})
+		result, err := s.Install(ctx, a, store.InstallOptions{AllowDowngrade: true, AllowChanged: true})
 		if err == nil {
 			err = done.add(result)
 		}
@@ -64,11 +64,11 @@ func (c *cli) runSync(ctx context.Context) error {
 
 // pinnedArtifacts are those for this platform; one that is missing is found
 // before anything is installed.
-func pinnedArtifacts(file string, lock pluginlock.Lock) ([]pluginstore.Artifact, error) {
+func pinnedArtifacts(file string, lock lock.Lock) ([]store.Artifact, error) {
 	platform := runtime.GOOS + "/" + runtime.GOARCH
-	var list []pluginstore.Artifact
+	var list []store.Artifact
 	for _, p := range lock.Plugins {
-		if err := pluginstore.CheckName(p.Name); err != nil {
+		if err := store.CheckName(p.Name); err != nil {
 			return nil, err
 		}
 		pinned, ok := p.Platform(platform)
@@ -82,7 +82,7 @@ func pinnedArtifacts(file string, lock pluginlock.Lock) ([]pluginstore.Artifact,
 				others[other.SHA256] = other.Platform
 			}
 		}
-		list = append(list, pluginstore.Artifact{
+		list = append(list, store.Artifact{
 			Name: p.Name, Version: p.Version, URI: pinned.URI, SHA256: pinned.SHA256, Size: pinned.Size,
 			Bin: pinned.Bin, Executable: pinned.Executable, Others: others,
 		})

@@ -7,8 +7,8 @@ import (
 	"github.com/Masterminds/semver/v3"
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
-	"github.com/nationtech/harmony/internal/pluginstore"
+	"github.com/nationtech/harmony/internal/plugins/index"
+	"github.com/nationtech/harmony/internal/plugins/store"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -63,7 +63,7 @@ func (c *cli) runUpgrade(ctx context.Context, names []string) error {
 }
 
 // installed are the plugins of these names, or all.
-func (c *cli) installed(s pluginstore.Store, names []string) ([]pluginstore.Installed, error) {
+func (c *cli) installed(s store.Store, names []string) ([]store.Installed, error) {
 	if len(names) == 0 {
 		list, broken, err := s.All()
 		for _, b := range broken {
@@ -71,7 +71,7 @@ func (c *cli) installed(s pluginstore.Store, names []string) ([]pluginstore.Inst
 		}
 		return list, err
 	}
-	var list []pluginstore.Installed
+	var list []store.Installed
 	for _, name := range names {
 		i, err := s.Installed(name)
 		if err != nil {
@@ -84,7 +84,7 @@ func (c *cli) installed(s pluginstore.Store, names []string) ([]pluginstore.Inst
 
 // origins are the indexes that the plugins came from; none, which stands for all
 // indexes, when that is not known of one of them.
-func origins(installed []pluginstore.Installed) []string {
+func origins(installed []store.Installed) []string {
 	var names []string
 	for _, i := range installed {
 		if i.Index == "" {
@@ -96,7 +96,7 @@ func origins(installed []pluginstore.Installed) []string {
 	return slices.Compact(names)
 }
 
-func (c *cli) upgradeOne(ctx context.Context, s pluginstore.Store, indexes *pluginindex.Store, i pluginstore.Installed, done *results) error {
+func (c *cli) upgradeOne(ctx context.Context, s store.Store, indexes *index.Store, i store.Installed, done *results) error {
 	name := i.Name
 	if i.Index != "" {
 		name = i.Index + "/" + name
@@ -109,7 +109,7 @@ func (c *cli) upgradeOne(ctx context.Context, s pluginstore.Store, indexes *plug
 		return err
 	} else if newer {
 		c.tell("%s %s is installed, which is newer than the %s of index %s", i.Name, i.Version, found.Manifest.Version, found.Index.Name)
-		return done.add(pluginstore.Result{Name: i.Name, Version: i.Version, Outcome: pluginstore.OutcomeUnchanged, Path: i.Path})
+		return done.add(store.Result{Name: i.Name, Version: i.Version, Outcome: store.OutcomeUnchanged, Path: i.Path})
 	}
 	return c.installFound(ctx, s, wanted{Found: found}, done)
 }

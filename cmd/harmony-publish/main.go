@@ -6,12 +6,12 @@ import (
 	"context"
 	"os"
 
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/charts"
 	"github.com/nationtech/harmony/internal/publish/check"
 	"github.com/nationtech/harmony/internal/publish/nodeimport"
 	"github.com/nationtech/harmony/internal/publish/oci"
-	"github.com/nationtech/harmony/internal/suite"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"

@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/registry"
-	"github.com/nationtech/harmony/internal/suite"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/internal/registry/server"
 	"github.com/nationtech/harmony/pkg/plugin/signals"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -48,10 +48,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // cli is the command line.
 type cli struct {
 	stdout, stderr io.Writer
-	options        registry.Options
+	options        server.Options
 	state          string
 	output         string
-	folder         registry.Folder
+	folder         server.Folder
 	// started is true once the command line was found right.
 	started bool
 }
@@ -96,17 +96,17 @@ func (c *cli) subcommand(name, short string, do func(ctx context.Context) error)
 	}
 }
 
-func (c *cli) stateFolder() (registry.Folder, error) {
+func (c *cli) stateFolder() (server.Folder, error) {
 	if c.state == "" {
-		return registry.DefaultFolder()
+		return server.DefaultFolder()
 	}
 	absolute, err := filepath.Abs(c.state)
-	return registry.Folder(absolute), err
+	return server.Folder(absolute), err
 }
 
 // listening adds the flags that say where to listen.
 func (c *cli) listening(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVar(&c.options.Address, "addr", "", "the `address` to listen at, host:port (default "+registry.DefaultAddress+")")
+	cmd.Flags().StringVar(&c.options.Address, "addr", "", "the `address` to listen at, host:port (default "+server.DefaultAddress+")")
 	cmd.Flags().BoolVar(&c.options.AllowRemote, "allow-remote", false, "permit an address that other machines can reach")
 	return cmd
 }

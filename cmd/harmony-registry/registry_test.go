@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
-	"github.com/nationtech/harmony/internal/registry"
+	"github.com/nationtech/harmony/internal/registry/server"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -62,7 +62,7 @@ func state(t *testing.T) string {
 	return dir
 }
 
-func status(t *testing.T, dir string) (s registry.Status) {
+func status(t *testing.T, dir string) (s server.Status) {
 	t.Helper()
 	stdout, stderr, code := harmony(t, dir, "status", "-o", "json")
 	if err := json.Unmarshal([]byte(stdout), &s); err != nil {

@@ -7,13 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/registry"
+	"github.com/nationtech/harmony/internal/registry/server"
 )
 
 func (c *cli) serve() *cobra.Command {
 	return c.listening(c.subcommand("serve", "Run the registry in the foreground", func(ctx context.Context) error {
 		c.warn()
-		return registry.Serve(ctx, c.folder, c.options, c.stderr)
+		return server.Serve(ctx, c.folder, c.options, c.stderr)
 	}))
 }
 
@@ -24,7 +24,7 @@ func (c *cli) up() *cobra.Command {
 			return err
 		}
 		c.warn()
-		status, err := registry.Up(ctx, c.folder, c.options, self, "serve")
+		status, err := server.Up(ctx, c.folder, c.options, self, "serve")
 		if err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (c *cli) up() *cobra.Command {
 
 func (c *cli) down() *cobra.Command {
 	return c.subcommand("down", "End the registry; its storage stays", func(ctx context.Context) error {
-		pid, err := registry.Down(ctx, c.folder)
+		pid, err := server.Down(ctx, c.folder)
 		switch {
 		case err != nil:
 			return err

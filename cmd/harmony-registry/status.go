@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/registry"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/registry/server"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -21,7 +21,7 @@ func (c *cli) status() *cobra.Command {
 		if c.output != "text" && c.output != "json" {
 			return protocol.Invalid("--output %q is neither text nor json", c.output)
 		}
-		status, err := registry.Look(c.folder)
+		status, err := server.Look(c.folder)
 		if err != nil {
 			return err
 		}
@@ -40,7 +40,7 @@ func (c *cli) status() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) print(status registry.Status) error {
+func (c *cli) print(status server.Status) error {
 	if c.output == "json" {
 		return json.NewEncoder(c.stdout).Encode(status)
 	}

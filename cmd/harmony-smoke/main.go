@@ -5,9 +5,9 @@ import (
 	"context"
 	"os"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/internal/smoke"
-	"github.com/nationtech/harmony/internal/suite"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
 	"github.com/nationtech/harmony/pkg/plugin/signals"
@@ -16,7 +16,7 @@ import (
 func main() {
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
-	flags := &kubeconn.Flags{}
+	flags := &conn.Flags{}
 	stage := plugin.Smoke(suite.Version(), smoke.New(flags))
 	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.Bind)))
 }

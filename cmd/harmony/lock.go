@@ -5,9 +5,9 @@ import (
 	"path/filepath"
 
 	"github.com/nationtech/harmony/internal/config"
-	"github.com/nationtech/harmony/internal/discovery"
-	"github.com/nationtech/harmony/internal/pluginlock"
-	"github.com/nationtech/harmony/internal/suite"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	pluginlock "github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 )
 
 // lockOf refuses the plugins that differ from the project's lock file; it is nil

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/pipeline"
-	"github.com/nationtech/harmony/internal/term"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/discovery"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -12,19 +12,19 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
-	"github.com/nationtech/harmony/internal/discovery"
 	"github.com/nationtech/harmony/internal/pipeline"
-	"github.com/nationtech/harmony/internal/source"
-	"github.com/nationtech/harmony/internal/term"
-	"github.com/nationtech/harmony/internal/version"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/project"
+	"github.com/nationtech/harmony/internal/project/version"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // releaseFlags are those of release and plan.
 type releaseFlags struct {
-	source  source.Source
+	source  project.Source
 	fromTag string
 	targets []string
 	// pipeline is the name of one of the project.
@@ -105,7 +105,7 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (pipeline
 	if err != nil {
 		return none, err
 	}
-	project, err := f.source.Find(ctx, source.Wanted{Patterns: patterns, Tag: tag})
+	project, err := f.source.Find(ctx, project.Wanted{Patterns: patterns, Tag: tag})
 	if err != nil {
 		return none, err
 	}

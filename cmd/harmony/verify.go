@@ -3,8 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/nationtech/harmony/internal/conformance"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/conformance"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

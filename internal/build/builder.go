@@ -16,7 +16,7 @@ import (
 	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -58,7 +58,7 @@ func New(env capability.Environment, flags *Flags, backend Backend) (capability.
 
 // Bases reads base images; all adapters of a stage share its cache.
 func Bases(env capability.Environment) base.Registry {
-	return base.Registry{Cache: filepath.Join(env.Cache, ".bases"), Keychain: registryauth.Keychain()}
+	return base.Registry{Cache: filepath.Join(env.Cache, ".bases"), Keychain: auth.Keychain()}
 }
 
 func sourceDate(text string) (time.Time, error) {

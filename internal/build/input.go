@@ -14,7 +14,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // format is a part of every input digest. It changes with anything that makes
@@ -82,7 +82,7 @@ func (j *job) look(ctx context.Context) (input, error) {
 func (j *job) settings() []inputs.Item {
 	var platforms []string
 	for _, p := range j.platforms {
-		platforms = append(platforms, layout.PlatformString(p))
+		platforms = append(platforms, ocilayout.PlatformString(p))
 	}
 	items := []inputs.Item{
 		setting("format", format),

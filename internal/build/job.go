@@ -10,7 +10,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -69,7 +69,7 @@ func (j *job) reference(in input) protocol.ImageRef {
 		ref.InputDigest = in.digest
 	}
 	for _, p := range j.platforms {
-		ref.Platforms = append(ref.Platforms, layout.PlatformString(p))
+		ref.Platforms = append(ref.Platforms, ocilayout.PlatformString(p))
 	}
 	return ref
 }

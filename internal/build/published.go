@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -23,7 +23,7 @@ const patience = 10 * time.Second
 // published finds images in the topology's registry by their input.
 type published struct {
 	host, prefix string
-	guard        *registryauth.Guard
+	guard        *auth.Guard
 	naming       []name.Option
 }
 
@@ -35,7 +35,7 @@ func openPublished(p *protocol.Provider) (*published, error) {
 	}
 	r := &published{}
 	r.host, r.prefix, _ = strings.Cut(strings.Trim(p.URL, "/"), "/")
-	r.guard = &registryauth.Guard{Host: r.host, Insecure: p.Insecure, Inner: remote.DefaultTransport}
+	r.guard = &auth.Guard{Host: r.host, Insecure: p.Insecure, Inner: remote.DefaultTransport}
 	if p.Insecure {
 		r.naming = append(r.naming, name.Insecure)
 	}
@@ -58,7 +58,7 @@ func (r *published) find(ctx context.Context, repository, input string) (sum str
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	head, err := remote.Head(tag, remote.WithContext(ctx), remote.WithAuthFromKeychain(registryauth.Keychain()),
+	head, err := remote.Head(tag, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()),
 		remote.WithTransport(r.guard), remote.WithUserAgent("harmony"), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))
 	var answer *transport.Error
 	switch {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/build/buildable"
 	"github.com/nationtech/harmony/internal/build/inputs"
-	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

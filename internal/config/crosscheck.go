@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )

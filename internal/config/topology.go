@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/localcluster"
+	"github.com/nationtech/harmony/internal/config/localcluster"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

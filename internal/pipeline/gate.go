@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )

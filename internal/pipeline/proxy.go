@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/nationtech/harmony/internal/stageprocess"
+	"github.com/nationtech/harmony/internal/plugins/process"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -13,40 +13,40 @@ import (
 // [github.com/nationtech/harmony/pkg/capability.Releaser] whose work is done by
 // two stage processes. The second one knows the apps; see [introduced].
 type releaser struct {
-	build, publish *stageprocess.Process
+	build, publish *process.Process
 }
 
 func (r releaser) BuildImage(ctx context.Context, app protocol.AppSpec) (protocol.ImageRef, error) {
 	if err := r.build.Send(app); err != nil {
 		return protocol.ImageRef{}, err
 	}
-	return stageprocess.Await[protocol.ImageRef](ctx, r.build, app.Name, protocol.KindImageRef)
+	return process.Await[protocol.ImageRef](ctx, r.build, app.Name, protocol.KindImageRef)
 }
 
 func (r releaser) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
 	if err := r.publish.Send(image); err != nil {
 		return protocol.ImageRef{}, err
 	}
-	return stageprocess.Await[protocol.ImageRef](ctx, r.publish, app.Name, protocol.KindImageRef)
+	return process.Await[protocol.ImageRef](ctx, r.publish, app.Name, protocol.KindImageRef)
 }
 
 // PushChart takes the second result of the publish stage, which goes on to the
 // chart by itself.
 func (r releaser) PushChart(ctx context.Context, app protocol.AppSpec, _ protocol.ImageRef) (protocol.ChartRef, error) {
-	return stageprocess.Await[protocol.ChartRef](ctx, r.publish, app.Name, protocol.KindChartRef)
+	return process.Await[protocol.ChartRef](ctx, r.publish, app.Name, protocol.KindChartRef)
 }
 
 // delivery is continuous delivery to one target by a deploy process, which knows
 // the apps.
 type delivery struct {
-	deploy *stageprocess.Process
+	deploy *process.Process
 }
 
 func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
 	if err := d.deploy.Send(image, chart); err != nil {
 		return protocol.DeployResult{}, err
 	}
-	result, err := stageprocess.Await[protocol.DeployResult](ctx, d.deploy, app.Name, protocol.KindDeployResult)
+	result, err := process.Await[protocol.DeployResult](ctx, d.deploy, app.Name, protocol.KindDeployResult)
 	if err == nil && !result.Outcome.Delivered() {
 		_, err = d.deploy.Await(ctx, app.Name, protocol.KindFailure) // why it was
 	}
@@ -56,7 +56,7 @@ func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 // checker runs smoke checks on one target by a smoke process, which waits for
 // the result of the deploy.
 type checker struct {
-	smoke   *stageprocess.Process
+	smoke   *process.Process
 	earlier *documents
 }
 
@@ -65,7 +65,7 @@ func (c checker) Check(ctx context.Context, app protocol.AppSpec, target string)
 	if err := c.smoke.Send(append([]protocol.Spec{app}, deployed...)...); err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	report, err := stageprocess.Await[protocol.SmokeReport](ctx, c.smoke, app.Name, protocol.KindSmokeReport)
+	report, err := process.Await[protocol.SmokeReport](ctx, c.smoke, app.Name, protocol.KindSmokeReport)
 	if err != nil || report.Passed || report.Planned {
 		return report, err
 	}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
-	"github.com/nationtech/harmony/internal/discovery"
-	"github.com/nationtech/harmony/internal/stageprocess"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/process"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -140,13 +140,13 @@ func originOf(s protocol.Spec) (stage, target string) {
 // else one.
 type running struct {
 	protocol.PipelineStep
-	processes []*stageprocess.Process
+	processes []*process.Process
 	info      protocol.PluginInfo // of the last one
 }
 
 // closeAll ends the processes side by side.
 func closeAll(steps []running) error {
-	var list []*stageprocess.Process
+	var list []*process.Process
 	for _, s := range steps {
 		list = append(list, s.processes...)
 	}
@@ -193,7 +193,7 @@ func introduced(stage string) bool {
 }
 
 // introduce tells a stage what it is to work with.
-func (r Release) introduce(p *stageprocess.Process, stage string) error {
+func (r Release) introduce(p *process.Process, stage string) error {
 	if err := p.Introduce(r.Topology); err != nil || !introduced(stage) {
 		return err
 	}
@@ -205,8 +205,8 @@ func (r Release) introduce(p *stageprocess.Process, stage string) error {
 	return nil
 }
 
-func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage, target string) (*stageprocess.Process, error) {
-	return stageprocess.Start(ctx, plugin.Path, r.flags(stage, target), stageprocess.Observer{
+func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage, target string) (*process.Process, error) {
+	return process.Start(ctx, plugin.Path, r.flags(stage, target), process.Observer{
 		Event:   r.Event,
 		Line:    func(line string) { r.Line(strings.TrimSpace(stage+" "+target), line) },
 		Cluster: func(result protocol.DeployResult) { r.Result(result, capability.StageDeploy, target) },

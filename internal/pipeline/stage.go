@@ -5,7 +5,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/nationtech/harmony/internal/stageprocess"
+	"github.com/nationtech/harmony/internal/plugins/process"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -17,7 +17,7 @@ type stageScore struct {
 	app     protocol.AppSpec
 	step    protocol.PipelineStep
 	info    protocol.PluginInfo
-	process *stageprocess.Process
+	process *process.Process
 	intake  *intake
 	earlier *documents
 	tell    func(protocol.Result)
@@ -48,7 +48,7 @@ func (s stageScore) Run(ctx context.Context, _ *capability.Record) error {
 func (s stageScore) receive(ctx context.Context) error {
 	missing := slices.Clone(s.info.Produces)
 	err := s.process.Each(ctx, s.app.Name, func(d protocol.Document) error {
-		if err := stageprocess.Failure(d); err != nil {
+		if err := process.Failure(d); err != nil {
 			return err
 		}
 		if !slices.Contains(s.info.Produces, d.Kind) {
@@ -70,13 +70,13 @@ func (s stageScore) receive(ctx context.Context) error {
 // intake ends the input of a stage when every app of its step was sent or is left
 // out: who waits for further documents knows then that there are none.
 type intake struct {
-	process *stageprocess.Process
+	process *process.Process
 
 	mu   sync.Mutex
 	left map[string]bool // apps that are yet to come
 }
 
-func newIntake(p *stageprocess.Process, apps []protocol.AppSpec) *intake {
+func newIntake(p *process.Process, apps []protocol.AppSpec) *intake {
 	i := &intake{process: p, left: map[string]bool{}}
 	for _, app := range apps {
 		i.left[app.Name] = true

@@ -7,7 +7,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 	"github.com/spf13/pflag"
 
-	"github.com/nationtech/harmony/internal/version"
+	"github.com/nationtech/harmony/internal/project/version"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

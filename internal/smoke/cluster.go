@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -23,12 +23,12 @@ const maxObjects = 64 << 20
 
 // cluster is one namespace of one cluster.
 type cluster struct {
-	*kubeconn.Conn
+	*conn.Conn
 	client *http.Client
 	server string // the API server's URL, without a slash at the end
 }
 
-func newCluster(conn *kubeconn.Conn) (*cluster, error) {
+func newCluster(conn *conn.Conn) (*cluster, error) {
 	client, err := rest.HTTPClientFor(conn.Config)
 	if err != nil {
 		return nil, protocol.Invalid("cluster %s: %w", conn.Config.Host, err)

@@ -22,8 +22,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/clustertest"
-	"github.com/nationtech/harmony/internal/kubeconn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -41,7 +41,7 @@ func newWorld(t *testing.T) world {
 	namespace := fmt.Sprintf("smoke-%s-%d", strings.ToLower(t.Name()), time.Now().UnixNano())
 	namespace = strings.NewReplacer("/", "-", "_", "-").Replace(namespace)
 	topology := protocol.Topology{Targets: map[string]protocol.Target{"staging": {InCluster: &protocol.InCluster{Namespace: namespace}}}}
-	conn, err := kubeconn.Connect(&kubeconn.Flags{Kubeconfig: kubeconfig}, topology, "staging")
+	conn, err := conn.Connect(&conn.Flags{Kubeconfig: kubeconfig}, topology, "staging")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func (w world) check(t *testing.T, checks ...protocol.SmokeCheck) (protocol.Smok
 // checkAs is check with the rights of another user.
 func (w world) checkAs(t *testing.T, user string, checks ...protocol.SmokeCheck) (protocol.SmokeReport, error) {
 	t.Helper()
-	checker := &checker{flags: &kubeconn.Flags{Kubeconfig: clustertest.Kubeconfig(t), As: user}, env: capability.Environment{
+	checker := &checker{flags: &conn.Flags{Kubeconfig: clustertest.Kubeconfig(t), As: user}, env: capability.Environment{
 		Progress: func(protocol.Event) {},
 		Topology: protocol.Topology{Targets: map[string]protocol.Target{"staging": {InCluster: &protocol.InCluster{Namespace: w.Namespace}}}},
 	}}

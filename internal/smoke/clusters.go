@@ -9,14 +9,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // checkAll checks the app on a target of several clusters: first what goes
 // through a cluster, on every one of them, then once what does not.
 func (c *checker) checkAll(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
-	clusters, err := kubeconn.Clusters(ctx, c.flags, c.env.Topology, target)
+	clusters, err := conn.Clusters(ctx, c.flags, c.env.Topology, target)
 	if err != nil {
 		return protocol.SmokeReport{}, err
 	}
@@ -42,7 +42,7 @@ func (c *checker) checkAll(ctx context.Context, app protocol.AppSpec, target str
 
 // checkEach checks the app on every cluster, some at once. One that fails does
 // not stop the others.
-func (c *checker) checkEach(ctx context.Context, app protocol.AppSpec, target string, clusters []kubeconn.Cluster, report *protocol.SmokeReport) error {
+func (c *checker) checkEach(ctx context.Context, app protocol.AppSpec, target string, clusters []conn.Cluster, report *protocol.SmokeReport) error {
 	reports, errs := make([]protocol.SmokeReport, len(clusters)), make([]error, len(clusters))
 	var group errgroup.Group
 	group.SetLimit(c.env.Topology.Targets[target].MultiCluster.AtOnce())
@@ -103,7 +103,7 @@ type clusterChecker struct {
 	refused error
 }
 
-func (c *checker) on(cluster kubeconn.Cluster, target string) clusterChecker {
+func (c *checker) on(cluster conn.Cluster, target string) clusterChecker {
 	flags, err := cluster.Flags()
 	env := c.env
 	env.Topology, env.Cluster = cluster.Topology(c.env.Topology, target), cluster.Name

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nationtech/harmony/internal/devices"
+	"github.com/nationtech/harmony/internal/cluster/devices"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
-	"github.com/nationtech/harmony/internal/devices/devicestest"
+	"github.com/nationtech/harmony/internal/cluster/devices/devicestest"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )

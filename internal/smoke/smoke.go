@@ -13,7 +13,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -23,7 +23,7 @@ import (
 //
 // The flags are read when a check asks for the cluster, so that New can be
 // called before the command line is parsed.
-func New(flags *kubeconn.Flags) capability.Adapter[capability.Checker] {
+func New(flags *conn.Flags) capability.Adapter[capability.Checker] {
 	return func(_ context.Context, env capability.Environment) (capability.Checker, error) {
 		return &checker{env: env, flags: flags}, nil
 	}
@@ -32,7 +32,7 @@ func New(flags *kubeconn.Flags) capability.Adapter[capability.Checker] {
 // checker is safe for use by several goroutines: a call holds its own state.
 type checker struct {
 	env   capability.Environment
-	flags *kubeconn.Flags
+	flags *conn.Flags
 }
 
 // Check implements [capability.Checker]. The checks run in the order of the
@@ -137,7 +137,7 @@ func (c *checker) connect(app protocol.AppSpec, target string) (*cluster, error)
 	if _, ok := c.env.Topology.Targets[target]; ok && !slices.ContainsFunc(app.Smoke, needsCluster) {
 		return nil, nil
 	}
-	conn, err := kubeconn.Connect(c.flags, c.env.Topology, target)
+	conn, err := conn.Connect(c.flags, c.env.Topology, target)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -45,7 +45,7 @@ func newChecker(t *testing.T, env capability.Environment) capability.Checker {
 			Targets:  map[string]protocol.Target{"staging": {InCluster: &protocol.InCluster{Namespace: "fleet"}}},
 		}
 	}
-	c, err := New(&kubeconn.Flags{})(t.Context(), env)
+	c, err := New(&conn.Flags{})(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func TestUnreachableCluster(t *testing.T) {
 	if err := errors.Join(listener.Close(), os.WriteFile(kubeconfig, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	checker := &checker{flags: &kubeconn.Flags{Kubeconfig: kubeconfig}, env: capability.Environment{
+	checker := &checker{flags: &conn.Flags{Kubeconfig: kubeconfig}, env: capability.Environment{
 		Progress: func(protocol.Event) {},
 		Topology: protocol.Topology{Targets: map[string]protocol.Target{"staging": {InCluster: &protocol.InCluster{Namespace: "fleet"}}}},
 	}}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
+	"github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -76,7 +76,7 @@ var reference = regexp.MustCompile(`\[([A-Za-z.]+)\]`)
 // that it does not know, as a stage does with documents of a newer one.
 func newReflector(lenient bool) (*jsonschema.Reflector, error) {
 	r := &jsonschema.Reflector{Anonymous: true, AllowAdditionalProperties: lenient, Mapper: mapped}
-	for _, folder := range []string{"pkg/protocol", "internal/pluginindex"} {
+	for _, folder := range []string{"pkg/protocol", "internal/plugins/index"} {
 		if err := r.AddGoComments("github.com/nationtech/harmony", folder, jsonschema.WithFullComment()); err != nil {
 			return nil, err
 		}
@@ -157,7 +157,7 @@ func configuration(r *jsonschema.Reflector) *jsonschema.Schema {
 // pluginManifest is the schema of a plugin's manifest in an index, for editors and
 // for whoever publishes one: as strict as harmony is.
 func pluginManifest(r *jsonschema.Reflector) *jsonschema.Schema {
-	d := document(r, pluginindex.Manifest{})
+	d := document(r, index.Manifest{})
 	constrainManifest(d.Definitions)
 	return d
 }

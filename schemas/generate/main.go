@@ -11,7 +11,7 @@ import (
 )
 
 // valuesSchema is where the schema of a generated chart's values is embedded.
-const valuesSchema = "internal/publish/chart/workload/files/values.schema.json"
+const valuesSchema = "internal/chart/workload/files/values.schema.json"
 
 func main() {
 	if err := errors.Join(run("schemas"), runValues(valuesSchema)); err != nil {

@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
-	"github.com/nationtech/harmony/internal/process"
+	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -113,7 +113,7 @@ func (r release) compile(ctx context.Context, bin string, p platform) error {
 	}
 	args := []string{
 		"go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags=-s -w -buildid= -X github.com/nationtech/harmony/internal/suite.version=" + r.version, "-o", absolute + "/",
+		"-ldflags=-s -w -buildid= -X github.com/nationtech/harmony/internal/plugins/suite.version=" + r.version, "-o", absolute + "/",
 	}
 	for _, command := range r.commands {
 		args = append(args, "./cmd/"+command)
@@ -164,9 +164,9 @@ func (r release) manifests(folder string, archives map[string]archive) error {
 		m.Platforms = nil
 		for _, p := range r.platforms {
 			a := archives[r.file(command, p)]
-			m.Platforms = append(m.Platforms, pluginindex.Platform{OS: p.os, Arch: p.arch, URI: r.uri(command, p), SHA256: a.sha256, Size: a.size})
+			m.Platforms = append(m.Platforms, index.Platform{OS: p.os, Arch: p.arch, URI: r.uri(command, p), SHA256: a.sha256, Size: a.size})
 		}
-		text, err := pluginindex.Encode(m)
+		text, err := index.Encode(m)
 		if err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func (r release) manifests(folder string, archives map[string]archive) error {
 	if len(r.plugins()) == 0 {
 		return nil
 	}
-	_, err := pluginindex.Build(folder)
+	_, err := index.Build(folder)
 	return err
 }
 

@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/pluginindex"
-	"github.com/nationtech/harmony/internal/process"
+	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -30,15 +30,15 @@ func (r release) path(command string) string {
 }
 
 // manifest reads one of the repository's.
-func (r release) manifest(command string) (pluginindex.Manifest, []byte, error) {
+func (r release) manifest(command string) (index.Manifest, []byte, error) {
 	text, err := os.ReadFile(r.path(command))
 	if errors.Is(err, fs.ErrNotExist) {
-		return pluginindex.Manifest{}, nil, fmt.Errorf("there is no manifest of %s: write %s", command, r.path(command))
+		return index.Manifest{}, nil, fmt.Errorf("there is no manifest of %s: write %s", command, r.path(command))
 	}
 	if err != nil {
-		return pluginindex.Manifest{}, nil, err
+		return index.Manifest{}, nil, err
 	}
-	m, err := pluginindex.Parse(r.path(command), text)
+	m, err := index.Parse(r.path(command), text)
 	return m, text, err
 }
 
@@ -60,7 +60,7 @@ func (r release) indexVersion() (string, error) {
 
 // check holds the manifests to their form, and to what was built.
 func (r release) check(ctx context.Context) error {
-	if _, err := pluginindex.Check(filepath.Join(r.root, r.index)); err != nil {
+	if _, err := index.Check(filepath.Join(r.root, r.index)); err != nil {
 		return err
 	}
 	var wrong []error
@@ -80,7 +80,7 @@ func (r release) checkForm(command string) error {
 	if err != nil {
 		return err
 	}
-	canonical, err := pluginindex.Encode(m)
+	canonical, err := index.Encode(m)
 	if err != nil {
 		return err
 	}

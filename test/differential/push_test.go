@@ -12,7 +12,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/daemonless"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/oci"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -45,7 +45,7 @@ func TestBaseIsMounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if places, err := layout.Elsewhere(built.Path); err != nil || len(places) != 2 {
+	if places, err := ocilayout.Elsewhere(built.Path); err != nil || len(places) != 2 {
 		t.Fatalf("the base's layers are in the layout: elsewhere %v, %v", places, err)
 	}
 	env.Provider = *env.Topology.OCIRegistry

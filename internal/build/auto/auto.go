@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )

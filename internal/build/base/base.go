@@ -20,7 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -31,7 +31,7 @@ type Image struct {
 	Digest     digest.Digest
 	Repository name.Repository
 	Config     dockerspec.DockerOCIImage
-	Layers     []layout.Layer
+	Layers     []ocilayout.Layer
 }
 
 // Registry reads base images of any registry.
@@ -95,7 +95,7 @@ func (r Registry) Resolve(ctx context.Context, reference string, sum digest.Dige
 		return nil, fmt.Errorf("%s: %w", reference, err)
 	}
 	if !fits(b.Config.Platform, platform) {
-		return nil, protocol.Invalid("%s is for %s, not %s", reference, layout.PlatformString(b.Config.Platform), layout.PlatformString(platform))
+		return nil, protocol.Invalid("%s is for %s, not %s", reference, ocilayout.PlatformString(b.Config.Platform), ocilayout.PlatformString(platform))
 	}
 	return b, nil
 }
@@ -163,7 +163,7 @@ func (r Registry) image(ctx context.Context, repository name.Repository, sum dig
 			return nil, err
 		}
 		desc := ocispec.Descriptor{MediaType: mediaType, Digest: l.Digest, Size: l.Size}
-		b.Layers = append(b.Layers, layout.Layer{Descriptor: desc, DiffID: ids[i]})
+		b.Layers = append(b.Layers, ocilayout.Layer{Descriptor: desc, DiffID: ids[i]})
 	}
 	return b, nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // choose picks the manifest of a platform out of an index.
@@ -22,10 +22,10 @@ func choose(manifests []ocispec.Descriptor, want ocispec.Platform) (digest.Diges
 		if fits(*m.Platform, want) {
 			return m.Digest, m.Digest.Validate()
 		}
-		has = append(has, layout.PlatformString(*m.Platform))
+		has = append(has, ocilayout.PlatformString(*m.Platform))
 	}
 	slices.Sort(has)
-	return "", fmt.Errorf("has no image for %s (it has %s)", layout.PlatformString(want), strings.Join(slices.Compact(has), ", "))
+	return "", fmt.Errorf("has no image for %s (it has %s)", ocilayout.PlatformString(want), strings.Join(slices.Compact(has), ", "))
 }
 
 // fits compares platforms; an absent variant is the usual one.

@@ -23,8 +23,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
-	"github.com/nationtech/harmony/internal/build/layout"
 	"github.com/nationtech/harmony/internal/clustertest"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -78,7 +78,7 @@ func (b buildkit) solve(t *testing.T, c dockerfile.Context, image string, platfo
 	if len(platforms) > 0 {
 		var names []string
 		for _, p := range platforms {
-			names = append(names, layout.PlatformString(p))
+			names = append(names, ocilayout.PlatformString(p))
 		}
 		args = append(args, "--opt", "platform="+strings.Join(names, ","))
 	}
@@ -164,7 +164,7 @@ func TestGoImage(t *testing.T) {
 		} {
 			h := headers[path]
 			if h == nil {
-				t.Errorf("%s: no %s", layout.PlatformString(p), path)
+				t.Errorf("%s: no %s", ocilayout.PlatformString(p), path)
 				continue
 			}
 			if got := fmt.Sprintf("%04o %d:%d", h.Mode&0o7777, h.Uid, h.Gid); got != want {
@@ -184,7 +184,7 @@ func TestGoImage(t *testing.T) {
 		}
 		machine := map[string]byte{"amd64": 62, "arm": 40, "arm64": 183}[p.Architecture]
 		if program := contents["app/hello"]; len(program) < 20 || program[18] != machine {
-			t.Errorf("%s: a program of another machine", layout.PlatformString(p))
+			t.Errorf("%s: a program of another machine", ocilayout.PlatformString(p))
 		}
 		if p.Architecture == here().Architecture {
 			if got := runFile(t, contents["app/hello"]); got != "hello 1.2" {

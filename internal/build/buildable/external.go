@@ -14,7 +14,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -49,7 +49,7 @@ func openExternal(o Options) (Source, error) {
 	app := o.App
 	app.Image.Platforms = nil
 	for _, platform := range o.Platforms {
-		app.Image.Platforms = append(app.Image.Platforms, layout.PlatformString(platform))
+		app.Image.Platforms = append(app.Image.Platforms, ocilayout.PlatformString(platform))
 	}
 	document, err := protocol.Encode(app)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nationtech/harmony/internal/discovery"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -19,8 +19,8 @@ import (
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
-	"github.com/nationtech/harmony/internal/build/layout"
-	"github.com/nationtech/harmony/internal/process"
+	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -109,7 +109,7 @@ func (g *golang) Context(ctx context.Context, dir string) (dockerfile.Context, e
 		return dockerfile.Context{}, err
 	}
 	for _, p := range g.options.Platforms {
-		g.options.progress("compile", fmt.Sprintf("%s for %s", g.main(), layout.PlatformString(p)))
+		g.options.progress("compile", fmt.Sprintf("%s for %s", g.main(), ocilayout.PlatformString(p)))
 		binary, err := newProgram(dir, p)
 		if err != nil {
 			return dockerfile.Context{}, err
@@ -175,7 +175,7 @@ func (g *golang) key() string {
 func (g *golang) fixed() string {
 	var platforms []string
 	for _, p := range g.options.Platforms {
-		platforms = append(platforms, layout.PlatformString(p))
+		platforms = append(platforms, ocilayout.PlatformString(p))
 	}
 	return fmt.Sprintf("%s created %d platforms %q main %q ldflags %q tags %q",
 		format, g.options.Created.Unix(), platforms, g.main(), g.source.LDFlags, g.source.Tags)
@@ -235,7 +235,7 @@ func (g *golang) compile(ctx context.Context, p ocispec.Platform, binary string)
 	args := append([]string{"build"}, g.flags()...)
 	_, err := g.run(ctx, p, append(args, "-ldflags="+ldflags, "-o", binary, g.target())...)
 	if err != nil {
-		return fmt.Errorf("compile %s for %s: %w", g.main(), layout.PlatformString(p), explain(err))
+		return fmt.Errorf("compile %s for %s: %w", g.main(), ocilayout.PlatformString(p), explain(err))
 	}
 	return nil
 }

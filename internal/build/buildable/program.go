@@ -15,8 +15,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/nationtech/harmony/internal/discovery"
-	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

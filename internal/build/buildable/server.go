@@ -15,8 +15,8 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nationtech/harmony/internal/build/layout"
-	"github.com/nationtech/harmony/internal/process"
+	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // The static server's source, which has no dependencies.
@@ -142,7 +142,7 @@ func (s *server) compile(ctx context.Context, p ocispec.Platform, source, dir st
 		Dir:  source, Env: serverEnvironment(p),
 	})
 	if err != nil {
-		return fmt.Errorf("compile the static server for %s: %w", layout.PlatformString(p), explain(err))
+		return fmt.Errorf("compile the static server for %s: %w", ocilayout.PlatformString(p), explain(err))
 	}
 	return finishProgram(binary, p)
 }

@@ -14,8 +14,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build"
-	"github.com/nationtech/harmony/internal/build/layout"
 	"github.com/nationtech/harmony/internal/build/solve"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -33,7 +33,7 @@ type backend struct {
 	env      capability.Environment
 	settings settings
 	farm     *farm
-	store    layout.Store
+	store    ocilayout.Store
 	registry *destination // nil: there is none to push to
 }
 
@@ -61,7 +61,7 @@ func newBackend(env capability.Environment, getenv func(string) string) (*backen
 	}
 	b := &backend{
 		env: env, settings: s, farm: newFarm(s.Addresses, s.Concurrency),
-		store: layout.Store{Dir: env.Cache}, registry: openDestination(env.Topology.OCIRegistry),
+		store: ocilayout.Store{Dir: env.Cache}, registry: openDestination(env.Topology.OCIRegistry),
 	}
 	if s.Push == pushAlways && b.registry == nil {
 		return nil, protocol.Unsupported("topology %q: containerBuilder.settings.push is always, but ociRegistry is no registry of the adapter oci with a url", env.Topology.Name)
@@ -107,7 +107,7 @@ func (b *backend) Find(_ context.Context, r build.Request) (protocol.ImageRef, b
 	return located(protocol.ImageRef{}, image), true, nil
 }
 
-func located(ref protocol.ImageRef, image layout.Image) protocol.ImageRef {
+func located(ref protocol.ImageRef, image ocilayout.Image) protocol.ImageRef {
 	ref.Location, ref.Path = protocol.InLayout, image.Path
 	ref.Digest, ref.Platforms = image.Digest, image.Platforms
 	return ref

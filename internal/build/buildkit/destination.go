@@ -12,14 +12,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // destination is the registry that the builder pushes to.
 type destination struct {
 	host, prefix string
-	guard        *registryauth.Guard
+	guard        *auth.Guard
 }
 
 // openDestination is nil when the topology has no registry to push to.
@@ -29,7 +29,7 @@ func openDestination(p *protocol.Provider) *destination {
 	}
 	var d destination
 	d.host, d.prefix, _ = strings.Cut(strings.Trim(p.URL, "/"), "/")
-	d.guard = &registryauth.Guard{Host: d.host, Insecure: p.Insecure, Inner: remote.DefaultTransport}
+	d.guard = &auth.Guard{Host: d.host, Insecure: p.Insecure, Inner: remote.DefaultTransport}
 	return &d
 }
 
@@ -42,10 +42,10 @@ func (d destination) path(repository string) string {
 // the registry's name.
 func (d destination) isElsewhere(address string) bool {
 	u, err := url.Parse(address)
-	if err != nil || !registryauth.IsLoopback(d.host) || u.Scheme == "unix" {
+	if err != nil || !auth.IsLoopback(d.host) || u.Scheme == "unix" {
 		return false
 	}
-	return u.Scheme != "tcp" || !registryauth.IsLoopback(u.Host)
+	return u.Scheme != "tcp" || !auth.IsLoopback(u.Host)
 }
 
 // errAbsent says that what the builder pushed went to another registry than
@@ -62,7 +62,7 @@ func (d destination) verify(ctx context.Context, repository, digest string) erro
 	if err != nil {
 		return err
 	}
-	_, err = remote.Head(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(registryauth.Keychain()),
+	_, err = remote.Head(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()),
 		remote.WithTransport(d.guard), remote.WithUserAgent("harmony"))
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {

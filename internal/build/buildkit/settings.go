@@ -14,7 +14,7 @@ import (
 
 	"github.com/moby/buildkit/client"
 
-	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -10,7 +10,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -83,7 +83,7 @@ func (u *unpacker) add(h *tar.Header, archive io.Seeker) error {
 }
 
 func (u *unpacker) node(h *tar.Header, archive io.Seeker) (*node, error) {
-	n := &node{entry: layout.Entry{Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, Link: h.Linkname, XAttrs: xattrs(h)}}
+	n := &node{entry: ocilayout.Entry{Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, Link: h.Linkname, XAttrs: xattrs(h)}}
 	switch h.Typeflag {
 	case tar.TypeReg:
 		if sparse(h) {

@@ -13,8 +13,8 @@ import (
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
-	"github.com/nationtech/harmony/internal/build/layout"
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -27,7 +27,7 @@ const format = "daemonless 1"
 // goroutines.
 type backend struct {
 	env      capability.Environment
-	store    layout.Store
+	store    ocilayout.Store
 	registry base.Registry
 	// destination is the host of the registry that images are pushed to, if they
 	// are.
@@ -52,7 +52,7 @@ func newBackend(env capability.Environment) (*backend, error) {
 	if p != nil && p.Adapter == "oci" {
 		b.destination, _, _ = strings.Cut(p.URL, "/")
 	}
-	stored := p != nil && p.Adapter == "node-import" || registryauth.IsLoopback(b.destination)
+	stored := p != nil && p.Adapter == "node-import" || auth.IsLoopback(b.destination)
 	for name, value := range env.Provider.Settings {
 		switch {
 		case name != "compression":
@@ -62,7 +62,7 @@ func newBackend(env capability.Environment) (*backend, error) {
 		}
 		stored = value == "none"
 	}
-	b.store = layout.Store{Dir: env.Cache, Stored: stored}
+	b.store = ocilayout.Store{Dir: env.Cache, Stored: stored}
 	return b, nil
 }
 
@@ -89,7 +89,7 @@ func (b *backend) Find(_ context.Context, r build.Request) (protocol.ImageRef, b
 	return located(protocol.ImageRef{}, image), true, nil
 }
 
-func located(ref protocol.ImageRef, image layout.Image) protocol.ImageRef {
+func located(ref protocol.ImageRef, image ocilayout.Image) protocol.ImageRef {
 	ref.Location, ref.Path = protocol.InLayout, image.Path
 	ref.Digest, ref.Platforms = image.Digest, image.Platforms
 	return ref
@@ -126,7 +126,7 @@ type recipe struct {
 }
 
 // make writes the images of all platforms, in their order, into the draft.
-func (r *recipe) make(ctx context.Context, draft *layout.Draft) ([]ocispec.Descriptor, error) {
+func (r *recipe) make(ctx context.Context, draft *ocilayout.Draft) ([]ocispec.Descriptor, error) {
 	source, err := r.request.Context.Open()
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (r *recipe) make(ctx context.Context, draft *layout.Draft) ([]ocispec.Descr
 }
 
 // image evaluates the Dockerfile for a platform and packs what it comes to.
-func (r *recipe) image(ctx context.Context, draft *layout.Draft, source *dockerfile.Folder, platform ocispec.Platform) (ocispec.Descriptor, error) {
+func (r *recipe) image(ctx context.Context, draft *ocilayout.Draft, source *dockerfile.Folder, platform ocispec.Platform) (ocispec.Descriptor, error) {
 	file, err := dockerfile.Parse(r.request.Context.Name, r.request.Context.Text)
 	if err != nil {
 		return ocispec.Descriptor{}, err
@@ -154,7 +154,7 @@ func (r *recipe) image(ctx context.Context, draft *layout.Draft, source *dockerf
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	r.progress("pack", "%s for %s", r.request.Context.Name, layout.PlatformString(platform))
+	r.progress("pack", "%s for %s", r.request.Context.Name, ocilayout.PlatformString(platform))
 	m := maker{recipe: r, draft: draft, trees: map[*state]*tree{}}
 	return m.image(ctx, plan)
 }

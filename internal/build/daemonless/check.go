@@ -9,7 +9,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -26,7 +26,7 @@ func unsupported(name string, line int, format string, args ...any) *protocol.Er
 func (b *backend) Check(_ context.Context, r build.Request) error {
 	for _, p := range r.Platforms {
 		if p.OS != "linux" {
-			return protocol.Unsupported("platform %s: the adapter daemonless makes linux images only", layout.PlatformString(p))
+			return protocol.Unsupported("platform %s: the adapter daemonless makes linux images only", ocilayout.PlatformString(p))
 		}
 	}
 	file, err := dockerfile.Parse(r.Context.Name, r.Context.Text)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -68,7 +68,7 @@ func (m *maker) download(ctx context.Context, f *remoteFile) (piece, error) {
 	if err != nil {
 		return piece{}, err
 	}
-	n := &node{entry: layout.Entry{Type: tar.TypeReg, Mode: 0o600, Size: info.Size()}}
+	n := &node{entry: ocilayout.Entry{Type: tar.TypeReg, Mode: 0o600, Size: info.Size()}}
 	n.entry.Open = func() (io.ReadCloser, error) { return os.Open(file) }
 	return piece{name: f.name, items: []item{{node: n}}, host: file}, nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -79,7 +79,7 @@ func TestBaseStaysWhereTheImageGoes(t *testing.T) {
 			if got := blobs.Load() - before; got != test.downloads {
 				t.Errorf("%d blobs were downloaded, want %d", got, test.downloads)
 			}
-			places, err := layout.Elsewhere(image.Path)
+			places, err := ocilayout.Elsewhere(image.Path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +91,7 @@ func TestBaseStaysWhereTheImageGoes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got, want := places[digest.Digest(sum.String())], (layout.Place{Registry: host, Repository: "library/base", Insecure: true}); got != want {
+				if got, want := places[digest.Digest(sum.String())], (ocilayout.Place{Registry: host, Repository: "library/base", Insecure: true}); got != want {
 					t.Errorf("%s is said to be at %+v, want %+v", sum, got, want)
 				}
 			}

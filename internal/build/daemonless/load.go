@@ -17,7 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build/base"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 const (
@@ -137,7 +137,7 @@ func (n *node) hideOld(layer int) {
 // nodeOf makes the node of an entry. Devices and the like, which are never
 // copied, all become a tar.TypeChar.
 func (t *tree) nodeOf(h *tar.Header, layer digest.Digest) (*node, error) {
-	n := &node{entry: layout.Entry{Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, Link: h.Linkname, Size: h.Size, XAttrs: xattrs(h)}}
+	n := &node{entry: ocilayout.Entry{Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, Link: h.Linkname, Size: h.Size, XAttrs: xattrs(h)}}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse:
 		n.entry.Type = tar.TypeReg
@@ -181,7 +181,7 @@ func (t *tree) makeAll(name string) (*node, error) {
 		at = path.Join(at, part)
 		child := n.children[part]
 		if child == nil {
-			child = &node{entry: layout.Dir("", 0o755), children: map[string]*node{}, layer: t.layer}
+			child = &node{entry: ocilayout.Dir("", 0o755), children: map[string]*node{}, layer: t.layer}
 			n.children[part] = child
 		}
 		if !child.isDir() {

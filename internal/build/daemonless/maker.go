@@ -12,14 +12,14 @@ import (
 
 	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // maker turns a plan into layers. It belongs to one platform.
 type maker struct {
 	recipe *recipe
-	draft  *layout.Draft
+	draft  *ocilayout.Draft
 	// trees are the file systems of the stages that files are copied from.
 	trees map[*state]*tree
 }
@@ -62,13 +62,13 @@ func baseHistory(s *state) []ocispec.History {
 
 // layers are those of the base, and one for each operation that changes
 // anything, which packed tells.
-func (m *maker) layers(ctx context.Context, s *state) (layers []layout.Layer, packed map[*operation]bool, err error) {
+func (m *maker) layers(ctx context.Context, s *state) (layers []ocilayout.Layer, packed map[*operation]bool, err error) {
 	if s.base != nil {
 		if layers, err = m.baseLayers(ctx, s.base); err != nil {
 			return nil, nil, err
 		}
 	}
-	made := make([]layout.Layer, len(s.operations))
+	made := make([]ocilayout.Layer, len(s.operations))
 	if err := m.pack(ctx, s, made); err != nil {
 		return nil, nil, err
 	}
@@ -86,12 +86,12 @@ func (m *maker) layers(ctx context.Context, s *state) (layers []layout.Layer, pa
 const parallel = 2
 
 // pack makes the layers of the operations that change anything.
-func (m *maker) pack(ctx context.Context, s *state, made []layout.Layer) error {
+func (m *maker) pack(ctx context.Context, s *state, made []ocilayout.Layer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, running := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	err := m.changes(running, s, func(i int, op *operation, entries []layout.Entry) {
+	err := m.changes(running, s, func(i int, op *operation, entries []ocilayout.Entry) {
 		group.Go(func() error {
 			layer, err := m.draft.WriteLayer(running, entries, m.recipe.request.Created)
 			if err != nil {
@@ -111,7 +111,7 @@ func (m *maker) pack(ctx context.Context, s *state, made []layout.Layer) error {
 }
 
 // changes carries out the operations of a state and hands out what each changes.
-func (m *maker) changes(ctx context.Context, s *state, each func(int, *operation, []layout.Entry)) error {
+func (m *maker) changes(ctx context.Context, s *state, each func(int, *operation, []ocilayout.Entry)) error {
 	t := newTree()
 	if s.looksAtBase() {
 		var err error
@@ -139,10 +139,10 @@ func (s *state) looksAtBase() bool {
 
 // baseLayers brings the layers of a base image into the draft, but for those
 // that are where the image is going.
-func (m *maker) baseLayers(ctx context.Context, b *base.Image) ([]layout.Layer, error) {
+func (m *maker) baseLayers(ctx context.Context, b *base.Image) ([]ocilayout.Layer, error) {
 	for i, l := range b.Layers {
 		if b.Repository.RegistryStr() == m.recipe.destination {
-			m.draft.LeaveElsewhere(l.Descriptor.Digest, layout.Place{
+			m.draft.LeaveElsewhere(l.Descriptor.Digest, ocilayout.Place{
 				Registry: b.Repository.RegistryStr(), Repository: b.Repository.RepositoryStr(), Insecure: b.Repository.Scheme() == "http",
 			})
 			continue
@@ -190,7 +190,7 @@ func (m *maker) tree(ctx context.Context, s *state) (*tree, error) {
 }
 
 // carryOut changes the tree and returns what is new in it.
-func (m *maker) carryOut(ctx context.Context, op *operation, t *tree, b *base.Image) ([]layout.Entry, error) {
+func (m *maker) carryOut(ctx context.Context, op *operation, t *tree, b *base.Image) ([]ocilayout.Entry, error) {
 	w := newWriter(t)
 	var err error
 	switch {

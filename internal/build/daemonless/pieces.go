@@ -14,14 +14,14 @@ import (
 
 	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // pieces are the files that a source comes to.
 func (m *maker) pieces(ctx context.Context, c *copying, s source) ([]piece, error) {
 	switch {
 	case s.content != nil:
-		file := layout.File("", 0o644, []byte(*s.content))
+		file := ocilayout.File("", 0o644, []byte(*s.content))
 		return []piece{{name: s.name, items: []item{{node: &node{entry: file}}}}}, nil
 	case s.remote != nil:
 		p, err := m.download(ctx, s.remote)
@@ -40,7 +40,7 @@ func (m *maker) pieces(ctx context.Context, c *copying, s source) ([]piece, erro
 
 // nodeOfEntry is an entry of the context as a node.
 func nodeOfEntry(e dockerfile.Entry) *node {
-	n := &node{entry: layout.Entry{Type: tar.TypeReg, Mode: e.Mode, Link: e.Link}}
+	n := &node{entry: ocilayout.Entry{Type: tar.TypeReg, Mode: e.Mode, Link: e.Link}}
 	switch e.Kind {
 	case fs.ModeDir:
 		n.entry.Type, n.children = tar.TypeDir, map[string]*node{}

@@ -10,22 +10,22 @@ import (
 	"strings"
 
 	"github.com/nationtech/harmony/internal/build/base"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // writer puts files into a tree and collects what is new.
 type writer struct {
 	tree *tree
-	new  map[string]layout.Entry
+	new  map[string]ocilayout.Entry
 	// prefix is the path of the tree's root in the image.
 	prefix string
 	// uid and gid own what is made.
 	uid, gid int
 }
 
-func newWriter(t *tree) *writer { return &writer{tree: t, new: map[string]layout.Entry{}} }
+func newWriter(t *tree) *writer { return &writer{tree: t, new: map[string]ocilayout.Entry{}} }
 
-func (w *writer) entries() []layout.Entry {
+func (w *writer) entries() []ocilayout.Entry {
 	return slices.Collect(maps.Values(w.new))
 }
 
@@ -52,9 +52,9 @@ func (w *writer) replaced(name string, before, now *node) {
 	old, fresh := w.new[name]
 	switch {
 	case before != nil && before.isDir() && !now.isDir():
-		maps.DeleteFunc(w.new, func(p string, _ layout.Entry) bool { return strings.HasPrefix(p, name+"/") })
+		maps.DeleteFunc(w.new, func(p string, _ ocilayout.Entry) bool { return strings.HasPrefix(p, name+"/") })
 	case fresh && now.isDir() && old.Type != tar.TypeDir:
-		marker := layout.File(path.Join(name, opaque), 0, nil)
+		marker := ocilayout.File(path.Join(name, opaque), 0, nil)
 		w.new[marker.Path] = marker
 	}
 }
@@ -81,7 +81,7 @@ func (w *writer) mkdirAll(name string, mode int64) (string, error) {
 }
 
 func (w *writer) folder(mode int64) *node {
-	n := &node{entry: layout.Dir("", mode), children: map[string]*node{}}
+	n := &node{entry: ocilayout.Dir("", mode), children: map[string]*node{}}
 	n.entry.UID, n.entry.GID = w.uid, w.gid
 	return n
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -304,7 +304,7 @@ func TestCompression(t *testing.T) {
 			t.Errorf("%+v: stored %t, %v", test, b.store.Stored, err)
 		}
 	}
-	one, other := backend{}, backend{store: layout.Store{Stored: true}}
+	one, other := backend{}, backend{store: ocilayout.Store{Stored: true}}
 	if one.key("sha256:1") == other.key("sha256:1") {
 		t.Error("a stored layout is found in the place of a compressed one")
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // maxLinks is how many symbolic links are followed for one path.
@@ -27,7 +27,7 @@ type tree struct {
 
 // node is a file, folder or link. The Path of its entry is not used.
 type node struct {
-	entry    layout.Entry
+	entry    ocilayout.Entry
 	children map[string]*node // of a folder
 	// origin is where the content of a file of a base image is.
 	origin *origin
@@ -42,7 +42,7 @@ type origin struct {
 }
 
 func newTree() *tree {
-	return &tree{root: &node{entry: layout.Dir("", 0o755), children: map[string]*node{}}}
+	return &tree{root: &node{entry: ocilayout.Dir("", 0o755), children: map[string]*node{}}}
 }
 
 // at is what is at a path without symbolic links, or nil.

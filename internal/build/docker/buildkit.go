@@ -13,7 +13,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/solve"
-	"github.com/nationtech/harmony/internal/daemon"
+	"github.com/nationtech/harmony/internal/registry/daemon"
 )
 
 // exporter is that of the BuildKit in a daemon: into the daemon.

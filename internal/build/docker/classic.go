@@ -13,9 +13,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/nationtech/harmony/internal/build"
-	"github.com/nationtech/harmony/internal/build/layout"
-	"github.com/nationtech/harmony/internal/daemon"
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/internal/registry/auth"
+	"github.com/nationtech/harmony/internal/registry/daemon"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -36,7 +36,7 @@ func (b *backend) classic(ctx context.Context, d *daemon.Client, r build.Request
 	shown := &transcript{app: r.App.Metadata, send: b.env.Progress}
 	id, err := d.Build(ctx, daemon.BuildOptions{
 		Dockerfile: content.dockerfile, Target: r.Context.Target, Args: r.Context.Args,
-		Platform: layout.PlatformString(platformOf(r)), NoCache: r.NoCache, Credentials: credentials,
+		Platform: ocilayout.PlatformString(platformOf(r)), NoCache: r.NoCache, Credentials: credentials,
 	}, content, shown.message)
 	if failed := content.failure(); failed != nil && ctx.Err() == nil {
 		return "", failed // the daemon only knows that the context ended early
@@ -73,7 +73,7 @@ func credentials(r build.Request) (string, error) {
 			continue // nothing that a registry could have
 		}
 		registry := ref.Context().Registry
-		auth, err := registryauth.Keychain().Resolve(registry)
+		auth, err := auth.Keychain().Resolve(registry)
 		if err != nil {
 			return "", fmt.Errorf("credentials for %s: %w", registry, err)
 		}

@@ -11,7 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build"
-	"github.com/nationtech/harmony/internal/daemon"
+	"github.com/nationtech/harmony/internal/registry/daemon"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )

@@ -25,7 +25,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/clustertest"
-	"github.com/nationtech/harmony/internal/daemon"
+	"github.com/nationtech/harmony/internal/registry/daemon"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )

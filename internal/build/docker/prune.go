@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nationtech/harmony/internal/daemon"
+	"github.com/nationtech/harmony/internal/registry/daemon"
 )
 
 const (

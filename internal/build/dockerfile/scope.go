@@ -8,7 +8,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // Variables are name=value, in the order of their first setting.
@@ -63,11 +63,11 @@ func platformArgs(target ocispec.Platform, stage string, override map[string]str
 	}
 	var v Variables
 	for _, arg := range [][2]string{
-		{"BUILDPLATFORM", layout.PlatformString(build)},
+		{"BUILDPLATFORM", ocilayout.PlatformString(build)},
 		{"BUILDOS", build.OS},
 		{"BUILDARCH", build.Architecture},
 		{"BUILDVARIANT", build.Variant},
-		{"TARGETPLATFORM", layout.PlatformString(target)},
+		{"TARGETPLATFORM", ocilayout.PlatformString(target)},
 		{"TARGETOS", target.OS},
 		{"TARGETARCH", target.Architecture},
 		{"TARGETVARIANT", target.Variant},

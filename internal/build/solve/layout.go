@@ -12,13 +12,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // ToLayout builds the image into a draft, which the caller commits with the
 // descriptor that it returns, or discards. Export of the options is ignored.
 // Every blob is verified against its digest before it is kept.
-func ToLayout(ctx context.Context, c *client.Client, r build.Request, o Options, draft *layout.Draft) (ocispec.Descriptor, error) {
+func ToLayout(ctx context.Context, c *client.Client, r build.Request, o Options, draft *ocilayout.Draft) (ocispec.Descriptor, error) {
 	dir, err := draft.Dir()
 	if err != nil {
 		return ocispec.Descriptor{}, err

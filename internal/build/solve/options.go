@@ -17,7 +17,7 @@ import (
 	"github.com/tonistiigi/fsutil"
 
 	"github.com/nationtech/harmony/internal/build"
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -76,7 +76,7 @@ func attributes(r build.Request, o Options) map[string]string {
 	attrs := map[string]string{"filename": filepath.Base(r.Context.Dockerfile)}
 	var platforms []string
 	for _, p := range r.Platforms {
-		platforms = append(platforms, layout.PlatformString(p))
+		platforms = append(platforms, ocilayout.PlatformString(p))
 	}
 	attrs["platform"] = strings.Join(platforms, ",")
 	if r.Context.Target != "" {

@@ -19,7 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build"
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -76,7 +76,7 @@ func Push(name string, plain bool) client.ExportEntry {
 // protocol.ExitRetryable; a cancelled context ends the build in the builder.
 func Image(ctx context.Context, c *client.Client, r build.Request, o Options) (Result, error) {
 	if o.Keychain == nil {
-		o.Keychain = registryauth.Keychain()
+		o.Keychain = auth.Keychain()
 	}
 	opt, err := options(r, o)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -22,14 +22,14 @@ const (
 
 // member is a cluster of an ApplicationSet.
 type member struct {
-	kubeconn.Cluster
+	conn.Cluster
 	// application is the name of the cluster's Application.
 	application string
 	wave        int
 }
 
 // members are the clusters with their waves.
-func members(set string, multi protocol.MultiCluster, clusters []kubeconn.Cluster) []member {
+func members(set string, multi protocol.MultiCluster, clusters []conn.Cluster) []member {
 	var all []member
 	start := 0
 	for wave, end := range multi.Ends(len(clusters)) {

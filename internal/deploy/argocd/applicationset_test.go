@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -34,9 +34,9 @@ func newFanout(t *testing.T, clusters int) *fanout {
 		multi: protocol.MultiCluster{Namespace: "fleet", Waves: []any{1, "50%", "100%"}, Parallel: 3},
 		ends:  make([]protocol.DeployResult, clusters), each: func(protocol.DeployResult) {},
 	}
-	var all []kubeconn.Cluster
+	var all []conn.Cluster
 	for i := range clusters {
-		all = append(all, kubeconn.Cluster{Name: fmt.Sprintf("Shop %d", i), Server: fmt.Sprintf("https://shop-%d", i)})
+		all = append(all, conn.Cluster{Name: fmt.Sprintf("Shop %d", i), Server: fmt.Sprintf("https://shop-%d", i)})
 	}
 	var err error
 	if f.want, err = newWanted(f.deployment); err != nil {

@@ -12,8 +12,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nationtech/harmony/internal/deploy/values"
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -23,7 +23,7 @@ const Name = "argocd"
 
 // New makes the adapter. The flags say what the user of the command line chose;
 // they win over the target's own settings, and may be nil.
-func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery] {
+func New(flags *conn.Flags) capability.Adapter[capability.ContinuousDelivery] {
 	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
 		s, err := readSettings(env.Provider.Settings, env.Topology.Name)
 		if err == nil {
@@ -38,7 +38,7 @@ func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery
 
 // adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
-	flags    *kubeconn.Flags
+	flags    *conn.Flags
 	env      capability.Environment
 	settings settings
 }
@@ -94,7 +94,7 @@ func (a *adapter) check(app protocol.AppSpec, image protocol.ImageRef, chart pro
 }
 
 func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
-	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	conn, err := conn.Connect(a.flags, a.env.Topology, target)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 
 // deployment is one that does not know yet where the app runs. conn is the way
 // to Argo CD, unless the settings name another.
-func (a *adapter) deployment(conn *kubeconn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+func (a *adapter) deployment(conn *conn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
 	made, err := values.Of(app, target)
 	if err != nil {
 		return nil, err

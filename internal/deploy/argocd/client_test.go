@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -23,7 +23,7 @@ contexts: [{name: c, context: {cluster: c, user: c}}], users: [{name: c, user: {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	adapter, err := New(&kubeconn.Flags{Kubeconfig: path})(t.Context(), capability.Environment{
+	adapter, err := New(&conn.Flags{Kubeconfig: path})(t.Context(), capability.Environment{
 		Topology: protocol.Topology{
 			Metadata: protocol.Metadata{Name: "production"},
 			Targets:  map[string]protocol.Target{"staging": {InCluster: &protocol.InCluster{Namespace: "fleet"}}},

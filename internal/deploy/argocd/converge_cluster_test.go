@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -92,7 +92,7 @@ func TestOutageOfTenSeconds(t *testing.T) {
 
 func TestUnreachableServer(t *testing.T) {
 	w := newWorld(t)
-	a := w.AdapterWith(&kubeconn.Flags{Kubeconfig: w.Cluster.Kubeconfig, Server: "https://127.0.0.1:1"})
+	a := w.AdapterWith(&conn.Flags{Kubeconfig: w.Cluster.Kubeconfig, Server: "https://127.0.0.1:1"})
 	_, err := w.TryWith(t.Context(), a)
 	if protocol.ExitCode(err) != protocol.ExitRetryable {
 		t.Errorf("%v: exit code %d, want %d", err, protocol.ExitCode(err), protocol.ExitRetryable)

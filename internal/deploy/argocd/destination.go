@@ -15,19 +15,19 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // destination is the cluster and namespace that the app runs in. Argo CD writes
 // there; harmony only reads.
 type destination struct {
-	*kubeconn.Conn
+	*conn.Conn
 	client  kubernetes.Interface
 	dynamic dynamic.Interface
 }
 
-func newDestination(conn *kubeconn.Conn) (*destination, error) {
+func newDestination(conn *conn.Conn) (*destination, error) {
 	client, err := kubernetes.NewForConfig(conn.Config)
 	if err != nil {
 		return nil, fmt.Errorf("context %q: %w", conn.Context, err)

@@ -7,7 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -48,7 +48,7 @@ func (f *fanout) back(ctx context.Context, why error) error {
 
 // RollbackAll brings all clusters back to the release before the one in force; to
 // is its version, or empty. An ApplicationSet keeps one of them.
-func (a *adapter) RollbackAll(ctx context.Context, app protocol.AppSpec, target, to string, clusters []kubeconn.Cluster) (protocol.DeployResult, error) {
+func (a *adapter) RollbackAll(ctx context.Context, app protocol.AppSpec, target, to string, clusters []conn.Cluster) (protocol.DeployResult, error) {
 	f, err := a.prepareAll(app, target, clusters, protocol.ImageRef{Metadata: app.Metadata}, protocol.ChartRef{Metadata: app.Metadata}, func(protocol.DeployResult) {})
 	if err != nil {
 		return protocol.DeployResult{}, err

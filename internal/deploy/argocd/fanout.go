@@ -9,8 +9,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/nationtech/harmony/internal/deploy/lease"
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -37,7 +37,7 @@ type fanout struct {
 // DeployAll delivers the app to the clusters by an ApplicationSet with a step of
 // RollingSync for each wave. A step begins when all of the one before are
 // healthy, so that no cluster may fail.
-func (a *adapter) DeployAll(ctx context.Context, app protocol.AppSpec, target string, clusters []kubeconn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
+func (a *adapter) DeployAll(ctx context.Context, app protocol.AppSpec, target string, clusters []conn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
 	each func(protocol.DeployResult)) (protocol.DeployResult, error) {
 	if err := a.check(app, image, chart); err != nil {
 		return protocol.DeployResult{}, err
@@ -53,7 +53,7 @@ func (a *adapter) DeployAll(ctx context.Context, app protocol.AppSpec, target st
 	return result, nil
 }
 
-func (a *adapter) prepareAll(app protocol.AppSpec, target string, clusters []kubeconn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
+func (a *adapter) prepareAll(app protocol.AppSpec, target string, clusters []conn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
 	each func(protocol.DeployResult)) (*fanout, error) {
 	multi := *a.env.Topology.Targets[target].MultiCluster
 	conn, err := a.connectHub(target, multi, len(clusters))
@@ -72,8 +72,8 @@ func (a *adapter) prepareAll(app protocol.AppSpec, target string, clusters []kub
 
 // connectHub opens the way to Argo CD. What an ApplicationSet cannot do is refused
 // before.
-func (a *adapter) connectHub(target string, multi protocol.MultiCluster, clusters int) (*kubeconn.Conn, error) {
-	flags, hub := kubeconn.Flags{}, a.settings.context
+func (a *adapter) connectHub(target string, multi protocol.MultiCluster, clusters int) (*conn.Conn, error) {
+	flags, hub := conn.Flags{}, a.settings.context
 	if a.flags != nil {
 		if a.flags.Context != "" {
 			return nil, protocol.Invalid("--context limits the work to one cluster, and the ApplicationSet of target %q is of all of them", target)
@@ -93,7 +93,7 @@ func (a *adapter) connectHub(target string, multi protocol.MultiCluster, cluster
 	topology := protocol.Topology{Metadata: a.env.Topology.Metadata, Targets: map[string]protocol.Target{
 		target: {InCluster: &protocol.InCluster{Context: hub, Namespace: multi.Namespace}},
 	}}
-	return kubeconn.Connect(&flags, topology, target)
+	return conn.Connect(&flags, topology, target)
 }
 
 // run looks at the ApplicationSet and does what is missing.

@@ -11,9 +11,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/nationtech/harmony/internal/deploy/proof"
-	"github.com/nationtech/harmony/internal/deploy/rollout"
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -85,7 +85,7 @@ func (d *deployment) running(ctx context.Context, found *application) (bool, err
 }
 
 func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
-	return proof.NewProver(d.app.Name, image, registryauth.Keychain())
+	return proof.NewProver(d.app.Name, image, auth.Keychain())
 }
 
 // replaceStuck deletes pods that their controller tries again after ever longer

@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/deploy/deploytest"
-	"github.com/nationtech/harmony/internal/deploy/lease"
 )
 
 func TestMain(m *testing.M) { os.Exit(deploytest.Main(m, New)) }

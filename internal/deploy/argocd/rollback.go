@@ -8,7 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
-	"github.com/nationtech/harmony/internal/deploy/lease"
+	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

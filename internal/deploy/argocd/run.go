@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nationtech/harmony/internal/deploy/lease"
+	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

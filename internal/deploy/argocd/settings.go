@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

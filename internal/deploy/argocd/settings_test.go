@@ -9,7 +9,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -108,8 +108,8 @@ func deploymentFor(host, argoHost string, s settings) *deployment {
 	}
 }
 
-func connTo(host string) *kubeconn.Conn {
-	return &kubeconn.Conn{Namespace: "fleet", Config: &rest.Config{Host: host}}
+func connTo(host string) *conn.Conn {
+	return &conn.Conn{Namespace: "fleet", Config: &rest.Config{Host: host}}
 }
 
 func digest(letter string) string { return "sha256:" + strings.Repeat(letter, 64) }

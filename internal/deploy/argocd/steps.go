@@ -8,7 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
-	"github.com/nationtech/harmony/internal/deploy/proof"
+	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

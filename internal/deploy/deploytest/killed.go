@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -43,7 +43,7 @@ func deployOnce(make Constructor, input string) int {
 	}
 	k.App.Metadata = k.Metadata
 	env := environment(k.Adapter, k.Namespace, k.Settings, false, func(protocol.Event) {})
-	a, err := open(make, &kubeconn.Flags{Kubeconfig: k.Kubeconfig}, env)
+	a, err := open(make, &conn.Flags{Kubeconfig: k.Kubeconfig}, env)
 	if err == nil {
 		_, err = a.Deploy(context.Background(), k.App, Target, k.Image, k.Chart)
 	}

@@ -16,14 +16,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/clustertest"
-	"github.com/nationtech/harmony/internal/kubeconn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // Constructor is New of an adapter.
-type Constructor func(*kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery]
+type Constructor func(*conn.Flags) capability.Adapter[capability.ContinuousDelivery]
 
 // AppName is the name of the app, and Target that of the target.
 const (
@@ -123,17 +123,17 @@ func (w *World) Replace(old, new string) {
 // Adapter makes the adapter with the cluster's kubeconfig.
 func (w *World) Adapter() capability.ContinuousDelivery {
 	w.T.Helper()
-	return w.AdapterWith(&kubeconn.Flags{Kubeconfig: w.Cluster.Kubeconfig})
+	return w.AdapterWith(&conn.Flags{Kubeconfig: w.Cluster.Kubeconfig})
 }
 
 // Through makes the adapter behind a gate.
 func (w *World) Through(g *clustertest.Gate) capability.ContinuousDelivery {
 	w.T.Helper()
-	return w.AdapterWith(&kubeconn.Flags{Kubeconfig: w.Cluster.Kubeconfig, Server: g.URL, ServerName: g.ServerName})
+	return w.AdapterWith(&conn.Flags{Kubeconfig: w.Cluster.Kubeconfig, Server: g.URL, ServerName: g.ServerName})
 }
 
 // AdapterWith makes the adapter with these flags.
-func (w *World) AdapterWith(flags *kubeconn.Flags) capability.ContinuousDelivery {
+func (w *World) AdapterWith(flags *conn.Flags) capability.ContinuousDelivery {
 	w.T.Helper()
 	a, err := open(w.make, flags, environment(w.name, w.Namespace, w.Settings, w.DryRun, w.observe))
 	if err != nil {
@@ -142,7 +142,7 @@ func (w *World) AdapterWith(flags *kubeconn.Flags) capability.ContinuousDelivery
 	return a
 }
 
-func open(make Constructor, flags *kubeconn.Flags, env capability.Environment) (capability.ContinuousDelivery, error) {
+func open(make Constructor, flags *conn.Flags, env capability.Environment) (capability.ContinuousDelivery, error) {
 	return make(flags)(context.Background(), env)
 }
 

@@ -22,10 +22,10 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/restmapper"
 
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/devices/devicestest"
 	"github.com/nationtech/harmony/internal/clustertest"
 	"github.com/nationtech/harmony/internal/deploy/deploytest"
-	"github.com/nationtech/harmony/internal/devices/devicestest"
-	"github.com/nationtech/harmony/internal/kubeconn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -46,7 +46,7 @@ type device struct {
 
 func newDevice(t *testing.T, form protocol.EdgeForm) *device {
 	t.Helper()
-	w := deploytest.New(t, Name, func(*kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery] { return New })
+	w := deploytest.New(t, Name, func(*conn.Flags) capability.Adapter[capability.ContinuousDelivery] { return New })
 	client, err := dynamic.NewForConfig(w.Cluster.Rest)
 	if err != nil {
 		t.Fatal(err)

@@ -11,10 +11,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/nationtech/harmony/internal/deploy/difference"
-	"github.com/nationtech/harmony/internal/deploy/manifest"
-	"github.com/nationtech/harmony/internal/deploy/values"
-	"github.com/nationtech/harmony/internal/devices"
+	"github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cluster/devices"
+	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

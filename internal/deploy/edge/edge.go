@@ -12,8 +12,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nationtech/harmony/internal/deploy/values"
-	"github.com/nationtech/harmony/internal/devices"
+	"github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cluster/devices"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
+	"github.com/nationtech/harmony/internal/cluster/devices/devicestest"
 	"github.com/nationtech/harmony/internal/deploy/status"
-	"github.com/nationtech/harmony/internal/devices/devicestest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

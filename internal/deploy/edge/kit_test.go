@@ -18,7 +18,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
 
-	"github.com/nationtech/harmony/internal/devices/devicestest"
+	"github.com/nationtech/harmony/internal/cluster/devices/devicestest"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/nationtech/harmony/internal/deploy/manifest"
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -64,8 +64,8 @@ func (d *deployment) digestOf(ctx context.Context, image string) (string, error)
 	if err != nil {
 		return "", protocol.Invalid("chart %q: %w", d.chart.Chart, err)
 	}
-	guard := &registryauth.Guard{Host: ref.Context().RegistryStr(), Insecure: insecure, Inner: remote.DefaultTransport}
-	found, err := remote.Head(ref, remote.WithContext(ctx), remote.WithTransport(guard), remote.WithAuthFromKeychain(registryauth.Keychain()), remote.WithUserAgent("harmony"))
+	guard := &auth.Guard{Host: ref.Context().RegistryStr(), Insecure: insecure, Inner: remote.DefaultTransport}
+	found, err := remote.Head(ref, remote.WithContext(ctx), remote.WithTransport(guard), remote.WithAuthFromKeychain(auth.Keychain()), remote.WithUserAgent("harmony"))
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}

@@ -5,7 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/nationtech/harmony/internal/deploy/chartfile"
+	chartfile "github.com/nationtech/harmony/internal/chart/file"
 )
 
 // interval is how often Flux looks again by itself, and retries how often it

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/devices"
+	"github.com/nationtech/harmony/internal/cluster/devices"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -3,7 +3,7 @@ package edge
 import (
 	"context"
 
-	"github.com/nationtech/harmony/internal/deploy/difference"
+	"github.com/nationtech/harmony/internal/cluster/difference"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"

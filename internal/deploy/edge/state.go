@@ -17,8 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
-	"github.com/nationtech/harmony/internal/deploy/chartfile"
-	"github.com/nationtech/harmony/internal/deploy/manifest"
+	chartfile "github.com/nationtech/harmony/internal/chart/file"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

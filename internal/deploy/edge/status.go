@@ -5,8 +5,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/nationtech/harmony/internal/cluster/devices"
 	"github.com/nationtech/harmony/internal/deploy/status"
-	"github.com/nationtech/harmony/internal/devices"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/nationtech/harmony/internal/deploy/change"
+	"github.com/nationtech/harmony/internal/cluster/change"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -18,8 +18,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/restmapper"
 
-	deployvalues "github.com/nationtech/harmony/internal/deploy/values"
-	"github.com/nationtech/harmony/internal/kubeconn"
+	deployvalues "github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -29,7 +29,7 @@ const Name = "flux"
 
 // New makes the adapter. The flags say what the user of the command line chose;
 // they win over the target's own settings, and may be nil.
-func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery] {
+func New(flags *conn.Flags) capability.Adapter[capability.ContinuousDelivery] {
 	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
 		s, err := readSettings(env.Provider.Settings, env.Topology.Name)
 		if err != nil {
@@ -41,14 +41,14 @@ func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery
 
 // adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
-	flags    *kubeconn.Flags
+	flags    *conn.Flags
 	env      capability.Environment
 	settings settings
 }
 
 // deployment is one call of Deploy.
 type deployment struct {
-	*kubeconn.Conn
+	*conn.Conn
 	client   kubernetes.Interface
 	dynamic  dynamic.Interface
 	mapper   meta.RESTMapper
@@ -69,7 +69,7 @@ type deployment struct {
 // release have the app's name. After a rollback there is a result as well as the
 // error of what failed.
 func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	conn, err := conn.Connect(a.flags, a.env.Topology, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -83,7 +83,7 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 	return result, d.explain(ctx, err)
 }
 
-func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+func (a *adapter) prepare(conn *conn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
 	if err := a.check(app, image, chart); err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target stri
 }
 
 // base is a deployment that only looks at what is there.
-func (a *adapter) base(conn *kubeconn.Conn, app protocol.AppSpec, target string) (*deployment, error) {
+func (a *adapter) base(conn *conn.Conn, app protocol.AppSpec, target string) (*deployment, error) {
 	client, err := kubernetes.NewForConfig(conn.Config)
 	if err != nil {
 		return nil, fmt.Errorf("context %q: %w", conn.Context, err)

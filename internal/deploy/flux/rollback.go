@@ -14,11 +14,11 @@ import (
 	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/nationtech/harmony/internal/deploy/manifest"
-	"github.com/nationtech/harmony/internal/deploy/proof"
-	deployvalues "github.com/nationtech/harmony/internal/deploy/values"
-	"github.com/nationtech/harmony/internal/kubeconn"
-	"github.com/nationtech/harmony/internal/registryauth"
+	deployvalues "github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -27,7 +27,7 @@ import (
 // empty. It is followed and proven as a deploy is. A version that Helm's history
 // does not hold is an error of status protocol.ExitInvalid.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
-	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	conn, err := conn.Connect(a.flags, a.env.Topology, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -253,8 +253,8 @@ func published(ctx context.Context, chart protocol.ChartRef) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	guard := &registryauth.Guard{Host: ref.RegistryStr(), Insecure: chart.Insecure, Inner: remote.DefaultTransport}
-	found, err := remote.Head(ref, remote.WithContext(ctx), remote.WithTransport(guard), remote.WithAuthFromKeychain(registryauth.Keychain()))
+	guard := &auth.Guard{Host: ref.RegistryStr(), Insecure: chart.Insecure, Inner: remote.DefaultTransport}
+	found, err := remote.Head(ref, remote.WithContext(ctx), remote.WithTransport(guard), remote.WithAuthFromKeychain(auth.Keychain()))
 	if err != nil {
 		return "", err
 	}

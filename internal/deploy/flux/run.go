@@ -14,12 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/nationtech/harmony/internal/deploy/drift"
-	"github.com/nationtech/harmony/internal/deploy/lease"
-	"github.com/nationtech/harmony/internal/deploy/namespace"
-	"github.com/nationtech/harmony/internal/deploy/proof"
-	"github.com/nationtech/harmony/internal/deploy/rollout"
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/cluster/drift"
+	"github.com/nationtech/harmony/internal/cluster/lease"
+	"github.com/nationtech/harmony/internal/cluster/namespace"
+	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -176,7 +176,7 @@ const (
 )
 
 func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
-	return proof.NewProver(d.app.Name, image, registryauth.Keychain())
+	return proof.NewProver(d.app.Name, image, auth.Keychain())
 }
 
 // change takes the lease and brings the objects to what is wanted.

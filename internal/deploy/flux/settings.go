@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	deployvalues "github.com/nationtech/harmony/internal/deploy/values"
-	"github.com/nationtech/harmony/internal/nearest"
+	deployvalues "github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

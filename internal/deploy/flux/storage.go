@@ -11,10 +11,10 @@ import (
 	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/nationtech/harmony/internal/deploy/manifest"
-	"github.com/nationtech/harmony/internal/deploy/proof"
-	"github.com/nationtech/harmony/internal/deploy/rollout"
-	deployvalues "github.com/nationtech/harmony/internal/deploy/values"
+	deployvalues "github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
 )
 
 // stored is a revision in Helm's storage, which Flux writes, with the objects

@@ -16,8 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/nationtech/harmony/internal/deploy/chartfile"
-	"github.com/nationtech/harmony/internal/deploy/rollout"
+	"github.com/nationtech/harmony/internal/chart/file"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -32,7 +32,7 @@ type prepared struct {
 
 // render fetches the chart, renders it, and sees that it uses the image.
 func (d *deployment) render(ctx context.Context, last *release.Release) (prepared, error) {
-	archive, err := chartfile.Fetch(ctx, d.chart)
+	archive, err := file.Fetch(ctx, d.chart)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -47,7 +47,7 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	if !isGone(last) {
 		options.Revision, options.IsInstall, options.IsUpgrade = last.Version+1, false, true
 	}
-	r, err := chartfile.Render(engine.New(d.Config), look, d.values, options, d.config.Capabilities)
+	r, err := file.Render(engine.New(d.Config), look, d.values, options, d.config.Capabilities)
 	if err != nil {
 		return prepared{}, protocol.Invalid("chart %q with the values of target %q: %w", d.chart.Chart, d.target, err)
 	}

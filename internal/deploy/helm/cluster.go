@@ -12,19 +12,19 @@ import (
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 )
 
 // cluster is a namespace of a cluster with the clients for it. It is what Helm
 // calls a RESTClientGetter, and safe for use by several goroutines.
 type cluster struct {
-	*kubeconn.Conn
+	*conn.Conn
 	client    kubernetes.Interface
 	discovery discovery.CachedDiscoveryInterface
 	mapper    meta.ResettableRESTMapper
 }
 
-func newCluster(conn *kubeconn.Conn) (*cluster, error) {
+func newCluster(conn *conn.Conn) (*cluster, error) {
 	client, err := kubernetes.NewForConfig(conn.Config)
 	if err != nil {
 		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
@@ -55,7 +55,7 @@ type clusters struct {
 
 type place struct{ context, namespace string }
 
-func (c *clusters) get(conn *kubeconn.Conn) (*cluster, error) {
+func (c *clusters) get(conn *conn.Conn) (*cluster, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := place{conn.Context, conn.Namespace}

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/nationtech/harmony/internal/deploy/difference"
+	"github.com/nationtech/harmony/internal/cluster/difference"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/protocol"
 )

@@ -7,8 +7,8 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/nationtech/harmony/internal/deploy/drift"
-	"github.com/nationtech/harmony/internal/deploy/manifest"
+	"github.com/nationtech/harmony/internal/cluster/drift"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 )
 
 // drift names the objects of the revision that are gone or that somebody

@@ -16,11 +16,11 @@ import (
 	"helm.sh/helm/v3/pkg/action"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/nationtech/harmony/internal/deploy/proof"
-	"github.com/nationtech/harmony/internal/deploy/rollout"
-	deployvalues "github.com/nationtech/harmony/internal/deploy/values"
-	"github.com/nationtech/harmony/internal/kubeconn"
-	"github.com/nationtech/harmony/internal/registryauth"
+	deployvalues "github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -30,7 +30,7 @@ const Name = "helm"
 
 // New makes the adapter. The flags say what the user of the command line chose;
 // they win over the target's own settings, and may be nil.
-func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery] {
+func New(flags *conn.Flags) capability.Adapter[capability.ContinuousDelivery] {
 	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
 		s, err := readSettings(env.Topology.Name, env.Provider.Settings)
 		if err != nil {
@@ -42,7 +42,7 @@ func New(flags *kubeconn.Flags) capability.Adapter[capability.ContinuousDelivery
 
 // adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
-	flags    *kubeconn.Flags
+	flags    *conn.Flags
 	env      capability.Environment
 	settings settings
 	clusters clusters
@@ -90,14 +90,14 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 
 // open makes what a call needs; it sends nothing.
 func (a *adapter) open(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
-	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	conn, err := conn.Connect(a.flags, a.env.Topology, target)
 	if err != nil {
 		return nil, err
 	}
 	return a.prepare(conn, app, target, image, chart)
 }
 
-func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+func (a *adapter) prepare(conn *conn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
 	if image.Digest == "" && !a.env.DryRun {
 		return nil, protocol.Invalid("image %s of %s has no digest", image, app.Name).WithHint("publish it first")
 	}
@@ -118,12 +118,12 @@ func (a *adapter) prepare(conn *kubeconn.Conn, app protocol.AppSpec, target stri
 	}
 	d.image, d.chart, d.values = image, chart, values
 	d.want = record{chart: chart.Digest, image: image.Digest, values: digest}
-	d.prover = proof.NewProver(app.Name, image, registryauth.Keychain())
+	d.prover = proof.NewProver(app.Name, image, auth.Keychain())
 	return d, nil
 }
 
 // base is a deployment that only looks at what is there.
-func (a *adapter) base(conn *kubeconn.Conn, app protocol.AppSpec, target string) (*deployment, error) {
+func (a *adapter) base(conn *conn.Conn, app protocol.AppSpec, target string) (*deployment, error) {
 	c, err := a.clusters.get(conn)
 	if err != nil {
 		return nil, err

@@ -21,8 +21,8 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
 
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/clustertest"
-	"github.com/nationtech/harmony/internal/kubeconn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -146,10 +146,10 @@ func (w *world) pack() protocol.ChartRef {
 
 func (w *world) adapter() capability.ContinuousDelivery {
 	w.t.Helper()
-	return w.adapterWith(&kubeconn.Flags{Kubeconfig: w.cluster.Kubeconfig})
+	return w.adapterWith(&conn.Flags{Kubeconfig: w.cluster.Kubeconfig})
 }
 
-func (w *world) adapterWith(flags *kubeconn.Flags) capability.ContinuousDelivery {
+func (w *world) adapterWith(flags *conn.Flags) capability.ContinuousDelivery {
 	w.t.Helper()
 	a, err := newAdapter(flags, w.namespace, w.settings, w.dryRun, w.observe)
 	if err != nil {
@@ -204,7 +204,7 @@ func (w *world) history() []*release.Release {
 // helm is Helm's own way to the namespace.
 func (w *world) helm() *action.Configuration {
 	w.t.Helper()
-	conn, err := kubeconn.Connect(&kubeconn.Flags{Kubeconfig: w.cluster.Kubeconfig}, protocol.Topology{
+	conn, err := conn.Connect(&conn.Flags{Kubeconfig: w.cluster.Kubeconfig}, protocol.Topology{
 		Targets: map[string]protocol.Target{"test": {InCluster: &protocol.InCluster{Namespace: w.namespace}}},
 	}, "test")
 	if err != nil {
@@ -240,7 +240,7 @@ func deployOnce(input string) int {
 		return 2
 	}
 	k.App.Metadata = k.Metadata
-	a, err := newAdapter(&kubeconn.Flags{Kubeconfig: k.Kubeconfig}, k.Namespace, nil, false, func(protocol.Event) {})
+	a, err := newAdapter(&conn.Flags{Kubeconfig: k.Kubeconfig}, k.Namespace, nil, false, func(protocol.Event) {})
 	if err == nil {
 		_, err = a.Deploy(context.Background(), k.App, "test", k.Image, k.Chart)
 	}
@@ -251,7 +251,7 @@ func deployOnce(input string) int {
 	return 0
 }
 
-func newAdapter(flags *kubeconn.Flags, namespace string, settings map[string]any, dryRun bool, progress func(protocol.Event)) (capability.ContinuousDelivery, error) {
+func newAdapter(flags *conn.Flags, namespace string, settings map[string]any, dryRun bool, progress func(protocol.Event)) (capability.ContinuousDelivery, error) {
 	return New(flags)(context.Background(), capability.Environment{
 		Topology: protocol.Topology{
 			Metadata: protocol.Metadata{Name: "test"},

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/nationtech/harmony/internal/deploy/change"
+	"github.com/nationtech/harmony/internal/cluster/change"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -12,8 +12,8 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	helmtime "helm.sh/helm/v3/pkg/time"
 
+	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/clustertest"
-	"github.com/nationtech/harmony/internal/deploy/lease"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

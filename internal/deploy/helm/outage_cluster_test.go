@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -24,7 +24,7 @@ func TestRolloutSurvivesAnOutage(t *testing.T) {
 			})
 		}
 	}
-	a := w.adapterWith(&kubeconn.Flags{Kubeconfig: w.cluster.Kubeconfig, Server: g.URL, ServerName: g.ServerName})
+	a := w.adapterWith(&conn.Flags{Kubeconfig: w.cluster.Kubeconfig, Server: g.URL, ServerName: g.ServerName})
 	chart := w.pack()
 	result, err := a.Deploy(t.Context(), w.spec(), "test", w.image, chart)
 	if err != nil {
@@ -45,7 +45,7 @@ func TestUnreachableServer(t *testing.T) {
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	a := w.adapterWith(&kubeconn.Flags{Kubeconfig: w.cluster.Kubeconfig, Server: "https://" + address})
+	a := w.adapterWith(&conn.Flags{Kubeconfig: w.cluster.Kubeconfig, Server: "https://" + address})
 	_, err = a.Deploy(t.Context(), w.spec(), "test", w.image, w.pack())
 	t.Logf("%v", err)
 	if protocol.ExitCode(err) != protocol.ExitRetryable {

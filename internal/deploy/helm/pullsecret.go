@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/nationtech/harmony/internal/deploy/namespace"
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/cluster/namespace"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -21,14 +21,14 @@ func (d *deployment) credentials(ctx context.Context) (*corev1.Secret, error) {
 	if err != nil {
 		return nil, protocol.Invalid("image: %w", err)
 	}
-	found, err := registryauth.Find(ctx, repository)
+	found, err := auth.Find(ctx, repository)
 	if err != nil {
 		return nil, err
 	}
 	if found.Auth.Username == "" || found.Auth.Password == "" {
 		return nil, protocol.Invalid("pullSecret %s: there is no user name with a password for registry %s (found: %s)",
 			d.settings.pullSecret, repository.RegistryStr(), found.Source).
-			WithHint("log in with docker login, or set %s and %s; a kubelet takes nothing else", registryauth.Username, registryauth.PasswordFile)
+			WithHint("log in with docker login, or set %s and %s; a kubelet takes nothing else", auth.Username, auth.PasswordFile)
 	}
 	return namespace.PullSecret(d.settings.pullSecret, repository.RegistryStr(), found.Auth.Username, found.Auth.Password)
 }

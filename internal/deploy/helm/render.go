@@ -6,7 +6,7 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 	"k8s.io/client-go/discovery"
 
-	"github.com/nationtech/harmony/internal/deploy/chartfile"
+	"github.com/nationtech/harmony/internal/chart/file"
 )
 
 // capabilities asks the API server what it is, once for the preview and for
@@ -29,7 +29,7 @@ func capabilities(c *cluster) (*chartutil.Capabilities, error) {
 // loadChart unpacks an archive. What goes into a release is written into its
 // metadata, where Helm keeps it with the revision (see record).
 func loadChart(archive []byte, r record) (*chart.Chart, error) {
-	loaded, err := chartfile.Load(archive)
+	loaded, err := file.Load(archive)
 	if err != nil {
 		return nil, err
 	}

@@ -10,9 +10,9 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
 
-	"github.com/nationtech/harmony/internal/deploy/lease"
-	"github.com/nationtech/harmony/internal/deploy/proof"
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/cluster/lease"
+	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -177,7 +177,7 @@ func (d *deployment) withImage(r *release.Release, digest string) (*deployment, 
 		return nil, err
 	}
 	image.Insecure, image.Location = d.image.Insecure, d.image.Location
-	of.image, of.prover = image, proof.NewProver(d.app.Name, image, registryauth.Keychain())
+	of.image, of.prover = image, proof.NewProver(d.app.Name, image, auth.Keychain())
 	return &of, nil
 }
 

@@ -9,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/clustertest"
-	"github.com/nationtech/harmony/internal/kubeconn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -119,7 +119,7 @@ func (w *world) told(message string) {
 // operator is the adapter with what it can do beside deploying.
 func (w *world) operator() *adapter {
 	w.t.Helper()
-	return w.adapterWith(&kubeconn.Flags{Kubeconfig: w.cluster.Kubeconfig}).(*adapter)
+	return w.adapterWith(&conn.Flags{Kubeconfig: w.cluster.Kubeconfig}).(*adapter)
 }
 
 func TestRollbackToAVersion(t *testing.T) {

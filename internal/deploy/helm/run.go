@@ -11,10 +11,10 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/nationtech/harmony/internal/deploy/lease"
-	"github.com/nationtech/harmony/internal/deploy/manifest"
-	"github.com/nationtech/harmony/internal/deploy/namespace"
-	"github.com/nationtech/harmony/internal/deploy/rollout"
+	"github.com/nationtech/harmony/internal/cluster/lease"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/cluster/namespace"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -7,9 +7,9 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/nationtech/harmony/internal/deploy/rollout"
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/status"
-	"github.com/nationtech/harmony/internal/kubeconn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -17,7 +17,7 @@ import (
 // cluster, through whatever it was delivered. Flux keeps its releases as Helm
 // does: such a release is told as Flux's.
 func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
-	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	conn, err := conn.Connect(a.flags, a.env.Topology, target)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func versionOf(r *release.Release) string {
 // before, and waits for it as a deploy does. A version that Helm's history does
 // not hold is an error of status protocol.ExitInvalid.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
-	conn, err := kubeconn.Connect(a.flags, a.env.Topology, target)
+	conn, err := conn.Connect(a.flags, a.env.Topology, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}

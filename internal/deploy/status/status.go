@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
 )
 
 // Entry is an app in one place.

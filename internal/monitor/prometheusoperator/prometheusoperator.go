@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -27,7 +27,7 @@ const Name = "prometheus-operator"
 
 // New makes the adapter. The flags say what the user of the command line chose;
 // they win over the target's own settings, and may be nil.
-func New(flags *kubeconn.Flags) capability.Adapter[capability.Monitoring] {
+func New(flags *conn.Flags) capability.Adapter[capability.Monitoring] {
 	return func(_ context.Context, env capability.Environment) (capability.Monitoring, error) {
 		s, err := readSettings(env.Provider.Settings)
 		if err != nil {
@@ -39,7 +39,7 @@ func New(flags *kubeconn.Flags) capability.Adapter[capability.Monitoring] {
 
 // adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
-	flags    *kubeconn.Flags
+	flags    *conn.Flags
 	env      capability.Environment
 	settings settings
 }
@@ -50,7 +50,7 @@ func (a *adapter) Monitor(ctx context.Context, app protocol.AppSpec, target stri
 	result := protocol.MonitoringResult{
 		Metadata: app.Metadata, Target: target, Adapter: Name, Objects: []protocol.MonitoringObject{}, Planned: a.env.DryRun,
 	}
-	clusters, err := kubeconn.Clusters(ctx, a.flags, a.env.Topology, target)
+	clusters, err := conn.Clusters(ctx, a.flags, a.env.Topology, target)
 	if err != nil {
 		return protocol.MonitoringResult{}, err
 	}
@@ -87,16 +87,16 @@ func (a *adapter) Monitor(ctx context.Context, app protocol.AppSpec, target stri
 	return result, nil
 }
 
-func (a *adapter) connect(c kubeconn.Cluster, target string) (*kubeconn.Conn, error) {
+func (a *adapter) connect(c conn.Cluster, target string) (*conn.Conn, error) {
 	flags, err := c.Flags()
 	if err != nil {
 		return nil, err
 	}
-	return kubeconn.Connect(flags, c.Topology(a.env.Topology, target), target)
+	return conn.Connect(flags, c.Topology(a.env.Topology, target), target)
 }
 
 // watch lets the app be watched on one cluster.
-func (a *adapter) watch(ctx context.Context, conn *kubeconn.Conn, app protocol.AppSpec, target string) ([]protocol.MonitoringObject, error) {
+func (a *adapter) watch(ctx context.Context, conn *conn.Conn, app protocol.AppSpec, target string) ([]protocol.MonitoringObject, error) {
 	client, err := dynamic.NewForConfig(conn.Config)
 	if err != nil {
 		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
@@ -113,7 +113,7 @@ func (a *adapter) watch(ctx context.Context, conn *kubeconn.Conn, app protocol.A
 }
 
 // ofCluster says on which cluster of several something went wrong.
-func ofCluster(c kubeconn.Cluster, err error) error {
+func ofCluster(c conn.Cluster, err error) error {
 	if err == nil || c.Name == "" {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -24,7 +24,7 @@ const manager = "harmony-monitor"
 
 // namespace is one app in one namespace of one cluster.
 type namespace struct {
-	*kubeconn.Conn
+	*conn.Conn
 	place
 	client   dynamic.Interface
 	dryRun   bool

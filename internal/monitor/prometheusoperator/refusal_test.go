@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -30,7 +30,7 @@ contexts: [{name: test, context: {cluster: test, user: test}}]}`
 // open makes the adapter for a topology with the target staging, a namespace.
 func open(t *testing.T, kubeconfig, namespace string, dryRun bool) capability.Monitoring {
 	t.Helper()
-	flags := &kubeconn.Flags{Kubeconfig: kubeconfig}
+	flags := &conn.Flags{Kubeconfig: kubeconfig}
 	monitoring, err := New(flags)(t.Context(), capability.Environment{
 		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "ci"}, Targets: map[string]protocol.Target{
 			"staging": {InCluster: &protocol.InCluster{Namespace: namespace}},
@@ -81,7 +81,7 @@ func TestWorst(t *testing.T) {
 	if err := worst([]error{nil, nil}); err != nil {
 		t.Error(err)
 	}
-	eu, us := kubeconn.Cluster{Name: "eu"}, kubeconn.Cluster{Name: "us"}
+	eu, us := conn.Cluster{Name: "eu"}, conn.Cluster{Name: "us"}
 	err := worst([]error{ofCluster(eu, protocol.Retryable("away")), nil, ofCluster(us, protocol.Unsupported("bare").WithHint("install it"))})
 	if protocol.ExitCode(err) != protocol.ExitUnsupported || protocol.HintOf(err) != "install it" || err.Error() != "cluster eu: away\ncluster us: bare" {
 		t.Errorf("got %v, hint %q", err, protocol.HintOf(err))

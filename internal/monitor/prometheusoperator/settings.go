@@ -1,7 +1,7 @@
 package prometheusoperator
 
 import (
-	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

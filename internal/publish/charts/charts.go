@@ -10,9 +10,9 @@ import (
 	"os"
 	"sync"
 
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/process"
 	"github.com/nationtech/harmony/internal/publish"
-	"github.com/nationtech/harmony/internal/stageprocess"
-	"github.com/nationtech/harmony/internal/term"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -53,8 +53,8 @@ func (s *Stage) Open(ctx context.Context, env capability.Environment) (capabilit
 	return r, nil
 }
 
-func start(ctx context.Context, path string, flags []string, env capability.Environment) (*stageprocess.Process, error) {
-	p, err := stageprocess.Start(ctx, path, flags, stageprocess.Observer{
+func start(ctx context.Context, path string, flags []string, env capability.Environment) (*process.Process, error) {
+	p, err := process.Start(ctx, path, flags, process.Observer{
 		Event: env.Progress,
 		Line:  func(line string) { fmt.Fprintln(os.Stderr, term.Clean(line)) },
 	})
@@ -83,7 +83,7 @@ func (s *Stage) Close() error {
 
 // result is a process that was started, or why it was not.
 type result struct {
-	process *stageprocess.Process
+	process *process.Process
 	err     error
 }
 
@@ -99,5 +99,5 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 	if err := started.process.Send(app, image); err != nil {
 		return protocol.ChartRef{}, err
 	}
-	return stageprocess.Await[protocol.ChartRef](ctx, started.process, app.Name, protocol.KindChartRef)
+	return process.Await[protocol.ChartRef](ctx, started.process, app.Name, protocol.KindChartRef)
 }

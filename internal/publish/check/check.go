@@ -13,10 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/oci"
-	"github.com/nationtech/harmony/internal/source"
-	"github.com/nationtech/harmony/internal/term"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -49,7 +49,7 @@ func Option(flags *publish.Flags, getenv func(string) string) func(*cobra.Comman
 				return run(cmd, args)
 			}
 			text := func(name string) string { return cmd.Flag(name).Value.String() }
-			from := source.Source{File: text("file"), Topology: text("topology"), Getenv: getenv}
+			from := project.Source{File: text("file"), Topology: text("topology"), Getenv: getenv}
 			topology, err := from.ConfiguredTopology(cmd.Context())
 			if err != nil {
 				return stated(err)

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nationtech/harmony/internal/chart/workload"
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/internal/publish"
-	"github.com/nationtech/harmony/internal/publish/chart/workload"
-	"github.com/nationtech/harmony/internal/source"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -24,7 +24,7 @@ func Option(flags *publish.Flags, getenv func(string) string) func(*cobra.Comman
 			if flags.EjectChart == "" {
 				return run(cmd, args)
 			}
-			from := source.Source{File: cmd.Flag("file").Value.String(), Getenv: getenv}
+			from := project.Source{File: cmd.Flag("file").Value.String(), Getenv: getenv}
 			app, err := only(from, args)
 			if err == nil {
 				err = Run(app, flags.EjectChart, cmd.OutOrStdout())
@@ -38,7 +38,7 @@ func Option(flags *publish.Flags, getenv func(string) string) func(*cobra.Comman
 }
 
 // only is the one app that is named.
-func only(from source.Source, names []string) (protocol.AppSpec, error) {
+func only(from project.Source, names []string) (protocol.AppSpec, error) {
 	project, err := from.Project()
 	if err != nil {
 		return protocol.AppSpec{}, err

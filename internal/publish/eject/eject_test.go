@@ -10,9 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nationtech/harmony/internal/chart"
+	helmpack "github.com/nationtech/harmony/internal/chart/pack"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/publish"
-	"github.com/nationtech/harmony/internal/publish/chart"
 	"github.com/nationtech/harmony/internal/publish/eject"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -62,7 +63,7 @@ func command(file, dir string, apps ...string) (string, error) {
 }
 
 // pack is the archive of the first app's chart.
-func pack(t *testing.T, file string) publish.Chart {
+func pack(t *testing.T, file string) chart.Chart {
 	t.Helper()
 	loaded, err := config.Load(file)
 	if err != nil {
@@ -71,7 +72,7 @@ func pack(t *testing.T, file string) publish.Chart {
 	app := loaded.Apps[0]
 	app.Version = "1.4.0"
 	image := protocol.ImageRef{Registry: "localhost:5001", Repository: "web", Tag: "1.4.0", Digest: "sha256:" + strings.Repeat("ab", 32)}
-	packed, err := chart.Pack(t.Context(), app, image)
+	packed, err := helmpack.Pack(t.Context(), app, image)
 	if err != nil {
 		t.Fatal(err)
 	}

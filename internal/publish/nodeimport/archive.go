@@ -20,7 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -199,7 +199,7 @@ func (a archive) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, erro
 	if err != nil {
 		return nil, protocol.Invalid("%w", err)
 	}
-	layer, err := remote.Layer(reference, remote.WithContext(ctx), remote.WithAuthFromKeychain(registryauth.Keychain()))
+	layer, err := remote.Layer(reference, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()))
 	if err != nil {
 		return nil, fmt.Errorf("fetch the base image's layer %s: %w", reference, err)
 	}

@@ -20,7 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/nationtech/harmony/internal/clustertest"
-	"github.com/nationtech/harmony/internal/daemon"
+	"github.com/nationtech/harmony/internal/registry/daemon"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nationtech/harmony/internal/localcluster"
-	"github.com/nationtech/harmony/internal/process"
+	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/internal/config/localcluster"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -4,8 +4,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/nationtech/harmony/internal/localcluster"
-	"github.com/nationtech/harmony/internal/nearest"
+	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/internal/config/localcluster"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )

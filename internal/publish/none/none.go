@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/nationtech/harmony/internal/publish"
+	"github.com/nationtech/harmony/internal/chart"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -16,12 +16,12 @@ import (
 // registry is the HelmRegistry that is none.
 type registry struct {
 	env  capability.Environment
-	pack publish.Packer
+	pack chart.Packer
 }
 
 // NewHelmRegistry makes the HelmRegistry of a topology that has none, for the
 // charts that pack makes.
-func NewHelmRegistry(pack publish.Packer) capability.Adapter[capability.HelmRegistry] {
+func NewHelmRegistry(pack chart.Packer) capability.Adapter[capability.HelmRegistry] {
 	return func(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
 		return registry{env, pack}, nil
 	}
@@ -52,13 +52,13 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 }
 
 // keep writes the archive into the cache, unless it is there.
-func (r registry) keep(packed publish.Chart) (path string, unchanged bool, err error) {
+func (r registry) keep(packed chart.Chart) (path string, unchanged bool, err error) {
 	short := packed.Digest()[len("sha256:"):][:12]
 	path, err = filepath.Abs(filepath.Join(r.env.Cache, "charts", fmt.Sprintf("%s-%s-%s.tgz", packed.Name, packed.Version, short)))
 	if err != nil {
 		return "", false, err
 	}
-	if held, err := os.ReadFile(path); err == nil && (publish.Chart{Archive: held}).Digest() == packed.Digest() {
+	if held, err := os.ReadFile(path); err == nil && (chart.Chart{Archive: held}).Digest() == packed.Digest() {
 		return path, true, nil
 	}
 	if err := write(path, packed.Archive); err != nil {

@@ -8,7 +8,7 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart/loader"
 
-	"github.com/nationtech/harmony/internal/publish/chart"
+	"github.com/nationtech/harmony/internal/chart/pack"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -29,7 +29,7 @@ func TestPushChart(t *testing.T) {
 	}
 	image := protocol.ImageRef{Registry: "localhost:5001", Repository: "fleet/operator", Tag: "1.4.0", Digest: "sha256:" + strings.Repeat("ab", 32)}
 	env := capability.Environment{Cache: filepath.Join(t.TempDir(), "cache")}
-	r, err := NewHelmRegistry(chart.Pack)(t.Context(), env)
+	r, err := NewHelmRegistry(pack.Pack)(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestPushChart(t *testing.T) {
 		t.Errorf("planned image: got %v", err)
 	}
 	env.DryRun = true
-	if r, err = NewHelmRegistry(chart.Pack)(t.Context(), env); err != nil {
+	if r, err = NewHelmRegistry(pack.Pack)(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
 	image.Digest = ""

@@ -6,6 +6,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/nationtech/harmony/internal/chart"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -21,13 +22,13 @@ const (
 // chartRegistry is the HelmRegistry.
 type chartRegistry struct {
 	*client
-	pack publish.Packer
+	pack chart.Packer
 }
 
 // NewHelmRegistry makes the HelmRegistry of a topology, for the charts that pack
 // makes. A topology that names no registry is an error of status
 // protocol.ExitUnsupported.
-func NewHelmRegistry(flags *publish.Flags, pack publish.Packer) capability.Adapter[capability.HelmRegistry] {
+func NewHelmRegistry(flags *publish.Flags, pack chart.Packer) capability.Adapter[capability.HelmRegistry] {
 	return func(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
 		c, err := newClient(env, "spec.helmRegistry", flags)
 		if err != nil {
@@ -80,7 +81,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 }
 
 // chartArtifact is the chart as helm push makes it.
-func chartArtifact(c publish.Chart) (artifact, error) {
+func chartArtifact(c chart.Chart) (artifact, error) {
 	configBlob, err := memoryBlob(chartConfigType, c.Config)
 	if err != nil {
 		return artifact{}, err

@@ -16,7 +16,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	helm "helm.sh/helm/v3/pkg/registry"
 
-	"github.com/nationtech/harmony/internal/publish/chart"
+	"github.com/nationtech/harmony/internal/chart/pack"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -58,7 +58,7 @@ func newHelm(t *testing.T, host string, dry bool) chartRegistry {
 	env := environment(host + "/fleet-charts")
 	env.DryRun = dry
 	c := fastClient(t, env, "spec.helmRegistry", nil)
-	return chartRegistry{c, chart.Pack}
+	return chartRegistry{c, pack.Pack}
 }
 
 // Helm's own client reads what was pushed, and would have made the same.

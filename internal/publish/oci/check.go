@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -44,7 +44,7 @@ func Check(ctx context.Context, env capability.Environment, field string) (Acces
 }
 
 func (c *client) check(ctx context.Context, repository name.Repository) (Access, error) {
-	found, err := registryauth.Find(ctx, repository)
+	found, err := auth.Find(ctx, repository)
 	if err != nil {
 		return Access{}, err
 	}

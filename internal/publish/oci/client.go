@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/nationtech/harmony/internal/publish"
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -31,7 +31,7 @@ type client struct {
 	prefix string
 	// naming makes names of this registry.
 	naming []name.Option
-	guard  *registryauth.Guard
+	guard  *auth.Guard
 	// puller and pusher are for manifests; blobs go by upload.
 	puller   *remote.Puller
 	pusher   *remote.Pusher
@@ -63,11 +63,11 @@ func newClient(env capability.Environment, field string, flags *publish.Flags) (
 	if _, err := name.NewRegistry(c.host, c.naming...); err != nil {
 		return nil, protocol.Invalid("topology %q: %s.url %q: %w", env.Topology.Name, field, url, err)
 	}
-	c.guard = &registryauth.Guard{Host: c.host, Insecure: env.Provider.Insecure, Inner: newTransport()}
+	c.guard = &auth.Guard{Host: c.host, Insecure: env.Provider.Insecure, Inner: newTransport()}
 	c.steady = &steady{inner: c.guard, patience: func() patience { return c.patience }}
 	options := []remote.Option{
 		remote.WithTransport(c.steady),
-		remote.WithAuthFromKeychain(registryauth.Keychain()),
+		remote.WithAuthFromKeychain(auth.Keychain()),
 		remote.WithUserAgent(userAgent),
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // steady does it
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -24,7 +24,7 @@ import (
 func (c *client) fail(ctx context.Context, doing string, err error) error {
 	var known *protocol.Error
 	var answer *transport.Error
-	var refused *registryauth.PlainRefused
+	var refused *auth.PlainRefused
 	var broken *corrupt
 	var hasty *impatient
 	failed := &protocol.Error{Code: protocol.ExitFailed, Message: doing, Err: err}
@@ -42,7 +42,7 @@ func (c *client) fail(ctx context.Context, doing string, err error) error {
 		return c.answered(failed, answer)
 	case errors.As(err, &refused), !c.guard.MayBePlain() && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return failed.WithHint("set %s.insecure: true in the topology when the registry is meant to be spoken to by plain http", c.field)
-	case errors.Is(err, syscall.ECONNREFUSED) && registryauth.IsLoopback(c.host):
+	case errors.Is(err, syscall.ECONNREFUSED) && auth.IsLoopback(c.host):
 		failed.Err = fmt.Errorf("nothing listens at %s: %w", c.host, syscall.ECONNREFUSED)
 		return failed.WithHint("start one: harmony registry up")
 	case isCertificate(err):

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/nationtech/harmony/internal/publish/chart"
+	"github.com/nationtech/harmony/internal/chart/pack"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -283,7 +283,7 @@ func TestNewNeedsURL(t *testing.T) {
 			return err
 		},
 		"spec.helmRegistry.url": func(ctx context.Context, env capability.Environment) error {
-			_, err := NewHelmRegistry(nil, chart.Pack)(ctx, env)
+			_, err := NewHelmRegistry(nil, pack.Pack)(ctx, env)
 			return err
 		},
 	} {

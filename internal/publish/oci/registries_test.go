@@ -27,7 +27,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/sirupsen/logrus"
 
-	"github.com/nationtech/harmony/internal/registry"
+	"github.com/nationtech/harmony/internal/registry/server"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -62,7 +62,7 @@ func harmonyRegistryIn(t *testing.T, dir string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	handler, err := registry.NewHandler(ctx, dir)
+	handler, err := server.NewHandler(ctx, dir)
 	if err != nil {
 		t.Fatal(err)
 	}

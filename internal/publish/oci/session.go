@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 )
 
 // sessions are the ways into repositories: each with the credentials of its own
@@ -48,7 +48,7 @@ func (c *client) session(ctx context.Context, repository name.Repository, from s
 	if s.client != nil {
 		return s.client, nil
 	}
-	auth, err := authn.Resolve(ctx, registryauth.Keychain(), repository)
+	auth, err := authn.Resolve(ctx, auth.Keychain(), repository)
 	if err != nil {
 		return nil, err
 	}

@@ -16,19 +16,19 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
-	"github.com/nationtech/harmony/internal/source"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // flags are those of the command.
 type flags struct {
-	source    source.Source
+	source    project.Source
 	keep      int
 	olderThan string
 	contexts  []string
-	kube      kubeconn.Flags
+	kube      conn.Flags
 	yes, all  bool
 	output    string
 }
@@ -72,7 +72,7 @@ func (f *flags) run(cmd *cobra.Command, apps []string) error {
 	if f.all {
 		apps = []string{"*"}
 	}
-	project, err := f.source.Find(cmd.Context(), source.Wanted{Patterns: apps})
+	project, err := f.source.Find(cmd.Context(), project.Wanted{Patterns: apps})
 	if err != nil {
 		return err
 	}
@@ -185,12 +185,12 @@ func chartName(app protocol.AppSpec) (string, error) {
 
 // clusters are those to ask: those that were named, else all that the topology
 // deploys to, or the current one.
-func (f *flags) clusters(ctx context.Context, topology protocol.Topology) ([]*kubeconn.Conn, error) {
+func (f *flags) clusters(ctx context.Context, topology protocol.Topology) ([]*conn.Conn, error) {
 	contexts := map[string]bool{}
 	for _, name := range f.contexts {
 		contexts[name] = true
 	}
-	var conns []*kubeconn.Conn
+	var conns []*conn.Conn
 	if len(contexts) == 0 {
 		for _, name := range slices.Sorted(maps.Keys(topology.Targets)) {
 			if in := topology.Targets[name].InCluster; in != nil {
@@ -217,21 +217,21 @@ func (f *flags) clusters(ctx context.Context, topology protocol.Topology) ([]*ku
 }
 
 // several are the clusters of a multiCluster target; none of another one.
-func (f *flags) several(ctx context.Context, topology protocol.Topology, target string) ([]*kubeconn.Conn, error) {
+func (f *flags) several(ctx context.Context, topology protocol.Topology, target string) ([]*conn.Conn, error) {
 	if topology.Targets[target].MultiCluster == nil {
 		return nil, nil
 	}
-	clusters, err := kubeconn.Clusters(ctx, &f.kube, topology, target)
+	clusters, err := conn.Clusters(ctx, &f.kube, topology, target)
 	if err != nil {
 		return nil, err
 	}
-	var conns []*kubeconn.Conn
+	var conns []*conn.Conn
 	for _, c := range clusters {
 		flags, err := c.Flags()
 		if err != nil {
 			return nil, err
 		}
-		conn, err := kubeconn.Connect(flags, c.Topology(topology, target), target)
+		conn, err := conn.Connect(flags, c.Topology(topology, target), target)
 		if err != nil {
 			return nil, err
 		}
@@ -240,9 +240,9 @@ func (f *flags) several(ctx context.Context, topology protocol.Topology, target 
 	return conns, nil
 }
 
-func (f *flags) connect(name string) (*kubeconn.Conn, error) {
+func (f *flags) connect(name string) (*conn.Conn, error) {
 	const target = "prune"
-	return kubeconn.Connect(&f.kube, protocol.Topology{Targets: map[string]protocol.Target{
+	return conn.Connect(&f.kube, protocol.Topology{Targets: map[string]protocol.Target{
 		target: {InCluster: &protocol.InCluster{Context: name, Namespace: "default"}},
 	}}, target)
 }

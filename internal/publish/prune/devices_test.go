@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
-	"github.com/nationtech/harmony/internal/devices/devicestest"
+	"github.com/nationtech/harmony/internal/cluster/devices/devicestest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -37,7 +37,7 @@ func (r *Registry) untagged(ctx context.Context, repository name.Repository) ([]
 	if inner == nil {
 		inner = remote.DefaultTransport
 	}
-	guard := &registryauth.Guard{Host: repository.RegistryStr(), Insecure: r.Insecure, Inner: inner}
+	guard := &auth.Guard{Host: repository.RegistryStr(), Insecure: r.Insecure, Inner: inner}
 	challenge, err := transport.Ping(ctx, repository.Registry, guard)
 	if err != nil {
 		return nil, classify(err)
@@ -98,7 +98,7 @@ func harborArtifacts(ctx context.Context, client *http.Client, address string, r
 		return nil, err
 	}
 	request.Header.Set("Accept", "application/json")
-	auth, err := authn.Resolve(ctx, registryauth.Keychain(), repository)
+	auth, err := authn.Resolve(ctx, auth.Keychain(), repository)
 	if err != nil {
 		return nil, err
 	}

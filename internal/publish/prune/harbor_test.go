@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/nationtech/harmony/internal/registry"
+	"github.com/nationtech/harmony/internal/registry/server"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -61,7 +61,7 @@ func (h *harbor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // In Harbor what no tag names is found and removed, when it is old enough for a
 // push not to be under way and nothing uses it.
 func TestUntaggedInHarbor(t *testing.T) {
-	handler, err := registry.NewHandler(t.Context(), t.TempDir())
+	handler, err := server.NewHandler(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/nationtech/harmony/internal/registry"
+	"github.com/nationtech/harmony/internal/registry/server"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -95,7 +95,7 @@ func TestParseAge(t *testing.T) {
 
 // A real registry, and a project whose git tells the age of versions.
 func TestPlanAndRemove(t *testing.T) {
-	handler, err := registry.NewHandler(t.Context(), t.TempDir())
+	handler, err := server.NewHandler(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

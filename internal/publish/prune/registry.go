@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"github.com/nationtech/harmony/internal/registryauth"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -29,7 +29,7 @@ type Registry struct {
 }
 
 func (r *Registry) options(ctx context.Context) []remote.Option {
-	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(registryauth.Keychain()), remote.WithUserAgent("harmony")}
+	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()), remote.WithUserAgent("harmony")}
 	if r.Transport != nil {
 		options = append(options, remote.WithTransport(r.Transport))
 	}

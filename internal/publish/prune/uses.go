@@ -19,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/nationtech/harmony/internal/kubeconn"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -94,7 +94,7 @@ const page = 250
 
 // Collect adds what a cluster uses. A cluster that does not answer, or does not
 // allow to look, is an error.
-func (u *Uses) Collect(ctx context.Context, conn *kubeconn.Conn) error {
+func (u *Uses) Collect(ctx context.Context, conn *conn.Conn) error {
 	client, err := dynamic.NewForConfig(conn.Config)
 	if err != nil {
 		return protocol.Invalid("context %q: %w", conn.Context, err)

@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/clustertest"
-	"github.com/nationtech/harmony/internal/kubeconn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -44,7 +44,7 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	topology := protocol.Topology{Targets: map[string]protocol.Target{"t": {InCluster: &protocol.InCluster{Namespace: namespace}}}}
-	conn, err := kubeconn.Connect(&kubeconn.Flags{Kubeconfig: cluster.Kubeconfig}, topology, "t")
+	conn, err := conn.Connect(&conn.Flags{Kubeconfig: cluster.Kubeconfig}, topology, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestCollectDelivery(t *testing.T) {
 		}
 	}
 	topology := protocol.Topology{Targets: map[string]protocol.Target{"t": {InCluster: &protocol.InCluster{Namespace: namespace}}}}
-	conn, err := kubeconn.Connect(&kubeconn.Flags{Kubeconfig: cluster.Kubeconfig}, topology, "t")
+	conn, err := conn.Connect(&conn.Flags{Kubeconfig: cluster.Kubeconfig}, topology, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestCollectDelivery(t *testing.T) {
 func TestCollectUnreachable(t *testing.T) {
 	cluster := clustertest.Config(t)
 	topology := protocol.Topology{Targets: map[string]protocol.Target{"t": {InCluster: &protocol.InCluster{Namespace: "default"}}}}
-	conn, err := kubeconn.Connect(&kubeconn.Flags{Kubeconfig: cluster.Kubeconfig, Server: "https://127.0.0.1:9"}, topology, "t")
+	conn, err := conn.Connect(&conn.Flags{Kubeconfig: cluster.Kubeconfig, Server: "https://127.0.0.1:9"}, topology, "t")
 	if err != nil {
 		t.Fatal(err)
 	}

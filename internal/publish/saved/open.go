@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/nationtech/harmony/internal/daemon"
+	"github.com/nationtech/harmony/internal/registry/daemon"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 

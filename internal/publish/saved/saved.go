@@ -19,7 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/nationtech/harmony/internal/build/layout"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // maxDocuments bounds the JSON files of an image together, which are kept in
@@ -131,7 +131,7 @@ func (s *Image) layer(ctx context.Context, plain io.Reader, send func(Layer)) (e
 		return err
 	}
 	inner, outer, size := sha256.New(), sha256.New(), &counter{}
-	z := layout.NewGzipWriter(io.MultiWriter(file, outer, size))
+	z := ocilayout.NewGzipWriter(io.MultiWriter(file, outer, size))
 	_, err = io.Copy(io.MultiWriter(inner, z), contextReader{ctx, plain})
 	if err = errors.Join(err, z.Close()); err != nil {
 		return err

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/nationtech/harmony/internal/source"
-	"github.com/nationtech/harmony/internal/term"
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -79,7 +79,7 @@ func Main(ctx context.Context, stage plugin.Stage, streams Streams, args []strin
 type face struct {
 	stage   plugin.Stage
 	streams Streams
-	source  source.Source
+	source  project.Source
 
 	target, output   string
 	dryRun, all, mum bool

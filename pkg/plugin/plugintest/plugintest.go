@@ -7,7 +7,7 @@ package plugintest
 import (
 	"testing"
 
-	"github.com/nationtech/harmony/internal/conformance"
+	"github.com/nationtech/harmony/internal/plugins/conformance"
 )
 
 // Test starts the plugin at path, an executable called harmony-NAME, and runs

@@ -1,0 +1,142 @@
+package pack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"unicode"
+
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/ignore"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// maxEntries bounds the files and folders of a chart. Folders that link to one
+// another would otherwise never end.
+const maxEntries = 10_000
+
+// utf8BOM is what some editors begin a file with. Helm leaves it out too.
+var utf8BOM = []byte("\xef\xbb\xbf")
+
+// reader reads a chart's folder, and nothing outside of it: the root refuses a
+// symbolic link that leads out.
+type reader struct {
+	root    *os.Root
+	rules   *ignore.Rules
+	files   tree
+	entries int
+	bytes   int64
+}
+
+// read returns the files of the folder that .helmignore does not leave out.
+func read(ctx context.Context, dir string) (tree, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, protocol.Invalid("chart folder: %w", err)
+	}
+	defer root.Close()
+	r := &reader{root: root, files: tree{}}
+	if r.rules, err = readRules(root); err != nil {
+		return nil, protocol.Invalid("chart %s: %s: %w", dir, ignore.HelmIgnore, err)
+	}
+	if err := r.folder(ctx, "."); err != nil {
+		return nil, about(dir, err)
+	}
+	return r.files, nil
+}
+
+func readRules(root *os.Root) (*ignore.Rules, error) {
+	rules := ignore.Empty()
+	data, err := root.ReadFile(ignore.HelmIgnore)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	default:
+		if rules, err = ignore.Parse(bytes.NewReader(data)); err != nil {
+			return nil, err
+		}
+	}
+	rules.AddDefaults()
+	return rules, nil
+}
+
+func (r *reader) folder(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	dir, err := r.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(maxEntries + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	for _, e := range entries {
+		if r.entries++; r.entries > maxEntries {
+			return protocol.Invalid("has over %d files and folders", maxEntries).
+				WithHint("leave out what is not the chart's in %s; is there a symbolic link to a folder above itself?", ignore.HelmIgnore)
+		}
+		if err := r.entry(ctx, path.Join(name, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) entry(ctx context.Context, name string) error {
+	// What is ignored is not looked at further, a link that leads nowhere too.
+	if info, err := r.root.Lstat(name); err == nil && r.rules.Ignore(name, info) {
+		return nil
+	}
+	info, err := r.root.Stat(name)
+	if err != nil {
+		return protocol.Invalid("%q: %w", name, err).WithHint("a symbolic link in a chart stays within it")
+	}
+	switch {
+	case r.rules.Ignore(name, info):
+		return nil
+	case info.IsDir():
+		return r.folder(ctx, name)
+	case !info.Mode().IsRegular():
+		return protocol.Invalid("%q is neither a file nor a folder (%s)", name, info.Mode().Type())
+	}
+	return r.file(name, info.Size())
+}
+
+func (r *reader) file(name string, size int64) error {
+	if err := checkName(name); err != nil {
+		return protocol.Invalid("%w", err)
+	}
+	if size > loader.MaxDecompressedFileSize {
+		return protocol.Invalid("%q has %d bytes; Helm takes %d at most", name, size, loader.MaxDecompressedFileSize)
+	}
+	if r.bytes += size; r.bytes > loader.MaxDecompressedChartSize {
+		return protocol.Invalid("is over %d bytes, the most that Helm takes", loader.MaxDecompressedChartSize)
+	}
+	data, err := r.root.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	r.files[name] = bytes.TrimPrefix(data, utf8BOM)
+	return nil
+}
+
+// checkName refuses a name that other systems would read as a path, or that a
+// terminal would obey.
+func checkName(name string) error {
+	for _, c := range name {
+		if c == '\\' || !unicode.IsPrint(c) {
+			return fmt.Errorf("%q: a file name in a chart has no %q", name, c)
+		}
+	}
+	return nil
+}

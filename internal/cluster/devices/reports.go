@@ -1,0 +1,208 @@
+package devices
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// The annotations of a report's manifest.
+const (
+	// annotationRevision is the digest of the state that the report is about, as
+	// Flux tells it or alone: latest@sha256:….
+	annotationRevision = "org.opencontainers.image.revision"
+	annotationCreated  = "org.opencontainers.image.created"
+	annotationState    = "harmony.nationtech.io/state"
+	annotationMessage  = "harmony.nationtech.io/message"
+)
+
+// What is taken of reports: devices are not to be trusted with more.
+const (
+	maxDevices = 10000
+	maxMessage = 300
+	atOnce     = 8
+)
+
+// Progress is what the devices have reported of a state.
+type Progress struct {
+	// Devices are all that are known: those named in the topology, else those that
+	// have ever reported. They are in the order of their names.
+	Devices []protocol.DeviceReport
+}
+
+// Count is how many devices are in a state.
+func (p Progress) Count(state protocol.DeviceState) int {
+	n := 0
+	for _, d := range p.Devices {
+		if d.State == state {
+			n++
+		}
+	}
+	return n
+}
+
+// Ready reports that there are devices and that all of them are ready.
+func (p Progress) Ready() bool {
+	return len(p.Devices) > 0 && p.Count(protocol.DeviceReady) == len(p.Devices)
+}
+
+// Failed are the devices that failed.
+func (p Progress) Failed() []protocol.DeviceReport {
+	return slices.DeleteFunc(slices.Clone(p.Devices), func(d protocol.DeviceReport) bool { return d.State != protocol.DeviceFailed })
+}
+
+// String counts: 3 of 5 devices are ready, 1 failed, 1 behind.
+func (p Progress) String() string {
+	if len(p.Devices) == 0 {
+		return "no device reports"
+	}
+	noun, verb := "devices", "are"
+	if len(p.Devices) == 1 {
+		noun, verb = "device", "is"
+	}
+	text := fmt.Sprintf("%d of %d %s %s ready", p.Count(protocol.DeviceReady), len(p.Devices), noun, verb)
+	for _, state := range []protocol.DeviceState{protocol.DeviceProgressing, protocol.DeviceFailed, protocol.DeviceBehind, protocol.DeviceSilent} {
+		if n := p.Count(state); n > 0 {
+			text += fmt.Sprintf(", %d %s", n, state)
+		}
+	}
+	return text
+}
+
+// Worst are the devices, those that are not ready first, at most so many.
+func (p Progress) Worst(most int) []protocol.DeviceReport {
+	rank := []protocol.DeviceState{protocol.DeviceFailed, protocol.DeviceProgressing, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceReady}
+	all := slices.Clone(p.Devices)
+	slices.SortStableFunc(all, func(a, b protocol.DeviceReport) int {
+		return cmp.Compare(slices.Index(rank, a.State), slices.Index(rank, b.State))
+	})
+	return all[:min(len(all), most)]
+}
+
+// Progress reads what the devices have reported of the state of that digest.
+// Where they do not report it reads nothing.
+func (p Place) Progress(ctx context.Context, digest string) (Progress, error) {
+	names, err := p.known(ctx)
+	if err != nil {
+		return Progress{}, err
+	}
+	found := make([]protocol.DeviceReport, len(names))
+	group, reading := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i, device := range names {
+		group.Go(func() error {
+			report, err := p.Reports.Get(reading, device)
+			found[i] = judge(device, report, digest)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Progress{}, err
+	}
+	if p.Target.Device != "" && found[0].State == protocol.DeviceSilent {
+		found = nil
+	}
+	return Progress{Devices: found}, nil
+}
+
+// States are those that devices may run or go back to: what they follow, what they
+// followed before, and what their reports are about.
+func (p Place) States(ctx context.Context) ([]Artifact, error) {
+	reported, err := p.Progress(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	wanted := []string{TagLatest, TagPrevious}
+	for _, device := range reported.Devices {
+		if device.Digest != "" && !slices.Contains(wanted, device.Digest) {
+			wanted = append(wanted, device.Digest)
+		}
+	}
+	var states []Artifact
+	for _, reference := range wanted {
+		state, err := p.State.Get(ctx, reference)
+		if err != nil {
+			return nil, err
+		}
+		if state.Digest != "" {
+			states = append(states, state)
+		}
+	}
+	return states, nil
+}
+
+// known are the names of the devices, in order.
+func (p Place) known(ctx context.Context) ([]string, error) {
+	switch reports := p.Target.Reports; {
+	case reports.Disabled:
+		return nil, nil
+	case p.Target.Device != "":
+		return []string{p.Target.Device}, nil
+	case len(reports.Devices) > 0:
+		return slices.Sorted(slices.Values(reports.Devices)), nil
+	}
+	tags, err := p.Reports.Tags(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tags = slices.DeleteFunc(tags, func(tag string) bool { return !protocol.ValidName(tag) })
+	if len(tags) > maxDevices {
+		return nil, protocol.Invalid("%s has %d tags, and at most %d devices are looked for", p.Reports, len(tags), maxDevices).
+			WithHint("remove the tags of devices that are gone, or make smaller groups")
+	}
+	slices.Sort(tags)
+	return tags, nil
+}
+
+// judge is what a report says of the state of the digest.
+func judge(device string, report Artifact, digest string) protocol.DeviceReport {
+	d := protocol.DeviceReport{Device: device, State: protocol.DeviceSilent}
+	if report.Digest == "" {
+		return d
+	}
+	said := report.Annotations[annotationState]
+	revision := report.Annotations[annotationRevision]
+	if _, after, tagged := strings.Cut(revision, "@"); tagged {
+		revision = after
+	}
+	if isDigest(revision) {
+		d.Digest = revision
+	}
+	d.Message = message(report.Annotations[annotationMessage])
+	if at, err := time.Parse(time.RFC3339, report.Annotations[annotationCreated]); err == nil {
+		d.Time = at.UTC().Format(time.RFC3339)
+	}
+	switch {
+	case d.Digest == "" || d.Digest != digest:
+		d.State = protocol.DeviceBehind
+	case said == string(protocol.DeviceReady):
+		d.State = protocol.DeviceReady
+	case said == string(protocol.DeviceFailed):
+		d.State = protocol.DeviceFailed
+	default: // also a word that is not known here: it is not ready
+		d.State = protocol.DeviceProgressing
+	}
+	return d
+}
+
+func isDigest(text string) bool {
+	hex, ok := strings.CutPrefix(text, "sha256:")
+	return ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
+}
+
+// message is one line of what a device says, made harmless.
+func message(text string) string {
+	line := strings.Join(strings.Fields(term.Clean(text)), " ")
+	if runes := []rune(line); len(runes) > maxMessage {
+		line = string(runes[:maxMessage-1]) + "…"
+	}
+	return line
+}

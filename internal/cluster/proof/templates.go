@@ -1,0 +1,34 @@
+package proof
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Images lists the images of all containers that objects describe; see
+// [manifest.Images].
+func Images(objects []*unstructured.Unstructured) []string { return manifest.Images(objects) }
+
+// Uses reports whether one of the images is pinned to the digest.
+func Uses(images []string, digest string) bool { return manifest.Uses(images, digest) }
+
+// DigestIn is the digest that objects pin images of the repository to; "" when
+// there is none, or more than one.
+func DigestIn(objects []*unstructured.Unstructured, repository protocol.ImageRef) string {
+	digest := ""
+	for _, image := range Images(objects) {
+		_, found, pinned := strings.Cut(image, "@")
+		if !pinned || !SameRepository(image, repository) {
+			continue
+		}
+		if digest != "" && digest != found {
+			return ""
+		}
+		digest = found
+	}
+	return digest
+}

@@ -1,0 +1,217 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// differ is an adapter that can tell what a deploy would change.
+type differ interface {
+	Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error)
+}
+
+func (t Tools) diff() *cobra.Command {
+	p := &project{}
+	var exitCode bool
+	cmd := &cobra.Command{
+		Use:   "diff [APP...]",
+		Short: "Show what a deploy would change on the cluster",
+		Long: `Show what a deploy would change on the cluster, object by object, as unified diffs.
+The API server is asked to try it and changes nothing. The values of Secrets are
+never shown, only whether they change. Hooks are not shown.
+
+The image and the chart are those of the documents on stdin, as for a deploy, or
+else the published ones of the version.
+
+It ends with 0, also when there is something to change; with --exit-code then with 1.`,
+		Example: `  harmony diff fleet-operator --target staging --version 1.4.0
+  harmony build fleet-operator | harmony publish | harmony diff --target staging`,
+		RunE: func(cmd *cobra.Command, patterns []string) error {
+			changed, err := t.runDiff(cmd.Context(), p, patterns)
+			if err == nil && exitCode && changed > 0 {
+				return &protocol.Error{Code: protocol.ExitFailed, Message: "there is something to change"}
+			}
+			return err
+		},
+	}
+	t.register(cmd, p)
+	cmd.Flags().StringVar(&p.source.Version, "version", "", "the published semantic `version` (default by git describe)")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 1 when there is something to change")
+	return cmd
+}
+
+// release is an app with what was published of it.
+type release struct {
+	app   protocol.AppSpec
+	image *protocol.ImageRef
+	chart *protocol.ChartRef
+}
+
+func (t Tools) runDiff(ctx context.Context, p *project, patterns []string) (int, error) {
+	topology, releases, err := t.releases(ctx, p, patterns)
+	if err != nil {
+		return 0, err
+	}
+	target, err := p.oneTarget(topology)
+	if err != nil {
+		return 0, err
+	}
+	console, progress := t.console()
+	defer console.Close()
+	adapter, err := t.open(ctx, topology, adapterOf(topology), true, progress(target))
+	if err != nil {
+		return 0, err
+	}
+	d, ok := adapter.(differ)
+	if !ok {
+		return 0, protocol.Unsupported("adapter %q cannot tell what would change", adapterOf(topology)).
+			WithHint("its controller can: argocd app diff, flux diff")
+	}
+	colour := term.IsTerminal(t.Streams.Out) && t.Streams.Getenv("NO_COLOR") == "" && t.Streams.Getenv("TERM") != "dumb"
+	total := 0
+	for _, r := range releases {
+		objects, err := d.Diff(ctx, r.app, target, *r.image, *r.chart)
+		if err != nil {
+			return total, err
+		}
+		changed, err := difference.Write(t.Streams.Out, objects, colour)
+		if total += changed; err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// releases are those on stdin, or the published ones of the configuration.
+func (t Tools) releases(ctx context.Context, p *project, patterns []string) (protocol.Topology, []release, error) {
+	if isStream(t.Streams.In) {
+		topology, releases, err := readStream(t.Streams.In, patterns)
+		if err != nil || len(releases) > 0 {
+			if topology == nil && err == nil {
+				configured, err := p.source.ConfiguredTopology(ctx)
+				return configured, releases, err
+			}
+			if topology == nil {
+				topology = &protocol.Topology{}
+			}
+			return *topology, releases, err
+		}
+	}
+	topology, apps, err := p.read(ctx, patterns)
+	if err != nil {
+		return topology, nil, err
+	}
+	if apps, err = p.source.WithVersions(ctx, apps); err != nil {
+		return topology, nil, err
+	}
+	var releases []release
+	for _, app := range apps {
+		r, err := published(ctx, topology, app)
+		if err != nil {
+			return topology, nil, err
+		}
+		releases = append(releases, r)
+	}
+	return topology, releases, nil
+}
+
+// isStream reports whether stdin brings documents: it is a pipe or a file.
+func isStream(in io.Reader) bool {
+	file, ok := in.(*os.File)
+	if !ok {
+		return in != nil
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice == 0
+}
+
+// stream is what was read of one.
+type stream struct {
+	topology *protocol.Topology
+	order    []string
+	byApp    map[string]*release
+}
+
+// readStream reads the documents of other stages. A Failure on it is the error.
+func readStream(in io.Reader, only []string) (*protocol.Topology, []release, error) {
+	s := stream{byApp: map[string]*release{}}
+	reader := protocol.NewReader(in)
+	for {
+		d, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, nil, protocol.Invalid("stdin, %w", err)
+		}
+		if err := s.add(d); err != nil {
+			return nil, nil, err
+		}
+	}
+	wanted := map[string]bool{}
+	for _, name := range only {
+		wanted[name] = true
+		if s.byApp[name] == nil && len(s.order) > 0 {
+			return nil, nil, protocol.Invalid("app %q is not among the documents on stdin", name)
+		}
+	}
+	var releases []release
+	for _, name := range s.order {
+		r := s.byApp[name]
+		if len(only) > 0 && !wanted[name] {
+			continue
+		}
+		if r.image == nil || r.chart == nil || r.app.Name == "" {
+			return nil, nil, protocol.Invalid("stdin lacks the AppSpec, the ImageRef or the ChartRef of app %q", name).WithHint("publish it first")
+		}
+		releases = append(releases, *r)
+	}
+	return s.topology, releases, nil
+}
+
+// add takes in a document; the last of a kind holds.
+func (s *stream) add(d protocol.Document) (err error) {
+	if d.Kind == protocol.KindFailure {
+		failure, err := protocol.Decode[protocol.Failure](d)
+		if err != nil {
+			return err
+		}
+		return failure.Err()
+	}
+	if d.Kind == protocol.KindTopology {
+		topology, err := protocol.Decode[protocol.Topology](d)
+		s.topology = &topology
+		return err
+	}
+	r := s.byApp[d.Metadata.Name]
+	if r == nil {
+		r = &release{}
+	}
+	switch d.Kind {
+	case protocol.KindAppSpec:
+		r.app, err = protocol.Decode[protocol.AppSpec](d)
+	case protocol.KindImageRef:
+		var image protocol.ImageRef
+		image, err = protocol.Decode[protocol.ImageRef](d)
+		r.image = &image
+	case protocol.KindChartRef:
+		var chart protocol.ChartRef
+		chart, err = protocol.Decode[protocol.ChartRef](d)
+		r.chart = &chart
+	default:
+		return nil
+	}
+	if s.byApp[d.Metadata.Name] == nil {
+		s.byApp[d.Metadata.Name] = r
+		s.order = append(s.order, d.Metadata.Name)
+	}
+	return err
+}

@@ -1,0 +1,155 @@
+// Package cli holds the commands of harmony-deploy beside the stage
+// itself: diff, status and rollback. What an adapter can do of them it says by
+// the methods that it has.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/config"
+	source "github.com/nationtech/harmony/internal/project"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/plugin"
+	"github.com/nationtech/harmony/pkg/plugin/command"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Tools are what the commands work with.
+type Tools struct {
+	// Adapters are those of the stage.
+	Adapters plugin.Adapters[capability.ContinuousDelivery]
+	// Bind adds the flags of the way to a cluster.
+	Bind    func(*pflag.FlagSet)
+	Streams command.Streams
+}
+
+// Options are the commands, for a stage's command line.
+func (t Tools) Options() []command.Option {
+	return []command.Option{command.Subcommand(t.diff()), command.Subcommand(t.status()), command.Subcommand(t.rollback())}
+}
+
+// project is what the flags of a command say.
+type project struct {
+	source source.Source
+	target string
+	output string
+}
+
+// register adds the flags that all commands have.
+func (t Tools) register(cmd *cobra.Command, p *project) {
+	set := cmd.Flags()
+	set.StringVarP(&p.source.File, "file", "f", "", "the project's `harmony.yaml`; found from the current folder by default")
+	set.StringVar(&p.source.Topology, "topology", "", "the topology by `name` (default HARMONY_TOPOLOGY, else ci where CI is set, else local)")
+	set.StringVar(&p.target, "target", "", "the `target`, such as staging")
+	p.source.Getenv = t.Streams.Getenv
+	t.Bind(set)
+}
+
+func (p *project) registerOutput(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&p.output, "output", "o", "text", "text or json")
+}
+
+func (p *project) checkOutput() error {
+	if p.output != "text" && p.output != "json" {
+		return protocol.Invalid("--output %q is not one of text, json", p.output)
+	}
+	return nil
+}
+
+// read reads the apps that were named, all when none was, and the topology.
+func (p *project) read(ctx context.Context, patterns []string) (protocol.Topology, []protocol.AppSpec, error) {
+	loaded, err := p.source.Find(ctx, source.Wanted{Patterns: patterns})
+	if err != nil {
+		return protocol.Topology{}, nil, err
+	}
+	topology, err := loaded.Topology(p.source.Topology, p.source.Getenv)
+	if err != nil {
+		return protocol.Topology{}, nil, err
+	}
+	if len(patterns) == 0 {
+		patterns = []string{"*"}
+	}
+	apps, err := loaded.Select(patterns)
+	if err != nil {
+		return protocol.Topology{}, nil, err
+	}
+	needs := config.Needs{}
+	if p.target != "" {
+		needs.Targets = []string{p.target}
+	}
+	return topology, apps, loaded.Require(topology, needs)
+}
+
+// oneTarget is the target named, or the only one.
+func (p *project) oneTarget(topology protocol.Topology) (string, error) {
+	known := slices.Sorted(maps.Keys(topology.Targets))
+	switch {
+	case p.target == "" && len(known) == 1:
+		return known[0], nil
+	case p.target == "":
+		return "", protocol.Invalid("no target given").WithHint("name one with --target: %s", strings.Join(known, ", "))
+	}
+	if _, ok := topology.Targets[p.target]; !ok {
+		return "", protocol.Unsupported("topology %q has no target %q (has %s)", topology.Name, p.target, strings.Join(known, ", "))
+	}
+	return p.target, nil
+}
+
+// open makes the adapter that the topology names, or the one named here.
+func (t Tools) open(ctx context.Context, topology protocol.Topology, name string, dryRun bool, progress func(protocol.Event)) (capability.ContinuousDelivery, error) {
+	provider := topology.ContinuousDelivery
+	if provider == nil {
+		return nil, protocol.Unsupported("topology %q has no %s", topology.Name, capability.NameContinuousDelivery)
+	}
+	own := *provider
+	if name != own.Adapter {
+		own = protocol.Provider{Adapter: name}
+	}
+	adapter, ok := t.Adapters[own.Adapter]
+	if !ok {
+		return nil, protocol.Unsupported("topology %q: %s adapter %q is not one of this plugin (has %s)", topology.Name, capability.NameContinuousDelivery,
+			own.Adapter, strings.Join(slices.Sorted(maps.Keys(t.Adapters)), ", "))
+	}
+	return adapter(ctx, capability.Environment{
+		Topology: topology, Provider: own, DryRun: dryRun, Progress: progress,
+		Cache: filepath.Join(os.TempDir(), fmt.Sprintf("harmony-%d", os.Getuid()), capability.StageDeploy),
+	})
+}
+
+// adapterOf is the name of the topology's adapter.
+func adapterOf(topology protocol.Topology) string {
+	if topology.ContinuousDelivery == nil {
+		return ""
+	}
+	return topology.ContinuousDelivery.Adapter
+}
+
+// console shows progress to a person, under the stage's name.
+func (t Tools) console() (*term.Console, func(target string) func(protocol.Event)) {
+	c := term.New(term.Options{Err: t.Streams.Err, Getenv: t.Streams.Getenv})
+	return c, func(target string) func(protocol.Event) {
+		return func(e protocol.Event) {
+			e.Stage, e.Target = capability.StageDeploy, target
+			c.Event(e)
+		}
+	}
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

@@ -1,0 +1,282 @@
+package fan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// action is what is done on a cluster, by its adapter.
+type action func(context.Context, capability.ContinuousDelivery) (protocol.DeployResult, error)
+
+// rollout is one run over the clusters of a target.
+type rollout struct {
+	*delivery
+	app      protocol.AppSpec
+	target   string
+	multi    protocol.MultiCluster
+	clusters []conn.Cluster
+	each     func(protocol.DeployResult)
+	// act is done on every cluster, and undo on those of a wave that is given up;
+	// nil where the topology does not want that.
+	act, undo action
+
+	mu       sync.Mutex
+	done     []end
+	finished int
+	failures int
+	shown    time.Time
+}
+
+// end is what became of a cluster.
+type end struct {
+	outcome protocol.Outcome
+	message string
+	// failure is what the cluster failed by.
+	failure error
+}
+
+func (d *delivery) rollout(app protocol.AppSpec, target string, clusters []conn.Cluster, each func(protocol.DeployResult)) *rollout {
+	return &rollout{
+		delivery: d, app: app, target: target, multi: *d.env.Topology.Targets[target].MultiCluster,
+		clusters: clusters, each: each, done: make([]end, len(clusters)),
+	}
+}
+
+// run goes through the waves, and says what became of the target.
+func (r *rollout) run(ctx context.Context) (protocol.DeployResult, error) {
+	verdict := protocol.DeployResult{
+		Metadata: r.app.Metadata, Target: r.target, Adapter: r.env.Provider.Adapter, Namespace: r.multi.Namespace, Planned: r.env.DryRun,
+	}
+	ends := r.multi.Ends(len(r.clusters))
+	start, last := 0, ""
+	for wave, end := range ends {
+		last = fmt.Sprintf("wave %d of %d", wave+1, len(ends))
+		r.wave(ctx, start, end, last, &verdict)
+		if ctx.Err() != nil {
+			break
+		}
+		if r.stopped() {
+			r.giveUp(ctx, start, end)
+			break
+		}
+		start = end
+	}
+	for i := range r.clusters {
+		if r.done[i].outcome == "" {
+			r.finish(i, protocol.DeployResult{Outcome: protocol.OutcomeSkipped, Message: "not come to: the rollout stopped"}, nil)
+		}
+	}
+	return r.conclude(ctx, verdict, "in "+last)
+}
+
+// wave works on the clusters from start to end. It starts no more of them once
+// too many have failed; those under way come to their end.
+func (r *rollout) wave(ctx context.Context, start, end int, name string, verdict *protocol.DeployResult) {
+	r.say(name)
+	var group errgroup.Group
+	group.SetLimit(r.multi.AtOnce())
+	for i := start; i < end; i++ {
+		group.Go(func() error {
+			if r.stopped() || ctx.Err() != nil {
+				return nil
+			}
+			result, err := r.on(ctx, i, r.act)
+			r.finish(i, result, err)
+			if err == nil {
+				r.proven(verdict, result)
+			}
+			r.say(name)
+			return nil
+		})
+	}
+	_ = group.Wait() // what failed is told by the clusters' ends
+}
+
+// on does something on a cluster. A panic is its failure.
+func (r *rollout) on(ctx context.Context, i int, do action) (result protocol.DeployResult, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("internal error: %v", p), Hint: "please report this"}
+		}
+	}()
+	cluster := r.clusters[i]
+	a, err := r.open(ctx, cluster, r.target, func(e protocol.Event) { r.pass(cluster.Name, e) })
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	return do(ctx, a)
+}
+
+// finish takes in what became of a cluster, and tells it.
+func (r *rollout) finish(i int, result protocol.DeployResult, err error) {
+	result.Metadata, result.Target, result.Cluster = r.app.Metadata, r.target, r.clusters[i].Name
+	if result.Adapter == "" {
+		result.Adapter, result.Namespace, result.Planned = r.env.Provider.Adapter, r.multi.Namespace, r.env.DryRun
+	}
+	if err != nil {
+		result.Message = brief(err)
+		if result.Outcome != protocol.OutcomeRolledBack {
+			result.Outcome, result.Image, result.Chart = protocol.OutcomeFailed, "", ""
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done[i].outcome == "" && result.Outcome != protocol.OutcomeSkipped {
+		r.finished++
+	}
+	if err != nil && r.done[i].failure == nil {
+		r.failures++
+	}
+	if err == nil {
+		err = r.done[i].failure
+	}
+	r.done[i] = end{outcome: result.Outcome, message: result.Message, failure: err}
+	r.each(result)
+}
+
+// proven takes the digests of a cluster into the verdict.
+func (r *rollout) proven(verdict *protocol.DeployResult, result protocol.DeployResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if verdict.Image == "" {
+		verdict.Image, verdict.Chart, verdict.Version = result.Image, result.Chart, result.Version
+	}
+}
+
+// stopped reports that more clusters failed than may. A dry run tells all.
+func (r *rollout) stopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.env.DryRun && r.failures > r.multi.Failures(len(r.clusters))
+}
+
+// giveUp goes back on those clusters of the wave that this run has upgraded.
+// What it installed stays: there is nothing to go back to.
+func (r *rollout) giveUp(ctx context.Context, start, end int) {
+	if r.undo == nil {
+		return
+	}
+	var group errgroup.Group
+	group.SetLimit(r.multi.AtOnce())
+	for i := start; i < end; i++ {
+		if r.done[i].outcome != protocol.OutcomeUpgraded {
+			continue
+		}
+		group.Go(func() error {
+			r.env.Progress(protocol.Event{Metadata: r.app.Metadata, Phase: "rollback", Message: r.clusters[i].Name + ": goes back with its wave"})
+			result, err := r.on(ctx, i, r.undo)
+			if err != nil {
+				r.finish(i, protocol.DeployResult{}, fmt.Errorf("its wave was given up, and the rollback failed: %w", err))
+				return nil
+			}
+			result.Message = "its wave was given up"
+			r.finish(i, result, nil)
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+// briefly bounds what a cluster's document says of an error, in bytes.
+const briefly = 2000
+
+func brief(err error) string {
+	text := err.Error()
+	if len(text) > briefly {
+		text = strings.ToValidUTF8(text[:briefly], "") + "…"
+	}
+	return text
+}
+
+// say tells how far the rollout is.
+func (r *rollout) say(wave string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.env.Progress(protocol.Event{
+		Metadata: r.app.Metadata, Phase: "wave", Message: wave + ",", Current: int64(r.finished), Total: int64(len(r.clusters)), Unit: "clusters",
+	})
+}
+
+// pause is the least time between the events of clusters that are passed on.
+const pause = 100 * time.Millisecond
+
+// pass hands on progress of a cluster, with its name, as far as people can see
+// it.
+func (r *rollout) pass(cluster string, e protocol.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.shown) < pause {
+		return
+	}
+	r.shown = time.Now()
+	e.Message = cluster + ": " + e.Message
+	r.env.Progress(e)
+}
+
+// conclude makes the verdict out of what became of the clusters.
+func (r *rollout) conclude(ctx context.Context, verdict protocol.DeployResult, where string) (protocol.DeployResult, error) {
+	var count protocol.ClusterCount
+	for _, e := range r.done {
+		count.Add(e.outcome)
+	}
+	verdict.Clusters, verdict.Outcome = &count, count.Outcome()
+	if r.failures == 0 && ctx.Err() == nil {
+		return verdict, nil
+	}
+	if verdict.Outcome.Delivered() || verdict.Outcome == protocol.OutcomeSkipped {
+		verdict.Outcome = protocol.OutcomeFailed
+	}
+	verdict.Image, verdict.Chart = "", ""
+	if ctx.Err() != nil && r.failures == 0 {
+		return verdict, fmt.Errorf("deploy %s to %s: interrupted, with %d of %d clusters done: %w", r.app.Name, r.target, r.finished, len(r.clusters), ctx.Err())
+	}
+	return verdict, r.failure(count, where)
+}
+
+// listed bounds how many clusters an error names.
+const listed = 10
+
+// failure is the error that tells the clusters' failures, with the worst of
+// their statuses.
+func (r *rollout) failure(count protocol.ClusterCount, where string) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d of %d clusters of target %q failed, %s", r.failures, count.Total, r.target, where)
+	var codes []int
+	var hint string
+	told := 0
+	for i, end := range r.done {
+		if end.failure == nil {
+			continue
+		}
+		codes = append(codes, protocol.ExitCode(end.failure))
+		if hint == "" {
+			hint = protocol.HintOf(end.failure)
+		}
+		if told++; told <= listed {
+			fmt.Fprintf(&text, "\n  %s: %s", r.clusters[i].Name, strings.ReplaceAll(brief(end.failure), "\n", "\n    "))
+		}
+	}
+	if told > listed {
+		fmt.Fprintf(&text, "\n  and %d more", told-listed)
+	}
+	if count.RolledBack > 0 {
+		fmt.Fprintf(&text, "\nrolled back: %d", count.RolledBack)
+	}
+	if count.Skipped > 0 {
+		fmt.Fprintf(&text, "\nnot come to: %d", count.Skipped)
+	}
+	if hint == "" {
+		hint = "run the same command again when that is mended: clusters that are done are not touched"
+	}
+	return &protocol.Error{Code: protocol.WorstCode(codes...), Err: errors.New(text.String()), Hint: hint}
+}

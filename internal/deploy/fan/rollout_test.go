@@ -1,0 +1,240 @@
+package fan
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+func TestWavesInOrder(t *testing.T) {
+	f := newFleet()
+	f.takes = 2 * time.Millisecond
+	kubeconfig, names := kubeconfigOf(t, 25)
+	multi := protocol.MultiCluster{Selector: "fleet=shops", Waves: []any{1, "10%", "100%"}, Parallel: 4}
+	result, each, err := f.deploy(t.Context(), t, kubeconfig, multi, "v1", nil)
+	if err != nil || result.Outcome != protocol.OutcomeInstalled || result.Image != "v1" || result.Chart != "chart-v1" || result.Cluster != "" {
+		t.Fatalf("verdict %+v, %v", result, err)
+	}
+	if want := (protocol.ClusterCount{Total: 25, Installed: 25}); *result.Clusters != want || len(each) != 25 {
+		t.Errorf("counts %+v of %d results", *result.Clusters, len(each))
+	}
+	if f.order[0] != "c000" || !slices.Equal(slices.Sorted(slices.Values(f.order[1:3])), []string{"c001", "c002"}) {
+		t.Errorf("order %v: a wave began before the one before was over", f.order)
+	}
+	if f.most > 4 {
+		t.Errorf("%d clusters at once, want at most 4", f.most)
+	}
+	if f.waves[0] != "wave 1 of 3, 0/25" || f.waves[len(f.waves)-1] != "wave 3 of 3, 25/25" {
+		t.Errorf("progress %q", f.waves)
+	}
+	if len(f.events) == 0 || !strings.HasPrefix(f.events[0], "c000: ") {
+		t.Errorf("events of clusters %q", f.events)
+	}
+	for _, name := range names {
+		if r := each[name]; r.Outcome != protocol.OutcomeInstalled || r.Target != "production" || r.Context != name || r.Version != "1.0.0" {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	result, each, err = f.deploy(t.Context(), t, kubeconfig, multi, "v1", nil)
+	if err != nil || result.Outcome != protocol.OutcomeUnchanged || len(each) != 25 {
+		t.Errorf("again: %+v, %v", result, err)
+	}
+}
+
+func TestFailureStopsAndRollsTheWaveBack(t *testing.T) {
+	f := newFleet()
+	kubeconfig, names := kubeconfigOf(t, 10)
+	for _, name := range names[:9] {
+		f.runs[name] = "v1"
+	}
+	f.bad["c003"] = protocol.ExitRetryable
+	multi := protocol.MultiCluster{Selector: "fleet", Waves: []any{1, "50%", "100%"}, Parallel: 1}
+	result, each, err := f.deploy(t.Context(), t, kubeconfig, multi, "v2", nil)
+	if protocol.ExitCode(err) != protocol.ExitRetryable || protocol.HintOf(err) != "look at the pods" {
+		t.Fatalf("%v, status %d", err, protocol.ExitCode(err))
+	}
+	for _, words := range []string{"1 of 10 clusters", "wave 2 of 3", "c003: the pods crash\n    on every node", "rolled back: 3", "not come to: 6"} {
+		if !strings.Contains(err.Error(), words) {
+			t.Errorf("%q does not say %q", err, words)
+		}
+	}
+	if result.Outcome != protocol.OutcomeRolledBack || result.Image != "" {
+		t.Errorf("verdict %+v", result)
+	}
+	// The first wave was good and stays.
+	if each.of(protocol.OutcomeUpgraded) != "c000" || each.of(protocol.OutcomeRolledBack) != "c001 c002 c003" || len(each) != 10 {
+		t.Errorf("results %+v", each)
+	}
+	if f.runs["c000"] != "v2" || f.runs["c001"] != "v1" || f.runs["c002"] != "v1" || f.runs["c004"] != "v1" || slices.Contains(f.order, "c005") {
+		t.Errorf("runs %v after %v", f.runs, f.order)
+	}
+	if m := each["c002"].Message; m != "its wave was given up" {
+		t.Errorf("message %q", m)
+	}
+
+	// Mended, the same command goes on.
+	delete(f.bad, "c003")
+	result, each, err = f.deploy(t.Context(), t, kubeconfig, multi, "v2", nil)
+	if err != nil || *result.Clusters != (protocol.ClusterCount{Total: 10, Installed: 1, Upgraded: 8, Unchanged: 1}) {
+		t.Errorf("again: %+v, %v", result.Clusters, err)
+	}
+	if each["c000"].Outcome != protocol.OutcomeUnchanged || f.order[0] != "c000" || f.order[1] != "c001" {
+		t.Errorf("order %v", f.order)
+	}
+}
+
+func TestFailuresThatMayBe(t *testing.T) {
+	f := newFleet()
+	kubeconfig, _ := kubeconfigOf(t, 10)
+	f.bad["c002"], f.bad["c007"] = protocol.ExitFailed, protocol.ExitRetryable
+	multi := protocol.MultiCluster{Selector: "fleet", MaxFailures: "25%"}
+	result, each, err := f.deploy(t.Context(), t, kubeconfig, multi, "v1", nil)
+	if protocol.ExitCode(err) != protocol.ExitFailed || !strings.Contains(err.Error(), "2 of 10 clusters") {
+		t.Errorf("%v", err)
+	}
+	if result.Outcome != protocol.OutcomeFailed || *result.Clusters != (protocol.ClusterCount{Total: 10, Installed: 8, Failed: 2}) {
+		t.Errorf("verdict %+v %+v", result, result.Clusters)
+	}
+	if each.of(protocol.OutcomeFailed) != "c002 c007" || each["c002"].Message != "the pods crash" || len(f.rolledBack) != 0 {
+		t.Errorf("failed %s, rolled back %v", each.of(protocol.OutcomeFailed), f.rolledBack)
+	}
+}
+
+func TestNoRollbackWhereTheTopologyWantsNone(t *testing.T) {
+	f := newFleet()
+	kubeconfig, _ := kubeconfigOf(t, 3)
+	f.runs["c000"], f.runs["c001"] = "v1", "v1"
+	f.bad["c002"] = protocol.ExitFailed
+	multi := protocol.MultiCluster{Selector: "fleet", Waves: []any{"100%"}, Parallel: 1}
+	result, each, err := f.deploy(t.Context(), t, kubeconfig, multi, "v2", func(env *capability.Environment) {
+		env.Provider.Settings = map[string]any{"rollback": false}
+	})
+	if err == nil || result.Outcome != protocol.OutcomeFailed || each.of(protocol.OutcomeUpgraded) != "c000 c001" || f.runs["c000"] != "v2" {
+		t.Errorf("%v: %+v", err, each)
+	}
+	if code := protocol.ExitCode(err); code != protocol.ExitFailed {
+		t.Errorf("status %d", code)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	f := newFleet()
+	kubeconfig, _ := kubeconfigOf(t, 6)
+	ctx, cancel := context.WithCancel(t.Context())
+	f.halt = func(done int) {
+		if done == 2 {
+			cancel()
+		}
+	}
+	multi := protocol.MultiCluster{Selector: "fleet", Parallel: 1}
+	result, each, err := f.deploy(ctx, t, kubeconfig, multi, "v1", nil)
+	if protocol.ExitCode(err) != protocol.ExitInterrupted || result.Outcome != protocol.OutcomeFailed {
+		t.Errorf("verdict %+v, %v", result, err)
+	}
+	if each.of(protocol.OutcomeInstalled) != "c000 c001" || each.of(protocol.OutcomeSkipped) != "c002 c003 c004 c005" {
+		t.Errorf("results %+v", each)
+	}
+	f.halt = nil
+	result, _, err = f.deploy(t.Context(), t, kubeconfig, multi, "v1", nil)
+	if err != nil || *result.Clusters != (protocol.ClusterCount{Total: 6, Installed: 4, Unchanged: 2}) {
+		t.Errorf("again: %+v, %v", result.Clusters, err)
+	}
+}
+
+func TestDryRunTellsEveryCluster(t *testing.T) {
+	f := newFleet()
+	kubeconfig, _ := kubeconfigOf(t, 4)
+	f.runs["c001"], f.bad["c000"] = "v1", protocol.ExitFailed
+	result, each, err := f.deploy(t.Context(), t, kubeconfig, protocol.MultiCluster{Selector: "fleet"}, "v2", func(env *capability.Environment) { env.DryRun = true })
+	if err == nil || !result.Planned || *result.Clusters != (protocol.ClusterCount{Total: 4, Installed: 2, Upgraded: 1, Failed: 1}) {
+		t.Errorf("verdict %+v %+v, %v", result, result.Clusters, err)
+	}
+	if !each["c003"].Planned || f.runs["c001"] != "v1" {
+		t.Errorf("a dry run changed something: %v", f.runs)
+	}
+}
+
+func TestRollbackOfTheTarget(t *testing.T) {
+	f := newFleet()
+	kubeconfig, names := kubeconfigOf(t, 3)
+	multi := protocol.MultiCluster{Selector: "fleet", Namespace: "fleet"}
+	for _, digest := range []string{"v1", "v2"} {
+		if _, _, err := f.deploy(t.Context(), t, kubeconfig, multi, digest, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := Adapters(&conn.Flags{Kubeconfig: kubeconfig}, map[string]Constructor{"standin": f.new})["standin"](t.Context(), capability.Environment{
+		Topology: protocol.Topology{Targets: map[string]protocol.Target{"production": {MultiCluster: &multi}}},
+		Provider: protocol.Provider{Adapter: "standin"}, Progress: f.observe,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := d.(rollbacker).Rollback(t.Context(), protocol.AppSpec{Metadata: protocol.Metadata{Name: "app"}}, "production", "")
+	if err != nil || result.Outcome != protocol.OutcomeRolledBack || result.Clusters.RolledBack != 3 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	for _, name := range names {
+		if f.runs[name] != "v1" {
+			t.Errorf("%s runs %s", name, f.runs[name])
+		}
+	}
+}
+
+func TestOneClusterIsTheAdaptersOwn(t *testing.T) {
+	f := newFleet()
+	open := Adapters(&conn.Flags{}, map[string]Constructor{"standin": f.new})["standin"]
+	d, err := open(t.Context(), capability.Environment{Topology: protocol.Topology{Targets: map[string]protocol.Target{"a": {InCluster: &protocol.InCluster{}}}}})
+	if _, own := d.(*standIn); err != nil || !own {
+		t.Errorf("a topology without multiCluster targets gets a %T", d)
+	}
+}
+
+// BenchmarkFleet is the orchestrator over stand-ins for clusters, each of which
+// takes a hundredth of a second: its time and its memory have to grow as the
+// clusters do, and no faster. OVER is the time beyond what the clusters take, 8
+// at once, by waves of 1, 10% and 100%.
+func BenchmarkFleet(b *testing.B) {
+	const takes = 10 * time.Millisecond
+	for _, clusters := range []int{10, 50, 100, 250, 500} {
+		b.Run(fmt.Sprint(clusters), func(b *testing.B) {
+			kubeconfig, _ := kubeconfigOf(b, clusters)
+			var memory runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&memory)
+			before, peak := memory.HeapAlloc, uint64(0)
+			for b.Loop() {
+				f := newFleet()
+				f.takes = takes
+				f.halt = func(done int) {
+					f.mu.Lock()
+					defer f.mu.Unlock()
+					if done%10 == 0 {
+						runtime.ReadMemStats(&memory)
+						peak = max(peak, memory.HeapAlloc)
+					}
+				}
+				result, _, err := f.deploy(b.Context(), b, kubeconfig, protocol.MultiCluster{Selector: "fleet"}, "v1", nil)
+				if err != nil || result.Clusters.Installed != clusters {
+					b.Fatalf("%+v, %v", result.Clusters, err)
+				}
+			}
+			rounds, last := 0, 0
+			multi := protocol.MultiCluster{}
+			for _, end := range multi.Ends(clusters) {
+				rounds, last = rounds+(end-last+multi.AtOnce()-1)/multi.AtOnce(), end
+			}
+			each := b.Elapsed() / time.Duration(b.N)
+			b.ReportMetric(float64((each-time.Duration(rounds)*takes).Microseconds())/float64(clusters), "µs-over/cluster")
+			b.ReportMetric(float64(peak-before)/(1<<20), "MiB-peak")
+		})
+	}
+}

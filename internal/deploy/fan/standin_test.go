@@ -1,0 +1,197 @@
+package fan
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// fleet plays clusters that an adapter delivers to: what runs where, and which
+// of them fail.
+type fleet struct {
+	mu sync.Mutex
+	// runs are the image digests by cluster, and before those before.
+	runs, before map[string]string
+	// bad are the clusters that fail, with the error's status.
+	bad map[string]int
+	// takes is how long a deploy takes.
+	takes time.Duration
+	// halt, when set, is called after a cluster was delivered to.
+	halt func(done int)
+
+	order         []string
+	now, most     int
+	rolledBack    []string
+	waves, events []string
+}
+
+func newFleet() *fleet {
+	return &fleet{runs: map[string]string{}, before: map[string]string{}, bad: map[string]int{}}
+}
+
+// standIn is the adapter for one of the clusters.
+type standIn struct {
+	fleet *fleet
+	flags *conn.Flags
+	env   capability.Environment
+}
+
+func (f *fleet) new(flags *conn.Flags) capability.Adapter[capability.ContinuousDelivery] {
+	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
+		return &standIn{f, flags, env}, nil
+	}
+}
+
+func (s *standIn) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
+	conn, err := conn.Connect(s.flags, s.env.Topology, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if want := "https://" + conn.Context + ".example.com"; conn.Context != s.env.Cluster || conn.Config.Host != want {
+		return protocol.DeployResult{}, fmt.Errorf("cluster %s is reached at %s by context %s", s.env.Cluster, conn.Config.Host, conn.Context)
+	}
+	s.env.Progress(protocol.Event{Metadata: app.Metadata, Phase: "apply", Message: "under way"})
+	f, name := s.fleet, conn.Context
+	f.enter(name)
+	defer f.leave()
+	select {
+	case <-ctx.Done():
+		return protocol.DeployResult{}, ctx.Err()
+	case <-time.After(f.takes):
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	result := protocol.DeployResult{
+		Metadata: app.Metadata, Target: target, Adapter: "standin", Context: name, Namespace: conn.Namespace,
+		Image: image.Digest, Chart: chart.Digest, Planned: s.env.DryRun,
+	}
+	was, there := f.runs[name]
+	result.PreviousImage = was
+	switch {
+	case f.bad[name] != 0 && there:
+		result.Outcome, result.Image = protocol.OutcomeRolledBack, was
+		return result, &protocol.Error{Code: f.bad[name], Message: "the pods crash\non every node", Hint: "look at the pods"}
+	case f.bad[name] != 0:
+		return protocol.DeployResult{}, &protocol.Error{Code: f.bad[name], Message: "the pods crash"}
+	case was == image.Digest:
+		result.Outcome = protocol.OutcomeUnchanged
+	case there:
+		result.Outcome = protocol.OutcomeUpgraded
+	default:
+		result.Outcome = protocol.OutcomeInstalled
+	}
+	if !s.env.DryRun && result.Outcome != protocol.OutcomeUnchanged {
+		f.before[name], f.runs[name] = was, image.Digest
+	}
+	return result, nil
+}
+
+func (s *standIn) Rollback(_ context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
+	f := s.fleet
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name := s.env.Cluster
+	if f.before[name] == "" {
+		return protocol.DeployResult{}, protocol.Unsupported("there is no release before")
+	}
+	f.runs[name] = f.before[name]
+	f.rolledBack = append(f.rolledBack, name)
+	return protocol.DeployResult{Metadata: app.Metadata, Target: target, Adapter: "standin", Outcome: protocol.OutcomeRolledBack, Image: f.runs[name]}, nil
+}
+
+func (f *fleet) enter(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.order = append(f.order, name)
+	f.now++
+	f.most = max(f.most, f.now)
+}
+
+func (f *fleet) leave() {
+	f.mu.Lock()
+	f.now--
+	done, halt := len(f.order), f.halt
+	f.mu.Unlock()
+	if halt != nil {
+		halt(done)
+	}
+}
+
+func (f *fleet) observe(e protocol.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e.Phase == "wave" {
+		f.waves = append(f.waves, fmt.Sprintf("%s %d/%d", e.Message, e.Current, e.Total))
+	} else {
+		f.events = append(f.events, e.Message)
+	}
+}
+
+// kubeconfigOf writes a kubeconfig of so many clusters, c000 and on.
+func kubeconfigOf(tb testing.TB, clusters int) (path string, names []string) {
+	tb.Helper()
+	var text strings.Builder
+	text.WriteString("apiVersion: v1\nkind: Config\nusers:\n- {name: me, user: {token: secret}}\nclusters:\n")
+	for i := range clusters {
+		name := fmt.Sprintf("c%03d", i)
+		names = append(names, name)
+		fmt.Fprintf(&text, "- {name: %[1]s, cluster: {server: \"https://%[1]s.example.com\"}}\n", name)
+	}
+	text.WriteString("contexts:\n")
+	for _, name := range names {
+		fmt.Fprintf(&text, "- {name: %[1]s, context: {cluster: %[1]s, user: me, extensions: [{name: harmony.nationtech.io/labels, extension: {fleet: shops}}]}}\n", name)
+	}
+	path = filepath.Join(tb.TempDir(), "config")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return path, names
+}
+
+// told are the results of the clusters, the last one of each.
+type told map[string]protocol.DeployResult
+
+func (t told) of(outcome protocol.Outcome) string {
+	var names []string
+	for name, result := range t {
+		if result.Outcome == outcome {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+// deploy delivers the digest to the fleet.
+func (f *fleet) deploy(ctx context.Context, tb testing.TB, kubeconfig string, multi protocol.MultiCluster, digest string, change func(*capability.Environment)) (protocol.DeployResult, told, error) {
+	tb.Helper()
+	f.order, f.most, f.rolledBack, f.waves, f.events = nil, 0, nil, nil, nil
+	multi.Namespace = "fleet"
+	env := capability.Environment{
+		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "ci"}, Targets: map[string]protocol.Target{"production": {MultiCluster: &multi}}},
+		Provider: protocol.Provider{Adapter: "standin"}, Progress: f.observe,
+	}
+	if change != nil {
+		change(&env)
+	}
+	open := Adapters(&conn.Flags{Kubeconfig: kubeconfig}, map[string]Constructor{"standin": f.new})["standin"]
+	d, err := open(ctx, env)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	results := told{}
+	app := protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "1.0.0"}}
+	result, err := d.(capability.ClusterDelivery).DeployEach(ctx, app, "production", protocol.ImageRef{Digest: digest}, protocol.ChartRef{Digest: "chart-" + digest},
+		func(r protocol.DeployResult) { results[r.Cluster] = r })
+	return result, results, err
+}

@@ -1,0 +1,207 @@
+package ocilayout
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Layer is a layer whose blob is in a draft.
+type Layer struct {
+	// Descriptor of the compressed blob.
+	Descriptor ocispec.Descriptor
+	// DiffID is the digest of the uncompressed layer.
+	DiffID digest.Digest
+}
+
+// Draft is a layout folder in the making. Its methods may be called by several
+// goroutines, but for Commit and Discard.
+type Draft struct {
+	dir, app string
+	store    Store
+
+	mu        sync.Mutex
+	elsewhere map[digest.Digest]Place
+}
+
+func (d *Draft) blob(sum digest.Digest) string {
+	return filepath.Join(d.dir, ocispec.ImageBlobsDir, string(sum.Algorithm()), sum.Encoded())
+}
+
+// WriteLayer packs the entries into a layer, with created as the time of all of
+// them.
+func (d *Draft) WriteLayer(ctx context.Context, entries []Entry, created time.Time) (_ Layer, err error) {
+	f, err := os.CreateTemp(d.dir, "layer-*")
+	if err != nil {
+		return Layer{}, err
+	}
+	defer func() {
+		err = errors.Join(err, f.Close())
+	}()
+	file := &countingWriter{w: f}
+	compressed, plain := sha256.New(), sha256.New()
+	z := newGzipWriter(io.MultiWriter(file, compressed), 0, d.store.level())
+	tarred := bufio.NewWriterSize(io.MultiWriter(plain, z), 256<<10)
+	err = writeTar(ctx, tarred, entries, created)
+	if err == nil {
+		err = tarred.Flush()
+	}
+	if err = errors.Join(err, z.Close()); err != nil {
+		return Layer{}, fmt.Errorf("pack layer: %w", err)
+	}
+	layer := Layer{
+		Descriptor: ocispec.Descriptor{
+			MediaType: ocispec.MediaTypeImageLayerGzip,
+			Digest:    digest.NewDigest(digest.SHA256, compressed),
+			Size:      file.n,
+		},
+		DiffID: digest.NewDigest(digest.SHA256, plain),
+	}
+	return layer, os.Rename(f.Name(), d.blob(layer.Descriptor.Digest))
+}
+
+type countingWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// AddBlob brings a blob that is in a file into the draft, by a hard link where
+// that is possible. The caller has verified its digest.
+func (d *Draft) AddBlob(sum digest.Digest, path string) error {
+	target := d.blob(sum)
+	err := os.Link(path, target)
+	if err == nil || errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return copyFile(path, target)
+}
+
+func copyFile(from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.CreateTemp(filepath.Dir(to), ".copy-*")
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err = errors.Join(err, out.Close()); err != nil {
+		return errors.Join(err, os.Remove(out.Name()))
+	}
+	return os.Rename(out.Name(), to)
+}
+
+// AddImage writes the image's configuration, with the layers filled in, and its
+// manifest.
+func (d *Draft) AddImage(config dockerspec.DockerOCIImage, layers []Layer) (ocispec.Descriptor, error) {
+	config.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}
+	manifest := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Layers:    []ocispec.Descriptor{},
+	}
+	for _, l := range layers {
+		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.DiffID)
+		manifest.Layers = append(manifest.Layers, l.Descriptor)
+	}
+	var err error
+	if manifest.Config, err = d.addJSON(ocispec.MediaTypeImageConfig, config); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	image, err := d.addJSON(ocispec.MediaTypeImageManifest, manifest)
+	image.Platform = &ocispec.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant, OSVersion: config.OSVersion, OSFeatures: config.OSFeatures}
+	return image, err
+}
+
+func (d *Draft) addJSON(mediaType string, v any) (ocispec.Descriptor, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
+	return desc, os.WriteFile(d.blob(desc.Digest), data, 0o600)
+}
+
+// Commit makes the draft the layout of this input: a folder whose index.json
+// names exactly one descriptor, the image or the index of several platforms.
+// When another run was faster its equal layout is kept. The draft is gone
+// afterwards, also after an error.
+func (d *Draft) Commit(input string, images []ocispec.Descriptor) (_ Image, err error) {
+	defer func() { err = errors.Join(err, d.Discard()) }()
+	if len(images) == 0 {
+		return Image{}, errors.New("no image to keep")
+	}
+	root := images[0]
+	root.Platform = nil
+	if len(images) > 1 {
+		root, err = d.addJSON(ocispec.MediaTypeImageIndex, index(images...))
+		if err != nil {
+			return Image{}, err
+		}
+	}
+	if err := d.finish(root); err != nil {
+		return Image{}, err
+	}
+	return d.store.publish(d.dir, d.app, input)
+}
+
+func index(images ...ocispec.Descriptor) ocispec.Index {
+	return ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: images,
+	}
+}
+
+// finish writes the files that make a folder a layout.
+func (d *Draft) finish(root ocispec.Descriptor) error {
+	files := map[string]any{
+		ocispec.ImageLayoutFile: ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion},
+		ocispec.ImageIndexFile:  index(root),
+	}
+	if len(d.elsewhere) > 0 {
+		files[elsewhereFile] = places{d.elsewhere}
+	}
+	for name, content := range files {
+		data, err := json.Marshal(content)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(d.dir, name), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Dir is a folder for files that are needed while the image is made. It is not
+// a part of the layout.
+func (d *Draft) Dir() (string, error) {
+	dir := filepath.Join(d.dir, scratch)
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// scratch is removed before the layout is published.
+const scratch = "scratch"
+
+// Discard removes the draft; after Commit there is nothing to remove.
+func (d *Draft) Discard() error { return os.RemoveAll(d.dir) }

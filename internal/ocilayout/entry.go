@@ -1,0 +1,117 @@
+package ocilayout
+
+import (
+	"archive/tar"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Entry is one file, folder or link of a layer.
+type Entry struct {
+	// Path from the root of the image, with slashes, clean and not beginning
+	// with one.
+	Path string
+	// Type is one of tar.TypeReg, TypeDir, TypeSymlink and TypeLink.
+	Type byte
+	// Mode holds the permission bits, with setuid, setgid and sticky as in a
+	// tar header.
+	Mode int64
+	// UID and GID are the owner.
+	UID, GID int
+	// Link is the target of a link; for a TypeLink a path like Path.
+	Link string
+	// XAttrs are extended attributes, by PAX record name.
+	XAttrs map[string]string
+	// Size in bytes of a TypeReg, and Open its content.
+	Size int64
+	Open func() (io.ReadCloser, error)
+}
+
+// File is an entry with a content that is in memory.
+func File(path string, mode int64, content []byte) Entry {
+	return Entry{Path: path, Type: tar.TypeReg, Mode: mode, Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(string(content))), nil
+	}}
+}
+
+// Dir is an entry of a folder.
+func Dir(path string, mode int64) Entry {
+	return Entry{Path: path, Type: tar.TypeDir, Mode: mode}
+}
+
+func (e Entry) header(created time.Time) *tar.Header {
+	h := &tar.Header{
+		Typeflag: e.Type, Name: e.Path, Linkname: e.Link, Mode: e.Mode, Uid: e.UID, Gid: e.GID,
+		ModTime: created, PAXRecords: e.XAttrs,
+	}
+	switch e.Type {
+	case tar.TypeReg:
+		h.Size = e.Size
+	case tar.TypeDir:
+		h.Name += "/"
+	}
+	return h
+}
+
+// writeTar writes the entries sorted by path, so that a folder comes before
+// what is in it; hard links come last, after what they point at.
+func writeTar(ctx context.Context, w io.Writer, entries []Entry, created time.Time) error {
+	sorted := slices.Clone(entries)
+	slices.SortStableFunc(sorted, func(a, b Entry) int {
+		if a, b := a.Type == tar.TypeLink, b.Type == tar.TypeLink; a != b {
+			if a {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.Path, b.Path)
+	})
+	t := tar.NewWriter(w)
+	for _, e := range sorted {
+		if err := t.WriteHeader(e.header(created)); err != nil {
+			return fmt.Errorf("%s: %w", e.Path, err)
+		}
+		if e.Type != tar.TypeReg {
+			continue
+		}
+		if err := copyContent(ctx, t, e); err != nil {
+			return fmt.Errorf("%s: %w", e.Path, err)
+		}
+	}
+	return t.Close()
+}
+
+func copyContent(ctx context.Context, w io.Writer, e Entry) error {
+	content, err := e.Open()
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	n, err := io.Copy(w, contextReader{ctx, content})
+	switch {
+	case errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != e.Size:
+		return fmt.Errorf("changed while it was read: no longer %d bytes", e.Size)
+	case err != nil:
+		return err
+	}
+	return nil
+}
+
+// contextReader ends with the context's error.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

@@ -1,0 +1,264 @@
+package ocilayout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/flate"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	// keep is how many layouts of an app stay in any case.
+	keep = 5
+	// pruneAge is how long any other was not used before it is removed; no
+	// other run can be working with it still.
+	pruneAge = 24 * time.Hour
+)
+
+// Store is a folder of layouts: one folder for each app, in it one for each
+// digest of an input.
+type Store struct {
+	// Dir need not exist.
+	Dir string
+	// Stored leaves layers uncompressed inside of their gzip: there are tools that
+	// read no other layers (crane validate).
+	Stored bool
+}
+
+// level is that of the compression of layers.
+func (s Store) level() int {
+	if s.Stored {
+		return flate.NoCompression
+	}
+	return level
+}
+
+// Image is a complete layout in a store.
+type Image struct {
+	// Path of the layout folder, absolute if the store's is.
+	Path string
+	// Digest of the one manifest or index in it: sha256:…
+	Digest string
+	// Platforms lists what is in it, as os/arch or os/arch/variant.
+	Platforms []string
+}
+
+// Begin makes a new draft for an app.
+func (s Store) Begin(app string) (*Draft, error) {
+	parent := filepath.Join(s.Dir, app)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(parent, ".new-*")
+	if err != nil {
+		return nil, err
+	}
+	return &Draft{dir: dir, app: app, store: s}, os.MkdirAll(filepath.Join(dir, ocispec.ImageBlobsDir, "sha256"), 0o700)
+}
+
+// path of the layout of an input, whose digest is sha256:… or bare hex.
+func (s Store) path(app, input string) string {
+	return filepath.Join(s.Dir, app, strings.TrimPrefix(input, "sha256:"))
+}
+
+// Find returns the layout made from this input. One that is not whole is as
+// good as none. The layout counts as used now.
+func (s Store) Find(app, input string) (Image, bool) {
+	path := s.path(app, input)
+	image, err := open(path)
+	if err != nil {
+		return Image{}, false
+	}
+	now := time.Now()
+	// A cache that cannot be written to still serves.
+	_ = os.Chtimes(path, now, now)
+	return image, true
+}
+
+// publish gives a finished draft its name, unless there is a whole one already.
+func (s Store) publish(draft, app, input string) (Image, error) {
+	if err := os.RemoveAll(filepath.Join(draft, scratch)); err != nil {
+		return Image{}, err
+	}
+	path := s.path(app, input)
+	if _, err := open(path); err != nil {
+		if err := s.replace(draft, path); err != nil {
+			return Image{}, err
+		}
+	}
+	image, err := open(path)
+	if err != nil {
+		return Image{}, fmt.Errorf("layout just written: %w", err)
+	}
+	return image, s.prune(app)
+}
+
+// replace renames the draft to path. What is there, a damaged layout, is moved
+// out of the way first.
+func (s Store) replace(draft, path string) error {
+	broken := draft + ".old"
+	err := os.Rename(path, broken)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err == nil {
+		defer os.RemoveAll(broken)
+	}
+	err = os.Rename(draft, path)
+	if err != nil {
+		// Another run may have been here in between.
+		if _, valid := open(path); valid == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// prune removes the layouts of an app that are neither among the newest nor
+// used within the last day, and what interrupted runs left behind.
+func (s Store) prune(app string) error {
+	dir := filepath.Join(s.Dir, app)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	type old struct {
+		path string
+		used time.Time
+	}
+	var layouts, drafts []old
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !e.IsDir() {
+			continue // removed by another run, or not ours
+		}
+		folder := old{filepath.Join(dir, e.Name()), info.ModTime()}
+		switch {
+		case strings.HasPrefix(e.Name(), ".new-"):
+			drafts = append(drafts, folder)
+		case len(e.Name()) == 64:
+			layouts = append(layouts, folder)
+		}
+	}
+	slices.SortFunc(layouts, func(a, b old) int { return b.used.Compare(a.used) })
+	layouts = layouts[min(keep, len(layouts)):]
+	for _, folder := range append(layouts, drafts...) {
+		if time.Since(folder.used) < pruneAge {
+			continue
+		}
+		if err := os.RemoveAll(folder.path); err != nil {
+			return fmt.Errorf("remove old image: %w", err)
+		}
+	}
+	return nil
+}
+
+// attestation is the annotation of what an index holds beside images: lists of
+// what is in them, and how they were made.
+const attestation = "vnd.docker.reference.type"
+
+// open reads a layout and makes sure that every blob is there with its size, but
+// for layers that are elsewhere.
+func open(path string) (Image, error) {
+	var top ocispec.Index
+	if err := readJSON(filepath.Join(path, ocispec.ImageIndexFile), &top); err != nil {
+		return Image{}, err
+	}
+	if len(top.Manifests) != 1 {
+		return Image{}, fmt.Errorf("%s: %d manifests instead of one", path, len(top.Manifests))
+	}
+	root := top.Manifests[0]
+	image := Image{Path: path, Digest: string(root.Digest)}
+	manifests := top.Manifests
+	if root.MediaType == ocispec.MediaTypeImageIndex {
+		var nested ocispec.Index
+		if err := readBlob(path, root, &nested); err != nil {
+			return Image{}, err
+		}
+		manifests = nested.Manifests
+	}
+	elsewhere, err := Elsewhere(path)
+	if err != nil {
+		return Image{}, err
+	}
+	for _, m := range manifests {
+		platform, err := checkManifest(path, m, elsewhere)
+		if err != nil {
+			return Image{}, err
+		}
+		if m.Annotations[attestation] == "" {
+			image.Platforms = append(image.Platforms, platform)
+		}
+	}
+	return image, nil
+}
+
+func checkManifest(path string, m ocispec.Descriptor, elsewhere map[digest.Digest]Place) (string, error) {
+	var manifest ocispec.Manifest
+	if err := readBlob(path, m, &manifest); err != nil {
+		return "", err
+	}
+	var platform ocispec.Platform
+	if err := readBlob(path, manifest.Config, &platform); err != nil {
+		return "", err
+	}
+	for _, l := range manifest.Layers {
+		if _, ok := elsewhere[l.Digest]; ok {
+			continue
+		}
+		if err := checkSize(path, l); err != nil {
+			return "", err
+		}
+	}
+	return PlatformString(platform), nil
+}
+
+// PlatformString is os/arch or os/arch/variant.
+func PlatformString(p ocispec.Platform) string {
+	s := p.OS + "/" + p.Architecture
+	if p.Variant != "" {
+		s += "/" + p.Variant
+	}
+	return s
+}
+
+func blobPath(path string, d ocispec.Descriptor) string {
+	return filepath.Join(path, ocispec.ImageBlobsDir, string(d.Digest.Algorithm()), d.Digest.Encoded())
+}
+
+func checkSize(path string, d ocispec.Descriptor) error {
+	if err := d.Digest.Validate(); err != nil {
+		return err
+	}
+	info, err := os.Stat(blobPath(path, d))
+	if err == nil && info.Size() != d.Size {
+		err = fmt.Errorf("blob %s has %d bytes instead of %d", d.Digest, info.Size(), d.Size)
+	}
+	return err
+}
+
+func readBlob(path string, d ocispec.Descriptor, into any) error {
+	if err := checkSize(path, d); err != nil {
+		return err
+	}
+	return readJSON(blobPath(path, d), into)
+}
+
+func readJSON(path string, into any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package index
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// entry is one version of a plugin, or why its manifest is of no use.
+type entry struct {
+	file     string
+	manifest Manifest
+	version  *semver.Version
+	err      error
+}
+
+// catalog holds the manifests of an index by the names of their plugins, the
+// newest version first.
+type catalog map[string][]entry
+
+// read makes the catalog of an index's files. It fails when a signature does; a
+// manifest that cannot be read only spoils itself.
+func read(index Index, files tree) (catalog, error) {
+	key, err := parseKey(index.Key)
+	if err != nil {
+		return nil, protocol.Invalid("the key of index %s %w", index.Name, err)
+	}
+	if err := files.check(); err != nil {
+		return nil, fmt.Errorf("index %s: %w", index.Name, err)
+	}
+	if err := key.check(files); err != nil {
+		return nil, (&protocol.Error{Code: protocol.ExitFailed, Err: fmt.Errorf("index %s is refused: %w", index.Name, err)}).
+			WithHint("tell the index's owner; if the key has changed, remove the index and add it with the new one")
+	}
+	source, err := parseLocation(index.URL)
+	if err != nil {
+		return nil, err
+	}
+	all := catalog{}
+	for _, file := range files.manifests() {
+		name, _, _ := manifestName(file)
+		all[name] = append(all[name], readEntry(index, file, files[file], source.local))
+	}
+	for _, entries := range all {
+		order(entries)
+	}
+	return all, nil
+}
+
+func readEntry(index Index, file string, data []byte, local bool) entry {
+	e := entry{file: file}
+	e.manifest, e.err = Parse(index.Name+"/"+file, data)
+	if e.err == nil {
+		e.err = e.fits(local)
+	}
+	if e.err != nil {
+		return e
+	}
+	e.version, e.err = semver.StrictNewVersion(e.manifest.Version)
+	return e
+}
+
+// fits is nil when the manifest is the one that its file's name promises, and
+// points nowhere that its index has no business with.
+func (e entry) fits(local bool) error {
+	name, version, _ := manifestName(e.file)
+	m := e.manifest
+	if m.Name != name || version != "" && m.Version != version {
+		return protocol.Invalid("%s: is the manifest of %s, which its name does not say", e.file, m)
+	}
+	for _, p := range m.Platforms {
+		if u, err := parseURI(p.URI); err == nil && !local && u.Scheme != "https" && u.Scheme != "oci" {
+			return protocol.Invalid("%s: %s/%s: an index from elsewhere cannot name a %s:// address", e.file, p.OS, p.Arch, u.Scheme)
+		}
+	}
+	return nil
+}
+
+// order puts the newest version first: the highest release, then the other
+// releases, then what was before a release, then what cannot be read.
+func order(entries []entry) {
+	rank := func(e entry) int {
+		switch {
+		case e.err != nil:
+			return 0
+		case e.version.Prerelease() != "":
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(entries, func(a, b entry) int {
+		if c := cmp.Compare(rank(b), rank(a)); c != 0 || a.err != nil {
+			return c
+		}
+		return b.version.Compare(a.version)
+	})
+	for i := 1; i < len(entries); i++ {
+		e, before := &entries[i], entries[i-1]
+		if e.err == nil && e.version.Equal(before.version) {
+			e.err = protocol.Invalid("%s: %s is the manifest of version %s as well", e.file, before.file, before.manifest.Version)
+		}
+	}
+}
+
+// newest is the version of a plugin that the index offers when none is named.
+// There is none when NAME.yaml cannot be read: an older one in its place would
+// be a downgrade that nobody sees.
+func (c catalog) newest(name string) (entry, error) {
+	for _, e := range c[name] {
+		if e.err != nil && e.file == name+".yaml" {
+			return entry{}, e.err
+		}
+	}
+	if first := c[name][0]; first.err != nil {
+		return entry{}, first.err
+	}
+	return c[name][0], nil
+}
+
+// names lists the plugins, sorted.
+func (c catalog) names() []string { return slices.Sorted(maps.Keys(c)) }
+
+// broken lists why manifests cannot be used.
+func (c catalog) broken() []error {
+	var all []error
+	for _, name := range c.names() {
+		for _, e := range c[name] {
+			if e.err != nil {
+				all = append(all, e.err)
+			}
+		}
+	}
+	return all
+}

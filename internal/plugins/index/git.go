@@ -1,0 +1,199 @@
+package index
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+const (
+	// maxPack is the size of the largest file that a clone may write, in blocks of
+	// 512 bytes (in some shells 1024): a repository of an index is small.
+	maxPack = 256 << 20 / 512
+	// gitPatience is how long a clone may take.
+	gitPatience = 5 * time.Minute
+)
+
+func gitLocation(address string, local bool) location {
+	return location{local: local, fetch: func(ctx context.Context, _ fetching) (tree, error) {
+		return repository{address: address, local: local, maxPack: maxPack}.read(ctx)
+	}}
+}
+
+// repository is a git repository that holds an index, in its root or in its
+// folder plugin-index. Its newest commit is read from a bare clone: nothing is
+// checked out, and no filter, hook or submodule of it ever runs.
+type repository struct {
+	address string
+	local   bool
+	maxPack int
+}
+
+func (r repository) read(ctx context.Context) (tree, error) {
+	temporary, err := os.MkdirTemp("", "harmony-index-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(temporary)
+	limited, cancel := context.WithTimeout(ctx, gitPatience)
+	defer cancel()
+	clone := filepath.Join(temporary, "clone")
+	if _, err := r.git(limited, nil, "clone", "--quiet", "--bare", "--depth=1", "--single-branch", "--no-tags", "--template=", "--", r.address, clone); err != nil {
+		return nil, cloneFailed(ctx, err)
+	}
+	entries, err := r.list(limited, clone)
+	if err != nil {
+		return nil, err
+	}
+	return r.blobs(limited, clone, entries)
+}
+
+// git runs one command. The shell only sets the limit, and is then git.
+func (r repository) git(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
+	limit := "ulimit -f " + strconv.Itoa(r.maxPack) + ` && exec git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.askPass= "$@"`
+	return process.Output(ctx, process.Command{
+		Args: append([]string{"/bin/sh", "-c", limit, "git"}, args...), Env: r.environment(os.Environ()), Stdin: stdin,
+	})
+}
+
+// environment keeps git from asking, from other protocols, and from another
+// repository that the caller may be in.
+func (r repository) environment(from []string) []string {
+	own := []string{
+		"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE",
+		"GIT_COMMON_DIR", "GIT_TEMPLATE_DIR", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_PREFIX",
+	}
+	ssh := false
+	env := slices.DeleteFunc(slices.Clone(from), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		ssh = ssh || name == "GIT_SSH_COMMAND" || name == "GIT_SSH"
+		return slices.Contains(own, name)
+	})
+	if !ssh {
+		env = append(env, "GIT_SSH_COMMAND=ssh -oBatchMode=yes")
+	}
+	protocols := "https:ssh"
+	if r.local {
+		protocols = "file"
+	}
+	return append(env, "GIT_ALLOW_PROTOCOL="+protocols, "GIT_TERMINAL_PROMPT=0", "SSH_ASKPASS_REQUIRE=never", "LC_ALL=C")
+}
+
+// blob is a file of the repository.
+type blob struct{ object, file string }
+
+// list reads the names of the index's files, none of which it opens yet.
+func (r repository) list(ctx context.Context, clone string) ([]blob, error) {
+	root := "HEAD:" + manifestFolder
+	if kind, err := r.git(ctx, nil, "-C", clone, "cat-file", "-t", root); err != nil || string(kind) != "tree\n" {
+		root = "HEAD"
+	}
+	out, err := r.git(ctx, nil, "-C", clone, "ls-tree", "-z", "-l", root)
+	if err != nil {
+		return nil, err
+	}
+	var blobs []blob
+	for _, line := range strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		about, file, _ := strings.Cut(line, "\t")
+		fields := strings.Fields(about)
+		if len(fields) != 4 || !belongs(file) {
+			continue
+		}
+		if fields[0] != "100644" && fields[0] != "100755" {
+			return nil, fmt.Errorf("%s is not a regular file", file)
+		}
+		if size, err := strconv.ParseInt(fields[3], 10, 64); err != nil || size > limitOf(file) {
+			return nil, &tooLarge{file, limitOf(file)}
+		}
+		if blobs = append(blobs, blob{fields[2], file}); len(blobs) > maxFiles {
+			return nil, fmt.Errorf("it has more than %d files", maxFiles)
+		}
+	}
+	return blobs, nil
+}
+
+// blobs reads the files, byte for byte as they were committed.
+func (r repository) blobs(ctx context.Context, clone string, wanted []blob) (tree, error) {
+	files := tree{}
+	if len(wanted) == 0 {
+		return files, nil
+	}
+	var objects bytes.Buffer
+	for _, b := range wanted {
+		objects.WriteString(b.object + "\n")
+	}
+	out, err := r.git(ctx, &objects, "-C", clone, "cat-file", "--batch")
+	if err != nil {
+		return nil, err
+	}
+	reader := bufio.NewReader(bytes.NewReader(out))
+	for _, b := range wanted {
+		data, err := readBlob(reader)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", b.file, err)
+		}
+		if err := files.add(b.file, data); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// readBlob reads one answer of cat-file: a line with the size, the bytes, a line
+// end.
+func readBlob(r *bufio.Reader) ([]byte, error) {
+	head, err := r.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Fields(head)
+	if len(fields) != 3 || fields[1] != "blob" {
+		return nil, fmt.Errorf("git answers %q", strings.TrimSpace(head))
+	}
+	size, err := strconv.Atoi(fields[2])
+	if err != nil || size < 0 || size > maxManifest {
+		return nil, fmt.Errorf("git answers a size of %s", fields[2])
+	}
+	data := make([]byte, size+1)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return nil, err
+	}
+	return data[:size], nil
+}
+
+// cloneFailed tells what a second attempt cannot mend from what it may.
+func cloneFailed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var failed *process.Error
+	if !errors.As(err, &failed) {
+		return err
+	}
+	said := strings.TrimSpace(string(failed.Output))
+	for _, final := range []struct{ words, hint string }{
+		{`not found|does not exist|does not appear to be a git repository|[Aa]uthentication failed|could not read Username|Permission denied|access denied`, "check the address, and that git can read it without asking: a credential helper or an ssh agent"},
+		{`transport '.*' not allowed|[Pp]rotocol .* (disabled|is unsupported)`, "redirects and protocols other than https and ssh are refused"},
+		{`SSL certificate|certificate verif|CAfile|Host key verification failed`, "the server must be one that git on this machine trusts"},
+		{`[Ff]ile size limit|File too large|index-pack output|pack has bad object|unexpected disconnect while reading sideband`, "an index is small: this repository is too large, or was cut off"},
+		{`git: not found|No such file or directory: git`, "install git, or use an index at an https:// or oci:// address"},
+	} {
+		if regexp.MustCompile(final.words).MatchString(said) {
+			return (&protocol.Error{Code: protocol.ExitFailed, Err: fmt.Errorf("git clone: %s", said)}).WithHint("%s", final.hint)
+		}
+	}
+	return protocol.Retryable("git clone: %w: %s", failed.Err, said)
+}

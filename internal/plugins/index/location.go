@@ -1,0 +1,71 @@
+package index
+
+import (
+	"context"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// location is where an index is fetched from.
+type location struct {
+	// local is true when it lies on this machine, and so may name files on it.
+	local bool
+	// folder is true when no copy is worth keeping.
+	folder bool
+	fetch  func(ctx context.Context, o fetching) (tree, error)
+}
+
+// fetching is what a source is given.
+type fetching struct {
+	store *Store
+	// suffix is that of the signatures that are wanted; none when empty.
+	suffix string
+	// have is an earlier copy; it may be empty.
+	have tree
+}
+
+// schemes are how indexes are named, for messages.
+const schemes = "https://…, oci://…, a git repository (https://….git, git+https://…, ssh://…) or the path of a folder"
+
+// parseLocation tells the kinds of sources apart. Its errors hold no
+// credentials and are of status protocol.ExitInvalid.
+func parseLocation(address string) (location, error) {
+	if filepath.IsAbs(address) {
+		return folderLocation(address), nil
+	}
+	if scp := regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^:]+$`); scp.MatchString(address) && printable(address) {
+		return gitLocation(address, false), nil
+	}
+	u, err := url.Parse(address)
+	if err != nil || !printable(address) || u.Scheme == "" {
+		return location{}, protocol.Invalid("the address of an index must be %s", schemes)
+	}
+	if _, secret := u.User.Password(); secret {
+		return location{}, protocol.Invalid("the address of an index must not hold a password").
+			WithHint("git's credential helpers and docker login keep them")
+	}
+	return addressed(address, u)
+}
+
+func addressed(address string, u *url.URL) (location, error) {
+	switch {
+	case u.Scheme == "file" && u.Host == "" && filepath.IsAbs(u.Path):
+		return folderLocation(u.Path), nil
+	case u.Scheme == "git+file" && u.Host == "" && filepath.IsAbs(u.Path):
+		return gitLocation("file://"+u.Path, true), nil
+	case u.Host == "" || strings.HasPrefix(u.Host, "-"):
+	case u.Scheme == "oci" && u.User == nil:
+		return ociLocation(strings.TrimPrefix(address, "oci://")), nil
+	case u.Scheme == "git+https", u.Scheme == "git+ssh":
+		return gitLocation(strings.TrimPrefix(address, "git+"), false), nil
+	case u.Scheme == "ssh", u.Scheme == "https" && strings.HasSuffix(u.Path, ".git"):
+		return gitLocation(address, false), nil
+	case u.Scheme == "https" && u.User == nil:
+		return treeLocation(u), nil
+	}
+	return location{}, protocol.Invalid("an index cannot be at %s://…; its address must be %s", u.Scheme, schemes)
+}

@@ -1,0 +1,170 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// SettingsFile is the name of the file that lists the indexes, in the folder of
+// the configuration.
+const SettingsFile = "plugin-indexes.yaml"
+
+// settings is what that file holds.
+type settings struct {
+	protocol.Metadata `json:"-"`
+	// Indexes are in the order in which they were added.
+	Indexes []Index `json:"indexes"`
+}
+
+// DocumentKind implements [protocol.Spec].
+func (settings) DocumentKind() protocol.Kind { return "PluginIndexes" }
+
+// Validate returns all problems at once, as [protocol.FieldErrors], or nil.
+func (s settings) Validate() error {
+	var p problems
+	seen := map[string]bool{}
+	for i, index := range s.Indexes {
+		field := fmt.Sprintf("spec.indexes[%d]", i)
+		index.validate(&p, field)
+		if seen[index.Name] {
+			p.add(field+".name", "there is an earlier index %q", index.Name)
+		}
+		seen[index.Name] = true
+	}
+	return p.err()
+}
+
+func (i Index) validate(p *problems, field string) {
+	if !protocol.ValidName(i.Name) {
+		p.add(field+".name", "%q is not a name: lower-case letters, digits and dashes, at most 53", i.Name)
+	}
+	if _, err := parseLocation(i.URL); err != nil {
+		p.add(field+".url", "%v", err)
+	}
+	if _, err := parseKey(i.Key); err != nil {
+		p.add(field+".key", "%v", err)
+	}
+}
+
+func (s *Store) settingsFile() string { return filepath.Join(s.dirs.Config, SettingsFile) }
+
+// Indexes lists the configured indexes; that of the project when there is no
+// configuration.
+func (s *Store) Indexes() ([]Index, error) {
+	data, err := readFile(s.settingsFile(), 1<<20)
+	if errors.Is(err, fs.ErrNotExist) {
+		return []Index{{Name: DefaultName, URL: DefaultURL}}, nil
+	}
+	if err != nil {
+		return nil, protocol.Invalid("read %s: %w", s.settingsFile(), err)
+	}
+	have, err := config.ParseOne[settings](s.settingsFile(), data)
+	return have.Indexes, err
+}
+
+// Add configures another index, once it was fetched and found right: with a key,
+// all its manifests are signed.
+func (s *Store) Add(ctx context.Context, index Index) error {
+	var p problems
+	index.Key = strings.TrimSpace(index.Key)
+	index.validate(&p, "index")
+	if err := p.err(); err != nil {
+		return protocol.Invalid("%w", err)
+	}
+	return s.change(func(indexes []Index) ([]Index, error) {
+		if slices.ContainsFunc(indexes, func(i Index) bool { return i.Name == index.Name }) {
+			return nil, protocol.Invalid("there is an index %s already", index.Name).
+				WithHint("'harmony plugin index remove %s' first, or choose another name", index.Name)
+		}
+		if _, err := s.fetch(ctx, index); err != nil {
+			return nil, err
+		}
+		return append(indexes, index), nil
+	})
+}
+
+// Remove forgets an index and its copy; not the versions that it has offered, so
+// that adding it again is no way to be offered older ones.
+func (s *Store) Remove(name string) error {
+	return s.change(func(indexes []Index) ([]Index, error) {
+		at := slices.IndexFunc(indexes, func(i Index) bool { return i.Name == name })
+		if at < 0 {
+			return nil, unknownIndex(name, indexes)
+		}
+		if err := os.Remove(s.copyFile(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		return slices.Delete(indexes, at, at+1), nil
+	})
+}
+
+// change writes the configuration anew, as one at a time.
+func (s *Store) change(edit func([]Index) ([]Index, error)) error {
+	unlock, err := lock(s.dirs.Config, ".plugin-indexes.lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	indexes, err := s.Indexes()
+	if err != nil {
+		return err
+	}
+	if indexes, err = edit(indexes); err != nil {
+		return err
+	}
+	if indexes == nil {
+		indexes = []Index{}
+	}
+	text, err := Encode(settings{Indexes: indexes})
+	if err != nil {
+		return err
+	}
+	return replace(s.settingsFile(), text)
+}
+
+func unknownIndex(name string, indexes []Index) error {
+	names := make([]string, len(indexes))
+	for i, index := range indexes {
+		names[i] = index.Name
+	}
+	err := protocol.Invalid("there is no index %q", name)
+	if near := nearest.Name(name, names); near != "" {
+		return err.WithHint("did you mean %s?", near)
+	}
+	return err.WithHint("'harmony plugin index list' shows those that are configured")
+}
+
+// selected are the indexes to look in.
+func (s *Store) selected() ([]Index, error) {
+	indexes, err := s.Indexes()
+	if err != nil || s.Only == "" {
+		return indexes, err
+	}
+	for _, index := range indexes {
+		if index.Name == s.Only || index.URL == s.Only { // with its key, also by address
+			return []Index{index}, nil
+		}
+	}
+	if protocol.ValidName(s.Only) {
+		return nil, unknownIndex(s.Only, indexes)
+	}
+	address := s.Only
+	if !strings.Contains(address, "://") && !strings.Contains(address, "@") {
+		if address, err = filepath.Abs(address); err != nil {
+			return nil, err
+		}
+	}
+	index := Index{Name: "at-" + hashOf([]byte(address))[:12], URL: address}
+	_, err = parseLocation(address)
+	return []Index{index}, err
+}

@@ -1,0 +1,279 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Store holds the configured indexes and their fetched copies.
+type Store struct {
+	// Only is the name or the URL of the one index to look in; all that are
+	// configured when empty.
+	Only string
+	// AllowDowngrade accepts an index that offers an older version than before.
+	AllowDowngrade bool
+	// MaxAge is how old a copy may be before [Store.Search] and [Store.Find] fetch
+	// it again; a day when zero. One that is missing is always fetched.
+	MaxAge time.Duration
+	// Offline makes [Store.Search] and [Store.Find] look in the copies that there
+	// are, however old, and fetch none.
+	Offline bool
+	// Warn is told what is no error: an index that cannot be reached now, a
+	// manifest that cannot be read. It may be nil.
+	Warn func(string)
+	// Transport carries requests by https; http.DefaultTransport when nil.
+	Transport http.RoundTripper
+
+	dirs Dirs
+}
+
+// Open returns the indexes that are configured in the folders. It reads nothing
+// yet.
+func Open(dirs Dirs) *Store { return &Store{dirs: dirs} }
+
+func (s *Store) warn(format string, args ...any) {
+	if s.Warn != nil {
+		s.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+// Update fetches the indexes of these names, or all. A copy is replaced only by
+// one that was verified; the error tells of every index that failed.
+func (s *Store) Update(ctx context.Context, names ...string) error {
+	indexes, err := s.selected()
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 {
+		all := indexes
+		indexes = nil
+		for _, name := range names {
+			at := slices.IndexFunc(all, func(i Index) bool { return i.Name == name })
+			if at < 0 {
+				return unknownIndex(name, all)
+			}
+			indexes = append(indexes, all[at])
+		}
+	}
+	var failed []error
+	for _, index := range indexes {
+		offered, err := s.fetch(ctx, index)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		for _, err := range offered.broken() {
+			s.warn("%v", err)
+		}
+	}
+	return together(failed)
+}
+
+// together is one error of the worst status.
+func together(failed []error) error {
+	switch len(failed) {
+	case 0:
+		return nil
+	case 1:
+		return failed[0]
+	}
+	codes := make([]int, len(failed))
+	for i, err := range failed {
+		codes[i] = protocol.ExitCode(err)
+	}
+	return &protocol.Error{Code: protocol.WorstCode(codes...), Err: errors.Join(failed...)}
+}
+
+// fetch reads an index from its source, verifies it, and keeps the copy.
+func (s *Store) fetch(ctx context.Context, index Index) (catalog, error) {
+	source, err := parseLocation(index.URL)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parseKey(index.Key)
+	if err != nil {
+		return nil, protocol.Invalid("the key of index %s %w", index.Name, err)
+	}
+	old, _ := s.copyOf(index)
+	files, err := source.fetch(ctx, fetching{s, key.suffix, old.Files})
+	if err != nil {
+		return nil, fmt.Errorf("index %s: %w", index.Name, err)
+	}
+	offered, err := read(index, files)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.remember(index, offered); err != nil {
+		return nil, err
+	}
+	if source.folder {
+		return offered, nil
+	}
+	if err := s.keep(index, files); err != nil {
+		s.warn("index %s is fetched again the next time: its copy cannot be kept: %v", index.Name, err)
+	}
+	return offered, nil
+}
+
+// catalog is what an index offers, by its copy if that is not too old. One that
+// cannot be refreshed for a passing reason is used as it is; it was verified.
+func (s *Store) catalog(ctx context.Context, index Index) (catalog, error) {
+	source, err := parseLocation(index.URL)
+	if err != nil {
+		return nil, err
+	}
+	kept, ok := s.copyOf(index)
+	switch {
+	case source.folder, !ok && !s.Offline:
+		return s.fetch(ctx, index)
+	case s.Offline: // without a copy, of no files
+		return read(index, kept.Files)
+	}
+	if age := time.Since(kept.At); age < 0 || age > cmp.Or(s.MaxAge, 24*time.Hour) {
+		offered, err := s.fetch(ctx, index)
+		if protocol.ExitCode(err) != protocol.ExitRetryable {
+			return offered, err
+		}
+		s.warn("index %s is of %s: %v", index.Name, kept.At.Local().Format(time.DateTime), err)
+	}
+	return read(index, kept.Files)
+}
+
+// Search lists the newest version of every plugin whose name or description
+// holds all the words of text, by name; all plugins when it is empty. What could
+// be found is listed even when an index fails.
+func (s *Store) Search(ctx context.Context, text string) ([]Found, error) {
+	indexes, err := s.selected()
+	if err != nil {
+		return nil, err
+	}
+	var found []Found
+	var failed []error
+	words := strings.Fields(strings.ToLower(text))
+	for _, index := range indexes {
+		offered, err := s.catalog(ctx, index)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		for _, name := range offered.names() {
+			if e, err := offered.newest(name); err == nil && e.manifest.holds(words) {
+				found = append(found, Found{index, e.manifest})
+			}
+		}
+		for _, err := range offered.broken() {
+			s.warn("%v", err)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b Found) int { return cmp.Compare(a.Manifest.Name, b.Manifest.Name) })
+	return found, together(failed)
+}
+
+// holds reports whether all words are in what the manifest says.
+func (m Manifest) holds(words []string) bool {
+	text := strings.ToLower(strings.Join(append([]string{m.Name, m.ShortDescription, m.Description, m.Stage}, m.Apps...), "\n"))
+	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
+}
+
+// Find returns a plugin by its name, or as INDEX/NAME; its newest version when
+// version is empty. A plugin that several indexes offer has to be named with its
+// index: which of two somebody means is not for a third to decide. Not found is
+// an error of status protocol.ExitUnsupported.
+func (s *Store) Find(ctx context.Context, name, version string) (Found, error) {
+	indexes, err := s.selected()
+	if err != nil {
+		return Found{}, err
+	}
+	if prefix, rest, qualified := strings.Cut(name, "/"); qualified {
+		at := slices.IndexFunc(indexes, func(i Index) bool { return i.Name == prefix })
+		if at < 0 {
+			return Found{}, unknownIndex(prefix, indexes)
+		}
+		indexes, name = indexes[at:at+1], rest
+	}
+	if !protocol.ValidName(name) {
+		return Found{}, protocol.Invalid("%q is not a plugin's name: lower-case letters, digits and dashes, at most 53", name)
+	}
+	if version != "" && !validVersion(version) {
+		return Found{}, protocol.Invalid("%q is not a semantic version such as 1.4.0 or 1.4.0-rc.1", version)
+	}
+	return s.findIn(ctx, indexes, name, version)
+}
+
+func (s *Store) findIn(ctx context.Context, indexes []Index, name, version string) (Found, error) {
+	var offers []Found
+	var known, from []string
+	for _, index := range indexes {
+		offered, err := s.catalog(ctx, index)
+		if err != nil {
+			if len(indexes) > 1 && protocol.HintOf(err) == "" {
+				err = &protocol.Error{Err: err, Hint: "name the index to look in no other: INDEX/" + name}
+			}
+			return Found{}, err
+		}
+		known = append(known, offered.names()...)
+		if len(offered[name]) == 0 {
+			continue
+		}
+		from = append(from, index.Name+"/"+name)
+		m, err := offered.pick(name, version)
+		if err != nil {
+			return Found{}, fmt.Errorf("index %s: %w", index.Name, err)
+		}
+		offers = append(offers, Found{index, m})
+	}
+	switch len(offers) {
+	case 1:
+		return offers[0], nil
+	case 0:
+		return Found{}, notOffered(name, known)
+	}
+	return Found{}, protocol.Invalid("plugin %s is in several indexes", name).WithHint("say which: %s", strings.Join(from, " or "))
+}
+
+func notOffered(name string, known []string) error {
+	err := protocol.Unsupported("no index has a plugin %s", name)
+	if near := nearest.Name(name, known); near != "" {
+		return err.WithHint("did you mean %s?", near)
+	}
+	return err.WithHint("'harmony plugin search' lists what there is, 'harmony plugin index update' what is new")
+}
+
+// pick is one version of a plugin, the newest when none is named.
+func (c catalog) pick(name, version string) (Manifest, error) {
+	if version == "" {
+		e, err := c.newest(name)
+		return e.manifest, err
+	}
+	want, err := semver.StrictNewVersion(version)
+	if err != nil {
+		return Manifest{}, err
+	}
+	var known []string
+	var broken error
+	for _, e := range c[name] {
+		if e.err != nil {
+			broken = e.err
+			continue
+		}
+		if e.version.String() == want.String() {
+			return e.manifest, nil
+		}
+		known = append(known, e.manifest.Version)
+	}
+	if broken != nil {
+		return Manifest{}, broken
+	}
+	return Manifest{}, protocol.Unsupported("there is no version %s of plugin %s", version, name).WithHint("there is %s", strings.Join(known, ", "))
+}

@@ -1,0 +1,96 @@
+package store
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Artifact is one version of a plugin for one platform, and where it is.
+type Artifact struct {
+	Name, Version string
+	// URI is an https://, oci:// or file:// address.
+	URI string
+	// SHA256 is the hash of the artifact, in hexadecimal, and Size its bytes.
+	SHA256 string
+	Size   int64
+	// Bin is the path of the executable in the archive; harmony-NAME when empty.
+	Bin string
+	// Executable is the hash that the executable has to have; any when empty.
+	Executable string
+	// Index tells where the plugin was found.
+	Index string
+	// Protocol is the range that the plugin speaks; not looked at when zero.
+	Protocol protocol.ProtocolRange
+	// Others are the hashes of the other platforms' artifacts: to say so when a
+	// download turns out to be one of them.
+	Others map[string]string
+}
+
+// mostVersion is the length of the longest version.
+const mostVersion = 128
+
+// check looks at all that becomes a part of a path, whoever has looked at it
+// before, and at what the plugin says of itself.
+func (a Artifact) check() error {
+	if err := CheckName(a.Name); err != nil {
+		return err
+	}
+	if _, err := semver.StrictNewVersion(a.Version); err != nil || len(a.Version) > mostVersion {
+		return protocol.Invalid("plugin %s: %q is not a semantic version such as 1.4.0", a.Name, a.Version)
+	}
+	if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(a.SHA256) || a.Size <= 0 {
+		return protocol.Invalid("plugin %s %s: there is no hash or no size to hold the artifact against", a.Name, a.Version)
+	}
+	if bin := a.bin(); !filepath.IsLocal(bin) || path.Clean(bin) != bin || strings.Contains(bin, `\`) {
+		return protocol.Invalid("plugin %s %s: %q is not a path within the archive", a.Name, a.Version, bin)
+	}
+	ours := protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax}
+	if _, ok := ours.Common(a.Protocol); !ok && a.Protocol != (protocol.ProtocolRange{}) {
+		return protocol.Unsupported("plugin %s %s speaks protocol %d to %d, harmony %d to %d: none in common",
+			a.Name, a.Version, a.Protocol.Min, a.Protocol.Max, ours.Min, ours.Max)
+	}
+	return nil
+}
+
+// CheckName refuses what is no plugin's name, and the names of built-in
+// commands, which no plugin can take the place of.
+func CheckName(name string) error {
+	if !protocol.ValidName(name) {
+		return protocol.Invalid("%q is not a plugin's name: lower-case letters, digits and dashes, at most 53", name)
+	}
+	if slices.Contains(suite.BuiltIn(), name) {
+		return protocol.Invalid("%q is a command of harmony itself: a plugin of that name could never be run", name)
+	}
+	return nil
+}
+
+func (a Artifact) bin() string {
+	if a.Bin == "" {
+		return discovery.Prefix + a.Name
+	}
+	return a.Bin
+}
+
+// verify compares the hash of what was downloaded.
+func (a Artifact) verify(sum string) error {
+	if sum == a.SHA256 {
+		return nil
+	}
+	if platform, ok := a.Others[sum]; ok {
+		return fmt.Errorf("it is the artifact for %s, not for this platform: the index, or who serves it, has mixed them up", platform)
+	}
+	return fmt.Errorf("its SHA-256 is %s, not %s as the index tells: it is not what the index describes", sum, a.SHA256)
+}
+
+// folder is the name of the version's folder.
+func (a Artifact) folder() string { return a.Version + "-" + a.SHA256[:12] }

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+const (
+	// attempts is how often a download is begun, with a pause that doubles
+	// between them.
+	attempts   = 3
+	firstPause = 200 * time.Millisecond
+	// usualPatience is how long a server may be silent.
+	usualPatience = 30 * time.Second
+)
+
+// Fetcher downloads artifacts. Its zero value works.
+type Fetcher struct {
+	// AllowHTTP permits http:// to this machine itself; it is never permitted to
+	// another.
+	AllowHTTP bool
+	// Transport carries the requests; a copy of http.DefaultTransport when nil.
+	Transport http.RoundTripper
+	// Patience is how long a server may be silent; half a minute when zero.
+	Patience time.Duration
+	// Progress is told how many bytes of all are there; it may be nil.
+	Progress func(current, total int64)
+}
+
+// Fetch downloads an artifact and compares its size and hash. A download that is
+// cut short is begun again; an error of status [protocol.ExitRetryable] means
+// that it may well succeed later. into is empty or complete afterwards.
+func (f Fetcher) Fetch(ctx context.Context, a Artifact, into *os.File) error {
+	address, err := url.Parse(a.URI)
+	if err != nil {
+		return protocol.Invalid("the artifact's address is none")
+	}
+	pause := firstPause
+	for attempt := 1; ; attempt++ {
+		err := f.attempt(ctx, address, a, into)
+		if err == nil {
+			return nil
+		}
+		if e := into.Truncate(0); e != nil {
+			return errors.Join(err, e)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("download %s: %w", address.Redacted(), ctx.Err())
+		}
+		err = fmt.Errorf("download %s: %w", address.Redacted(), err)
+		if protocol.ExitCode(err) != protocol.ExitRetryable || attempt == attempts {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+			pause *= 2
+		}
+	}
+}
+
+func (f Fetcher) attempt(ctx context.Context, address *url.URL, a Artifact, into *os.File) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	content, err := f.open(ctx, address, a)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	if _, err := into.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	patience := f.patience()
+	silence := time.AfterFunc(patience, func() { cancel(protocol.Retryable("the server was silent for %s", patience)) })
+	defer silence.Stop()
+	sum := sha256.New()
+	read := &meter{content: content, active: func() { silence.Reset(patience) }, progress: f.Progress, total: a.Size}
+	n, err := io.Copy(io.MultiWriter(into, sum), io.LimitReader(read, a.Size+1))
+	switch {
+	case (err != nil || n < a.Size) && context.Cause(ctx) != nil: // a connection that we end may look like one that has ended
+		return context.Cause(ctx)
+	case err != nil && read.failed:
+		return protocol.Retryable("after %d of %d bytes: %w", n, a.Size, err)
+	case err != nil:
+		return err
+	case n < a.Size:
+		return protocol.Retryable("it ended after %d of %d bytes", n, a.Size)
+	case n > a.Size:
+		return fmt.Errorf("it is larger than the %d bytes that the index tells", a.Size)
+	}
+	return a.verify(hex.EncodeToString(sum.Sum(nil)))
+}
+
+func (f Fetcher) patience() time.Duration { return cmp.Or(f.Patience, usualPatience) }
+
+// open begins the download by the address' scheme.
+func (f Fetcher) open(ctx context.Context, address *url.URL, a Artifact) (io.ReadCloser, error) {
+	switch address.Scheme {
+	case "https", "http":
+		return f.openHTTP(ctx, address, a.Size)
+	case "oci":
+		return f.openOCI(ctx, address, a)
+	case "file":
+		if address.Host != "" && address.Host != "localhost" {
+			return nil, protocol.Invalid("a file:// address names a file of this machine: file:///path")
+		}
+		return openFile(address.Path)
+	}
+	return nil, protocol.Invalid("artifacts come by https://, oci:// or file://, not by %q", address.Scheme)
+}
+
+func openFile(path string) (io.ReadCloser, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	return os.Open(path)
+}
+
+// meter tells the progress of a reader, and puts off the end of the patience.
+type meter struct {
+	content        io.Reader
+	active         func()
+	progress       func(current, total int64)
+	current, total int64
+	// failed is set where reading failed, not writing.
+	failed bool
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.content.Read(p)
+	m.active()
+	m.current += int64(n)
+	if m.progress != nil {
+		m.progress(m.current, m.total)
+	}
+	m.failed = err != nil && !errors.Is(err, io.EOF)
+	return n, err
+}

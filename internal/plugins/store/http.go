@@ -1,0 +1,80 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/nationtech/harmony/internal/registry/auth"
+	"github.com/nationtech/harmony/internal/registry/redirect"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// transport is that of one download. Nothing is unpacked on the way: the hash is
+// that of the bytes sent.
+func (f Fetcher) transport() http.RoundTripper {
+	if f.Transport != nil {
+		return f.Transport
+	}
+	usual, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return http.DefaultTransport
+	}
+	own := usual.Clone()
+	own.DisableCompression, own.ResponseHeaderTimeout = true, f.patience()
+	own.DisableKeepAlives = true // nobody would ever use the connection again
+	return own
+}
+
+func (f Fetcher) openHTTP(ctx context.Context, address *url.URL, size int64) (io.ReadCloser, error) {
+	if address.Scheme == "http" && !(f.AllowHTTP && auth.IsLoopback(address.Host)) {
+		err := protocol.Invalid("http:// is not safe")
+		if auth.IsLoopback(address.Host) {
+			return nil, err.WithHint("use https://, or allow http to this machine with --allow-http")
+		}
+		return nil, err.WithHint("use https://")
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("User-Agent", "harmony-plugin")
+	client := http.Client{Transport: f.transport(), CheckRedirect: redirect.Check}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	if err := checkResponse(response, size); err != nil {
+		return nil, errors.Join(err, response.Body.Close())
+	}
+	return response.Body, nil
+}
+
+// unreachable is an error of the connection, without the address that it
+// repeats.
+func unreachable(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		err = e.Err
+	}
+	var refused *redirect.Refused
+	if errors.As(err, &refused) || isCertificate(err) {
+		return err
+	}
+	return protocol.Retryable("%w", err)
+}
+
+func checkResponse(response *http.Response, size int64) error {
+	switch code := response.StatusCode; {
+	case code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code >= 500:
+		return protocol.Retryable("the server answered %s", response.Status)
+	case code != http.StatusOK:
+		return fmt.Errorf("the server answered %s", response.Status)
+	case response.ContentLength > size:
+		return fmt.Errorf("it has %d bytes, the index tells of %d", response.ContentLength, size)
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package store
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Installed is one version of a plugin in the store.
+type Installed struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	// Index, URI, SHA256 and Size tell where it came from.
+	Index  string `json:"index,omitempty"`
+	URI    string `json:"uri"`
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+	Bin    string `json:"bin,omitempty"`
+	// Executable is the hash of the file that is run.
+	Executable string `json:"executable"`
+	// Protocol is the range that the index told.
+	Protocol protocol.ProtocolRange `json:"protocol,omitzero"`
+	// Previous is the folder of the version before; empty when there is none.
+	Previous string `json:"previous,omitempty"`
+
+	// Folder is the name of the version's folder, and Path the file that is run.
+	Folder string `json:"-"`
+	Path   string `json:"-"`
+}
+
+// target is what the plugin's link holds while this version is run.
+func (i Installed) target() string {
+	return filepath.Join("..", "plugins", i.Name, i.Folder, filesName, filepath.FromSlash(i.bin()))
+}
+
+func (i Installed) bin() string { return cmp.Or(i.Bin, discovery.Prefix+i.Name) }
+
+// ErrNotInstalled says that the store does not have a plugin.
+var ErrNotInstalled = errors.New("it is not installed")
+
+// Installed returns the version of a plugin that its link leads to. The error is
+// [ErrNotInstalled] when there is no link, and another when it is broken.
+func (s Store) Installed(name string) (Installed, error) {
+	if err := CheckName(name); err != nil {
+		return Installed{}, err
+	}
+	target, err := os.Readlink(s.link(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Installed{}, fmt.Errorf("plugin %s: %w", name, ErrNotInstalled)
+	case err != nil:
+		return Installed{}, foreign(s.link(name))
+	}
+	rest, ours := strings.CutPrefix(filepath.ToSlash(target), "../plugins/"+name+"/")
+	folder, _, _ := strings.Cut(rest, "/")
+	if !ours || !isVersion(folder) {
+		return Installed{}, foreign(s.link(name))
+	}
+	i, err := s.version(name, folder)
+	if err == nil && i.target() != target {
+		return Installed{}, fmt.Errorf("plugin %s is broken: %s leads to %s", name, s.link(name), target)
+	}
+	return i, err
+}
+
+// isVersion reports whether a version's folder can have the name.
+func isVersion(folder string) bool {
+	return filepath.IsLocal(folder) && filepath.Base(folder) == folder && !strings.HasPrefix(folder, ".")
+}
+
+// errForeign says that in the place of a plugin's link is a file of somebody
+// else.
+var errForeign = errors.New("was not made by harmony plugin install")
+
+func foreign(path string) error {
+	return protocol.Invalid("%s %w", path, errForeign).WithHint("remove it")
+}
+
+// version reads the record of one version.
+func (s Store) version(name, folder string) (Installed, error) {
+	if !isVersion(folder) {
+		return Installed{}, fmt.Errorf("plugin %s is broken: %q is not a folder of a version", name, folder)
+	}
+	data, err := os.ReadFile(filepath.Join(s.versions(name), folder, recordName))
+	if err != nil {
+		return Installed{}, fmt.Errorf("plugin %s is broken: %w", name, err)
+	}
+	var i Installed
+	if err := json.Unmarshal(data, &i); err != nil || i.Name != name || !filepath.IsLocal(i.bin()) {
+		return Installed{}, fmt.Errorf("plugin %s is broken: its record %s is not readable", name, folder)
+	}
+	i.Folder = folder
+	i.Path = filepath.Join(s.versions(name), folder, filesName, filepath.FromSlash(i.bin()))
+	return i, nil
+}
+
+// All lists the plugins of the store by name, and what is wrong with those that
+// are broken.
+func (s Store) All() (list []Installed, broken []error, err error) {
+	entries, err := os.ReadDir(s.Bin())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	for _, entry := range entries { // sorted by name
+		name, ok := strings.CutPrefix(entry.Name(), discovery.Prefix)
+		if !ok {
+			continue
+		}
+		i, err := s.Installed(name)
+		if err == nil {
+			err = i.Verify()
+		}
+		if err != nil {
+			broken = append(broken, err)
+			continue
+		}
+		list = append(list, i)
+	}
+	return list, broken, nil
+}
+
+// Verify compares the file that is run with the one that was installed.
+func (i Installed) Verify() error {
+	sum, err := lock.HashFile(i.Path)
+	if err != nil {
+		return fmt.Errorf("plugin %s is broken: %w", i.Name, err)
+	}
+	if sum != i.Executable {
+		return fmt.Errorf("plugin %s is broken: %s is not the file that was installed", i.Name, i.Path)
+	}
+	return nil
+}
+
+// write writes the record into a version's folder, in one step.
+func (i Installed) write(folder string) error {
+	data, err := json.MarshalIndent(i, "", "  ")
+	if err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(folder, unfinished+"*")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(append(data, '\n'))
+	if err = errors.Join(err, file.Chmod(permFile), file.Sync(), file.Close()); err == nil {
+		err = os.Rename(file.Name(), filepath.Join(folder, recordName))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
+	}
+	return syncFolder(folder)
+}

@@ -1,0 +1,71 @@
+package project
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/project/appplugin"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// EnvAppPlugin names the app plugin that the apps come from, in the place of a
+// harmony.yaml: harmony-fleet, or fleet.
+const EnvAppPlugin = "HARMONY_APP_PLUGIN"
+
+// Find reads the project that has what is wanted: the file that was named; else
+// the app plugin in HARMONY_APP_PLUGIN; else the harmony.yaml of the current
+// folder, unless it has none of the apps and an app plugin on PATH offers one.
+// Without a harmony.yaml, apps that are asked for by name come from a plugin.
+func (s Source) Find(ctx context.Context, wanted Wanted) (*config.Project, error) {
+	if name := s.Getenv(EnvAppPlugin); name != "" && s.File == "" {
+		plugin, err := appplugin.Named(s.Getenv("PATH"), name)
+		if err != nil {
+			return nil, &protocol.Error{Code: protocol.ExitCode(err), Message: EnvAppPlugin, Err: err, Hint: protocol.HintOf(err)}
+		}
+		return ofPlugin(ctx, plugin)
+	}
+	project, err := s.Project()
+	switch {
+	case err != nil && !errors.Is(err, config.ErrNoFile):
+		return nil, err
+	case s.File != "", !wanted.specific(), err == nil && wanted.among(project.Names()):
+		return project, err
+	}
+	offers, failed := appplugin.Offers(ctx, s.Getenv("PATH"))
+	if failed != nil {
+		return nil, failed
+	}
+	found := slices.DeleteFunc(slices.Clone(offers), func(o appplugin.Offer) bool { return !wanted.among(o.Apps) })
+	switch {
+	case len(found) == 1:
+		return ofPlugin(ctx, found[0].Plugin)
+	case len(found) > 1:
+		return nil, protocol.Invalid("both %s and %s offer what is asked for", found[0].Path, found[1].Path).
+			WithHint("say which: 'harmony %s release …'", found[0].Name)
+	case err != nil && len(offers) > 0:
+		return nil, protocol.Invalid("%w", err).WithHint("the app plugins on PATH offer %s", strings.Join(namesOf(offers), ", "))
+	}
+	return project, err
+}
+
+func namesOf(offers []appplugin.Offer) []string {
+	var names []string
+	for _, o := range offers {
+		names = append(names, o.Apps...)
+	}
+	return names
+}
+
+// ofPlugin is the project that an app plugin offers. It has the plugin's name,
+// as that of a harmony.yaml has its folder's.
+func ofPlugin(ctx context.Context, plugin discovery.Plugin) (*config.Project, error) {
+	p, err := appplugin.Apps(ctx, plugin)
+	if err != nil {
+		return nil, err
+	}
+	return config.Given(plugin.Name, plugin.Path, p.Apps, p.Topologies, p.Pipelines)
+}

@@ -1,0 +1,145 @@
+package appplugin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+const (
+	// deadline bounds an answer, and grace how long a plugin may take to end when
+	// it is told to.
+	deadline = time.Minute
+	grace    = 2 * time.Second
+	// maxOutput bounds what a plugin may write to stdout and to stderr each.
+	maxOutput = 2 * protocol.MaxDocument
+	// maxShown is how much of stderr is told, in bytes.
+	maxShown = 2000
+)
+
+// Question is what a plugin is asked.
+type Question struct {
+	// Args are the command line, and Stdin the documents, if any.
+	Args  []string
+	Stdin []protocol.Spec
+	// Dir is the folder that the plugin runs in; the current one when empty.
+	Dir string
+}
+
+// Ask runs the plugin and returns the documents of its answer that this protocol
+// knows. A Failure among them is an error, as is any other end than status 0.
+// What the plugin started ends with it.
+func Ask(ctx context.Context, p discovery.Plugin, q Question) ([]protocol.Document, error) {
+	documents, err := ask(ctx, p, q, deadline)
+	if err != nil {
+		return nil, About(p, err)
+	}
+	return documents, nil
+}
+
+// About says which plugin an error is of. Status and hint stay.
+func About(p discovery.Plugin, err error) error {
+	return &protocol.Error{Code: protocol.ExitCode(err), Hint: protocol.HintOf(err), Err: fmt.Errorf("plugin %s: %w", p.Path, err)}
+}
+
+func ask(ctx context.Context, p discovery.Plugin, q Question, deadline time.Duration) ([]protocol.Document, error) {
+	var input bytes.Buffer
+	writer := protocol.NewWriter(&input)
+	for _, s := range q.Stdin {
+		if err := writer.WriteSpec(s); err != nil {
+			return nil, err
+		}
+	}
+	limited, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	cmd := exec.CommandContext(limited, p.Path, q.Args...)
+	stdout, stderr := &capped{}, &capped{}
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = q.Dir, &input, stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = grace
+	err := cmd.Run()
+	if cmd.Process != nil {
+		// What it started and left is ended too; there may be none.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case limited.Err() != nil:
+		return nil, fmt.Errorf("no answer within %s", deadline)
+	case stdout.over || stderr.over:
+		return nil, fmt.Errorf("it wrote more than %d bytes", maxOutput)
+	}
+	return Answer(stdout.text, stderr.shown(), err)
+}
+
+// Answer reads what a plugin wrote to stdout. told, the end of its stderr, and
+// failed, how it ended, are for the error.
+func Answer(text []byte, told string, failed error) ([]protocol.Document, error) {
+	var documents []protocol.Document
+	reader := protocol.NewReader(bytes.NewReader(text))
+	for {
+		document, err := reader.Next()
+		switch {
+		case errors.Is(err, io.EOF) && failed != nil:
+			return nil, fmt.Errorf("%w%s", failed, told)
+		case errors.Is(err, io.EOF) && len(documents) == 0:
+			return nil, fmt.Errorf("it answered nothing%s", told)
+		case errors.Is(err, io.EOF):
+			return documents, nil
+		case err != nil:
+			return nil, fmt.Errorf("its answer: %s%s", term.Clean(err.Error()), told)
+		case !document.Known():
+		case document.Kind == protocol.KindFailure:
+			failure, err := protocol.Decode[protocol.Failure](document)
+			if err != nil {
+				return nil, err
+			}
+			failure.Message, failure.Hint = term.Clean(failure.Message), term.Clean(failure.Hint)
+			if failure.Code == protocol.ExitOK {
+				failure.Code = protocol.ExitFailed
+			}
+			return nil, failure.Err()
+		default:
+			documents = append(documents, document)
+		}
+	}
+}
+
+// capped keeps what is written up to maxOutput; more is an error, which ends
+// the plugin.
+type capped struct {
+	text []byte
+	over bool
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	if c.over = c.over || len(c.text)+len(p) > maxOutput; c.over {
+		return 0, errors.New("too much output")
+	}
+	c.text = append(c.text, p...)
+	return len(p), nil
+}
+
+// shown is the end of the text, to come after a message.
+func (c *capped) shown() string {
+	text := strings.TrimSpace(term.Clean(strings.ToValidUTF8(string(c.text), "")))
+	if len(text) > maxShown {
+		text = "…" + strings.ToValidUTF8(text[len(text)-maxShown:], "")
+	}
+	if text == "" {
+		return ""
+	}
+	return ":\n" + text
+}

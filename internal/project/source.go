@@ -1,0 +1,124 @@
+// Package project turns a project's configuration into the documents that start
+// a stream: a Topology, then the AppSpecs of the apps asked for, each with the
+// version of this release.
+package project
+
+import (
+	"context"
+	"os"
+	"sync"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/project/version"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Source is what the command line and the environment say of the project.
+type Source struct {
+	// File is the configuration; found from the current folder when empty.
+	File string
+	// Topology names one; HARMONY_TOPOLOGY, CI or local when empty.
+	Topology string
+	// Version is that of every app; git describes each one's when empty.
+	Version string
+	// Needs says what of the topology is about to be used.
+	Needs  config.Needs
+	Getenv func(string) string
+}
+
+// Project reads the configuration. It asks no plugin; see [Source.Find].
+func (s Source) Project() (*config.Project, error) {
+	file := s.File
+	if file == "" {
+		folder, err := os.Getwd()
+		if err != nil {
+			return nil, err
+		}
+		if file, err = config.Find(folder); err != nil {
+			return nil, err
+		}
+	}
+	return config.Load(file)
+}
+
+// WithVersions returns the apps with the version of this release.
+func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]protocol.AppSpec, error) {
+	versioned := make([]protocol.AppSpec, len(apps))
+	if s.Version != "" {
+		v, err := semver.StrictNewVersion(s.Version)
+		if err != nil {
+			return nil, protocol.Invalid("--version %q is not a semantic version such as 1.4.0 or 1.4.0-rc.1", s.Version)
+		}
+		for i, app := range apps {
+			app.Version = v.String()
+			versioned[i] = app
+		}
+		return versioned, nil
+	}
+	errs := make([]error, len(apps))
+	var all sync.WaitGroup
+	for i, app := range apps {
+		all.Go(func() {
+			app.Version, errs[i] = version.Describe(ctx, app.ProjectRoot, app.Name)
+			versioned[i] = app
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return versioned, nil
+}
+
+// Documents reads the configuration and returns the start of a stream.
+func (s Source) Documents(ctx context.Context, patterns []string) ([]protocol.Document, error) {
+	project, err := s.Find(ctx, Wanted{Patterns: patterns})
+	if err != nil {
+		return nil, err
+	}
+	apps, err := project.Select(patterns)
+	if err != nil {
+		return nil, err
+	}
+	topology, err := project.Topology(s.Topology, s.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	if err := project.Require(topology, s.Needs); err != nil {
+		return nil, err
+	}
+	if apps, err = s.WithVersions(ctx, apps); err != nil {
+		return nil, err
+	}
+	return Encode(topology, apps)
+}
+
+// Encode makes the documents of a topology and its apps.
+func Encode(topology protocol.Topology, apps []protocol.AppSpec) ([]protocol.Document, error) {
+	first, err := protocol.Encode(topology)
+	if err != nil {
+		return nil, err
+	}
+	documents := []protocol.Document{first}
+	for _, app := range apps {
+		d, err := protocol.Encode(app)
+		if err != nil {
+			return nil, err
+		}
+		documents = append(documents, d)
+	}
+	return documents, nil
+}
+
+// ConfiguredTopology is the topology for a stream that carries none.
+func (s Source) ConfiguredTopology(ctx context.Context) (protocol.Topology, error) {
+	project, err := s.Find(ctx, Wanted{})
+	if err != nil {
+		return protocol.Topology{}, err
+	}
+	return project.Topology(s.Topology, s.Getenv)
+}
