@@ -57,6 +57,7 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	f.rollback = own.Lookup(rollbackFlag)
 	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
 	f.source.Getenv = os.Getenv
+	f.source.Warn = func(text string) { term.Warn(os.Stderr, text) }
 	cmd.ValidArgsFunction = f.completeApps
 }
 

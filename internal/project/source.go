@@ -6,9 +6,10 @@ package project
 import (
 	"context"
 	"os"
-	"sync"
+	"runtime"
 
 	"github.com/Masterminds/semver/v3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/project/version"
@@ -26,6 +27,8 @@ type Source struct {
 	// Needs says what of the topology is about to be used.
 	Needs  config.Needs
 	Getenv func(string) string
+	// Warn, if set, is told what could make a version wrong.
+	Warn func(text string)
 }
 
 // Project reads the configuration. It asks no plugin; see [Source.Find].
@@ -57,18 +60,23 @@ func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]pr
 		}
 		return versioned, nil
 	}
-	errs := make([]error, len(apps))
-	var all sync.WaitGroup
+	errs, warnings := make([]error, len(apps)), make([]string, len(apps))
+	var all errgroup.Group
+	all.SetLimit(2 * runtime.NumCPU())
 	for i, app := range apps {
-		all.Go(func() {
-			app.Version, errs[i] = version.Describe(ctx, app.ProjectRoot, app.Name)
+		all.Go(func() error {
+			app.Version, warnings[i], errs[i] = version.Describe(ctx, app.ProjectRoot, app.Name)
 			versioned[i] = app
+			return nil
 		})
 	}
-	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
+	_ = all.Wait() // the errors are in errs, in the order of the apps
+	for i := range apps {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		if warnings[i] != "" && s.Warn != nil {
+			s.Warn(warnings[i])
 		}
 	}
 	return versioned, nil

@@ -14,3 +14,6 @@ func Tell(w io.Writer, err error) {
 		fmt.Fprintf(w, "hint: %s\n", Clean(hint))
 	}
 }
+
+// Warn prints what does not end a command.
+func Warn(w io.Writer, text string) { fmt.Fprintf(w, "warning: %s\n", Clean(text)) }

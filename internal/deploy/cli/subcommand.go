@@ -54,6 +54,7 @@ func (t Tools) register(cmd *cobra.Command, p *project) {
 	set.StringVar(&p.source.Topology, "topology", "", "the topology by `name` (default HARMONY_TOPOLOGY, else ci where CI is set, else local)")
 	set.StringVar(&p.target, "target", "", "the `target`, such as staging")
 	p.source.Getenv = t.Streams.Getenv
+	p.source.Warn = func(text string) { term.Warn(t.Streams.Err, text) }
 	t.Bind(set)
 }
 

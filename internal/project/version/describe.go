@@ -1,35 +1,28 @@
 package version
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/Masterminds/semver/v3"
-
-	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 const (
 	// none is the version where there is no git or no commit to tell more.
 	none = "0.0.0-dev"
-	// deadline bounds one run of git.
-	deadline = 10 * time.Second
 	// maxSkipped is how many tags that hold no version Describe passes over.
 	maxSkipped = 20
 )
 
 // Describe is the version of what lies in dir, as git knows it from the tags
-// <app>-v<version>:
+// <app>-v<version>, with a warning when history is missing that could change it:
 //
-//   - 1.4.0 on a tag, with no change since;
+//   - 1.4.0 on a tag, with no change since; the highest one when several tags
+//     are on the commit;
 //   - 1.4.1-dev.3.g0a1b2c3d4e5f three commits after 1.4.0, and with .dirty at
 //     the end when a tracked file has changed since;
 //   - 1.4.0-rc.1.dev.3.g0a1b2c3d4e5f three commits after 1.4.0-rc.1;
@@ -37,26 +30,58 @@ const (
 //   - 0.0.0-dev where there is no repository, no commit or no git.
 //
 // Such a version sorts after the tag that it comes from and before the next,
-// and [IsDevelopment] knows it. Any other trouble with git is an error.
-func Describe(ctx context.Context, dir, app string) (string, error) {
+// and [IsDevelopment] knows it. Any other failure of git is an error. No program
+// that the repository's own configuration names is run.
+func Describe(ctx context.Context, dir, app string) (version, warning string, err error) {
+	r, err := open(ctx, dir)
+	if errors.Is(err, errNothing) {
+		return none, "", nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	version, warning, err = r.describe(ctx, app)
+	if errors.Is(err, errNothing) {
+		return none, "", nil
+	}
+	return version, warning, err
+}
+
+func (r repository) describe(ctx context.Context, app string) (version, warning string, err error) {
 	var skip []string
 	for range maxSkipped {
-		state, err := describe(ctx, dir, app, skip)
-		if errors.Is(err, errNothing) {
-			return none, nil
-		}
+		state, err := r.nearest(ctx, app, skip)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
 		if state.tag == "" {
-			return untagged(ctx, dir, state)
+			return r.untagged(ctx, app, state)
 		}
-		if base, err := semver.StrictNewVersion(strings.TrimPrefix(state.tag, app+"-v")); err == nil {
-			return state.version(*base), nil
+		base, err := r.highest(ctx, app, state.tag)
+		if err != nil || base != nil {
+			return state.version(base), "", err
 		}
 		skip = append(skip, state.tag)
 	}
-	return "", unreadable(fmt.Errorf("the last %d tags %s-v… hold no semantic version, the newest is %s", maxSkipped, app, skip[0]))
+	return "", "", unreadable(fmt.Errorf("the last %d tags %s-v… hold no semantic version, the newest is %s", maxSkipped, app, skip[0]))
+}
+
+// highest is the highest version of the app among the tags on the commit of
+// tag: git describe prefers an annotated release candidate to the final
+// release's lightweight tag. It is nil when none of them is a version.
+func (r repository) highest(ctx context.Context, app, tag string) (*semver.Version, error) {
+	tags, err := r.git(ctx, "tag", "--points-at", tag+"^{commit}", "--list", app+"-v*")
+	if err != nil {
+		return nil, err
+	}
+	var best *semver.Version
+	for tag := range strings.Lines(tags) {
+		v, err := semver.StrictNewVersion(strings.TrimPrefix(strings.TrimSpace(tag), app+"-v"))
+		if err == nil && (best == nil || v.GreaterThan(best)) {
+			best = v
+		}
+	}
+	return best, nil
 }
 
 // IsDevelopment reports whether a version is one that Describe made up: an
@@ -73,30 +98,30 @@ type state struct {
 	dirty   bool
 }
 
-// errNothing says that there is nothing to describe: no git, no repository or
-// no commit.
-var errNothing = errors.New("nothing to describe")
-
-func describe(ctx context.Context, dir, app string, skip []string) (state, error) {
+// nearest is the nearest tag of the app, but for those to skip.
+func (r repository) nearest(ctx context.Context, app string, skip []string) (state, error) {
 	// Not only -v*: fleet-v2-v1.0.0 is a tag of fleet-v2, not of fleet.
 	args := []string{"describe", "--tags", "--match", app + "-v[0-9]*.*", "--long", "--dirty", "--always", "--abbrev=12"}
 	for _, tag := range skip {
 		args = append(args, "--exclude", tag)
 	}
-	out, err := git(ctx, dir, args...)
+	out, err := r.git(ctx, args...)
 	if err != nil {
 		return state{}, err
 	}
 	out, dirty := strings.CutSuffix(out, "-dirty")
 	match := regexp.MustCompile(`^(?:(.+)-([0-9]+)-g)?([0-9a-f]+)$`).FindStringSubmatch(out)
 	if match == nil {
-		return state{}, unreadable(fmt.Errorf("git describe: %q is not what was expected", out))
+		return state{}, unreadable(fmt.Errorf("git describe: unexpected output %q", out))
 	}
 	return state{tag: match[1], commits: match[2], sha: match[3], dirty: dirty}, nil
 }
 
 // version is the version of a state whose tag holds base.
-func (s state) version(base semver.Version) string {
+func (s state) version(base *semver.Version) string {
+	if base == nil {
+		return ""
+	}
 	if s.commits == "0" && !s.dirty {
 		return base.String()
 	}
@@ -117,66 +142,19 @@ func (s state) development() string {
 }
 
 // untagged counts the commits, which git describe does not do without a tag.
-func untagged(ctx context.Context, dir string, s state) (string, error) {
-	var err error
-	if s.commits, err = git(ctx, dir, "rev-list", "--count", "HEAD"); err != nil {
-		return "", err
+func (r repository) untagged(ctx context.Context, app string, s state) (version, warning string, err error) {
+	out, err := r.git(ctx, "rev-list", "--count", "HEAD")
+	if err != nil {
+		return "", "", err
 	}
-	return "0.0.0-" + s.development(), nil
-}
-
-// git runs git in dir and returns its only line of output.
-func git(ctx context.Context, dir string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	// A repository's configuration may name an fsmonitor, a program to run.
-	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.fsmonitor=false"}, args...)...)
-	cmd.Dir, cmd.WaitDelay = dir, time.Second
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0")
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	switch {
-	case err == nil:
-		return strings.TrimSpace(stdout.String()), nil
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return "", unreadable(fmt.Errorf("git %s took longer than %s", args[0], deadline))
-	case ctx.Err() != nil:
-		return "", fmt.Errorf("git %s: %w", args[0], ctx.Err())
-	case errors.Is(err, exec.ErrNotFound) || nothingToDescribe(stderr.String()):
-		return "", errNothing
+	s.commits = out
+	shallow, err := r.git(ctx, "rev-parse", "--is-shallow-repository")
+	if err != nil {
+		return "", "", err
 	}
-	return "", unreadable(fmt.Errorf("git %s: %w: %s", args[0], err, firstLine(stderr.String())))
-}
-
-// nothingToDescribe knows what git says outside of a repository and in one
-// without a commit; the words differ from version to version.
-func nothingToDescribe(stderr string) bool {
-	for _, text := range []string{
-		"not a git repository (or any", "bad revision 'HEAD'", "Not a valid object name HEAD", "No names found",
-	} {
-		if strings.Contains(stderr, text) {
-			return true
-		}
+	version = "0.0.0-" + s.development()
+	if shallow == "true" {
+		warning = fmt.Sprintf("the version of %s is %s because this clone is shallow and has no tag %s-v…: fetch the whole history (GitHub and Gitea: fetch-depth: 0 of actions/checkout; GitLab: GIT_DEPTH: 0)", app, version, app)
 	}
-	return false
-}
-
-func unreadable(err error) error {
-	return &protocol.Error{
-		Code: protocol.ExitFailed, Message: "no version from git", Err: err,
-		Hint: "name the version with --version",
-	}
-}
-
-// firstLine is the first line of a program's complaint, without control
-// characters.
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
-			return -1
-		}
-		return c
-	}, line)
+	return version, warning, nil
 }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Masterminds/semver/v3"
 
@@ -70,10 +71,17 @@ func (r repository) change() {
 	}
 }
 
+func (r repository) write(name, text string) {
+	r.Helper()
+	if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o644); err != nil {
+		r.Fatal(err)
+	}
+}
+
 // describes holds the version of the app against a pattern and semver's rules.
 func (r repository) describes(app, pattern string) {
 	r.Helper()
-	got, err := version.Describe(context.Background(), r.dir, app)
+	got, _, err := version.Describe(context.Background(), r.dir, app)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -152,13 +160,13 @@ func TestDescribeTellsTrouble(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(r.dir, ".git", "config"), []byte("[core\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err := version.Describe(context.Background(), r.dir, "fleet")
+		_, _, err := version.Describe(context.Background(), r.dir, "fleet")
 		if err == nil || !strings.Contains(err.Error(), "bad config line") || !strings.Contains(protocol.HintOf(err), "--version") {
 			t.Errorf("error %v with hint %q", err, protocol.HintOf(err))
 		}
 	})
 	t.Run("no folder", func(t *testing.T) {
-		if v, err := version.Describe(context.Background(), filepath.Join(t.TempDir(), "absent"), "fleet"); err == nil {
+		if v, _, err := version.Describe(context.Background(), filepath.Join(t.TempDir(), "absent"), "fleet"); err == nil {
 			t.Errorf("version %s of a folder that does not exist", v)
 		}
 	})
@@ -166,24 +174,122 @@ func TestDescribeTellsTrouble(t *testing.T) {
 		r := newRepository(t)
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if _, err := version.Describe(ctx, r.dir, "fleet"); !errors.Is(err, context.Canceled) || protocol.ExitCode(err) != protocol.ExitInterrupted {
+		if _, _, err := version.Describe(ctx, r.dir, "fleet"); !errors.Is(err, context.Canceled) || protocol.ExitCode(err) != protocol.ExitInterrupted {
 			t.Errorf("error %v, exit code %d", err, protocol.ExitCode(err))
 		}
 	})
 }
 
 // A repository that was unpacked from somewhere must not run a program.
-func TestDescribeRunsNoMonitor(t *testing.T) {
-	r := newRepository(t)
-	r.commit(1)
+func TestDescribeRunsNoProgramOfTheRepository(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "ran")
-	monitor := filepath.Join(t.TempDir(), "monitor")
-	if err := os.WriteFile(monitor, []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o755); err != nil {
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\ntouch "+mark+"\ncat\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r.git("config", "core.fsmonitor", monitor)
+	for name, prepare := range map[string]func(repository){
+		"fsmonitor": func(r repository) { r.git("config", "core.fsmonitor", program) },
+		"clean":     func(r repository) { r.git("config", "filter.x.clean", program) },
+		"process":   func(r repository) { r.git("config", "filter.x.process", program) },
+		"name with an equals sign": func(r repository) {
+			r.git("config", "filter.x.clean", "cat")
+			r.git("config", "filter.x=y.clean", program)
+			r.write(".gitattributes", "* filter=x=y\n")
+		},
+		"included": func(r repository) {
+			r.write(".git/more", "[filter \"x\"]\n\tclean = "+program+"\n")
+			r.git("config", "include.path", "more")
+		},
+		"required": func(r repository) {
+			r.git("config", "filter.x.clean", program)
+			r.git("config", "filter.x.required", "true")
+		},
+		"of the worktree": func(r repository) {
+			r.git("config", "extensions.worktreeConfig", "true")
+			r.git("config", "--worktree", "filter.x.clean", program)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRepository(t)
+			r.commit(1)
+			r.write(".gitattributes", "* filter=x\n")
+			prepare(r)
+			r.change()
+			r.describes("fleet", `0\.0\.0-dev\.1\.`+sha+`\.dirty`)
+			if _, err := os.Stat(mark); err == nil {
+				t.Error("the repository's program was run")
+			}
+		})
+	}
+	t.Run("submodule", func(t *testing.T) {
+		inner, r := newRepository(t), newRepository(t)
+		inner.commit(1)
+		r.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.dir, "inner")
+		r.commit(1)
+		inner.dir = filepath.Join(r.dir, "inner")
+		inner.git("config", "filter.x.clean", program)
+		inner.write(".gitattributes", "* filter=x\n")
+		inner.change()
+		r.describes("fleet", `0\.0\.0-dev\.1\.`+sha+`\.dirty`)
+		if _, err := os.Stat(mark); err == nil {
+			t.Error("the submodule's program was run")
+		}
+	})
+}
+
+// The user's own filters, and those of Git LFS, are no reason to call a file changed.
+func TestDescribeKeepsTheUsersFilters(t *testing.T) {
+	r := newRepository(t)
+	r.git("config", "--global", "filter.x.clean", "tr a-z A-Z")
+	r.write(".gitattributes", "file filter=x\n")
+	r.commit(1)
+	if err := os.Chtimes(filepath.Join(r.dir, "file"), time.Now(), time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
 	r.describes("fleet", `0\.0\.0-dev\.1\.`+sha)
-	if _, err := os.Stat(mark); err == nil {
-		t.Error("the repository's fsmonitor was run")
+}
+
+// GitHub's release page makes lightweight tags; git describe prefers others.
+func TestDescribeTakesTheHighestTagOfACommit(t *testing.T) {
+	r := newRepository(t)
+	r.commit(1)
+	r.git("tag", "-a", "-m", "x", "fleet-v1.3.0-rc.1")
+	r.git("tag", "fleet-v1.3.0")
+	r.git("tag", "fleet-v1.2.9")
+	r.git("tag", "fleet-v9")
+	r.describes("fleet", `1\.3\.0`)
+	r.commit(1)
+	r.describes("fleet", `1\.3\.1-dev\.1\.`+sha)
+}
+
+func TestDescribeWarnsOfAShallowClone(t *testing.T) {
+	r := newRepository(t)
+	r.commit(1)
+	r.git("tag", "fleet-v1.2.3")
+	r.commit(1)
+	clone := filepath.Join(t.TempDir(), "clone")
+	r.git("clone", "-q", "--depth", "1", "file://"+r.dir, clone)
+	_, warning, err := version.Describe(t.Context(), clone, "fleet")
+	if err != nil || !strings.Contains(warning, "shallow") || !strings.Contains(warning, "fetch-depth: 0") {
+		t.Errorf("warning %q, %v", warning, err)
+	}
+	if _, warning, err = version.Describe(t.Context(), r.dir, "fleet"); err != nil || warning != "" {
+		t.Errorf("warning %q of a whole clone, %v", warning, err)
+	}
+}
+
+// In a hook git sets variables that mean the repository of the hook.
+func TestDescribeInAHook(t *testing.T) {
+	r := newRepository(t)
+	r.commit(1)
+	r.git("tag", "fleet-v1.2.3")
+	t.Setenv("GIT_DIR", ".git")
+	t.Setenv("GIT_INDEX_FILE", ".git/index")
+	sub := filepath.Join(r.dir, "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := version.Describe(t.Context(), sub, "fleet"); err != nil || got != "1.2.3" {
+		t.Errorf("version %s, %v", got, err)
 	}
 }

@@ -124,6 +124,7 @@ after it, one JSON document a line.`,
 	own.BoolVar(&f.all, "all", false, "all apps of harmony.yaml")
 	own.BoolVarP(&f.mum, "quiet", "q", false, "show failures only")
 	f.source.Getenv = f.streams.Getenv
+	f.source.Warn = func(text string) { term.Warn(f.streams.Err, text) }
 	root.AddCommand(&cobra.Command{
 		Use: "describe", Short: "Print what this plugin is and can do, as a PluginInfo document",
 		Args: cobra.NoArgs,
