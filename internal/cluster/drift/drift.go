@@ -18,58 +18,57 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // Finder looks at a cluster.
 type Finder struct {
-	Client  kubernetes.Interface
 	Dynamic dynamic.Interface
 	Mapper  meta.RESTMapper
-	// Namespace is where the objects are that name none.
+	// Namespace is that of objects without one.
 	Namespace string
 	// Ignore are JSON pointers of fields that others may change:
 	// /spec/replicas.
 	Ignore []string
 }
 
-// atOnce is how many objects are looked at at once.
+// atOnce is how many objects are compared in parallel.
 const atOnce = 8
 
 // Find names the objects that are gone or that somebody changed, so that an
 // upgrade would mend them, in the order given.
 func (f Finder) Find(ctx context.Context, objects []*unstructured.Unstructured) ([]string, error) {
+	s := f.scalers(nil, objects)
 	found := make([]string, len(objects))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for i, object := range objects {
 		group.Go(func() (err error) {
-			found[i], err = f.look(ctx, object)
+			found[i], err = s.look(ctx, object)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(found, func(s string) bool { return s == "" }), nil
+	return slices.DeleteFunc(found, func(name string) bool { return name == "" }), nil
 }
 
 // look compares one object with what runs, by the patch that Helm would send:
 // what that leaves alone, such as a field that another controller added, is no
 // drift. A patch that is not empty may still change nothing, for the server
 // writes values its own way; it is asked without changing anything.
-func (f Finder) look(ctx context.Context, wanted *unstructured.Unstructured) (string, error) {
+func (s *scalers) look(ctx context.Context, wanted *unstructured.Unstructured) (string, error) {
 	name := wanted.GetKind() + " " + wanted.GetName()
 	kind := wanted.GroupVersionKind()
-	mapping, err := f.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	mapping, err := s.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if meta.IsNoMatchError(err) {
 		return name + " is gone, and its kind", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("look for %s: %w", name, err)
 	}
-	resource := f.resource(mapping, wanted)
+	resource := s.resource(mapping, wanted)
 	live, err := resource.Get(ctx, wanted.GetName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		if expires(wanted) {
@@ -95,7 +94,7 @@ func (f Finder) look(ctx context.Context, wanted *unstructured.Unstructured) (st
 		// What the server refuses now it will refuse the upgrade, and say why.
 		return name + " was changed", nil
 	}
-	return f.compare(ctx, name, live, after)
+	return s.compare(ctx, name, live, after)
 }
 
 func (f Finder) resource(mapping *meta.RESTMapping, object *unstructured.Unstructured) dynamic.ResourceInterface {
@@ -103,20 +102,16 @@ func (f Finder) resource(mapping *meta.RESTMapping, object *unstructured.Unstruc
 	if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
 		return resource
 	}
-	namespace := object.GetNamespace()
-	if namespace == "" {
-		namespace = f.Namespace
-	}
-	return resource.Namespace(namespace)
+	return resource.Namespace(f.namespaceOf(object))
 }
 
 // compare tells a change from live to after that counts.
-func (f Finder) compare(ctx context.Context, name string, live, after *unstructured.Unstructured) (string, error) {
-	a, b := f.essence(live), f.essence(after)
+func (s *scalers) compare(ctx context.Context, name string, live, after *unstructured.Unstructured) (string, error) {
+	a, b := s.essence(live), s.essence(after)
 	if equality.Semantic.DeepEqual(a, b) {
 		return "", nil
 	}
-	scaled, err := f.autoscaled(ctx, live)
+	scaled, err := s.autoscaled(ctx, live)
 	if err != nil {
 		return "", fmt.Errorf("compare %s: %w", name, err)
 	}
@@ -128,24 +123,6 @@ func (f Finder) compare(ctx context.Context, name string, live, after *unstructu
 		}
 	}
 	return name + " was changed", nil
-}
-
-// autoscaled reports an object whose replicas are up to an autoscaler.
-func (f Finder) autoscaled(ctx context.Context, object *unstructured.Unstructured) (bool, error) {
-	list, err := f.Client.AutoscalingV2().HorizontalPodAutoscalers(object.GetNamespace()).List(ctx, metav1.ListOptions{})
-	if apierrors.IsForbidden(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	for _, scaler := range list.Items {
-		target := scaler.Spec.ScaleTargetRef
-		if target.Kind == object.GetKind() && target.Name == object.GetName() {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // patchFor is what Helm would send to bring the live object back; nil for none.

@@ -165,7 +165,7 @@ func (d *deployment) drift(ctx context.Context, r *stored) ([]string, error) {
 		mark := cmp.Or(o.GetAnnotations()[driftMark], o.GetLabels()[driftMark])
 		return mark == driftDisabled
 	})
-	return drift.Finder{Client: d.client, Dynamic: d.dynamic, Mapper: d.mapper, Namespace: d.Namespace, Ignore: d.settings.driftIgnore}.Find(ctx, objects)
+	return drift.Finder{Dynamic: d.dynamic, Mapper: d.mapper, Namespace: d.Namespace, Ignore: d.settings.driftIgnore}.Find(ctx, objects)
 }
 
 // driftMark is the annotation or label with which helm-controller is told to

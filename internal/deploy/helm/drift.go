@@ -23,5 +23,5 @@ func (d *deployment) drift(ctx context.Context, r *release.Release, ignore ...st
 	if err != nil {
 		return nil, err
 	}
-	return drift.Finder{Client: d.client, Dynamic: client, Mapper: d.mapper, Namespace: d.Namespace, Ignore: ignore}.Find(ctx, objects)
+	return drift.Finder{Dynamic: client, Mapper: d.mapper, Namespace: d.Namespace, Ignore: ignore}.Find(ctx, objects)
 }

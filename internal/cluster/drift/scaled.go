@@ -1,0 +1,199 @@
+package drift
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// autoscalers are the resources that set the replicas of the object that their
+// spec.scaleTargetRef names. Where KEDA pauses or scales to zero, it is its
+// ScaledObject that says so.
+var autoscalers = []schema.GroupVersionResource{
+	{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"},
+	{Group: "keda.sh", Version: "v1alpha1", Resource: "scaledobjects"},
+}
+
+// KeepReplicas sets the replicas of the objects that an autoscaler scales to
+// what it left them at, so that applying them changes nothing there. before are
+// the objects of the revision in force: an autoscaler that is only among those is
+// about to be deleted, and one that is only among the objects about to begin. It
+// says what it kept.
+func (f Finder) KeepReplicas(ctx context.Context, before, objects []*unstructured.Unstructured) ([]string, error) {
+	s := f.scalers(before, objects)
+	var kept []string
+	for _, object := range objects {
+		replicas, found, err := s.replicas(ctx, object)
+		if err != nil {
+			return nil, fmt.Errorf("replicas of %s %s: %w", object.GetKind(), object.GetName(), err)
+		}
+		wanted, set, _ := unstructured.NestedFieldNoCopy(object.Object, "spec", "replicas")
+		if !found || set && fmt.Sprint(wanted) == fmt.Sprint(replicas) {
+			continue
+		}
+		if err := unstructured.SetNestedField(object.Object, replicas, "spec", "replicas"); err != nil {
+			return nil, fmt.Errorf("replicas of %s %s: %w", object.GetKind(), object.GetName(), err)
+		}
+		kept = append(kept, fmt.Sprintf("%s %s keeps its %d replicas: it is autoscaled", object.GetKind(), object.GetName(), replicas))
+	}
+	return kept, nil
+}
+
+// scalers knows what is autoscaled. It lists each namespace once, and is safe for
+// use by several goroutines.
+type scalers struct {
+	Finder
+	// own are the autoscalers among the objects, gone those that are deleted.
+	own, gone []*unstructured.Unstructured
+
+	mu    sync.Mutex
+	known map[string]targets
+}
+
+// targets are what the autoscalers of a namespace scale. blind is true when they
+// may not be listed.
+type targets struct {
+	refs  []ref
+	blind bool
+}
+
+// ref is a scaleTargetRef.
+type ref struct{ group, kind, name string }
+
+func (f Finder) scalers(before, objects []*unstructured.Unstructured) *scalers {
+	s := &scalers{Finder: f, known: map[string]targets{}}
+	for _, o := range objects {
+		if isAutoscaler(o) {
+			s.own = append(s.own, o)
+		}
+	}
+	for _, o := range before {
+		if isAutoscaler(o) && !slices.ContainsFunc(s.own, f.sameAs(o)) {
+			s.gone = append(s.gone, o)
+		}
+	}
+	return s
+}
+
+func isAutoscaler(o *unstructured.Unstructured) bool {
+	group := o.GroupVersionKind().Group
+	return group == "autoscaling" && o.GetKind() == "HorizontalPodAutoscaler" || group == "keda.sh" && o.GetKind() == "ScaledObject"
+}
+
+func (f Finder) sameAs(a *unstructured.Unstructured) func(*unstructured.Unstructured) bool {
+	return func(b *unstructured.Unstructured) bool {
+		return a.GetKind() == b.GetKind() && a.GetName() == b.GetName() && f.namespaceOf(a) == f.namespaceOf(b)
+	}
+}
+
+func (f Finder) namespaceOf(object *unstructured.Unstructured) string {
+	if namespace := object.GetNamespace(); namespace != "" {
+		return namespace
+	}
+	return f.Namespace
+}
+
+// replicas are those that an autoscaler left the object at; found is false when
+// none scales it, or it does not exist yet.
+func (s *scalers) replicas(ctx context.Context, object *unstructured.Unstructured) (replicas int64, found bool, err error) {
+	t, err := s.in(ctx, s.namespaceOf(object))
+	named := t.names(object)
+	if err != nil || !named && !isScalable(object) {
+		return 0, false, err
+	}
+	kind := object.GroupVersionKind()
+	mapping, err := s.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if meta.IsNoMatchError(err) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	live, err := s.resource(mapping, object).Get(ctx, object.GetName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return 0, false, nil
+	}
+	if err != nil || !named && !t.owns(live) {
+		return 0, false, err
+	}
+	return unstructured.NestedInt64(live.Object, "spec", "replicas")
+}
+
+// autoscaled reports that the replicas of a live object are up to an autoscaler.
+func (s *scalers) autoscaled(ctx context.Context, live *unstructured.Unstructured) (bool, error) {
+	t, err := s.in(ctx, s.namespaceOf(live))
+	return err == nil && (t.names(live) || t.owns(live)), err
+}
+
+func isScalable(o *unstructured.Unstructured) bool {
+	return o.GroupVersionKind().Group == "apps" && slices.Contains([]string{"Deployment", "StatefulSet", "ReplicaSet"}, o.GetKind())
+}
+
+// in lists what is autoscaled in a namespace.
+func (s *scalers) in(ctx context.Context, namespace string) (targets, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t, ok := s.known[namespace]; ok {
+		return t, nil
+	}
+	var t targets
+	t.add(slices.DeleteFunc(slices.Clone(s.own), func(o *unstructured.Unstructured) bool { return s.namespaceOf(o) != namespace }))
+	for _, resource := range autoscalers {
+		list, err := s.Dynamic.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{})
+		switch {
+		case apierrors.IsForbidden(err):
+			t.blind = true
+		case err != nil && !apierrors.IsNotFound(err):
+			return targets{}, fmt.Errorf("list %s of namespace %s: %w", resource.Resource, namespace, err)
+		case err == nil:
+			for _, o := range list.Items {
+				if !slices.ContainsFunc(s.gone, s.sameAs(&o)) {
+					t.add([]*unstructured.Unstructured{&o})
+				}
+			}
+		}
+	}
+	s.known[namespace] = t
+	return t, nil
+}
+
+func (t *targets) add(scalers []*unstructured.Unstructured) {
+	for _, o := range scalers {
+		named, _, _ := unstructured.NestedStringMap(o.Object, "spec", "scaleTargetRef")
+		group, _, _ := strings.Cut(named["apiVersion"], "/")
+		r := ref{group, named["kind"], named["name"]}
+		if r.kind == "" {
+			r.kind = "Deployment" // the default of KEDA
+		}
+		t.refs = append(t.refs, r)
+	}
+}
+
+func (t targets) names(o *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(t.refs, func(r ref) bool {
+		return r.kind == o.GetKind() && r.name == o.GetName() && (r.group == "" || r.group == o.GroupVersionKind().Group)
+	})
+}
+
+// otherScaler is how autoscalers that are neither of Kubernetes nor have an
+// object that is known here call themselves.
+var otherScaler = regexp.MustCompile(`(?i)autoscal|keda`)
+
+// owns reports that the replicas were last set by an autoscaler, as the object's
+// managedFields have it. That the HorizontalPodAutoscaler of old left them so only
+// counts where it cannot be seen whether there still is one.
+func (t targets) owns(live *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(live.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
+		return e.Subresource == "scale" && e.FieldsV1 != nil && strings.Contains(string(e.FieldsV1.Raw), `"f:replicas"`) &&
+			(t.blind && e.Manager == "kube-controller-manager" || otherScaler.MatchString(e.Manager))
+	})
+}
