@@ -1,0 +1,86 @@
+package owner
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// The groups whose members can become root anyway: wheel or root, and admin on
+// macOS, to which Homebrew's folders belong.
+const (
+	rootGroup  = 0
+	adminGroup = 80
+)
+
+// groups are the system's groups and users, as far as files tell.
+type groups struct {
+	loaded        bool
+	group, passwd [][]string
+}
+
+// ownGroup reports whether only the caller and root are in a group, as in the
+// group of their own that most systems make for a user: what it can write, nobody
+// else can. A group that /etc/group does not list is not such a group.
+func (c *Checker) ownGroup(path string, gid uint32) bool {
+	if hasACL(path) { // the mode does not say who else can write
+		return false
+	}
+	if runtime.GOOS == "darwin" && (gid == rootGroup || gid == adminGroup) {
+		return true
+	}
+	if !c.groups.loaded {
+		c.groups = groups{true, fields("/etc/group"), fields("/etc/passwd")}
+	}
+	return c.groups.private(strconv.Itoa(int(gid)), strconv.Itoa(c.UID))
+}
+
+// private reports whether nobody but root and the user is in the group.
+func (g groups) private(gid, uid string) bool {
+	found := false
+	names := map[string]bool{"root": true}
+	for _, user := range g.passwd { // name:password:uid:gid:…
+		if len(user) < 4 {
+			continue
+		}
+		if user[2] == uid || user[2] == "0" {
+			names[user[0]] = true
+		} else if user[3] == gid && gid != "0" { // system accounts share root's group
+			return false
+		}
+	}
+	for _, group := range g.group { // name:password:gid:member,member
+		if len(group) < 4 || group[2] != gid {
+			continue
+		}
+		found = true
+		for member := range strings.SplitSeq(group[3], ",") {
+			if member != "" && !names[member] {
+				return false
+			}
+		}
+	}
+	return found
+}
+
+// fields are those of a file's lines; none where it cannot be read.
+func fields(file string) [][]string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var lines [][]string
+	for line := range strings.Lines(string(data)) {
+		lines = append(lines, strings.Split(strings.TrimSpace(line), ":"))
+	}
+	return lines
+}
+
+// quote is a path as a shell takes it.
+func quote(path string) string {
+	if strings.Trim(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@%,:=") == "" {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}

@@ -1,0 +1,165 @@
+// Package owner checks who could have written a file: it is trusted only when
+// nobody but root and the caller can change it or put another in its place. The
+// rule is that of sshd's StrictModes, applied to every folder from / to the file
+// and to every symbolic link on the way. A path that passes cannot be changed by
+// others afterwards either, so it may be opened or run by name.
+package owner
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// maxLinks is how many links a path may lead through, as in the kernel.
+const maxLinks = 40
+
+// Checker checks paths for one user. It remembers the folders that it has seen,
+// so it is meant for one command, and is not safe for concurrent use.
+type Checker struct {
+	// UID is the caller's user id.
+	UID int
+
+	seen   map[string]answer
+	groups groups
+}
+
+// answer is what resolve found out about a path.
+type answer struct {
+	path string
+	err  error
+}
+
+// Check checks a path for the caller. See [Checker.Check].
+func Check(path string) error { return (&Checker{UID: os.Getuid()}).Check(path) }
+
+// Check refuses a file or folder that somebody else than root and the caller
+// could have written, or replaced by another. A folder in which everybody may
+// create files, such as /tmp, is accepted on the way when what follows belongs to
+// root or the caller, but not as the last element. The error has a hint and no
+// exit status; a file that does not exist is fs.ErrNotExist.
+func (c *Checker) Check(path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if path, err = c.resolve(path, 0); err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	return c.writable(path, info)
+}
+
+// resolve follows all links of a path and checks every element on the way.
+func (c *Checker) resolve(path string, links int) (string, error) {
+	if known, ok := c.seen[path]; ok {
+		return known.path, known.err
+	}
+	real, err := c.follow(path, links)
+	if c.seen == nil {
+		c.seen = map[string]answer{}
+	}
+	c.seen[path] = answer{real, err}
+	return real, err
+}
+
+func (c *Checker) follow(path string, links int) (string, error) {
+	folder, name := "", ""
+	if path != "/" {
+		folder, name = split(path)
+		var err error
+		if folder, err = c.resolve(folder, links); err != nil {
+			return "", err
+		}
+	}
+	switch name {
+	case ".":
+		return folder, nil
+	case "..":
+		return filepath.Dir(folder), nil
+	}
+	at := filepath.Join("/", folder, name)
+	info, err := os.Lstat(at)
+	if err != nil {
+		return "", err
+	}
+	if err := c.element(at, info); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return at, err
+	}
+	target, err := os.Readlink(at)
+	if err != nil {
+		return "", err
+	}
+	if links++; links > maxLinks {
+		return "", fmt.Errorf("%s: %w", at, syscall.ELOOP)
+	}
+	if !filepath.IsAbs(target) {
+		target = folder + "/" + target // not cleaned: .. is relative to where a link leads
+	}
+	return c.resolve(target, links)
+}
+
+// split cuts the last element off an absolute path that may not be clean.
+func split(path string) (folder, name string) {
+	for len(path) > 1 && path[len(path)-1] == '/' {
+		path = path[:len(path)-1]
+	}
+	folder, name = filepath.Split(path)
+	for len(folder) > 1 && folder[len(folder)-1] == '/' {
+		folder = folder[:len(folder)-1]
+	}
+	if name == "" {
+		name = "."
+	}
+	return folder, name
+}
+
+// element checks one element of a path.
+func (c *Checker) element(path string, info fs.FileInfo) error {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fmt.Errorf("%s: its owner is unknown", path)
+	}
+	if uid := int(stat.Uid); uid != 0 && uid != c.UID {
+		return untrusted(fmt.Sprintf("sudo chown -h root %s", quote(path)), "%s belongs to user %d, not to root or you", path, uid)
+	}
+	if info.Mode()&fs.ModeSymlink != 0 || info.IsDir() && info.Mode()&fs.ModeSticky != 0 {
+		return nil
+	}
+	return c.writable(path, info)
+}
+
+// writable refuses a file or folder that others can write.
+func (c *Checker) writable(path string, info fs.FileInfo) error {
+	mode := info.Mode().Perm()
+	who := ""
+	if stat, ok := info.Sys().(*syscall.Stat_t); mode&0o020 != 0 && !(ok && c.ownGroup(path, stat.Gid)) {
+		who = "g"
+	}
+	if mode&0o002 != 0 {
+		who += "o"
+	}
+	if who == "" {
+		return nil
+	}
+	return untrusted(fmt.Sprintf("chmod %s-w %s", who, quote(path)), "%s is writable by others (mode %04o)", path, mode)
+}
+
+func untrusted(hint, format string, args ...any) error {
+	return (&protocol.Error{Err: fmt.Errorf(format, args...)}).WithHint("%s", hint)
+}
+
+// IsRefusal tells a file that others could have written from one that could not
+// be looked at.
+func IsRefusal(err error) bool {
+	var refused *protocol.Error
+	return errors.As(err, &refused)
+}
