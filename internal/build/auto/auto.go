@@ -6,12 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -27,45 +26,21 @@ type Candidate struct {
 // the first one that does not refuse with status protocol.ExitUnsupported.
 func New(candidates ...Candidate) capability.Adapter[capability.ContainerBuilder] {
 	return func(ctx context.Context, env capability.Environment) (capability.ContainerBuilder, error) {
-		b := &builder{}
-		var names []string
-		for _, c := range candidates {
-			settings, err := settingsOf(env, c.Name)
-			if err != nil {
-				return nil, err
-			}
-			own := env
-			own.Provider.Adapter, own.Provider.Settings = c.Name, settings
-			b.choices = append(b.choices, choice{c.Name, sync.OnceValues(func() (capability.ContainerBuilder, error) { return c.New(ctx, own) })})
-			names = append(names, c.Name)
+		b, table := &builder{}, settings.Table{}
+		own := make([]map[string]any, len(candidates))
+		for i, c := range candidates {
+			table[c.Name] = settings.Raw(&own[i])
 		}
-		for _, name := range slices.Sorted(maps.Keys(env.Provider.Settings)) {
-			if !slices.Contains(names, name) {
-				return nil, unknown(env, name, names)
-			}
+		if err := settings.Of(env, "containerBuilder", table); err != nil {
+			return nil, err
+		}
+		for i, c := range candidates {
+			env := env
+			env.Provider.Adapter, env.Provider.Settings = c.Name, own[i]
+			b.choices = append(b.choices, choice{c.Name, sync.OnceValues(func() (capability.ContainerBuilder, error) { return c.New(ctx, env) })})
 		}
 		return b, nil
 	}
-}
-
-func settingsOf(env capability.Environment, name string) (map[string]any, error) {
-	value, ok := env.Provider.Settings[name]
-	if !ok {
-		return nil, nil
-	}
-	settings, ok := value.(map[string]any)
-	if !ok {
-		return nil, protocol.Invalid("topology %q: containerBuilder: settings.%s is not a map of that adapter's settings", env.Topology.Name, name)
-	}
-	return settings, nil
-}
-
-func unknown(env capability.Environment, name string, names []string) error {
-	err := protocol.Invalid("topology %q: containerBuilder: settings.%s: the adapter auto has no such setting", env.Topology.Name, name)
-	if near := nearest.Name(name, names); near != "" {
-		return err.WithHint("did you mean %s?", near)
-	}
-	return err.WithHint("it has the settings of its adapters: %s", strings.Join(names, ", "))
 }
 
 // builder is the adapter. It is safe for use by several goroutines.

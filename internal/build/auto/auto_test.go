@@ -76,7 +76,7 @@ func TestBuildImage(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	for settings, want := range map[string]string{"buildkti": "did you mean buildkit?", "buildkit": ""} {
+	for settings, want := range map[string]string{"buildkti": `did you mean "buildkit"? known settings: buildkit`, "buildkit": ""} {
 		env := capability.Environment{Provider: protocol.Provider{Settings: map[string]any{settings: "tcp://host"}}}
 		var opened []string
 		_, err := auto.New(candidate("buildkit", outcome{}, &opened))(t.Context(), env)

@@ -31,7 +31,7 @@ const format = "buildkit 1"
 // backend is the build.Backend.
 type backend struct {
 	env      capability.Environment
-	settings settings
+	settings options
 	farm     *farm
 	store    ocilayout.Store
 	registry *destination // nil: there is none to push to
@@ -50,10 +50,9 @@ func New(flags *build.Flags) capability.Adapter[capability.ContainerBuilder] {
 }
 
 func newBackend(env capability.Environment, getenv func(string) string) (*backend, error) {
-	s, err := readSettings(env.Provider.Settings, getenv(Host))
+	s, err := readSettings(env, getenv(Host))
 	if err != nil {
-		at := fmt.Sprintf("topology %q: containerBuilder.settings", env.Topology.Name)
-		return nil, &protocol.Error{Message: at, Err: err}
+		return nil, err
 	}
 	if len(s.Addresses) == 0 {
 		return nil, protocol.Unsupported("topology %q: the adapter buildkit has no builder: neither containerBuilder.settings.address nor %s is set", env.Topology.Name, Host).
@@ -75,8 +74,8 @@ func (b *backend) Options() map[string]string {
 	if b.settings.Provenance != "" {
 		options["provenance"] = b.settings.Provenance
 	}
-	if b.settings.sbom.Generator != "" {
-		options["sbom"] = b.settings.sbom.Generator
+	if b.settings.sbom != "" {
+		options["sbom"] = b.settings.sbom
 	}
 	return options
 }
@@ -152,7 +151,7 @@ func (b *backend) buildOn(ctx context.Context, c *client.Client, address string,
 	}()
 	o := solve.Options{
 		CacheFrom: forApp(b.settings.cacheFrom, r.App.Name), CacheTo: forApp(b.settings.cacheTo, r.App.Name),
-		SBOM: b.settings.sbom.Generator, Provenance: b.settings.Provenance, Progress: b.env.Progress,
+		SBOM: b.settings.sbom, Provenance: b.settings.Provenance, Progress: b.env.Progress,
 	}
 	if b.pushes(address) {
 		pushed, err := b.push(ctx, c, r, o, ref)

@@ -10,44 +10,31 @@ import (
 
 	"github.com/moby/buildkit/client"
 
+	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// caches are the settings cache.from and cache.to.
-type caches struct {
-	From []any `json:"from"`
-	To   []any `json:"to"`
-}
-
-func (s *settings) readCache() error {
-	var c caches
-	if err := decode("cache.", s.Cache, &c); err != nil {
-		return err
-	}
-	var err error
-	if s.cacheFrom, err = readEntries("cache.from", c.From); err != nil {
-		return err
-	}
-	s.cacheTo, err = readEntries("cache.to", c.To)
-	return err
-}
-
-func readEntries(field string, list []any) ([]client.CacheOptionsEntry, error) {
-	var entries []client.CacheOptionsEntry
-	for i, value := range list {
-		at := fmt.Sprintf("%s[%d]", field, i)
-		attrs, err := readAttributes(value)
-		if err != nil {
-			return nil, protocol.Invalid("%s: %w", at, err)
+// cacheEntries reads cache.from or cache.to.
+func cacheEntries(into *[]client.CacheOptionsEntry, from bool) settings.Setter {
+	return func(path string, value any) error {
+		var list []any
+		if err := settings.Raw(&list)(path, value); err != nil {
+			return err
 		}
-		entry := client.CacheOptionsEntry{Type: attrs["type"], Attrs: attrs}
-		delete(attrs, "type")
-		if err := checkEntry(entry, field == "cache.from"); err != nil {
-			return nil, protocol.Invalid("%s: %w", at, err)
+		for i, value := range list {
+			attrs, err := readAttributes(value)
+			entry := client.CacheOptionsEntry{Type: attrs["type"], Attrs: attrs}
+			delete(attrs, "type")
+			if err == nil {
+				err = checkEntry(entry, from)
+			}
+			if err != nil {
+				return protocol.Invalid("%s[%d]: %w", path, i, err)
+			}
+			*into = append(*into, entry)
 		}
-		entries = append(entries, entry)
+		return nil
 	}
-	return entries, nil
 }
 
 // readAttributes takes a mapping, or a text as the commands of BuildKit have

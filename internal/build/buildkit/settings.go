@@ -1,50 +1,34 @@
 package buildkit
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"net/url"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/moby/buildkit/client"
 
-	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/internal/config/settings"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// settings are the adapter's own in the topology.
-type settings struct {
-	Address     string         `json:"address"`
-	Addresses   []string       `json:"addresses"`
-	TLS         map[string]any `json:"tls"`
-	Cache       map[string]any `json:"cache"`
-	Push        string         `json:"push"`
-	SBOM        map[string]any `json:"sbom"`
-	Provenance  string         `json:"provenance"`
-	Concurrency int            `json:"concurrency"`
+// options are the adapter's own settings in the topology.
+type options struct {
+	Addresses   []string
+	Push        string
+	Provenance  string
+	Concurrency int
 
+	address            string
 	tls                tlsFiles
-	sbom               sbom
+	sbom               string // the image of the generator
 	cacheFrom, cacheTo []client.CacheOptionsEntry
 }
 
 // tlsFiles are PEM files.
-type tlsFiles struct {
-	CA         string `json:"ca"`
-	Cert       string `json:"cert"`
-	Key        string `json:"key"`
-	ServerName string `json:"serverName"`
-}
-
-type sbom struct {
-	Generator string `json:"generator"`
-}
+type tlsFiles struct{ CA, Cert, Key, ServerName string }
 
 // Values of the setting push.
 const (
@@ -53,40 +37,42 @@ const (
 	pushNever  = "never"
 )
 
-// readSettings decodes and checks the settings. Without an address in them the
+// readSettings reads and checks the settings. Without an address in them the
 // fallback is taken, which may be empty.
-func readSettings(from map[string]any, fallback string) (settings, error) {
-	s := settings{Push: pushAuto, Concurrency: 2}
-	if err := decode("", from, &s); err != nil {
-		return s, err
+func readSettings(env capability.Environment, fallback string) (options, error) {
+	s := options{Push: pushAuto, Concurrency: 2}
+	err := settings.Of(env, "containerBuilder", settings.Table{
+		"address":   settings.Text(&s.address),
+		"addresses": settings.List(&s.Addresses, "addresses such as tcp://builder:1234", func(string) bool { return true }),
+		"tls": settings.Mapping(settings.Table{
+			"ca": settings.Text(&s.tls.CA), "cert": settings.Text(&s.tls.Cert), "key": settings.Text(&s.tls.Key), "serverName": settings.Text(&s.tls.ServerName),
+		}),
+		"cache":       settings.Mapping(settings.Table{"from": cacheEntries(&s.cacheFrom, true), "to": cacheEntries(&s.cacheTo, false)}),
+		"push":        settings.OneOf(&s.Push, pushAuto, pushAlways, pushNever),
+		"sbom":        s.readSBOM,
+		"provenance":  settings.OneOf(&s.Provenance, "min", "max"),
+		"concurrency": settings.Whole(&s.Concurrency, 1),
+	})
+	if err == nil {
+		err = s.checkAddresses(fallback)
 	}
-	if err := errors.Join(decode("tls.", s.TLS, &s.tls), decode("sbom.", s.SBOM, &s.sbom)); err != nil {
-		return s, err
-	}
-	if s.SBOM != nil && s.sbom.Generator == "" {
-		return s, protocol.Invalid("sbom.generator: the image of the program that lists what is in an image is not set")
-	}
-	if !slices.Contains([]string{pushAuto, pushAlways, pushNever}, s.Push) {
-		return s, protocol.Invalid("push: %q is not auto, always or never", s.Push)
-	}
-	if !slices.Contains([]string{"", "min", "max"}, s.Provenance) {
-		return s, protocol.Invalid("provenance: %q is not min or max", s.Provenance)
-	}
-	if s.Concurrency < 1 {
-		return s, protocol.Invalid("concurrency: %d is not a number of builds", s.Concurrency)
-	}
-	if err := s.readCache(); err != nil {
-		return s, err
-	}
-	return s, s.readAddresses(fallback)
+	return s, err
 }
 
-func (s *settings) readAddresses(fallback string) error {
+func (s *options) readSBOM(path string, value any) error {
+	err := settings.Mapping(settings.Table{"generator": settings.Text(&s.sbom)})(path, value)
+	if err == nil && s.sbom == "" {
+		err = protocol.Invalid("%s.generator: the image of the program that lists what is in an image is not set", path)
+	}
+	return err
+}
+
+func (s *options) checkAddresses(fallback string) error {
 	switch {
-	case s.Address != "" && len(s.Addresses) > 0:
+	case s.address != "" && len(s.Addresses) > 0:
 		return protocol.Invalid("address and addresses are both set; remove one")
-	case s.Address != "":
-		s.Addresses = []string{s.Address}
+	case s.address != "":
+		s.Addresses = []string{s.address}
 	case len(s.Addresses) == 0 && fallback != "":
 		s.Addresses = []string{fallback}
 	}
@@ -130,46 +116,4 @@ func checkAddress(address string) error {
 		return protocol.Invalid("address %q names no host", address)
 	}
 	return nil
-}
-
-// decode decodes settings into a struct. Names are prefixed in errors.
-func decode(prefix string, from map[string]any, into any) error {
-	known := names(reflect.TypeOf(into).Elem())
-	for _, name := range slices.Sorted(maps.Keys(from)) {
-		if !slices.Contains(known, name) {
-			err := protocol.Invalid("%s%s: the adapter buildkit has no such setting", prefix, name)
-			if near := nearest.Name(name, known); near != "" {
-				return err.WithHint("did you mean %s%s?", prefix, near)
-			}
-			return err.WithHint("it has %s", strings.Join(known, ", "))
-		}
-		// One by one, so that an error names the setting.
-		text, err := json.Marshal(map[string]any{name: from[name]})
-		if err == nil {
-			err = json.NewDecoder(bytes.NewReader(text)).Decode(into)
-		}
-		if err != nil {
-			return protocol.Invalid("%s%s: %s", prefix, name, wrongType(err))
-		}
-	}
-	return nil
-}
-
-func wrongType(err error) string {
-	var e *json.UnmarshalTypeError
-	if errors.As(err, &e) {
-		return fmt.Sprintf("want %s, have a %s", e.Type, e.Value)
-	}
-	return err.Error()
-}
-
-// names are those of a struct's fields in JSON, in their order.
-func names(t reflect.Type) []string {
-	var list []string
-	for i := range t.NumField() {
-		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); name != "" {
-			list = append(list, name)
-		}
-	}
-	return list
 }

@@ -14,9 +14,9 @@ func none(string) string { return "" }
 func TestSettingsAreChecked(t *testing.T) {
 	list := func(values ...any) map[string]any { return map[string]any{"to": values} }
 	for want, settings := range map[string]map[string]any{
-		"addres: the adapter buildkit has no such setting":      {"addres": "x"},
-		"tls.serverNam: the adapter buildkit has no such":       {"tls": map[string]any{"serverNam": "x"}},
-		"address: want string, have a number":                   {"address": 7},
+		"addres is not a setting":                               {"addres": "x"},
+		"tls.serverNam is not a setting":                        {"tls": map[string]any{"serverNam": "x"}},
+		"address must be a string, not 7":                       {"address": 7},
 		"address and addresses are both set":                    {"address": "tcp://a:1", "addresses": []any{"tcp://b:1"}},
 		"there twice":                                           {"addresses": []any{"tcp://a:1", "tcp://a:1"}},
 		"the scheme is none of":                                 {"address": "http://a"},
@@ -25,10 +25,10 @@ func TestSettingsAreChecked(t *testing.T) {
 		"names no host":                                         {"address": "kube-pod://"},
 		"holds a password":                                      {"address": "ssh://me:hunter2@host"},
 		"cert and key go together":                              {"tls": map[string]any{"cert": "a"}},
-		"push: \"maybe\" is not":                                {"push": "maybe"},
-		"provenance: \"yes\" is not":                            {"provenance": "yes"},
+		"push must be one of auto, always, never":               {"push": "maybe"},
+		"provenance must be one of min, max":                    {"provenance": "yes"},
 		"sbom.generator: the image":                             {"sbom": map[string]any{}},
-		"concurrency: 0":                                        {"concurrency": 0},
+		"concurrency must be a whole number":                    {"concurrency": 0},
 		"cache.to[0]: \"type\" is not name=value":               {"cache": list("type")},
 		"cache.to[0]: type \"git\" is none of":                  {"cache": list("type=git")},
 		"cache.to[1]: type registry needs ref":                  {"cache": list("type=inline", "type=registry")},
@@ -36,7 +36,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		"secret_access_key: secrets have no place":              {"cache": list(map[string]any{"type": "s3", "bucket": "b", "secret_access_key": "hunter2"})},
 		"mode: \"full\" is not":                                 {"cache": list("type=registry,ref=a/b,mode=full")},
 		"dest: \"a\" is not an absolute path":                   {"cache": list("type=local,dest=a")},
-		"cache.too: the adapter buildkit has no such setting":   {"cache": map[string]any{"too": nil}},
+		"cache.too is not a setting":                            {"cache": map[string]any{"too": nil}},
 		"cache.to[0]: want a text such as type=registry,ref=… ": {"cache": list(7)},
 	} {
 		env := capability.Environment{Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "t"}}, Provider: protocol.Provider{Settings: settings}}
@@ -65,7 +65,7 @@ func TestAddressComesFromTheTopologyThenTheEnvironment(t *testing.T) {
 }
 
 func TestCacheNamesTheApp(t *testing.T) {
-	s, err := readSettings(map[string]any{"cache": map[string]any{"from": []any{`type=registry,"ref=r/{app}:x"`}}}, "")
+	s, err := readSettings(capability.Environment{Provider: protocol.Provider{Settings: map[string]any{"cache": map[string]any{"from": []any{`type=registry,"ref=r/{app}:x"`}}}}}, "")
 	must(t, err)
 	if got := forApp(s.cacheFrom, "web")[0]; got.Type != "registry" || got.Attrs["ref"] != "r/web:x" || s.cacheFrom[0].Attrs["ref"] != "r/{app}:x" {
 		t.Errorf("%v", got)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -133,17 +134,20 @@ func TestSummary(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	s, err := readSettings(map[string]any{"labels": map[string]any{"release": "prometheus"}})
+	with := func(from map[string]any) capability.Environment {
+		return capability.Environment{Provider: protocol.Provider{Settings: from}}
+	}
+	s, err := readSettings(with(map[string]any{"labels": map[string]any{"release": "prometheus"}}))
 	if err != nil || s.labels["release"] != "prometheus" {
 		t.Errorf("got %+v, %v", s, err)
 	}
 	for says, from := range map[string]map[string]any{
-		"label is not a setting of adapter prometheus-operator": {"label": 1},
-		"labels: 7 is not a mapping":                            {"labels": 7},
-		"labels.tier: 1 is not a text":                          {"labels": map[string]any{"tier": int64(1)}},
-		"labels.harmony.nationtech.io/app: is set by harmony":   {"labels": map[string]any{"harmony.nationtech.io/app": "x"}},
+		"spec.monitoring.settings: label is not a setting":    {"label": 1},
+		"labels must be a mapping":                            {"labels": 7},
+		"labels.tier must be labels":                          {"labels": map[string]any{"tier": int64(1)}},
+		"labels.harmony.nationtech.io/app must be labels oth": {"labels": map[string]any{"harmony.nationtech.io/app": "x"}},
 	} {
-		_, err := readSettings(from)
+		_, err := readSettings(with(from))
 		if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v: got %v", from, err)
 		}

@@ -29,9 +29,9 @@ const Name = "prometheus-operator"
 // they win over the target's own settings, and may be nil.
 func New(flags *conn.Flags) capability.Adapter[capability.Monitoring] {
 	return func(_ context.Context, env capability.Environment) (capability.Monitoring, error) {
-		s, err := readSettings(env.Provider.Settings)
+		s, err := readSettings(env)
 		if err != nil {
-			return nil, fmt.Errorf("topology %q: spec.monitoring.settings: %w", env.Topology.Name, err)
+			return nil, err
 		}
 		return &adapter{flags: flags, env: env, settings: s}, nil
 	}
@@ -41,7 +41,7 @@ func New(flags *conn.Flags) capability.Adapter[capability.Monitoring] {
 type adapter struct {
 	flags    *conn.Flags
 	env      capability.Environment
-	settings settings
+	settings options
 }
 
 // Monitor implements [capability.Monitoring]. The objects are in the target's

@@ -236,8 +236,8 @@ func TestSettings(t *testing.T) {
 	}{
 		{nil, prod, protocol.ExitUnsupported, `"prod" is no cluster of k3d or kind`},
 		{nil, dir + "/none", protocol.ExitUnsupported, "no current kube context"},
-		{map[string]any{"contianerd": "/x"}, prod, protocol.ExitInvalid, `no field "contianerd"`},
-		{map[string]any{"containerd": 1}, prod, protocol.ExitInvalid, "is not a text"},
+		{map[string]any{"contianerd": "/x"}, prod, protocol.ExitInvalid, "contianerd is not a setting"},
+		{map[string]any{"containerd": 1}, prod, protocol.ExitInvalid, "containerd must be a string"},
 		{map[string]any{"containerd": "/x"}, prod, 0, ""},
 		{map[string]any{"context": "k3d-x"}, prod, 0, ""},
 	} {

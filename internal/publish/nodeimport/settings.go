@@ -4,14 +4,14 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/internal/config/localcluster"
+	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// settings are those of spec.ociRegistry.settings.
-type settings struct {
+// options are those of spec.ociRegistry.settings.
+type options struct {
 	// containerd is the path of a socket of this machine, which is then the only
 	// node.
 	containerd string
@@ -23,37 +23,22 @@ type settings struct {
 	engine string
 }
 
-func readSettings(env capability.Environment) (settings, error) {
-	s := settings{engine: "docker"}
-	fields := map[string]*string{"containerd": &s.containerd, "context": &s.context, "engine": &s.engine}
-	known := slices.Sorted(maps.Keys(fields))
-	for key, value := range env.Provider.Settings {
-		const path = "spec.ociRegistry.settings"
-		field, ok := fields[key]
-		if !ok {
-			unknown := protocol.Invalid("topology %q: %s has no field %q", env.Topology.Name, path, key)
-			if near := nearest.Name(key, known); near != "" {
-				return s, unknown.WithHint("did you mean %q?", near)
-			}
-			return s, unknown.WithHint("it has: %v", known)
-		}
-		text, ok := value.(string)
-		if !ok || text == "" {
-			return s, protocol.Invalid("topology %q: %s.%s is not a text", env.Topology.Name, path, key)
-		}
-		*field = text
-	}
-	return s, nil
+func readSettings(env capability.Environment) (options, error) {
+	s := options{engine: "docker"}
+	err := settings.Of(env, "ociRegistry", settings.Table{
+		"containerd": settings.Text(&s.containerd), "context": settings.Text(&s.context), "engine": settings.Text(&s.engine),
+	})
+	return s, err
 }
 
 // places are where the images go: clusters, or a socket.
 type places struct {
-	settings
+	options
 	clusters []localcluster.Cluster
 }
 
-func (s settings) places(t protocol.Topology, getenv func(string) string) (places, error) {
-	p := places{settings: s}
+func (s options) places(t protocol.Topology, getenv func(string) string) (places, error) {
+	p := places{options: s}
 	if s.containerd != "" {
 		return p, nil
 	}
@@ -73,7 +58,7 @@ func (s settings) places(t protocol.Topology, getenv func(string) string) (place
 }
 
 // contexts are the kube contexts of all that the topology deploys to.
-func (s settings) contexts(t protocol.Topology, getenv func(string) string) ([]string, error) {
+func (s options) contexts(t protocol.Topology, getenv func(string) string) ([]string, error) {
 	if s.context != "" {
 		return []string{s.context}, nil
 	}
