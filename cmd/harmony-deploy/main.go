@@ -1,4 +1,4 @@
-// Command harmony-deploy is the stage that brings released apps to a target.
+// Command harmony-deploy is the stage that delivers released apps to a target.
 package main
 
 import (
@@ -7,15 +7,14 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/conn/kubeflags"
 	"github.com/nationtech/harmony/internal/deploy/argocd"
 	"github.com/nationtech/harmony/internal/deploy/cli"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/edge"
 	"github.com/nationtech/harmony/internal/deploy/fan"
 	"github.com/nationtech/harmony/internal/deploy/flux"
 	"github.com/nationtech/harmony/internal/deploy/helm"
-	"github.com/nationtech/harmony/internal/deploy/override"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -25,15 +24,15 @@ import (
 func main() {
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
-	flags, overrides := &conn.Flags{}, &override.Flags{}
-	adapters := overrides.Wrap(edge.Wrap(fan.Adapters(flags, map[string]fan.Constructor{
+	flags := &fan.Flags{}
+	adapters := fan.Adapters(flags, map[string]delivery.Constructor{
 		"argocd": argocd.New,
 		"flux":   flux.New,
 		"helm":   helm.New,
-	})))
-	bind := func(set *pflag.FlagSet) { kubeflags.Bind(flags, set) }
+	}, edge.New)
+	bind := func(set *pflag.FlagSet) { kubeflags.Bind(&flags.Flags, set) }
 	streams := command.Standard()
 	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: streams}
-	options := append(tools.Options(), command.Flags(bind), command.Flags(overrides.Bind))
+	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind))
 	os.Exit(command.Main(ctx, plugin.Deploy(suite.Version(), adapters), streams, os.Args[1:], options...))
 }

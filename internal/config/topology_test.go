@@ -30,8 +30,8 @@ func TestBuiltinTopologies(t *testing.T) {
 		env           environment
 		want          string
 	}{
-		{"local", "shop", nil, `{"containerBuilder":{"adapter":"auto"},"ociRegistry":{"adapter":"oci","url":"localhost:5001"},"helmRegistry":{"adapter":"none"},"continuousDelivery":{"adapter":"helm"},"monitoring":{"adapter":"none"},"targets":{"production":{"inCluster":{"namespace":"shop-production"}},"staging":{"inCluster":{"namespace":"shop-staging"}}}}`},
-		{"local", "", environment{"HARMONY_REGISTRY": "127.0.0.1:5000/x"}, `{"containerBuilder":{"adapter":"auto"},"ociRegistry":{"adapter":"oci","url":"127.0.0.1:5000/x"},"helmRegistry":{"adapter":"none"},"continuousDelivery":{"adapter":"helm"},"monitoring":{"adapter":"none"}}`},
+		{"local", "shop", nil, `{"containerBuilder":{"adapter":"auto"},"ociRegistry":{"adapter":"oci","url":"localhost:5001"},"helmRegistry":{"adapter":"none"},"continuousDelivery":{"adapter":"helm","settings":{"rollback":false}},"monitoring":{"adapter":"none"},"targets":{"production":{"inCluster":{"namespace":"shop-production"}},"staging":{"inCluster":{"namespace":"shop-staging"}}}}`},
+		{"local", "", environment{"HARMONY_REGISTRY": "127.0.0.1:5000/x"}, `{"containerBuilder":{"adapter":"auto"},"ociRegistry":{"adapter":"oci","url":"127.0.0.1:5000/x"},"helmRegistry":{"adapter":"none"},"continuousDelivery":{"adapter":"helm","settings":{"rollback":false}},"monitoring":{"adapter":"none"}}`},
 		{"ci", "shop", full, `{"containerBuilder":{"adapter":"docker"},"ociRegistry":{"adapter":"oci","url":"registry.example.com/fleet"},"helmRegistry":{"adapter":"oci","url":"registry.example.com/fleet/charts"},"continuousDelivery":{"adapter":"helm"},"monitoring":{"adapter":"prometheus-operator"},"targets":{"production":{"inCluster":{"context":"prod","namespace":"shop-production"}},"staging":{"inCluster":{"context":"stage","namespace":"elsewhere"}}}}`},
 		{"production", "", charts, `{"containerBuilder":{"adapter":"buildkit"},"ociRegistry":{"adapter":"oci","url":"a.example.com"},"helmRegistry":{"adapter":"oci","url":"b.example.com/c"},"continuousDelivery":{"adapter":"argocd"},"monitoring":{"adapter":"prometheus-operator"}}`},
 	} {

@@ -183,7 +183,7 @@ func (o *operation) who() string {
 	case o.InitiatedBy.Username != "":
 		return o.InitiatedBy.Username
 	}
-	return "somebody unnamed"
+	return "an unknown user"
 }
 
 // state is the state of the operation with the token; nil when the controller

@@ -24,7 +24,7 @@ func newFanout(t *testing.T, clusters int) *fanout {
 	f := &fanout{
 		deployment: &deployment{
 			app:    protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "2.0.0"}},
-			target: "production", settings: settings{project: "default", timeout: time.Minute, namespace: "argocd"},
+			target: "production", settings: options{project: "default", timeout: time.Minute, namespace: "argocd"},
 			image:    protocol.ImageRef{Registry: "registry.example.com", Repository: "fleet/app", Digest: newDigest},
 			chart:    protocol.ChartRef{URL: "oci://registry.example.com/charts/app", Digest: newDigest},
 			values:   map[string]any{"greeting": "{{ .Name }}", "list": []any{"{{x}}", 1}},

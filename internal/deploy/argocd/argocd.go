@@ -9,11 +9,11 @@ package argocd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -23,29 +23,24 @@ const Name = "argocd"
 
 // New makes the adapter. The flags say what the user of the command line chose;
 // they win over the target's own settings, and may be nil.
-func New(flags *conn.Flags) capability.Adapter[capability.ContinuousDelivery] {
-	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
-		s, err := readSettings(env.Provider.Settings, env.Topology.Name)
-		if err == nil {
-			err = s.ofCluster(env.Cluster)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("topology %q: spec.continuousDelivery.settings: %w", env.Topology.Name, err)
-		}
-		return &adapter{flags: flags, env: env, settings: s}, nil
+func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
+	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
+		s, err := readSettings(env)
+		return &adapter{Unsupported: Name, flags: flags, env: env, settings: s}, err
 	}
 }
 
 // adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
+	delivery.Unsupported
 	flags    *conn.Flags
 	env      capability.Environment
-	settings settings
+	settings options
 }
 
 // deployment is one call of Deploy.
 type deployment struct {
-	settings settings
+	settings options
 	dryRun   bool
 	progress func(protocol.Event)
 	// argo is where the Application lies, and destination where the app runs.
@@ -73,24 +68,16 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 		return protocol.DeployResult{}, err
 	}
 	result, err := d.run(ctx)
-	if err != nil {
-		return result, d.explain(ctx, err)
-	}
-	return result, nil
+	return result, d.explain(ctx, err)
 }
 
 // check tells what Argo CD cannot deploy.
 func (a *adapter) check(app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) error {
-	switch {
-	case chart.URL == "":
+	if chart.URL == "" {
 		return protocol.Unsupported("the chart of %s is a local path, %s: Argo CD takes charts from a registry", app.Name, chart.Path).
 			WithHint("set spec.helmRegistry of topology %q to {adapter: oci, url: registry.example.com/charts}, and publish again", a.env.Topology.Name)
-	case image.Digest == "" && !a.env.DryRun:
-		return protocol.Invalid("image %s of %s has no digest", image, app.Name).WithHint("publish it first")
-	case chart.Digest == "" && !a.env.DryRun:
-		return protocol.Invalid("chart %s of %s has no digest", chart.Chart, app.Name).WithHint("publish it first")
 	}
-	return nil
+	return delivery.Published(a.env, app, image, chart)
 }
 
 func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
@@ -116,10 +103,7 @@ func (a *adapter) deployment(conn *conn.Conn, app protocol.AppSpec, target strin
 	d := &deployment{
 		settings: a.settings, dryRun: a.env.DryRun,
 		app: app, target: target, image: image, chart: chart, values: made,
-		progress: func(e protocol.Event) {
-			e.Metadata = app.Metadata
-			a.env.Progress(e)
-		},
+		progress: delivery.Progress(a.env, app),
 	}
 	if d.argo, err = a.connectArgo(conn); err != nil {
 		return nil, err
@@ -129,17 +113,18 @@ func (a *adapter) deployment(conn *conn.Conn, app protocol.AppSpec, target strin
 	return d, err
 }
 
-// explain adds the server to an error, and tells our deadline from the user's
-// interruption.
+// explain makes an error one for people.
 func (d *deployment) explain(ctx context.Context, err error) error {
-	var told *protocol.Error
-	switch {
-	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
-		return fmt.Errorf("deploy %s to %s: %w", d.app.Name, d.target, errors.Join(ctx.Err(), err))
-	case errors.As(err, &told) || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
-		return d.argo.Explain(err)
+	return delivery.Explain(ctx, d.argo.Conn, "deploy "+d.app.Name+" to "+d.target, d.settings.timeout, err)
+}
+
+// lock is a change of the object, which lies beside the Application, by the work.
+func (d *deployment) lock(what string, work func(context.Context) (protocol.DeployResult, error)) delivery.Change {
+	return delivery.Change{
+		Conn: d.argo.Conn, Leases: d.argo.client.CoordinationV1().Leases(d.argo.namespace), Release: d.argo.name, What: what,
+		DryRun: d.dryRun, Progress: d.progress,
+		Work: func(ctx context.Context, _ bool) (protocol.DeployResult, error) { return work(ctx) },
 	}
-	return fmt.Errorf("deploy %s to %s: not done after %s: %w", d.app.Name, d.target, d.settings.timeout, err)
 }
 
 // result is the document for an outcome; before is what was in force.

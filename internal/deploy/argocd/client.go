@@ -1,8 +1,8 @@
 package argocd
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -20,6 +20,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/change"
 	kubeconn "github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -40,6 +41,8 @@ type argo struct {
 	namespace    string
 	// name is that of the Application.
 	name string
+	// patience is that of a test; patience when zero.
+	patience time.Duration
 }
 
 // connectArgo opens the way to Argo CD: that of the target, unless the settings
@@ -115,33 +118,12 @@ func (a *argo) existing(ctx context.Context) (*application, error) {
 	return found, err
 }
 
-// pause is how long to wait before the next request to a server that does not
-// answer, and patience how long in all.
-const (
-	pause    = 500 * time.Millisecond
-	patience = 2 * time.Minute
-)
+// patience is how long a request is repeated to a server that does not answer.
+const patience = 2 * time.Minute
 
-// patient repeats a request while the API server does not answer.
+// patient repeats a request while the API server does not answer, or is busy.
 func (a *argo) patient(ctx context.Context, request func() error) error {
-	return patient(ctx, a.Conn, request)
-}
-
-func patient(ctx context.Context, conn *kubeconn.Conn, request func() error) error {
-	start := time.Now()
-	for {
-		err := request()
-		if err == nil || protocol.ExitCode(conn.Explain(err)) != protocol.ExitRetryable || time.Since(start) > patience {
-			return err
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return errors.Join(ctx.Err(), err)
-		case <-timer.C:
-		}
-	}
+	return delivery.Retry(ctx, a.Conn, cmp.Or(a.patience, patience), func(protocol.Event) {}, request)
 }
 
 // wait returns when the Application has changed since it was read, or after
@@ -155,8 +137,8 @@ func (a *argo) wait(ctx context.Context, seen *application, atMost time.Duration
 	})
 }
 
-// errStale tells that the Application was changed between reading and writing.
-var errStale = errors.New("changed meanwhile")
+// errStale tells that the object was changed between reading and writing.
+var errStale = protocol.Retryable("somebody else changed it at the same time")
 
 // write writes the whole Application back, unless it was changed since it was
 // read: then it is errStale.
@@ -164,19 +146,22 @@ func (a *argo) write(ctx context.Context, object *unstructured.Unstructured) err
 	_, err := a.applications.Update(ctx, object, metav1.UpdateOptions{FieldManager: "harmony"})
 	switch {
 	case apierrors.IsConflict(err):
-		return errStale
+		return fmt.Errorf("write %s: %w", a, errStale)
 	case err != nil:
 		return fmt.Errorf("write %s: %w", a, err)
 	}
 	return nil
 }
 
-// edit reads the Application, has it changed and writes it, as often as
-// another is quicker or the server does not answer. A change that answers
-// false writes nothing.
+// edit reads the Application, has it changed and writes it. It does so again, after
+// a pause and for a bounded time, when another is quicker or the server does not
+// answer. A change that answers false writes nothing.
 func (a *argo) edit(ctx context.Context, change func(*application) (bool, error)) error {
-	for {
-		found, err := a.existing(ctx)
+	return a.patient(ctx, func() error {
+		found, err := a.get(ctx)
+		if err == nil && found == nil {
+			err = fmt.Errorf("%s was deleted meanwhile", a)
+		}
 		if err != nil {
 			return err
 		}
@@ -184,18 +169,8 @@ func (a *argo) edit(ctx context.Context, change func(*application) (bool, error)
 		if err != nil || !needed {
 			return err
 		}
-		err = a.write(ctx, found.Unstructured)
-		switch {
-		case errors.Is(err, errStale):
-		case err != nil && protocol.ExitCode(a.Explain(err)) == protocol.ExitRetryable:
-			// It may have been written; existing waits for the server.
-		default:
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
+		return a.write(ctx, found.Unstructured)
+	})
 }
 
 // refresh asks the controller to look again at the source and at what runs. It

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -109,7 +110,7 @@ func (d *destination) objects(ctx context.Context, references []reference) ([]*u
 			continue
 		}
 		group.Go(func() error {
-			return patient(ctx, d.Conn, func() (err error) {
+			return delivery.Retry(ctx, d.Conn, patience, func(protocol.Event) {}, func() (err error) {
 				found[i], err = d.object(ctx, r)
 				return err
 			})

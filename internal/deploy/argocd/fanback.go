@@ -4,27 +4,29 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// back brings the release before to all clusters, where the topology wants that
+// rollbackAfter brings the release before to all clusters, where the topology wants that
 // and there is one. An ApplicationSet has one release for all.
-func (f *fanout) back(ctx context.Context, why error) error {
+func (f *fanout) rollbackAfter(ctx context.Context, why error) error {
 	found, err := f.read(ctx)
 	if err != nil || found == nil || !f.settings.rollback {
 		return why
 	}
 	to, ok := found.previous()
 	if !ok || equality.Semantic.DeepEqual(to.Source, f.want.Source) {
-		return fmt.Errorf("%w\nit is not rolled back: %v", why, errNoPrevious)
+		return delivery.Also(why, "it is not rolled back", errNoPrevious)
 	}
 	applications, err := f.applications(ctx)
 	if err != nil {
-		return fmt.Errorf("%w\nit is not rolled back: %v", why, err)
+		return delivery.Also(why, "it is not rolled back", err)
 	}
 	outcomes := make([]protocol.Outcome, len(f.members))
 	for i, m := range f.members {
@@ -36,12 +38,13 @@ func (f *fanout) back(ctx context.Context, why error) error {
 	if err != nil {
 		return err
 	}
-	f.say("rollback", "all clusters go back to version %s, chart %s", to.Version, to.chart())
-	if err := f.write(ctx, to, spec); err != nil {
-		return fmt.Errorf("%w\nrolling back to version %s failed: %v", why, to.Version, err)
+	f.say("rollback", "all clusters roll back to version %s, chart %s", to.Version, to.chart())
+	err = f.write(ctx, to, spec)
+	if err == nil {
+		err = f.follow(ctx, to, outcomes)
 	}
-	if err := f.follow(ctx, to, outcomes); err != nil {
-		return fmt.Errorf("%w\nrolling back to version %s failed: %v", why, to.Version, err)
+	if err != nil {
+		return delivery.Also(why, "rolling back to version "+to.Version+" failed", err)
 	}
 	return fmt.Errorf("%w\nrolled back to version %s", why, to.Version)
 }
@@ -53,14 +56,11 @@ func (a *adapter) RollbackAll(ctx context.Context, app protocol.AppSpec, target,
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	result, err := f.goBack(ctx, to)
-	if err != nil {
-		return result, f.explain(ctx, err)
-	}
-	return result, nil
+	result, err := f.rollback(ctx, strings.TrimPrefix(to, "v"))
+	return result, f.explain(ctx, err)
 }
 
-func (f *fanout) goBack(ctx context.Context, to string) (protocol.DeployResult, error) {
+func (f *fanout) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
 	found, err := f.read(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -80,7 +80,7 @@ func (f *fanout) goBack(ctx context.Context, to string) (protocol.DeployResult, 
 	case !ok || equality.Semantic.DeepEqual(last.Source, now.Source):
 		return protocol.DeployResult{}, protocol.Unsupported("%s: %w", f.set, errNoPrevious)
 	case to != "" && to != last.Version:
-		return protocol.DeployResult{}, protocol.Unsupported("%s has no version %s to go back to, only %s", f.set, to, last.Version).
+		return protocol.DeployResult{}, protocol.Unsupported("%s has no version %s to roll back to, only %s", f.set, to, last.Version).
 			WithHint("deploy that version again")
 	}
 	if f.spec, err = f.setSpec(last); err != nil {
@@ -88,8 +88,8 @@ func (f *fanout) goBack(ctx context.Context, to string) (protocol.DeployResult, 
 	}
 	f.want.release = last
 	outcomes := slices.Repeat([]protocol.Outcome{outcome}, len(f.members))
-	if f.dryRun || outcome == protocol.OutcomeUnchanged {
+	if outcome == protocol.OutcomeUnchanged {
 		return f.foreseen(outcomes)
 	}
-	return f.bring(ctx, outcomes, func(_ context.Context, failure error) error { return failure })
+	return f.apply(ctx, outcomes, func(_ context.Context, failure error) error { return failure })
 }

@@ -3,14 +3,12 @@ package argocd
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
-	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -47,10 +45,7 @@ func (a *adapter) DeployAll(ctx context.Context, app protocol.AppSpec, target st
 		return protocol.DeployResult{}, err
 	}
 	result, err := f.run(ctx)
-	if err != nil {
-		return result, f.explain(ctx, err)
-	}
-	return result, nil
+	return result, f.explain(ctx, err)
 }
 
 func (a *adapter) prepareAll(app protocol.AppSpec, target string, clusters []conn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
@@ -116,37 +111,28 @@ func (f *fanout) run(ctx context.Context) (protocol.DeployResult, error) {
 	if err := f.ready(ctx); err != nil {
 		return protocol.DeployResult{}, err
 	}
-	if f.dryRun {
-		return f.foreseen(outcomes)
-	}
-	return f.bring(ctx, outcomes, f.back)
+	return f.apply(ctx, outcomes, f.rollbackAfter)
 }
 
-// bring has Argo CD bring what is wanted to the members, under the lease, which
-// comes to the outcomes. mend is called for a failure and tells it with what it
-// did about it.
-func (f *fanout) bring(ctx context.Context, outcomes []protocol.Outcome, mend func(context.Context, error) error) (protocol.DeployResult, error) {
-	l, err := lease.Acquire(ctx, f.argo.client.CoordinationV1().Leases(f.argo.namespace), f.argo.name, f.waitsFor)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	held, stop := l.Hold(ctx)
-	defer stop()
-	if err := f.write(held, f.want.release, f.spec); err != nil {
-		return protocol.DeployResult{}, err
-	}
-	failure := f.follow(held, f.want.release, outcomes)
-	if failure == nil {
-		failure = f.markGood(held, f.want.release)
-	}
-	switch cause := context.Cause(held); {
-	case failure == nil:
-	case errors.Is(cause, lease.ErrLost):
-		failure = protocol.Retryable("%s: %w", f.set, cause)
-	case held.Err() == nil:
-		failure = mend(held, failure)
-	}
-	return f.conclude(failure)
+// apply has Argo CD bring what is wanted to the members, under the lease, with
+// the outcomes. mend is called for a failure, and tells it with what it did about
+// it.
+func (f *fanout) apply(ctx context.Context, outcomes []protocol.Outcome, mend func(context.Context, error) error) (protocol.DeployResult, error) {
+	c := f.lock(f.set, func(ctx context.Context) (protocol.DeployResult, error) {
+		if err := f.write(ctx, f.want.release, f.spec); err != nil {
+			return protocol.DeployResult{}, err
+		}
+		failure := f.follow(ctx, f.want.release, outcomes)
+		if failure == nil {
+			failure = f.markGood(ctx, f.want.release)
+		}
+		if failure != nil && ctx.Err() == nil {
+			failure = mend(ctx, failure)
+		}
+		return f.conclude(failure)
+	})
+	c.Plan = func(context.Context) (protocol.DeployResult, error) { return f.foreseen(outcomes) }
+	return c.Run(ctx, ctx)
 }
 
 // outcomes is what the deploy comes to for each member, and whether that is

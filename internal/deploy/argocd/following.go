@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -219,7 +220,7 @@ func (f *following) watch(ctx context.Context, s *operationState) error {
 	problem := make(chan error, 2)
 	f.cancel, f.problem = cancel, problem
 	go func() {
-		err := rollout.Wait(watched, f.destination.client, workloads, rollout.Options{FailOnly: true, Progress: f.showRollout("hook")})
+		err := rollout.Wait(watched, f.destination.client, workloads, rollout.Options{FailOnly: true, Progress: delivery.Rollout(f.progress, "hook")})
 		if watched.Err() == nil {
 			problem <- err
 		}

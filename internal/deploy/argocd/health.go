@@ -9,10 +9,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -70,11 +69,8 @@ func (d *deployment) running(ctx context.Context, found *application) (bool, err
 	if err != nil {
 		return false, err
 	}
-	for _, s := range snapshots {
-		status, err := rollout.StatusOf(s)
-		if err != nil || !status.Ready {
-			return false, err
-		}
+	if ready, err := delivery.Ready(snapshots); err != nil || !ready {
+		return false, err
 	}
 	proven, err := d.prover(d.image).Proven(ctx, objects, snapshots)
 	if err != nil {
@@ -88,26 +84,13 @@ func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
 	return proof.NewProver(d.app.Name, image, auth.Keychain())
 }
 
-// replaceStuck deletes pods that their controller tries again after ever longer
-// pauses, so that what was mended meanwhile is seen at once.
+// replaceStuck replaces the pods that are stuck.
 func (d *deployment) replaceStuck(ctx context.Context, found *application) error {
 	workloads, _, err := d.workloads(ctx, references(found))
 	if err != nil {
 		return err
 	}
-	snapshots, err := rollout.Read(ctx, d.destination.client, workloads)
-	if err != nil {
-		return err
-	}
-	for _, s := range snapshots {
-		for _, pod := range s.Stuck() {
-			options := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}
-			if err := d.destination.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, options); err != nil {
-				return fmt.Errorf("replace pod %s: %w", pod.Name, err)
-			}
-		}
-	}
-	return nil
+	return delivery.ReplaceStuck(ctx, d.destination.client, workloads)
 }
 
 // follow waits until what was synced is rolled out, its image proven to run,
@@ -136,19 +119,13 @@ func (d *deployment) rolledOut(ctx context.Context, from []reference, image prot
 	}
 	prover := d.prover(image)
 	err = rollout.Wait(ctx, d.destination.client, workloads, rollout.Options{
-		Progress: d.showRollout("rollout"),
+		Progress: delivery.Rollout(d.progress, "rollout"),
 		Check:    func(s []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, objects, s) },
 	})
 	if err != nil {
 		return fmt.Errorf("%w%s", err, d.unhealthy(ctx))
 	}
 	return nil
-}
-
-func (d *deployment) showRollout(phase string) func(rollout.Workload, rollout.Status) {
-	return func(w rollout.Workload, s rollout.Status) {
-		d.progress(protocol.Event{Phase: phase, Current: s.ReadyPods, Total: s.Pods, Unit: "pods", Message: w.String() + ": " + s.Message})
-	}
 }
 
 // fresh reports that Argo CD has looked at the objects since the last operation

@@ -5,16 +5,17 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
-	"github.com/nationtech/harmony/internal/cluster/lease"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// rollBack brings back the release before this one, where the topology wants
-// that, and tells why.
-func (w *work) rollBack(ctx context.Context, why error) (protocol.DeployResult, error) {
+// rollbackAfter rolls back to the release before this one, where the topology
+// wants that, and tells why.
+func (w *work) rollbackAfter(ctx context.Context, why error) (protocol.DeployResult, error) {
 	passing := protocol.ExitCode(w.argo.Explain(why)) == protocol.ExitRetryable && !errors.Is(why, context.DeadlineExceeded)
 	if !w.settings.rollback || !w.settings.manage || ctx.Err() != nil || passing {
 		return protocol.DeployResult{}, why
@@ -23,11 +24,11 @@ func (w *work) rollBack(ctx context.Context, why error) (protocol.DeployResult, 
 	defer cancel()
 	to, err := w.goodRelease(ctx)
 	if err != nil {
-		return protocol.DeployResult{}, fmt.Errorf("%w\nit is not rolled back: %v", why, err)
+		return protocol.DeployResult{}, delivery.Also(why, "it is not rolled back", err)
 	}
 	w.say("rollback", "to version %s, chart %s", to.Version, to.chart())
-	if err := w.deployment.bring(ctx, to); err != nil {
-		return protocol.DeployResult{}, fmt.Errorf("%w\nrolling back to version %s failed: %v", why, to.Version, err)
+	if err := w.rollbackTo(ctx, to); err != nil {
+		return protocol.DeployResult{}, delivery.Also(why, "rolling back to version "+to.Version+" failed", err)
 	}
 	return w.result(protocol.OutcomeRolledBack, to, to), fmt.Errorf("%w\nrolled back to version %s", why, to.Version)
 }
@@ -47,9 +48,9 @@ func (w *work) goodRelease(ctx context.Context) (release, error) {
 	return to, nil
 }
 
-// bring puts a release that was there before into force, and waits until it
+// rollbackTo puts a release that was there before into force, and waits until it
 // runs.
-func (d *deployment) bring(ctx context.Context, to release) error {
+func (d *deployment) rollbackTo(ctx context.Context, to release) error {
 	for {
 		found, err := d.argo.existing(ctx)
 		if err != nil {
@@ -93,44 +94,44 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 	}
 	bounded, cancel := d.bounded(ctx)
 	defer cancel()
-	result, err := d.goBack(bounded, to)
-	if err != nil {
-		return result, d.explain(ctx, err)
+	earlier := strings.TrimPrefix(to, "v")
+	c := d.lock(d.argo.String(), func(ctx context.Context) (protocol.DeployResult, error) {
+		last, result, err := d.earlier(ctx, earlier)
+		if err == nil && result.Outcome == protocol.OutcomeRolledBack {
+			err = d.rollbackTo(ctx, last)
+		}
+		return result, err
+	})
+	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) {
+		_, result, err := d.earlier(ctx, earlier)
+		return result, err
 	}
-	return result, nil
+	result, err := c.Run(bounded, bounded)
+	return result, d.explain(ctx, err)
 }
 
-func (d *deployment) goBack(ctx context.Context, to string) (protocol.DeployResult, error) {
-	l, err := lease.Acquire(ctx, d.argo.client.CoordinationV1().Leases(d.argo.namespace), d.argo.name, d.waitsFor)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	ctx, stop := l.Hold(ctx)
-	defer stop()
+// earlier is the release to roll back to, and the result of that.
+func (d *deployment) earlier(ctx context.Context, to string) (release, protocol.DeployResult, error) {
 	found, err := d.argo.get(ctx)
-	switch {
-	case err != nil:
-		return protocol.DeployResult{}, err
-	case found == nil:
-		return protocol.DeployResult{}, protocol.Unsupported("there is no %s", d.argo)
+	if err == nil && found == nil {
+		err = protocol.Unsupported("there is no %s", d.argo)
 	}
-	if err := d.owned(found); err != nil {
-		return protocol.DeployResult{}, err
+	if err == nil {
+		err = d.owned(found)
 	}
-	if to != "" && to == releaseOf(found).Version {
-		return d.result(protocol.OutcomeUnchanged, releaseOf(found), releaseOf(found)), nil
+	if err != nil {
+		return release{}, protocol.DeployResult{}, err
+	}
+	now := releaseOf(found)
+	if to != "" && to == now.Version {
+		return now, d.result(protocol.OutcomeUnchanged, now, now), nil
 	}
 	last, ok := previous(found)
-	now := releaseOf(found)
 	switch {
 	case !ok || equality.Semantic.DeepEqual(last.Source, now.Source):
-		return protocol.DeployResult{}, protocol.Unsupported("%s: %w", d.argo, errNoPrevious)
+		err = protocol.Unsupported("%s: %w", d.argo, errNoPrevious)
 	case to != "" && to != last.Version:
-		return protocol.DeployResult{}, protocol.Unsupported("%s has no version %s to go back to, only %s", d.argo, to, last.Version).
-			WithHint("deploy that version again")
+		err = protocol.Unsupported("%s has no version %s to roll back to, only %s", d.argo, to, last.Version).WithHint("deploy that version again")
 	}
-	if d.dryRun {
-		return d.result(protocol.OutcomeRolledBack, last, now), nil
-	}
-	return d.result(protocol.OutcomeRolledBack, last, now), d.bring(ctx, last)
+	return last, d.result(protocol.OutcomeRolledBack, last, now), err
 }

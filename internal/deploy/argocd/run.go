@@ -3,11 +3,10 @@ package argocd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
-	"github.com/nationtech/harmony/internal/cluster/lease"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -31,10 +30,8 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 		return d.result(protocol.OutcomeUnchanged, d.want.release, d.want.release), nil
 	case d.settings.report && len(d.drift(found)) > 0:
 		return d.reported(bounded, found)
-	case d.dryRun:
-		return d.plan(bounded, found)
 	}
-	return d.change(ctx, deadline)
+	return d.change(ctx, deadline, found)
 }
 
 // admissible fails for an Application that must not be worked on.
@@ -50,15 +47,23 @@ func (d *deployment) admissible(found *application) error {
 
 // plan says what would be done.
 func (d *deployment) plan(ctx context.Context, found *application) (protocol.DeployResult, error) {
-	if d.settings.manage {
-		if _, err := d.place(ctx); err != nil {
-			return protocol.DeployResult{}, err
-		}
-		if err := d.argo.project(ctx, d.settings.project); err != nil {
-			return protocol.DeployResult{}, err
-		}
+	if _, err := d.destined(ctx); err != nil {
+		return protocol.DeployResult{}, err
 	}
 	return d.result(outcomeOf(found), d.want.release, releaseOf(found)), nil
+}
+
+// destined is the destination to be written, where harmony writes it, once Argo
+// CD is known to have it and the project.
+func (d *deployment) destined(ctx context.Context) (place, error) {
+	if !d.settings.manage {
+		return place{}, nil
+	}
+	to, err := d.place(ctx)
+	if err == nil {
+		err = d.argo.project(ctx, d.settings.project)
+	}
+	return to, err
 }
 
 // outcomeOf is what a change to the Application comes to.
@@ -117,7 +122,7 @@ func (d *deployment) drift(found *application) []string {
 func (d *deployment) reported(ctx context.Context, found *application) (protocol.DeployResult, error) {
 	drift := d.drift(found)
 	if err := d.rolledOut(ctx, references(found), d.image); err != nil {
-		return protocol.DeployResult{}, fmt.Errorf("%w\nsomebody changed the release, which is only reported (drift: report): %s", err, strings.Join(drift, ", "))
+		return protocol.DeployResult{}, delivery.Drifted(err, drift)
 	}
 	result := d.result(protocol.OutcomeUnchanged, d.want.release, d.want.release)
 	result.Drift = drift
@@ -135,35 +140,18 @@ func (d *deployment) sourceIndex(found *application) int {
 	return -1
 }
 
-// change takes the lease and brings the Application to what is wanted.
-func (d *deployment) change(ctx context.Context, deadline time.Time) (protocol.DeployResult, error) {
+// change brings the Application to what is wanted, under the lease.
+func (d *deployment) change(ctx context.Context, deadline time.Time, found *application) (protocol.DeployResult, error) {
 	bounded, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	var to place
-	if d.settings.manage {
-		var err error
-		if to, err = d.place(bounded); err != nil {
-			return protocol.DeployResult{}, err
-		}
-		if err := d.argo.project(bounded, d.settings.project); err != nil {
-			return protocol.DeployResult{}, err
-		}
+	c := d.lock(d.argo.String(), func(ctx context.Context) (protocol.DeployResult, error) { return d.changeHeld(ctx, deadline, to) })
+	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, found) }
+	c.Prepare = func(ctx context.Context) (err error) {
+		to, err = d.destined(ctx)
+		return err
 	}
-	l, err := lease.Acquire(bounded, d.argo.client.CoordinationV1().Leases(d.argo.namespace), d.argo.name, d.waitsFor)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	held, stop := l.Hold(ctx)
-	defer stop()
-	result, err := d.changeHeld(held, deadline, to)
-	if cause := context.Cause(held); err != nil && errors.Is(cause, lease.ErrLost) {
-		return result, protocol.Retryable("%s: %w", d.argo, cause)
-	}
-	return result, err
-}
-
-func (d *deployment) waitsFor(holder string, since time.Time) {
-	d.say("wait", "%s is being worked on by %s since %s", d.argo, holder, since.Format(time.TimeOnly))
+	return c.Run(ctx, bounded)
 }
 
 // changeHeld does the work of change under the lease. What fails after it has
@@ -187,7 +175,7 @@ func (d *deployment) changeHeld(ctx context.Context, deadline time.Time, to plac
 	case errors.As(err, &refused):
 		return protocol.DeployResult{}, errors.Join(err, w.takeBack(ctx))
 	}
-	return w.rollBack(ctx, err)
+	return w.rollbackAfter(ctx, err)
 }
 
 // before is the release that was in force. An Application that wants ours

@@ -14,13 +14,17 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// read reads the ApplicationSet; nil when there is none.
-func (f *fanout) read(ctx context.Context) (*appSet, error) {
-	var object *unstructured.Unstructured
-	err := f.argo.patient(ctx, func() (err error) {
-		object, err = f.argo.sets.Get(ctx, f.argo.name, metav1.GetOptions{})
+// read reads the ApplicationSet; nil when there is none. It is patient.
+func (f *fanout) read(ctx context.Context) (found *appSet, err error) {
+	err = f.argo.patient(ctx, func() error {
+		found, err = f.get(ctx)
 		return err
 	})
+	return found, err
+}
+
+func (f *fanout) get(ctx context.Context) (*appSet, error) {
+	object, err := f.argo.sets.Get(ctx, f.argo.name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err) && missingKind(err):
 		return nil, protocol.Unsupported("%s does not know the kind %s of %s", f.argo.Host(), setKind, apiVersion).WithHint(instruction)
@@ -71,8 +75,8 @@ func (f *fanout) applications(ctx context.Context) (map[string]*application, err
 // write makes the ApplicationSet want the release. What it wanted before is kept
 // as the release to go back to, if all members had it.
 func (f *fanout) write(ctx context.Context, r release, spec map[string]any) error {
-	for {
-		found, err := f.read(ctx)
+	return f.argo.patient(ctx, func() error {
+		found, err := f.get(ctx)
 		if err != nil {
 			return err
 		}
@@ -82,36 +86,42 @@ func (f *fanout) write(ctx context.Context, r release, spec map[string]any) erro
 		if found != nil && found.wants(spec) {
 			return nil
 		}
-		object := &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": apiVersion, "kind": setKind,
-			"metadata": map[string]any{"name": f.argo.name, "namespace": f.argo.namespace, "labels": map[string]any{
-				labelManagedBy: managedBy, labelApp: f.app.Name, labelTarget: f.target,
-			}},
-		}}
-		if found != nil {
-			if err := f.keepGood(ctx, found, r); err != nil {
-				return err
-			}
-			object = found.Unstructured
-		}
-		object.Object["spec"] = spec
-		if err := note(object, annotationCurrent, r); err != nil {
+		return f.put(ctx, found, r, spec)
+	})
+}
+
+// put writes the ApplicationSet once, over the one that was found.
+func (f *fanout) put(ctx context.Context, found *appSet, r release, spec map[string]any) error {
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": apiVersion, "kind": setKind,
+		"metadata": map[string]any{"name": f.argo.name, "namespace": f.argo.namespace, "labels": map[string]any{
+			labelManagedBy: managedBy, labelApp: f.app.Name, labelTarget: f.target,
+		}},
+	}}
+	if found != nil {
+		if err := f.keepGood(ctx, found, r); err != nil {
 			return err
 		}
-		f.say("apply", "%s: chart %s for %d clusters", f.set, r.chart(), len(f.members))
-		if found == nil {
-			_, err = f.argo.sets.Create(ctx, object, metav1.CreateOptions{FieldManager: managedBy})
-		} else {
-			_, err = f.argo.sets.Update(ctx, object, metav1.UpdateOptions{FieldManager: managedBy})
-		}
-		switch {
-		case err == nil:
-			return nil
-		case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || protocol.ExitCode(f.argo.Explain(err)) == protocol.ExitRetryable && ctx.Err() == nil:
-			continue // it may have been written; read waits for the server
-		}
-		return fmt.Errorf("write %s: %w", f.set, err)
+		object = found.Unstructured
 	}
+	object.Object["spec"] = spec
+	err := note(object, annotationCurrent, r)
+	if err != nil {
+		return err
+	}
+	f.say("apply", "%s: chart %s for %d clusters", f.set, r.chart(), len(f.members))
+	if found == nil {
+		_, err = f.argo.sets.Create(ctx, object, metav1.CreateOptions{FieldManager: managedBy})
+	} else {
+		_, err = f.argo.sets.Update(ctx, object, metav1.UpdateOptions{FieldManager: managedBy})
+	}
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
+		err = errStale
+	}
+	return fmt.Errorf("write %s: %w", f.set, err)
 }
 
 // markGood notes that all members run the release.

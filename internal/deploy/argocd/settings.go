@@ -3,17 +3,16 @@ package argocd
 import (
 	"crypto/sha256"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/internal/config/settings"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// settings are the adapter's own in the topology.
-type settings struct {
+// options are the adapter's own settings in the topology.
+type options struct {
 	// namespace is where Applications lie, and context the kubeconfig's for the
 	// cluster of Argo CD; the target's when empty.
 	namespace, context string
@@ -40,91 +39,49 @@ type settings struct {
 // manyClusters is past what one client should drive.
 const manyClusters = 100
 
-// local is the built-in topology of a developer's own machine.
-const local = "local"
-
-func readSettings(from map[string]any, topology string) (settings, error) {
-	s := settings{
+func readSettings(env capability.Environment) (options, error) {
+	s := options{
 		namespace: "argocd", application: "{app}-{target}", project: "default",
-		manage: true, rollback: topology != local, timeout: 5 * time.Minute, setFrom: manyClusters,
+		manage: true, rollback: true, timeout: 5 * time.Minute, setFrom: manyClusters,
 	}
-	fields := s.fields()
-	for _, name := range slices.Sorted(maps.Keys(from)) {
-		read, ok := fields[name]
-		if !ok {
-			return s, unknown("", name, fields)
-		}
-		if err := read(from[name]); err != nil {
-			return s, protocol.Invalid("%s: %w", name, err)
-		}
+	option := func(text string) bool {
+		key, value, ok := strings.Cut(text, "=")
+		return ok && key != "" && value != ""
 	}
-	return s, nil
+	err := settings.Of(env, "continuousDelivery", settings.Table{
+		"namespace":      settings.Text(&s.namespace),
+		"context":        settings.Text(&s.context),
+		"project":        settings.Text(&s.project),
+		"application":    settings.Text(&s.application),
+		"applicationSet": s.readApplicationSet,
+		"manage":         settings.Bool(&s.manage),
+		"rollback":       settings.Bool(&s.rollback),
+		"syncOptions":    settings.List(&s.syncOptions, "options such as ServerSideApply=true", option),
+		"destination":    s.readDestination,
+		"timeout":        settings.Duration(&s.timeout),
+		"drift":          settings.Chosen(&s.report, "report", "repair"),
+	})
+	if err == nil {
+		err = s.ofCluster(env.Cluster)
+	}
+	return s, err
 }
 
-// fields are the settings by name, each with its reader.
-func (s *settings) fields() map[string]func(any) error {
-	return map[string]func(any) error{
-		"namespace": text(&s.namespace), "context": text(&s.context), "project": text(&s.project),
-		"application": text(&s.application), "applicationSet": s.readApplicationSet, "manage": flag(&s.manage), "rollback": flag(&s.rollback),
-		"syncOptions": s.readSyncOptions, "destination": s.readDestination, "timeout": s.readTimeout,
-		"drift": s.readDrift,
+// readApplicationSet takes true, false, or from how many clusters on.
+func (s *options) readApplicationSet(path string, value any) error {
+	var on bool
+	if settings.Bool(&on)(path, value) != nil {
+		return settings.Whole(&s.setFrom, 1)(path, value)
 	}
-}
-
-func unknown(of, name string, fields map[string]func(any) error) error {
-	names := slices.Sorted(maps.Keys(fields))
-	hint := "it has: " + strings.Join(names, ", ")
-	if near := nearest.Name(name, names); near != "" {
-		hint = fmt.Sprintf("did you mean %q? %s", near, hint)
-	}
-	return protocol.Invalid("%s%s is not a setting of adapter %s", of, name, Name).WithHint("%s", hint)
-}
-
-func text(into *string) func(any) error {
-	return func(value any) error {
-		text, ok := value.(string)
-		if !ok || text == "" {
-			return fmt.Errorf("%v is not a text", value)
-		}
-		*into = text
-		return nil
-	}
-}
-
-func flag(into *bool) func(any) error {
-	return func(value any) error {
-		set, ok := value.(bool)
-		if !ok {
-			return fmt.Errorf("%v is neither true nor false", value)
-		}
-		*into = set
-		return nil
-	}
-}
-
-func (s *settings) readApplicationSet(value any) error {
-	switch v := value.(type) {
-	case bool:
-		if s.setFrom = 0; v {
-			s.setFrom = 1
-		}
-		return nil
-	case int:
-		s.setFrom = v
-	case float64:
-		s.setFrom = int(v)
-	default:
-		s.setFrom = 0
-	}
-	if s.setFrom < 1 {
-		return fmt.Errorf("%v is neither true, false nor from how many clusters on", value)
+	if s.setFrom = 0; on {
+		s.setFrom = 1
 	}
 	return nil
 }
 
 // ofCluster fits the settings to one of several clusters, whose Applications may
 // lie side by side. They have the names that an ApplicationSet gives.
-func (s *settings) ofCluster(cluster string) error {
+func (s *options) ofCluster(cluster string) error {
 	switch {
 	case cluster == "":
 		return nil
@@ -152,61 +109,15 @@ func slug(cluster string) string {
 	return strings.TrimLeft(made[:min(len(made), most)]+fmt.Sprintf("-%x", sha256.Sum256([]byte(cluster)))[:9], "-")
 }
 
-func (s *settings) readTimeout(value any) error {
-	text, _ := value.(string)
-	timeout, err := time.ParseDuration(text)
-	if err != nil || timeout <= 0 {
-		return fmt.Errorf("%v is not a duration such as 5m", value)
+func (s *options) readDestination(path string, value any) error {
+	err := settings.Mapping(settings.Table{"name": settings.Text(&s.name), "server": settings.Text(&s.server)})(path, value)
+	if err == nil && s.name != "" && s.server != "" {
+		err = protocol.Invalid("%s has both a name and a server", path)
 	}
-	s.timeout = timeout
-	return nil
-}
-
-func (s *settings) readDrift(value any) error {
-	if value != "repair" && value != "report" {
-		return fmt.Errorf("%v is neither repair nor report", value)
-	}
-	s.report = value == "report"
-	return nil
-}
-
-func (s *settings) readSyncOptions(value any) error {
-	list, ok := value.([]any)
-	if !ok {
-		return fmt.Errorf("%v is not a list such as [ServerSideApply=true]", value)
-	}
-	for _, member := range list {
-		option, _ := member.(string)
-		if key, set, ok := strings.Cut(option, "="); !ok || key == "" || set == "" {
-			return fmt.Errorf("%v is not an option such as ServerSideApply=true", member)
-		}
-		s.syncOptions = append(s.syncOptions, option)
-	}
-	return nil
-}
-
-func (s *settings) readDestination(value any) error {
-	given, ok := value.(map[string]any)
-	if !ok {
-		return fmt.Errorf("%v is neither {name: …} nor {server: …}", value)
-	}
-	fields := map[string]func(any) error{"name": text(&s.name), "server": text(&s.server)}
-	for _, name := range slices.Sorted(maps.Keys(given)) {
-		read, ok := fields[name]
-		if !ok {
-			return unknown("destination.", name, fields)
-		}
-		if err := read(given[name]); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	if s.name != "" && s.server != "" {
-		return fmt.Errorf("it has both a name and a server")
-	}
-	return nil
+	return err
 }
 
 // applicationOf is the name of an app's Application for a target.
-func (s settings) applicationOf(app, target string) string {
+func (s options) applicationOf(app, target string) string {
 	return strings.NewReplacer("{app}", app, "{target}", target, "-{cluster}", "", "{cluster}", "").Replace(s.application)
 }

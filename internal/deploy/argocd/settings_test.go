@@ -15,8 +15,8 @@ import (
 )
 
 func TestSettings(t *testing.T) {
-	standard := func(change func(*settings)) settings {
-		s := settings{
+	standard := func(change func(*options)) options {
+		s := options{
 			namespace: "argocd", application: "{app}-{target}", project: "default",
 			manage: true, rollback: true, timeout: 5 * time.Minute, setFrom: 100,
 		}
@@ -24,24 +24,23 @@ func TestSettings(t *testing.T) {
 		return s
 	}
 	for _, c := range []struct {
-		name, topology string
-		from           map[string]any
-		want           settings
+		name string
+		from map[string]any
+		want options
 	}{
-		{"defaults", "production", nil, standard(func(*settings) {})},
-		{"no rollback on a laptop", "local", nil, standard(func(s *settings) { s.rollback = false })},
-		{"rollback on a laptop", "local", map[string]any{"rollback": true}, standard(func(*settings) {})},
-		{"all", "production", map[string]any{
+		{"defaults", nil, standard(func(*options) {})},
+		{"no rollback", map[string]any{"rollback": false}, standard(func(s *options) { s.rollback = false })},
+		{"all", map[string]any{
 			"namespace": "gitops", "context": "hub", "application": "{target}-{app}", "project": "fleet", "manage": false,
 			"destination": map[string]any{"name": "eu"}, "rollback": false, "syncOptions": []any{"ServerSideApply=true"},
 			"timeout": "90s", "drift": "report", "applicationSet": 20,
-		}, settings{
+		}, options{
 			namespace: "gitops", context: "hub", application: "{target}-{app}", project: "fleet", name: "eu",
 			syncOptions: []string{"ServerSideApply=true"}, report: true, timeout: 90 * time.Second, setFrom: 20,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := readSettings(c.from, c.topology)
+			got, err := read(c.from)
 			if err != nil || !reflect.DeepEqual(got, c.want) {
 				t.Errorf("%+v, %v, want %+v", got, err, c.want)
 			}
@@ -56,20 +55,20 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		words []string
 	}{
 		{"unknown", map[string]any{"namespcae": "x"}, []string{"namespcae is not a setting", `did you mean "namespace"?`}},
-		{"no text", map[string]any{"project": true}, []string{"project: true is not a text"}},
-		{"empty", map[string]any{"context": ""}, []string{"context:"}},
-		{"no bool", map[string]any{"manage": "no"}, []string{"manage: no is neither true nor false"}},
-		{"no duration", map[string]any{"timeout": 5.0}, []string{"timeout: 5 is not a duration"}},
+		{"no text", map[string]any{"project": true}, []string{"project must be a string, not true"}},
+		{"empty", map[string]any{"context": ""}, []string{"context must be a string"}},
+		{"no bool", map[string]any{"manage": "no"}, []string{"manage must be true or false, not no"}},
+		{"no duration", map[string]any{"timeout": 5.0}, []string{"timeout must be a duration such as 5m, not 5"}},
 		{"negative", map[string]any{"timeout": "-1s"}, []string{"timeout"}},
-		{"no list", map[string]any{"syncOptions": "a=b"}, []string{"syncOptions: a=b is not a list"}},
-		{"no option", map[string]any{"syncOptions": []any{"ServerSideApply"}}, []string{"ServerSideApply is not an option"}},
-		{"destination", map[string]any{"destination": "eu"}, []string{"destination: eu is neither"}},
+		{"no list", map[string]any{"syncOptions": "a=b"}, []string{"syncOptions must be a list, not a=b"}},
+		{"no option", map[string]any{"syncOptions": []any{"ServerSideApply"}}, []string{"options such as ServerSideApply=true, not ServerSideApply"}},
+		{"destination", map[string]any{"destination": "eu"}, []string{"destination must be a mapping, not eu"}},
 		{"destination's field", map[string]any{"destination": map[string]any{"sever": "x"}}, []string{"destination.sever", `"server"`}},
 		{"both", map[string]any{"destination": map[string]any{"server": "x", "name": "y"}}, []string{"both"}},
-		{"drift", map[string]any{"drift": "ignore"}, []string{"drift: ignore is neither repair nor report"}},
+		{"drift", map[string]any{"drift": "ignore"}, []string{"drift must be one of report, repair, not ignore"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := readSettings(c.from, "production")
+			_, err := read(c.from)
 			if protocol.ExitCode(err) != protocol.ExitInvalid {
 				t.Fatalf("%v: exit code %d, want %d", err, protocol.ExitCode(err), protocol.ExitInvalid)
 			}
@@ -97,7 +96,7 @@ func TestLocalChartIsUnsupported(t *testing.T) {
 }
 
 // deploymentFor is a deployment that was not connected to a cluster yet.
-func deploymentFor(host, argoHost string, s settings) *deployment {
+func deploymentFor(host, argoHost string, s options) *deployment {
 	return &deployment{
 		settings:    s,
 		destination: &destination{Conn: connTo(host)},
@@ -118,13 +117,13 @@ func TestPlaces(t *testing.T) {
 	const here, there = "https://one:6443", "https://two:6443"
 	for _, c := range []struct {
 		name, argo string
-		settings   settings
+		settings   options
 		want       []place
 	}{
-		{"the same cluster", here + "/", settings{}, []place{{Server: here, Namespace: "fleet"}, {Server: inCluster, Namespace: "fleet"}}},
-		{"another cluster", there, settings{}, []place{{Server: here, Namespace: "fleet"}}},
-		{"by name", here, settings{name: "eu"}, []place{{Name: "eu", Namespace: "fleet"}}},
-		{"by server", here, settings{server: there}, []place{{Server: there, Namespace: "fleet"}}},
+		{"the same cluster", here + "/", options{}, []place{{Server: here, Namespace: "fleet"}, {Server: inCluster, Namespace: "fleet"}}},
+		{"another cluster", there, options{}, []place{{Server: here, Namespace: "fleet"}}},
+		{"by name", here, options{name: "eu"}, []place{{Name: "eu", Namespace: "fleet"}}},
+		{"by server", here, options{server: there}, []place{{Server: there, Namespace: "fleet"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := deploymentFor(here, c.argo, c.settings).places(); !reflect.DeepEqual(got, c.want) {
@@ -145,7 +144,7 @@ func TestSettingsOfACluster(t *testing.T) {
 		{map[string]any{"application": "{cluster}.{app}"}, "eu-1", "eu-1.app"},
 		{map[string]any{"application": "{app}-{cluster}"}, "", "app"},
 	} {
-		s, err := readSettings(c.from, "ci")
+		s, err := read(c.from)
 		if err == nil {
 			err = s.ofCluster(c.cluster)
 		}
@@ -153,19 +152,23 @@ func TestSettingsOfACluster(t *testing.T) {
 			t.Errorf("%v on %q: %s, %v, want %s", c.from, c.cluster, got, err, c.want)
 		}
 	}
-	s := settings{server: "https://x"}
+	s := options{server: "https://x"}
 	if err := s.ofCluster("eu"); protocol.ExitCode(err) != protocol.ExitInvalid {
 		t.Errorf("one destination for several clusters: %v", err)
 	}
 	for value, want := range map[any]int{true: 1, false: 0, 7: 7, float64(8): 8} {
-		s, err := readSettings(map[string]any{"applicationSet": value}, "ci")
+		s, err := read(map[string]any{"applicationSet": value})
 		if err != nil || s.setFrom != want {
 			t.Errorf("applicationSet %v: from %d, %v", value, s.setFrom, err)
 		}
 	}
 	for _, value := range []any{0, -1, "yes", nil} {
-		if _, err := readSettings(map[string]any{"applicationSet": value}, "ci"); protocol.ExitCode(err) != protocol.ExitInvalid {
+		if _, err := read(map[string]any{"applicationSet": value}); protocol.ExitCode(err) != protocol.ExitInvalid {
 			t.Errorf("applicationSet %v: %v", value, err)
 		}
 	}
+}
+
+func read(from map[string]any) (options, error) {
+	return readSettings(capability.Environment{Provider: protocol.Provider{Settings: from}})
 }

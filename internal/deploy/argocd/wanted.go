@@ -27,6 +27,7 @@ const (
 	annotationRefresh  = "argocd.argoproj.io/refresh"
 
 	managedBy = "harmony"
+	domain    = "harmony.nationtech.io/"
 )
 
 // release is one state of an Application that can be gone back to.

@@ -50,7 +50,7 @@ status:
   reconciledAt: "2026-01-02T03:04:05Z"
 `)
 
-func wantedFor(t *testing.T, s settings) (*deployment, []place) {
+func wantedFor(t *testing.T, s options) (*deployment, []place) {
 	t.Helper()
 	s.project, s.manage = "default", true
 	d := deploymentFor("https://one:6443", "https://one:6443", s)
@@ -65,22 +65,22 @@ func wantedFor(t *testing.T, s settings) (*deployment, []place) {
 func TestMatches(t *testing.T) {
 	for _, c := range []struct {
 		name, old, new string
-		settings       settings
+		settings       options
 		want           bool
 	}{
-		{"as it is", "", "", settings{}, true},
-		{"more options", "[CreateNamespace=true]", "[ServerSideApply=true, CreateNamespace=true]", settings{}, true},
-		{"automated", "syncPolicy: {", "syncPolicy: {automated: {selfHeal: true}, ", settings{}, true},
-		{"in-cluster", "https://one:6443", inCluster, settings{}, true},
-		{"another chart", "targetRevision: " + digest("a"), "targetRevision: " + digest("c"), settings{}, false},
-		{"another image", `image: "registry/app@` + digest("b"), `image: "registry/app@` + digest("c"), settings{}, false},
-		{"another value", "replicas: 2", "replicas: 3", settings{}, false},
-		{"a value more", "replicas: 2", "replicas: 2, more: 1", settings{}, false},
-		{"another namespace", "namespace: fleet", "namespace: other", settings{}, false},
-		{"another server", "https://one:6443", "https://two:6443", settings{}, false},
-		{"another project", "project: default", "project: other", settings{}, false},
-		{"an option less", "", "", settings{syncOptions: []string{"ServerSideApply=true"}}, false},
-		{"several sources", "  project:", "  sources: [{repoURL: x}]\n  project:", settings{}, false},
+		{"as it is", "", "", options{}, true},
+		{"more options", "[CreateNamespace=true]", "[ServerSideApply=true, CreateNamespace=true]", options{}, true},
+		{"automated", "syncPolicy: {", "syncPolicy: {automated: {selfHeal: true}, ", options{}, true},
+		{"in-cluster", "https://one:6443", inCluster, options{}, true},
+		{"another chart", "targetRevision: " + digest("a"), "targetRevision: " + digest("c"), options{}, false},
+		{"another image", `image: "registry/app@` + digest("b"), `image: "registry/app@` + digest("c"), options{}, false},
+		{"another value", "replicas: 2", "replicas: 3", options{}, false},
+		{"a value more", "replicas: 2", "replicas: 2, more: 1", options{}, false},
+		{"another namespace", "namespace: fleet", "namespace: other", options{}, false},
+		{"another server", "https://one:6443", "https://two:6443", options{}, false},
+		{"another project", "project: default", "project: other", options{}, false},
+		{"an option less", "", "", options{syncOptions: []string{"ServerSideApply=true"}}, false},
+		{"several sources", "  project:", "  sources: [{repoURL: x}]\n  project:", options{}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := strings.Replace(good, c.old, c.new, 1)
@@ -97,7 +97,7 @@ func TestMatches(t *testing.T) {
 
 // What is written is what is wanted, and the rest of the spec stays.
 func TestWriteThenMatches(t *testing.T) {
-	d, places := wantedFor(t, settings{syncOptions: []string{"CreateNamespace=false", "Validate=false"}})
+	d, places := wantedFor(t, options{syncOptions: []string{"CreateNamespace=false", "Validate=false"}})
 	text := strings.NewReplacer("replicas: 2", "replicas: 9", "syncPolicy: {", "ignoreDifferences: [{kind: Secret}]\n  syncPolicy: {automated: {}, ").Replace(good)
 	found := parse(t, text)
 	if err := d.want.write(found.Unstructured, places[0]); err != nil {
@@ -144,7 +144,7 @@ func TestPrevious(t *testing.T) {
 }
 
 func TestOwned(t *testing.T) {
-	d, _ := wantedFor(t, settings{})
+	d, _ := wantedFor(t, options{})
 	for _, c := range []struct{ name, old, new, want string }{
 		{"ours", "", "", ""},
 		{"made by hand", "managed-by: harmony", "managed-by: me", "was made by somebody else"},
@@ -173,7 +173,7 @@ func TestFresh(t *testing.T) {
 }
 
 func TestGitWants(t *testing.T) {
-	d, _ := wantedFor(t, settings{})
+	d, _ := wantedFor(t, options{})
 	for _, c := range []struct {
 		name, old, new string
 		want           bool

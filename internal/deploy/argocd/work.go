@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -244,12 +245,29 @@ func (w *work) restore(now *unstructured.Unstructured) error {
 	if !w.written || w.found == nil {
 		return nil
 	}
-	for _, key := range []string{annotationImage, annotationVersion, annotationPrevious} {
-		annotate(now, key, w.found.GetAnnotations()[key])
-	}
+	now.SetAnnotations(marksOf(now.GetAnnotations(), w.found.GetAnnotations()))
+	now.SetLabels(marksOf(now.GetLabels(), w.found.GetLabels()))
 	spec, _, err := unstructured.NestedMap(w.found.Object, "spec")
 	if err != nil {
 		return err
 	}
 	return unstructured.SetNestedMap(now.Object, spec, "spec")
+}
+
+// marksOf are the labels or annotations of now, with those of harmony as they were
+// before.
+func marksOf(now, before map[string]string) map[string]string {
+	ours := func(key, _ string) bool { return key == labelManagedBy || strings.HasPrefix(key, domain) }
+	made := map[string]string{}
+	for key, value := range before {
+		if ours(key, value) {
+			made[key] = value
+		}
+	}
+	for key, value := range now {
+		if !ours(key, value) {
+			made[key] = value
+		}
+	}
+	return made
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -12,11 +11,6 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/difference"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
-
-// differ is an adapter that can tell what a deploy would change.
-type differ interface {
-	Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error)
-}
 
 func (t Tools) diff() *cobra.Command {
 	p := &project{}
@@ -70,15 +64,10 @@ func (t Tools) runDiff(ctx context.Context, p *project, patterns []string) (int,
 	if err != nil {
 		return 0, err
 	}
-	d, ok := adapter.(differ)
-	if !ok {
-		return 0, protocol.Unsupported("adapter %q cannot tell what would change", adapterOf(topology)).
-			WithHint("its controller can: argocd app diff, flux diff")
-	}
 	colour := term.IsTerminal(t.Streams.Out) && t.Streams.Getenv("NO_COLOR") == "" && t.Streams.Getenv("TERM") != "dumb"
 	total := 0
 	for _, r := range releases {
-		objects, err := d.Diff(ctx, r.app, target, *r.image, *r.chart)
+		objects, err := adapter.Diff(ctx, r.app, target, *r.image, *r.chart)
 		if err != nil {
 			return total, err
 		}
@@ -92,7 +81,7 @@ func (t Tools) runDiff(ctx context.Context, p *project, patterns []string) (int,
 
 // releases are those on stdin, or the published ones of the configuration.
 func (t Tools) releases(ctx context.Context, p *project, patterns []string) (protocol.Topology, []release, error) {
-	if isStream(t.Streams.In) {
+	if t.Streams.Piped() {
 		topology, releases, err := readStream(t.Streams.In, patterns)
 		if err != nil || len(releases) > 0 {
 			if topology == nil && err == nil {
@@ -121,16 +110,6 @@ func (t Tools) releases(ctx context.Context, p *project, patterns []string) (pro
 		releases = append(releases, r)
 	}
 	return topology, releases, nil
-}
-
-// isStream reports whether stdin brings documents: it is a pipe or a file.
-func isStream(in io.Reader) bool {
-	file, ok := in.(*os.File)
-	if !ok {
-		return in != nil
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice == 0
 }
 
 // stream is what was read of one.

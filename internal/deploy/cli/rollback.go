@@ -10,22 +10,16 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// rollbacker is an adapter that can bring an app back to an earlier release: to
-// the version given, or to the one before when it is empty.
-type rollbacker interface {
-	Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error)
-}
-
 func (t Tools) rollback() *cobra.Command {
 	p := &project{}
 	var to string
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "rollback APP",
-		Short: "Bring an app back to an earlier release",
-		Long: `Bring an app back to an earlier release on a target: to the last healthy one that
-is not what runs, or to a version that the target's history holds. It is waited for
-and proven as a deploy is. The app's version running already is no error.`,
+		Short: "Roll an app back to an earlier release",
+		Long: `Roll an app back to an earlier release on a target: to the last healthy one that
+is not running now, or to a version in the target's history. harmony waits for it
+and proves it as after a deploy. It is no error when that version runs already.`,
 		Example: "  harmony rollback fleet-operator --target production\n  harmony rollback fleet-operator --target production --to 1.3.2",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -37,8 +31,8 @@ and proven as a deploy is. The app's version running already is no error.`,
 	}
 	t.register(cmd, p)
 	p.registerOutput(cmd)
-	cmd.Flags().StringVar(&to, "to", "", "the `version` to go back to (default the last healthy one before)")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done and change nothing")
+	cmd.Flags().StringVar(&to, "to", "", "the `version` to go back to (default: the last healthy one before)")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be done, and change nothing")
 	return cmd
 }
 
@@ -48,7 +42,7 @@ func (t Tools) runRollback(ctx context.Context, p *project, name, to string, dry
 		return err
 	}
 	if len(apps) != 1 {
-		return protocol.Invalid("%q names %d apps: one at a time is brought back", name, len(apps))
+		return protocol.Invalid("%q names %d apps: roll back one at a time", name, len(apps))
 	}
 	target, err := p.oneTarget(topology)
 	if err != nil {
@@ -60,12 +54,7 @@ func (t Tools) runRollback(ctx context.Context, p *project, name, to string, dry
 	if err != nil {
 		return err
 	}
-	r, ok := adapter.(rollbacker)
-	if !ok {
-		return protocol.Unsupported("adapter %q has no rollback of its own", adapterOf(topology)).
-			WithHint("release the earlier version again: harmony release %s --version …", name)
-	}
-	result, err := r.Rollback(ctx, apps[0], target, to)
+	result, err := adapter.Rollback(ctx, apps[0], target, to)
 	if err != nil {
 		return err
 	}

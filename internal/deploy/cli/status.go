@@ -10,15 +10,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
-
-// reporter is an adapter that can tell what runs in a place, by whatever it was
-// delivered.
-type reporter interface {
-	Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error)
-}
 
 // reports is the adapter that reports: Helm keeps its releases in the cluster,
 // and reads the objects of the controllers beside them.
@@ -65,27 +60,19 @@ func (t Tools) runStatus(ctx context.Context, p *project, patterns []string) err
 		}
 		targets = []string{target}
 	}
-	entries := []status.Entry{}
+	entries, errs := []status.Entry{}, make([]error, len(targets)*len(apps))
 	var mu sync.Mutex
-	var failed error
 	group, reading := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
-	for _, target := range targets {
-		for _, app := range apps {
-			group.Go(func() error {
-				found, err := t.statusAt(reading, topology, app, target)
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				entries = append(entries, found...)
-				if err != nil {
-					failed = err
-				}
-				return nil
-			})
-		}
+	for i := range errs {
+		target, app := targets[i/len(apps)], apps[i%len(apps)]
+		group.Go(func() error {
+			found, err := t.statusAt(reading, topology, app, target)
+			mu.Lock()
+			defer mu.Unlock()
+			entries, errs[i] = append(entries, found...), err
+			return ctx.Err()
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -99,7 +86,7 @@ func (t Tools) runStatus(ctx context.Context, p *project, patterns []string) err
 	if err != nil {
 		return err
 	}
-	return failed
+	return delivery.Worst(errs)
 }
 
 // statusAt reads a target. One that cannot be read has an entry that says why.
@@ -138,9 +125,5 @@ func (t Tools) askStatus(ctx context.Context, at protocol.Topology, name string,
 	if err != nil {
 		return nil, err
 	}
-	r, ok := adapter.(reporter)
-	if !ok {
-		return nil, protocol.Unsupported("adapter %q tells no status", name)
-	}
-	return r.Status(ctx, app, target)
+	return adapter.Status(ctx, app, target)
 }

@@ -17,13 +17,14 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/clustertest"
 	"github.com/nationtech/harmony/internal/deploy/argocd"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/deploytest"
 	"github.com/nationtech/harmony/internal/deploy/edge"
+	"github.com/nationtech/harmony/internal/deploy/fan"
 	"github.com/nationtech/harmony/internal/deploy/flux"
 	"github.com/nationtech/harmony/internal/deploy/helm"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/capability"
-	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -77,8 +78,8 @@ type plain struct {
 	capability.ContinuousDelivery
 }
 
-// only takes away what an adapter can do beside deploying.
-func only(open capability.Adapter[capability.ContinuousDelivery]) capability.Adapter[capability.ContinuousDelivery] {
+// only takes away what an adapter can do besides deploying.
+func only(open capability.Adapter[delivery.Adapter]) capability.Adapter[capability.ContinuousDelivery] {
 	return func(ctx context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
 		d, err := open(ctx, env)
 		return plain{d}, err
@@ -89,13 +90,13 @@ func only(open capability.Adapter[capability.ContinuousDelivery]) capability.Ada
 func run(t *testing.T, w *deploytest.World, in io.Reader, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	flags := &conn.Flags{Kubeconfig: w.Cluster.Kubeconfig}
+	flags := &fan.Flags{Flags: conn.Flags{Kubeconfig: w.Cluster.Kubeconfig}}
+	adapters := fan.Adapters(flags, map[string]delivery.Constructor{"helm": helm.New, "flux": flux.New, "argocd": argocd.New}, edge.New)
+	adapters["plain"] = only(helm.New(&flags.Flags))
 	tools := Tools{
-		Adapters: edge.Wrap(plugin.Adapters[capability.ContinuousDelivery]{
-			"helm": helm.New(flags), "flux": flux.New(flags), "argocd": argocd.New(flags), "plain": only(helm.New(flags)),
-		}),
-		Bind:    func(set *pflag.FlagSet) { flags.Bind(set) },
-		Streams: command.Streams{In: in, Out: &out, Err: io.Discard, Getenv: func(string) string { return "" }},
+		Adapters: adapters,
+		Bind:     func(set *pflag.FlagSet) { flags.Flags.Bind(set) },
+		Streams:  command.Streams{In: in, Out: &out, Err: io.Discard, Getenv: func(string) string { return "" }},
 	}
 	root := &cobra.Command{Use: "test", SilenceErrors: true, SilenceUsage: true}
 	for _, option := range tools.Options() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -28,14 +29,14 @@ const killedVariable = "HARMONY_TEST_DEPLOY"
 
 // Main is for a package's TestMain: it makes the test binary the process that is
 // killed as well. It returns the exit status.
-func Main(m *testing.M, make Constructor) int {
+func Main(m *testing.M, make delivery.Constructor) int {
 	if input := os.Getenv(killedVariable); input != "" {
 		return deployOnce(make, input)
 	}
 	return m.Run()
 }
 
-func deployOnce(make Constructor, input string) int {
+func deployOnce(make delivery.Constructor, input string) int {
 	var k killed
 	if err := json.Unmarshal([]byte(input), &k); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -18,12 +18,10 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/clustertest"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
-
-// Constructor is New of an adapter.
-type Constructor func(*conn.Flags) capability.Adapter[capability.ContinuousDelivery]
 
 // AppName is the name of the app, and Target that of the target.
 const (
@@ -75,14 +73,14 @@ type World struct {
 	DryRun   bool
 
 	name   string
-	make   Constructor
+	make   delivery.Constructor
 	charts string
 	mu     sync.Mutex
 	events []protocol.Event
 }
 
 // New makes the world of a test, which runs beside others.
-func New(t *testing.T, name string, make Constructor) *World {
+func New(t *testing.T, name string, make delivery.Constructor) *World {
 	t.Helper()
 	t.Parallel()
 	c := clustertest.Config(t)
@@ -142,7 +140,7 @@ func (w *World) AdapterWith(flags *conn.Flags) capability.ContinuousDelivery {
 	return a
 }
 
-func open(make Constructor, flags *conn.Flags, env capability.Environment) (capability.ContinuousDelivery, error) {
+func open(make delivery.Constructor, flags *conn.Flags, env capability.Environment) (capability.ContinuousDelivery, error) {
 	return make(flags)(context.Background(), env)
 }
 

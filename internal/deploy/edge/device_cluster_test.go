@@ -22,7 +22,6 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/restmapper"
 
-	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/devices/devicestest"
 	"github.com/nationtech/harmony/internal/clustertest"
 	"github.com/nationtech/harmony/internal/deploy/deploytest"
@@ -46,7 +45,7 @@ type device struct {
 
 func newDevice(t *testing.T, form protocol.EdgeForm) *device {
 	t.Helper()
-	w := deploytest.New(t, Name, func(*conn.Flags) capability.Adapter[capability.ContinuousDelivery] { return New })
+	w := deploytest.New(t, Name, New)
 	client, err := dynamic.NewForConfig(w.Cluster.Rest)
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +81,7 @@ func newDevice(t *testing.T, form protocol.EdgeForm) *device {
 // publish deploys to the device and tells what was published.
 func (d *device) publish(want protocol.Outcome) protocol.DeployResult {
 	d.T.Helper()
-	a := &adapter{capability.Environment{
+	a := &adapter{Name, capability.Environment{
 		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "test"}, Targets: map[string]protocol.Target{deploytest.Target: {EdgeDevice: d.edge}}},
 		Progress: func(e protocol.Event) { d.T.Logf("%s %s", e.Phase, e.Message) },
 	}}

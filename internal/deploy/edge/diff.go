@@ -32,7 +32,7 @@ func (a *adapter) Diff(ctx context.Context, app protocol.AppSpec, target string,
 		return nil, err
 	}
 	d.image, d.chart = image, chart
-	if err := d.check(); err != nil {
+	if err := a.check(d); err != nil {
 		return nil, err
 	}
 	made, err := d.files(ctx)

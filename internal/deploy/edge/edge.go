@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/devices"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -21,13 +23,19 @@ import (
 // Name is the adapter's name in results.
 const Name = "edge"
 
-// New makes the adapter. It has no settings: all is said by the target.
-func New(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
-	return &adapter{env}, nil
+// New makes the adapter. It has no settings and needs no way to a cluster: the
+// target says everything.
+func New(*conn.Flags) capability.Adapter[delivery.Adapter] {
+	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
+		return &adapter{Name, env}, nil
+	}
 }
 
 // adapter is safe for use by several goroutines: a call holds its own state.
-type adapter struct{ env capability.Environment }
+type adapter struct {
+	delivery.Unsupported
+	env capability.Environment
+}
 
 // deployment is one call of Deploy.
 type deployment struct {
@@ -56,7 +64,7 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 		return protocol.DeployResult{}, err
 	}
 	d.image, d.chart = image, chart
-	if err := d.check(); err != nil {
+	if err := a.check(d); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	result, err := d.run(ctx)
@@ -77,15 +85,12 @@ func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error)
 	}
 	return &deployment{
 		place: place, dryRun: a.env.DryRun, app: app, target: target,
-		progress: func(e protocol.Event) {
-			e.Metadata = app.Metadata
-			a.env.Progress(e)
-		},
+		progress: delivery.Progress(a.env, app),
 	}, nil
 }
 
 // check refuses what no device could pull.
-func (d *deployment) check() error {
+func (a *adapter) check(d *deployment) error {
 	onMachine := d.image.Location != protocol.InRegistry && d.image.Location != ""
 	switch {
 	case onMachine && !d.dryRun:
@@ -94,14 +99,8 @@ func (d *deployment) check() error {
 	case d.chart.URL == "" && d.place.Target.FormOr() == protocol.EdgeHelmRelease:
 		return protocol.Unsupported("the chart of %s is a file on this machine: devices pull it", d.app.Name).
 			WithHint("set spec.helmRegistry of the topology to {adapter: oci, url: …}, or the target's form to %s", protocol.EdgeManifests)
-	case d.dryRun:
-		return nil
-	case d.image.Digest == "":
-		return protocol.Invalid("image %s of %s has no digest", d.image, d.app.Name).WithHint("publish it first")
-	case d.chart.Digest == "":
-		return protocol.Invalid("chart %s of %s has no digest", d.chart.Chart, d.app.Name).WithHint("publish it first")
 	}
-	return nil
+	return delivery.Published(a.env, d.app, d.image, d.chart)
 }
 
 // run publishes the state where it is not what devices are told already, and

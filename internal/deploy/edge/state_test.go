@@ -1,14 +1,11 @@
 package edge
 
 import (
-	"context"
-	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
-	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -131,48 +128,5 @@ func TestWhatIsNotPublished(t *testing.T) {
 	w.dryRun = true
 	if r := w.deploy(protocol.OutcomePublished); !r.Planned || r.Published.Digest != "" {
 		t.Errorf("a plan before anything is published: %+v", r)
-	}
-}
-
-// other is an adapter that delivers to clusters.
-type other struct{ deployed []string }
-
-var errOther = errors.New("the other adapter")
-
-func (o *other) Deploy(_ context.Context, _ protocol.AppSpec, target string, _ protocol.ImageRef, _ protocol.ChartRef) (protocol.DeployResult, error) {
-	o.deployed = append(o.deployed, target)
-	return protocol.DeployResult{}, errOther
-}
-
-func TestRoute(t *testing.T) {
-	w := newWorld(t)
-	inner := &other{}
-	adapters := Wrap(map[string]capability.Adapter[capability.ContinuousDelivery]{
-		"helm": func(context.Context, capability.Environment) (capability.ContinuousDelivery, error) {
-			return inner, nil
-		},
-	})
-	env := w.adapter().env
-	env.Provider.Adapter = "helm"
-	d, err := adapters["helm"](t.Context(), env)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r, err := d.Deploy(t.Context(), w.app, target, w.image, w.chart()); err != nil || r.Adapter != Name {
-		t.Errorf("edge target: %+v, %v", r, err)
-	}
-	if r, err := d.(capability.ClusterDelivery).DeployEach(t.Context(), w.app, target, w.image, w.chart(), nil); err != nil || !r.Published.Unchanged {
-		t.Errorf("edge target: %+v, %v", r, err)
-	}
-	if _, err := d.Deploy(t.Context(), w.app, "cloud", w.image, w.chart()); !errors.Is(err, errOther) || len(inner.deployed) != 1 {
-		t.Errorf("another target: %v", err)
-	}
-	if _, err := d.(router).Rollback(t.Context(), w.app, "cloud", ""); protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), `"helm"`) {
-		t.Errorf("rollback by an adapter that has none: %v", err)
-	}
-	// Without such a target the adapter is what it was.
-	delete(env.Topology.Targets, target)
-	if d, err = adapters["helm"](t.Context(), env); err != nil || d != inner {
-		t.Errorf("adapter %T, %v", d, err)
 	}
 }

@@ -21,7 +21,9 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/clustertest"
 	"github.com/nationtech/harmony/internal/deploy/argocd"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/deploytest"
+	"github.com/nationtech/harmony/internal/deploy/edge"
 	"github.com/nationtech/harmony/internal/deploy/helm"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -85,7 +87,7 @@ func (f *realFleet) open(adapter string, multi protocol.MultiCluster) capability
 			f.T.Logf("%s %s %d/%d %s", time.Now().Format("05.000"), e.Phase, e.Current, e.Total, e.Message)
 		},
 	}
-	open := Adapters(&conn.Flags{Kubeconfig: f.kubeconfig}, map[string]Constructor{helm.Name: helm.New, argocd.Name: argocd.New})[adapter]
+	open := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: f.kubeconfig}}, map[string]delivery.Constructor{helm.Name: helm.New, argocd.Name: argocd.New}, edge.New)[adapter]
 	d, err := open(f.T.Context(), env)
 	if err != nil {
 		f.T.Fatal(err)
@@ -300,7 +302,7 @@ func (f *realFleet) applicationSet() {
 
 	f.Values["version"] = "3"
 	f.good(argocd.Name, multi, protocol.ClusterCount{Total: 2, Upgraded: 2})
-	back, err := f.open(argocd.Name, multi).(rollbacker).Rollback(f.T.Context(), f.Spec(), deploytest.Target, "")
+	back, err := f.open(argocd.Name, multi).(delivery.Adapter).Rollback(f.T.Context(), f.Spec(), deploytest.Target, "")
 	if err != nil || *back.Clusters != (protocol.ClusterCount{Total: 2, RolledBack: 2}) || f.version("us") != "1" || f.version("real") != "1" {
 		f.T.Fatalf("rollback: %+v, %v", back, err)
 	}

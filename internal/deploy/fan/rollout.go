@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
-	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // action is what is done on a cluster, by its adapter.
-type action func(context.Context, capability.ContinuousDelivery) (protocol.DeployResult, error)
+type action func(context.Context, delivery.Adapter) (protocol.DeployResult, error)
 
 // rollout is one run over the clusters of a target.
 type rollout struct {
-	*delivery
+	*fanned
 	app      protocol.AppSpec
 	target   string
 	multi    protocol.MultiCluster
@@ -45,9 +45,9 @@ type end struct {
 	failure error
 }
 
-func (d *delivery) rollout(app protocol.AppSpec, target string, clusters []conn.Cluster, each func(protocol.DeployResult)) *rollout {
+func (d *fanned) rollout(app protocol.AppSpec, target string, clusters []conn.Cluster, each func(protocol.DeployResult)) *rollout {
 	return &rollout{
-		delivery: d, app: app, target: target, multi: *d.env.Topology.Targets[target].MultiCluster,
+		fanned: d, app: app, target: target, multi: *d.env.Topology.Targets[target].MultiCluster,
 		clusters: clusters, each: each, done: make([]end, len(clusters)),
 	}
 }
@@ -73,7 +73,7 @@ func (r *rollout) run(ctx context.Context) (protocol.DeployResult, error) {
 	}
 	for i := range r.clusters {
 		if r.done[i].outcome == "" {
-			r.finish(i, protocol.DeployResult{Outcome: protocol.OutcomeSkipped, Message: "not come to: the rollout stopped"}, nil)
+			r.finish(i, protocol.DeployResult{Outcome: protocol.OutcomeSkipped, Message: "skipped: the rollout stopped earlier"}, nil)
 		}
 	}
 	return r.conclude(ctx, verdict, "in "+last)
@@ -273,10 +273,10 @@ func (r *rollout) failure(count protocol.ClusterCount, where string) error {
 		fmt.Fprintf(&text, "\nrolled back: %d", count.RolledBack)
 	}
 	if count.Skipped > 0 {
-		fmt.Fprintf(&text, "\nnot come to: %d", count.Skipped)
+		fmt.Fprintf(&text, "\nskipped: %d", count.Skipped)
 	}
 	if hint == "" {
-		hint = "run the same command again when that is mended: clusters that are done are not touched"
+		hint = "fix the failing clusters and run the same command again: clusters that are done are left as they are"
 	}
 	return &protocol.Error{Code: protocol.WorstCode(codes...), Err: errors.New(text.String()), Hint: hint}
 }

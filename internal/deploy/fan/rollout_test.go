@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -61,7 +62,7 @@ func TestFailureStopsAndRollsTheWaveBack(t *testing.T) {
 	if protocol.ExitCode(err) != protocol.ExitRetryable || protocol.HintOf(err) != "look at the pods" {
 		t.Fatalf("%v, status %d", err, protocol.ExitCode(err))
 	}
-	for _, words := range []string{"1 of 10 clusters", "wave 2 of 3", "c003: the pods crash\n    on every node", "rolled back: 3", "not come to: 6"} {
+	for _, words := range []string{"1 of 10 clusters", "wave 2 of 3", "c003: the pods crash\n    on every node", "rolled back: 3", "skipped: 6"} {
 		if !strings.Contains(err.Error(), words) {
 			t.Errorf("%q does not say %q", err, words)
 		}
@@ -171,14 +172,14 @@ func TestRollbackOfTheTarget(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d, err := Adapters(&conn.Flags{Kubeconfig: kubeconfig}, map[string]Constructor{"standin": f.new})["standin"](t.Context(), capability.Environment{
+	d, err := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: kubeconfig}}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"](t.Context(), capability.Environment{
 		Topology: protocol.Topology{Targets: map[string]protocol.Target{"production": {MultiCluster: &multi}}},
 		Provider: protocol.Provider{Adapter: "standin"}, Progress: f.observe,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := d.(rollbacker).Rollback(t.Context(), protocol.AppSpec{Metadata: protocol.Metadata{Name: "app"}}, "production", "")
+	result, err := d.(delivery.Adapter).Rollback(t.Context(), protocol.AppSpec{Metadata: protocol.Metadata{Name: "app"}}, "production", "")
 	if err != nil || result.Outcome != protocol.OutcomeRolledBack || result.Clusters.RolledBack != 3 {
 		t.Errorf("%+v, %v", result, err)
 	}
@@ -191,7 +192,7 @@ func TestRollbackOfTheTarget(t *testing.T) {
 
 func TestOneClusterIsTheAdaptersOwn(t *testing.T) {
 	f := newFleet()
-	open := Adapters(&conn.Flags{}, map[string]Constructor{"standin": f.new})["standin"]
+	open := Adapters(&Flags{}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"]
 	d, err := open(t.Context(), capability.Environment{Topology: protocol.Topology{Targets: map[string]protocol.Target{"a": {InCluster: &protocol.InCluster{}}}}})
 	if _, own := d.(*standIn); err != nil || !own {
 		t.Errorf("a topology without multiCluster targets gets a %T", d)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -41,14 +42,15 @@ func newFleet() *fleet {
 
 // standIn is the adapter for one of the clusters.
 type standIn struct {
+	delivery.Unsupported
 	fleet *fleet
 	flags *conn.Flags
 	env   capability.Environment
 }
 
-func (f *fleet) new(flags *conn.Flags) capability.Adapter[capability.ContinuousDelivery] {
-	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
-		return &standIn{f, flags, env}, nil
+func (f *fleet) new(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
+	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
+		return &standIn{"standin", f, flags, env}, nil
 	}
 }
 
@@ -184,7 +186,7 @@ func (f *fleet) deploy(ctx context.Context, tb testing.TB, kubeconfig string, mu
 	if change != nil {
 		change(&env)
 	}
-	open := Adapters(&conn.Flags{Kubeconfig: kubeconfig}, map[string]Constructor{"standin": f.new})["standin"]
+	open := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: kubeconfig}}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"]
 	d, err := open(ctx, env)
 	if err != nil {
 		tb.Fatal(err)
@@ -194,4 +196,15 @@ func (f *fleet) deploy(ctx context.Context, tb testing.TB, kubeconfig string, mu
 	result, err := d.(capability.ClusterDelivery).DeployEach(ctx, app, "production", protocol.ImageRef{Digest: digest}, protocol.ChartRef{Digest: "chart-" + digest},
 		func(r protocol.DeployResult) { results[r.Cluster] = r })
 	return result, results, err
+}
+
+// named is an adapter that delivers at once, and can do nothing else.
+type named struct{ delivery.Unsupported }
+
+func (n *named) constructor(*conn.Flags) capability.Adapter[delivery.Adapter] {
+	return func(context.Context, capability.Environment) (delivery.Adapter, error) { return n, nil }
+}
+
+func (n *named) Deploy(context.Context, protocol.AppSpec, string, protocol.ImageRef, protocol.ChartRef) (protocol.DeployResult, error) {
+	return protocol.DeployResult{Adapter: string(n.Unsupported)}, nil
 }

@@ -17,18 +17,15 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/nationtech/harmony/internal/cluster/change"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // manager is the name under which fields are ours.
 const manager = "harmony"
 
-// An API server that is away in mid-deploy is waited for this long, and asked
-// again after a pause.
-const (
-	outage = time.Minute
-	pause  = 250 * time.Millisecond
-)
+// outage is how long an API server that is away in mid-deploy is waited for.
+const outage = time.Minute
 
 // look reads both objects.
 func (d *deployment) look(ctx context.Context) (source, release seen, err error) {
@@ -143,26 +140,7 @@ func (d *deployment) changed(ctx context.Context, resource schema.GroupVersionRe
 	})
 }
 
-// survive makes a call again while the API server is away. The call does no harm
-// when it is made twice.
+// survive makes a call again while the API server is away.
 func (d *deployment) survive(ctx context.Context, call func() error) error {
-	var since time.Time
-	for {
-		err := call()
-		if err == nil || ctx.Err() != nil || protocol.ExitCode(d.Explain(err)) != protocol.ExitRetryable {
-			return err
-		}
-		if since.IsZero() {
-			since = time.Now()
-			d.progress(protocol.Event{Phase: "wait", Message: d.Explain(err).Error()})
-		}
-		if time.Since(since) > outage {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
+	return delivery.Retry(ctx, d.Conn, outage, d.progress, call)
 }

@@ -9,7 +9,6 @@ package flux
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -20,6 +19,7 @@ import (
 
 	deployvalues "github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -29,21 +29,19 @@ const Name = "flux"
 
 // New makes the adapter. The flags say what the user of the command line chose;
 // they win over the target's own settings, and may be nil.
-func New(flags *conn.Flags) capability.Adapter[capability.ContinuousDelivery] {
-	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
-		s, err := readSettings(env.Provider.Settings, env.Topology.Name)
-		if err != nil {
-			return nil, fmt.Errorf("topology %q: spec.continuousDelivery.settings: %w", env.Topology.Name, err)
-		}
-		return &adapter{flags: flags, env: env, settings: s}, nil
+func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
+	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
+		s, err := readSettings(env)
+		return &adapter{Unsupported: Name, flags: flags, env: env, settings: s}, err
 	}
 }
 
 // adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
+	delivery.Unsupported
 	flags    *conn.Flags
 	env      capability.Environment
-	settings settings
+	settings options
 }
 
 // deployment is one call of Deploy.
@@ -52,7 +50,7 @@ type deployment struct {
 	client   kubernetes.Interface
 	dynamic  dynamic.Interface
 	mapper   meta.RESTMapper
-	settings settings
+	settings options
 	dryRun   bool
 	progress func(protocol.Event)
 
@@ -111,44 +109,24 @@ func (a *adapter) base(conn *conn.Conn, app protocol.AppSpec, target string) (*d
 	}
 	return &deployment{
 		Conn: conn, client: client, dynamic: dynamicClient, settings: a.settings, dryRun: a.env.DryRun,
-		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery())),
-		progress: func(e protocol.Event) {
-			e.Metadata = app.Metadata
-			a.env.Progress(e)
-		},
-		app: app, target: target,
+		mapper:   restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery())),
+		progress: delivery.Progress(a.env, app),
+		app:      app, target: target,
 	}, nil
 }
 
 // check refuses what Flux cannot deliver.
 func (a *adapter) check(app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) error {
-	switch {
-	case chart.Path != "" || chart.URL == "":
+	if chart.Path != "" || chart.URL == "" {
 		return protocol.Unsupported("topology %q: adapter flux pulls charts from a registry, but the chart of %s is a file on this machine", a.env.Topology.Name, app.Name).
 			WithHint("set spec.helmRegistry of the topology to {adapter: oci, url: …} instead of none")
-	case a.env.DryRun:
-		return nil
-	case image.Digest == "":
-		return protocol.Invalid("image %s of %s has no digest", image, app.Name).WithHint("publish it first")
-	case chart.Digest == "":
-		return protocol.Invalid("chart %s of %s has no digest", chart.Chart, app.Name).WithHint("publish it first")
 	}
-	return nil
+	return delivery.Published(a.env, app, image, chart)
 }
 
-// explain adds the server to an error, and tells our deadline from the user's
-// interruption.
+// explain makes an error one for people.
 func (d *deployment) explain(ctx context.Context, err error) error {
-	var told *protocol.Error
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
-		return fmt.Errorf("deploy %s to %s: %w", d.app.Name, d.target, errors.Join(ctx.Err(), err))
-	case errors.As(err, &told) || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
-		return d.Explain(err)
-	}
-	return fmt.Errorf("deploy %s to %s: not done after %s: %w", d.app.Name, d.target, d.settings.bound(), err)
+	return delivery.Explain(ctx, d.Conn, "deploy "+d.app.Name+" to "+d.target, d.settings.bound(), err)
 }
 
 // standing is what a Helm release holds at one moment; the zero value is none.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -158,14 +159,9 @@ func (d *deployment) prove(ctx context.Context, s seen, image protocol.ImageRef)
 	}
 	prover := d.prover(image)
 	return rollout.Wait(ctx, d.client, r.workloads, rollout.Options{
-		Progress: d.tell,
+		Progress: delivery.Rollout(d.progress, "rollout"),
 		Check:    func(seen []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, r.objects, seen) },
 	})
-}
-
-// tell passes the status of a workload on as an event.
-func (d *deployment) tell(w rollout.Workload, s rollout.Status) {
-	d.progress(protocol.Event{Phase: "rollout", Current: s.ReadyPods, Total: s.Pods, Unit: "pods", Message: w.String() + ": " + s.Message})
 }
 
 // failure is what Flux says, and what the pods show.

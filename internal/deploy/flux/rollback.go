@@ -48,22 +48,24 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 	return result, d.explain(ctx, err)
 }
 
-// rollback goes back under the lease, but for a dry run.
+// rollback rolls back under the lease, but for a dry run.
 func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
 	current, err := d.get(ctx, releases, d.Namespace, d.app.Name)
-	switch {
-	case err != nil:
+	if err != nil {
 		return protocol.DeployResult{}, err
-	case !current.exists():
-		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.app.Name)
-	case d.dryRun:
-		return d.goBack(ctx, to)
 	}
-	return d.held(ctx, func(ctx context.Context) (protocol.DeployResult, error) { return d.goBack(ctx, to) })
+	if !current.exists() {
+		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.app.Name)
+	}
+	work := func(ctx context.Context) (protocol.DeployResult, error) { return d.rollbackHeld(ctx, to) }
+	c := d.lock(work)
+	c.Plan = work
+	return c.Run(ctx, ctx)
 }
 
-// goBack makes the deployment that of an earlier revision, and carries it out.
-func (d *deployment) goBack(ctx context.Context, to string) (protocol.DeployResult, error) {
+// rollbackHeld makes the deployment that of an earlier revision, and carries it
+// out.
+func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.DeployResult, error) {
 	current, err := d.get(ctx, releases, d.Namespace, d.app.Name)
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -74,7 +76,7 @@ func (d *deployment) goBack(ctx context.Context, to string) (protocol.DeployResu
 	if d.isForeign(current) {
 		return protocol.DeployResult{}, &protocol.Error{
 			Code: protocol.ExitFailed, Message: fmt.Sprintf("%s was made by %s, not by harmony", current, strings.Join(managers(current), ", ")),
-			Hint: "go back where it comes from, or take it over with continuousDelivery.settings.force: true",
+			Hint: "roll it back where it comes from, or take it over with continuousDelivery.settings.force: true",
 		}
 	}
 	if err := d.mayTouch(current, current.Unstructured); err != nil {
@@ -131,11 +133,11 @@ func (d *deployment) chosen(current, source seen, to string) (*release.Release, 
 			return r, nil
 		}
 	}
-	what := "no earlier one that was in force"
+	what := "no earlier revision that was in force"
 	if to != "" {
-		what = "none of version " + to
+		what = "no revision with version " + to
 	}
-	return nil, protocol.Invalid("release %s has %s in its history", d.app.Name, what).WithHint("it has: %s", strings.Join(versions, ", "))
+	return nil, protocol.Invalid("release %s has %s in its history", d.app.Name, what).WithHint("its history has: %s", strings.Join(versions, ", "))
 }
 
 // isWanted reports that a revision is of the chart and the values that the
@@ -194,7 +196,7 @@ func (d *deployment) imageIn(current seen, objects []*unstructured.Unstructured)
 	}
 	image.Tag, image.Digest = "", proof.DigestIn(objects, image)
 	if image.Digest == "" {
-		return image, fmt.Errorf("it pins no image of %s", image.FullName())
+		return image, fmt.Errorf("it does not pin an image from %s", image.FullName())
 	}
 	image.Insecure, image.Location = d.image.Insecure, protocol.InRegistry
 	return image, nil

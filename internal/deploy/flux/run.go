@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
 	"golang.org/x/sync/errgroup"
@@ -15,10 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/nationtech/harmony/internal/cluster/drift"
-	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/cluster/namespace"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -38,7 +37,7 @@ type parts struct{ source, release part }
 func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	now, err := d.compare(ctx)
 	if errors.Is(err, errDeleting) && !d.dryRun {
-		return d.change(ctx) // which waits until it is gone
+		return d.change(ctx, now.release.seen) // which waits until it is gone
 	}
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -49,21 +48,15 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 		return protocol.DeployResult{}, err
 	case settled:
 		return d.unchanged(now.release.seen), nil
-	case d.dryRun:
-		return d.plan(ctx, now.release.seen)
 	}
-	return d.change(ctx)
+	return d.change(ctx, now.release.seen)
 }
 
 // unchanged is the result when nothing is to be done. Drift that is only
 // reported stands in it.
 func (d *deployment) unchanged(s seen) protocol.DeployResult {
-	result := d.result(protocol.OutcomeUnchanged, d.wanted(s.revision()), d.wanted(s.revision()))
-	result.Drift = d.drifted
-	if len(d.drifted) > 0 {
-		d.progress(protocol.Event{Phase: "drift", Message: strings.Join(d.drifted, ", ")})
-	}
-	return result
+	now := d.wanted(s.revision())
+	return delivery.Reported(d.progress, d.result(protocol.OutcomeUnchanged, now, now), d.drifted)
 }
 
 // plan says what would be done.
@@ -146,11 +139,8 @@ func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, s := range snapshots {
-		status, err := rollout.StatusOf(s)
-		if err != nil || !status.Ready {
-			return false, err
-		}
+	if ready, err := delivery.Ready(snapshots); err != nil || !ready {
+		return false, err
 	}
 	proven, err := d.prover(d.image).Proven(ctx, r.objects, snapshots)
 	// What runs in the image's place, and what else somebody changed, is for Flux
@@ -179,36 +169,21 @@ func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
 	return proof.NewProver(d.app.Name, image, auth.Keychain())
 }
 
-// change takes the lease and brings the objects to what is wanted.
-func (d *deployment) change(ctx context.Context) (protocol.DeployResult, error) {
-	err := d.survive(ctx, func() error { return namespace.Ensure(ctx, d.client, d.Namespace) })
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	return d.held(ctx, d.changeHeld)
+// change brings the objects to what is wanted, under the lease.
+func (d *deployment) change(ctx context.Context, now seen) (protocol.DeployResult, error) {
+	c := d.lock(d.changeHeld)
+	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, now) }
+	c.Prepare = func(ctx context.Context) error { return namespace.Ensure(ctx, d.client, d.Namespace) }
+	return c.Run(ctx, ctx)
 }
 
-// held does work under the lease.
-func (d *deployment) held(ctx context.Context, work func(context.Context) (protocol.DeployResult, error)) (protocol.DeployResult, error) {
-	var held *lease.Lease
-	err := d.survive(ctx, func() (err error) {
-		held, err = lease.Acquire(ctx, d.client.CoordinationV1().Leases(d.Namespace), d.app.Name, d.waitsFor)
-		return err
-	})
-	if err != nil {
-		return protocol.DeployResult{}, err
+// lock is a change of the release by the work.
+func (d *deployment) lock(work func(context.Context) (protocol.DeployResult, error)) delivery.Change {
+	return delivery.Change{
+		Conn: d.Conn, Leases: d.client.CoordinationV1().Leases(d.Namespace), Release: d.app.Name, What: "release " + d.app.Name,
+		DryRun: d.dryRun, Progress: d.progress, Retry: d.survive,
+		Work: func(ctx context.Context, _ bool) (protocol.DeployResult, error) { return work(ctx) },
 	}
-	ctx, stop := held.Hold(ctx)
-	defer stop()
-	result, err := work(ctx)
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, lease.ErrLost) {
-		return result, protocol.Retryable("release %s: %w", d.app.Name, cause)
-	}
-	return result, err
-}
-
-func (d *deployment) waitsFor(holder string, since time.Time) {
-	d.progress(protocol.Event{Phase: "wait", Message: "release " + d.app.Name + " is being worked on by " + holder + " since " + since.Format(time.TimeOnly)})
 }
 
 // changeHeld does the work of change under the lease. Another process may have

@@ -1,18 +1,15 @@
 package flux
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 
-	deployvalues "github.com/nationtech/harmony/internal/chart/values"
-	"github.com/nationtech/harmony/internal/cli/nearest"
-	"github.com/nationtech/harmony/pkg/protocol"
+	"github.com/nationtech/harmony/internal/config/settings"
+	"github.com/nationtech/harmony/pkg/capability"
 )
 
-// settings are the adapter's own in the topology.
-type settings struct {
+// options are the adapter's own settings in the topology.
+type options struct {
 	// timeout bounds one Helm action of Flux, rollout and all: spec.timeout.
 	timeout time.Duration
 	// interval is how often Flux looks again by itself.
@@ -41,119 +38,28 @@ type settings struct {
 const slack = 30 * time.Second
 
 // bound is how long a deploy may take. A rollback takes as long as the upgrade.
-func (s settings) bound() time.Duration {
+func (s options) bound() time.Duration {
 	if s.rollback {
 		return 2 * (s.timeout + slack)
 	}
 	return s.timeout + slack
 }
 
-// readers take one setting each.
-var readers = map[string]func(*settings, any) error{
-	"timeout":         func(s *settings, v any) error { return readDuration(&s.timeout, v) },
-	"interval":        func(s *settings, v any) error { return readDuration(&s.interval, v) },
-	"maxHistory":      func(s *settings, v any) error { return readNumber(&s.maxHistory, v, 1) },
-	"sourceNamespace": func(s *settings, v any) error { return readText(&s.sourceNamespace, v) },
-	"secretRef":       func(s *settings, v any) error { return readText(&s.secretRef, v) },
-	"serviceAccount":  func(s *settings, v any) error { return readText(&s.serviceAccount, v) },
-	"rollback":        func(s *settings, v any) error { return readBool(&s.rollback, v) },
-	"retries":         func(s *settings, v any) error { return readNumber(&s.retries, v, 0) },
-	"drift":           func(s *settings, v any) error { return readDrift(&s.reportDrift, v) },
-	"driftIgnore":     func(s *settings, v any) error { return readPointers(&s.driftIgnore, v) },
-	"force":           func(s *settings, v any) error { return readBool(&s.force, v) },
-}
-
-func readSettings(from map[string]any, topology string) (settings, error) {
-	s := settings{
-		timeout: 5 * time.Minute, interval: 10 * time.Minute, maxHistory: 10,
-		rollback: topology != "local",
-	}
-	for name, value := range from {
-		read, ok := readers[name]
-		if !ok {
-			return s, unknownSetting(name)
-		}
-		if err := read(&s, value); err != nil {
-			return s, protocol.Invalid("%s: %w", name, err)
-		}
-	}
-	return s, nil
-}
-
-func unknownSetting(name string) error {
-	var names []string
-	for known := range readers {
-		names = append(names, known)
-	}
-	slices.Sort(names)
-	hint := "it has: " + strings.Join(names, ", ")
-	if near := nearest.Name(name, names); near != "" {
-		hint = fmt.Sprintf("did you mean %q? %s", near, hint)
-	}
-	return protocol.Invalid("%s is not a setting of adapter flux", name).WithHint("%s", hint)
-}
-
-// readDuration keeps to what Flux can write: whole milliseconds.
-func readDuration(into *time.Duration, value any) error {
-	text, _ := value.(string)
-	duration, err := time.ParseDuration(text)
-	if err != nil || duration <= 0 || duration%time.Millisecond != 0 {
-		return fmt.Errorf("%v is not a duration such as 5m", value)
-	}
-	*into = duration
-	return nil
-}
-
-func readNumber(into *int, value any, least int64) error {
-	n, ok := deployvalues.Whole(value).(int64)
-	if small, isInt := value.(int); isInt {
-		n, ok = int64(small), true
-	}
-	if !ok || n < least || n > 1<<20 {
-		return fmt.Errorf("%v is not a whole number of %d or more", value, least)
-	}
-	*into = int(n)
-	return nil
-}
-
-func readText(into *string, value any) error {
-	text, ok := value.(string)
-	if !ok || text == "" {
-		return fmt.Errorf("%v is not a name", value)
-	}
-	*into = text
-	return nil
-}
-
-func readBool(into *bool, value any) error {
-	given, ok := value.(bool)
-	if !ok {
-		return fmt.Errorf("%v is neither true nor false", value)
-	}
-	*into = given
-	return nil
-}
-
-func readDrift(report *bool, value any) error {
-	text, _ := value.(string)
-	if text != "repair" && text != "report" {
-		return fmt.Errorf("%v is neither repair nor report", value)
-	}
-	*report = text == "report"
-	return nil
-}
-
-func readPointers(into *[]string, value any) error {
-	list, ok := value.([]any)
-	if !ok {
-		return fmt.Errorf("%v is not a list", value)
-	}
-	for _, member := range list {
-		pointer, _ := member.(string)
-		if !strings.HasPrefix(pointer, "/") {
-			return fmt.Errorf("%v is not a JSON pointer such as /spec/replicas", member)
-		}
-		*into = append(*into, pointer)
-	}
-	return nil
+func readSettings(env capability.Environment) (options, error) {
+	s := options{timeout: 5 * time.Minute, interval: 10 * time.Minute, maxHistory: 10, rollback: true}
+	pointer := func(text string) bool { return strings.HasPrefix(text, "/") }
+	err := settings.Of(env, "continuousDelivery", settings.Table{
+		"timeout":         settings.Duration(&s.timeout),
+		"interval":        settings.Duration(&s.interval),
+		"maxHistory":      settings.Whole(&s.maxHistory, 1),
+		"sourceNamespace": settings.Text(&s.sourceNamespace),
+		"secretRef":       settings.Text(&s.secretRef),
+		"serviceAccount":  settings.Text(&s.serviceAccount),
+		"rollback":        settings.Bool(&s.rollback),
+		"retries":         settings.Whole(&s.retries, 0),
+		"drift":           settings.Chosen(&s.reportDrift, "report", "repair"),
+		"driftIgnore":     settings.List(&s.driftIgnore, "JSON pointers such as /spec/replicas", pointer),
+		"force":           settings.Bool(&s.force),
+	})
+	return s, err
 }

@@ -5,15 +5,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 func TestReadSettings(t *testing.T) {
-	s, err := readSettings(map[string]any{
+	s, err := readFrom(map[string]any{
 		"timeout": "90s", "interval": "1h", "maxHistory": float64(3), "retries": float64(0), "sourceNamespace": "flux-system",
 		"secretRef": "registry", "serviceAccount": "deployer", "rollback": false, "drift": "report",
 		"driftIgnore": []any{"/spec/replicas"}, "force": true,
-	}, "production")
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,11 +22,8 @@ func TestReadSettings(t *testing.T) {
 		s.secretRef != "registry" || s.serviceAccount != "deployer" || s.rollback || !s.reportDrift || len(s.driftIgnore) != 1 || !s.force {
 		t.Errorf("settings %+v", s)
 	}
-	if s, err := readSettings(nil, "local"); err != nil || s.rollback || s.timeout != 5*time.Minute {
-		t.Errorf("settings of local %+v, %v", s, err)
-	}
-	if s, err := readSettings(nil, "ci"); err != nil || !s.rollback {
-		t.Errorf("settings of ci %+v, %v", s, err)
+	if s, err := readFrom(nil); err != nil || !s.rollback || s.timeout != 5*time.Minute {
+		t.Errorf("default settings %+v, %v", s, err)
 	}
 }
 
@@ -34,7 +32,7 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		"timeout": "soon", "interval": float64(5), "maxHistory": float64(0), "retries": 0.5, "sourceNamespace": "",
 		"secretRef": float64(1), "rollback": "yes", "drift": "enabled", "driftIgnore": []any{"spec"}, "tiemout": "1m",
 	} {
-		_, err := readSettings(map[string]any{name: value}, "ci")
+		_, err := readFrom(map[string]any{name: value})
 		if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v: error %v, want invalid input that names it", name, value, err)
 		}
@@ -42,4 +40,8 @@ func TestSettingsThatAreWrong(t *testing.T) {
 			t.Errorf("hint %q", protocol.HintOf(err))
 		}
 	}
+}
+
+func readFrom(from map[string]any) (options, error) {
+	return readSettings(capability.Environment{Provider: protocol.Provider{Settings: from}})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -61,7 +62,7 @@ func (d *deployment) findProblem(ctx context.Context, s seen, after int, old gen
 	early := min(d.settings.timeout/8, 2*time.Second)
 	ctx, cancel := context.WithTimeout(ctx, d.settings.timeout-early)
 	defer cancel()
-	return rollout.Wait(ctx, d.client, r.workloads, rollout.Options{FailOnly: true, Progress: d.tell})
+	return rollout.Wait(ctx, d.client, r.workloads, rollout.Options{FailOnly: true, Progress: delivery.Rollout(d.progress, "rollout")})
 }
 
 // generations are those of the workloads before a change, by UID.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -13,11 +12,11 @@ import (
 	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage/driver"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/chart/file"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -106,12 +105,12 @@ func (d *deployment) apply(ctx context.Context, p prepared, last *release.Releas
 		return nil, err
 	}
 	if !p.hasHooks {
-		r, err := d.runHelm(context.WithoutCancel(ctx), p, last, d.settings.timeout)
+		r, err := d.action(context.WithoutCancel(ctx), p, last, d.settings.timeout)
 		return r, errors.Join(err, ctx.Err())
 	}
 	var applied *release.Release
 	err := d.watching(ctx, "hook", p.hooks, func(ctx context.Context) (err error) {
-		applied, err = d.runHelm(ctx, p, last, remaining(ctx))
+		applied, err = d.action(ctx, p, last, remaining(ctx))
 		return err
 	})
 	return applied, err
@@ -123,7 +122,7 @@ func (d *deployment) watching(ctx context.Context, phase string, hooks []rollout
 	watched, stop := context.WithCancelCause(ctx)
 	problem := make(chan error, 1)
 	go func() {
-		err := rollout.Wait(watched, d.client, hooks, rollout.Options{FailOnly: true, Progress: d.tell(phase), Log: d.log})
+		err := rollout.Wait(watched, d.client, hooks, rollout.Options{FailOnly: true, Progress: delivery.Rollout(d.progress, phase), Log: d.log})
 		problem <- err
 		stop(err)
 	}()
@@ -163,7 +162,7 @@ func remaining(ctx context.Context) time.Duration {
 	return time.Until(deadline)
 }
 
-func (d *deployment) runHelm(ctx context.Context, p prepared, last *release.Release, timeout time.Duration) (*release.Release, error) {
+func (d *deployment) action(ctx context.Context, p prepared, last *release.Release, timeout time.Duration) (*release.Release, error) {
 	description := fmt.Sprintf(describedByUs+"%s %s, image %s", d.app.Name, d.app.Version, d.image.Digest)
 	if isGone(last) {
 		install := action.NewInstall(d.config)
@@ -199,40 +198,24 @@ func (d *deployment) recorded(r *release.Release) (*release.Release, error) {
 // was mended meanwhile is seen at once. A revision that was healthy before is
 // not taken back: something else than it is to blame.
 func (d *deployment) resume(ctx context.Context, r *release.Release) (protocol.DeployResult, error) {
-	if err := d.replaceStuck(ctx, r); err != nil {
+	workloads, err := d.workloads(ctx, r)
+	if err == nil {
+		err = delivery.ReplaceStuck(ctx, d.client, workloads)
+	}
+	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	err := d.finish(ctx, r)
+	err = d.finish(ctx, r)
 	if err == nil {
 		return d.unchanged(r), nil
 	}
 	if len(d.drifted) > 0 {
-		return protocol.DeployResult{}, fmt.Errorf("%w\nsomebody changed the release, which is only reported (drift: report): %s", err, strings.Join(d.drifted, ", "))
+		return protocol.DeployResult{}, delivery.Drifted(err, d.drifted)
 	}
 	if !isProven(r) {
 		err = unhealthyError{err}
 	}
 	return protocol.DeployResult{}, err
-}
-
-func (d *deployment) replaceStuck(ctx context.Context, r *release.Release) error {
-	workloads, err := d.workloads(ctx, r)
-	if err != nil {
-		return err
-	}
-	snapshots, err := rollout.Read(ctx, d.client, workloads)
-	if err != nil {
-		return err
-	}
-	for _, s := range snapshots {
-		for _, pod := range s.Stuck() {
-			options := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}
-			if err := d.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, options); err != nil {
-				return fmt.Errorf("replace pod %s: %w", pod.Name, err)
-			}
-		}
-	}
-	return nil
 }
 
 // follow waits until the revision is rolled out and its image proven to run.
@@ -242,14 +225,7 @@ func (d *deployment) follow(ctx context.Context, r *release.Release) error {
 		return err
 	}
 	return rollout.Wait(ctx, d.client, workloads, rollout.Options{
-		Progress: d.tell("rollout"),
+		Progress: delivery.Rollout(d.progress, "rollout"),
 		Check:    func(s []rollout.Snapshot) (bool, error) { return d.proven(ctx, r, s) },
 	})
-}
-
-// tell passes the status of a workload on as an event.
-func (d *deployment) tell(phase string) func(rollout.Workload, rollout.Status) {
-	return func(w rollout.Workload, s rollout.Status) {
-		d.progress(protocol.Event{Phase: phase, Current: s.ReadyPods, Total: s.Pods, Unit: "pods", Message: w.String() + ": " + s.Message})
-	}
 }

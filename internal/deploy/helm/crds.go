@@ -16,6 +16,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -103,7 +104,7 @@ func (d *deployment) established(ctx context.Context, client dynamic.Interface, 
 	if err != nil {
 		return err
 	}
-	if err := rollout.Wait(ctx, d.client, workloads, rollout.Options{Progress: d.tell("crds")}); err != nil {
+	if err := rollout.Wait(ctx, d.client, workloads, rollout.Options{Progress: delivery.Rollout(d.progress, "crds")}); err != nil {
 		return err
 	}
 	d.discovery.Invalidate()

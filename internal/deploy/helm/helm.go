@@ -9,8 +9,6 @@ package helm
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -20,6 +18,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -30,28 +29,26 @@ const Name = "helm"
 
 // New makes the adapter. The flags say what the user of the command line chose;
 // they win over the target's own settings, and may be nil.
-func New(flags *conn.Flags) capability.Adapter[capability.ContinuousDelivery] {
-	return func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
-		s, err := readSettings(env.Topology.Name, env.Provider.Settings)
-		if err != nil {
-			return nil, fmt.Errorf("topology %q: spec.continuousDelivery.settings: %w", env.Topology.Name, err)
-		}
-		return &adapter{flags: flags, env: env, settings: s}, nil
+func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
+	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
+		s, err := readSettings(env)
+		return &adapter{Unsupported: Name, flags: flags, env: env, settings: s}, err
 	}
 }
 
 // adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
+	delivery.Unsupported
 	flags    *conn.Flags
 	env      capability.Environment
-	settings settings
+	settings options
 	clusters clusters
 }
 
 // deployment is one call of Deploy.
 type deployment struct {
 	*cluster
-	settings settings
+	settings options
 	dryRun   bool
 	progress func(protocol.Event)
 
@@ -82,10 +79,7 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 		return protocol.DeployResult{}, err
 	}
 	result, err := d.run(ctx, time.Now().Add(a.settings.timeout))
-	if err != nil {
-		return result, d.explain(ctx, err)
-	}
-	return result, nil
+	return result, d.explain(ctx, err)
 }
 
 // open makes what a call needs; it sends nothing.
@@ -98,11 +92,8 @@ func (a *adapter) open(app protocol.AppSpec, target string, image protocol.Image
 }
 
 func (a *adapter) prepare(conn *conn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
-	if image.Digest == "" && !a.env.DryRun {
-		return nil, protocol.Invalid("image %s of %s has no digest", image, app.Name).WithHint("publish it first")
-	}
-	if chart.Digest == "" && !a.env.DryRun {
-		return nil, protocol.Invalid("chart %s of %s has no digest", chart.Chart, app.Name).WithHint("publish it first")
+	if err := delivery.Published(a.env, app, image, chart); err != nil {
+		return nil, err
 	}
 	values, err := deployvalues.Of(app, target)
 	if err != nil {
@@ -128,10 +119,7 @@ func (a *adapter) base(conn *conn.Conn, app protocol.AppSpec, target string) (*d
 	if err != nil {
 		return nil, err
 	}
-	progress := func(e protocol.Event) {
-		e.Metadata = app.Metadata
-		a.env.Progress(e)
-	}
+	progress := delivery.Progress(a.env, app)
 	config, err := newConfiguration(c, func(warning string) {
 		progress(protocol.Event{Phase: "warning", Message: rollout.Clean(warning)})
 	})
@@ -148,17 +136,9 @@ func (a *adapter) base(conn *conn.Conn, app protocol.AppSpec, target string) (*d
 	return d, nil
 }
 
-// explain adds the server to an error, and tells our deadline from the user's
-// interruption.
+// explain makes an error one for people.
 func (d *deployment) explain(ctx context.Context, err error) error {
-	var told *protocol.Error
-	switch {
-	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
-		return fmt.Errorf("deploy %s to %s: %w", d.app.Name, d.target, errors.Join(ctx.Err(), err))
-	case errors.As(err, &told) || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
-		return d.Explain(err)
-	}
-	return fmt.Errorf("deploy %s to %s: not done after %s: %w", d.app.Name, d.target, d.settings.timeout, err)
+	return delivery.Explain(ctx, d.Conn, "deploy "+d.app.Name+" to "+d.target, d.settings.timeout, err)
 }
 
 // result is the document for an outcome.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -67,15 +68,15 @@ func (d *deployment) afterFailure(ctx context.Context, failure error) (protocol.
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.settings.timeout)
 	defer cancel()
-	result, err := d.goBack(ctx, failure)
+	result, err := d.rollbackAfter(ctx, failure)
 	if err != nil {
-		return protocol.DeployResult{}, fmt.Errorf("%w\nand the rollback failed: %v", failure, err)
+		return protocol.DeployResult{}, delivery.Also(failure, "and the rollback failed", err)
 	}
 	return result, failure
 }
 
-// goBack answers with no outcome when there is nothing to go back to.
-func (d *deployment) goBack(ctx context.Context, failure error) (protocol.DeployResult, error) {
+// rollbackAfter answers with no outcome when there is nothing to go back to.
+func (d *deployment) rollbackAfter(ctx context.Context, failure error) (protocol.DeployResult, error) {
 	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
 	if err != nil || last == nil {
 		return protocol.DeployResult{}, err
@@ -93,7 +94,7 @@ func (d *deployment) goBack(ctx context.Context, failure error) (protocol.Deploy
 	if err != nil || good == nil {
 		return protocol.DeployResult{}, err
 	}
-	d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("release %s goes back to revision %d", d.app.Name, good.Version)})
+	d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("release %s rolls back to revision %d", d.app.Name, good.Version)})
 	return d.rollbackTo(ctx, good)
 }
 
@@ -181,8 +182,8 @@ func (d *deployment) withImage(r *release.Release, digest string) (*deployment, 
 	return &of, nil
 }
 
-// rollbackHeld takes the lease, for a rollback that a person asked for.
-func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.DeployResult, error) {
+// rollback is one that a person asked for.
+func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
 	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -190,31 +191,43 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 	if isGone(last) {
 		return protocol.DeployResult{}, protocol.Invalid("there is no release %s in namespace %s", d.app.Name, d.Namespace)
 	}
-	held, stop, inherited, err := d.hold(ctx, ctx)
-	if err != nil {
-		return protocol.DeployResult{}, err
+	c := d.lock()
+	c.Plan = func(context.Context) (protocol.DeployResult, error) { return d.rollbackPlan(last, to) }
+	c.Work = func(ctx context.Context, inherited bool) (protocol.DeployResult, error) {
+		last, err := d.free(ctx, inherited)
+		if err != nil {
+			return protocol.DeployResult{}, err
+		}
+		target, err := d.chosen(last, to)
+		if err != nil {
+			return protocol.DeployResult{}, err
+		}
+		d.app.Version = versionOf(target)
+		if target == last {
+			return d.keep(ctx, last)
+		}
+		d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("release %s rolls back to revision %d", d.app.Name, target.Version)})
+		return d.rollbackTo(ctx, target)
 	}
-	defer stop()
-	if last, err = d.free(held, inherited); err != nil {
-		return protocol.DeployResult{}, err
-	}
+	return c.Run(ctx, ctx)
+}
+
+// rollbackPlan says what a rollback would do, of a release as it is.
+func (d *deployment) rollbackPlan(last *release.Release, to string) (protocol.DeployResult, error) {
 	target, err := d.chosen(last, to)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	d.app.Version = versionOf(target)
+	of, err := d.revision(target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	outcome := protocol.OutcomeRolledBack
 	if target == last {
-		return d.keep(held, last)
+		outcome = protocol.OutcomeUnchanged
 	}
-	d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("release %s goes back to revision %d", d.app.Name, target.Version)})
-	if d.dryRun {
-		return d.result(protocol.OutcomeRolledBack, target.Version, recordOf(last)), nil
-	}
-	result, err := d.rollbackTo(held, target)
-	if cause := context.Cause(held); err != nil && errors.Is(cause, lease.ErrLost) {
-		return result, protocol.Retryable("release %s: %w", d.app.Name, cause)
-	}
-	return result, err
+	of.app.Version = versionOf(target)
+	return of.result(outcome, target.Version, recordOf(last)), nil
 }
 
 // keep answers for a release that is at the version already.
@@ -252,9 +265,9 @@ func (d *deployment) chosen(last *release.Release, to string) (*release.Release,
 			return r, nil
 		}
 	}
-	what := "no earlier one that was healthy"
+	what := "no earlier revision that was healthy"
 	if to != "" {
-		what = "none of version " + to
+		what = "no revision with version " + to
 	}
-	return nil, protocol.Invalid("release %s has %s in its history", d.app.Name, what).WithHint("it has: %s", strings.Join(versions, ", "))
+	return nil, protocol.Invalid("release %s has %s in its history", d.app.Name, what).WithHint("its history has: %s", strings.Join(versions, ", "))
 }

@@ -2,8 +2,6 @@ package helm
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -11,10 +9,10 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/namespace"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -30,11 +28,8 @@ func (d *deployment) run(ctx context.Context, deadline time.Time) (protocol.Depl
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	switch {
-	case settled:
+	if settled {
 		return d.unchanged(last), nil
-	case d.dryRun:
-		return d.plan(bounded, last)
 	}
 	return d.change(ctx, deadline, last)
 }
@@ -81,11 +76,8 @@ func (d *deployment) settled(ctx context.Context, last *release.Release) (bool, 
 	if err := group.Wait(); err != nil || !surroundings || len(d.drifted) > 0 && !d.settings.reportDrift {
 		return false, err
 	}
-	for _, s := range snapshots {
-		status, err := rollout.StatusOf(s)
-		if err != nil || !status.Ready {
-			return false, err
-		}
+	if ready, err := delivery.Ready(snapshots); err != nil || !ready {
+		return false, err
 	}
 	return d.proven(ctx, last, snapshots)
 }
@@ -98,12 +90,7 @@ func (d *deployment) surroundings() namespace.Wanted {
 // unchanged is the result when nothing is to be done. Drift that is only
 // reported stands in it.
 func (d *deployment) unchanged(last *release.Release) protocol.DeployResult {
-	result := d.result(protocol.OutcomeUnchanged, last.Version, d.want)
-	result.Drift = d.drifted
-	if len(d.drifted) > 0 {
-		d.progress(protocol.Event{Phase: "drift", Message: strings.Join(d.drifted, ", ")})
-	}
-	return result
+	return delivery.Reported(d.progress, d.result(protocol.OutcomeUnchanged, last.Version, d.want), d.drifted)
 }
 
 // workloads are what is waited for of a revision.
@@ -124,50 +111,39 @@ func (d *deployment) workloads(ctx context.Context, r *release.Release) ([]rollo
 	return append(workloads, others...), err
 }
 
-// change takes the lease and brings the release to what is wanted. What the
-// chart gives is looked at before anything is touched. The lease is held beyond
-// the deadline, while a deploy that failed is rolled back.
+// change brings the release to what is wanted, under the lease. What the chart
+// gives is looked at before anything is touched. The lease is held beyond the
+// deadline, while a deploy that failed is rolled back.
 func (d *deployment) change(ctx context.Context, deadline time.Time, last *release.Release) (protocol.DeployResult, error) {
 	bounded, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	prepared, err := d.render(bounded, last)
-	if err != nil {
-		return protocol.DeployResult{}, err
+	var p prepared
+	c := d.lock()
+	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, last) }
+	c.Prepare = func(ctx context.Context) (err error) {
+		if p, err = d.render(ctx, last); err != nil {
+			return err
+		}
+		return d.surroundings().Ensure(ctx, d.client)
 	}
-	if err := d.surroundings().Ensure(bounded, d.client); err != nil {
-		return protocol.DeployResult{}, err
+	c.Work = func(held context.Context, inherited bool) (protocol.DeployResult, error) {
+		working, cancel := context.WithDeadline(held, deadline)
+		defer cancel()
+		result, err := d.changeHeld(working, p, inherited)
+		if err != nil {
+			return d.afterFailure(held, err)
+		}
+		return result, nil
 	}
-	held, stop, inherited, err := d.hold(ctx, bounded)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	defer stop()
-	working, cancel := context.WithDeadline(held, deadline)
-	defer cancel()
-	result, err := d.changeHeld(working, prepared, inherited)
-	if err != nil {
-		result, err = d.afterFailure(held, err)
-	}
-	if cause := context.Cause(held); err != nil && errors.Is(cause, lease.ErrLost) {
-		return result, protocol.Retryable("release %s: %w", d.app.Name, cause)
-	}
-	return result, err
+	return c.Run(ctx, bounded)
 }
 
-// hold takes the lease within the bounded context, and holds it until stop is
-// called or the other context ends.
-func (d *deployment) hold(ctx, bounded context.Context) (held context.Context, stop func(), inherited bool, err error) {
-	l, err := lease.Acquire(bounded, d.client.CoordinationV1().Leases(d.Namespace), d.app.Name, d.waitsFor)
-	if err != nil {
-		return nil, nil, false, err
+// lock is a change of the release that does not know its work yet.
+func (d *deployment) lock() delivery.Change {
+	return delivery.Change{
+		Conn: d.Conn, Leases: d.client.CoordinationV1().Leases(d.Namespace), Release: d.app.Name, What: "release " + d.app.Name,
+		DryRun: d.dryRun, Progress: d.progress,
 	}
-	held, stop = l.Hold(ctx)
-	return held, stop, l.Inherited, nil
-}
-
-func (d *deployment) waitsFor(holder string, since time.Time) {
-	d.progress(protocol.Event{Phase: "wait", Message: fmt.Sprintf("release %s is being worked on by %s since %s, for %s now",
-		d.app.Name, holder, since.Format(time.TimeOnly), time.Since(since).Round(time.Second))})
 }
 
 // changeHeld does the work of change under the lease.
@@ -187,11 +163,11 @@ func (d *deployment) changeHeld(ctx context.Context, prepared prepared, inherite
 		d.progress(protocol.Event{Phase: "apply", Message: strings.Join(d.drifted, ", ")})
 		d.drifted = nil
 	}
-	return d.replace(ctx, prepared, last)
+	return d.upgrade(ctx, prepared, last)
 }
 
-// replace makes a new revision.
-func (d *deployment) replace(ctx context.Context, prepared prepared, last *release.Release) (protocol.DeployResult, error) {
+// upgrade makes a new revision.
+func (d *deployment) upgrade(ctx context.Context, prepared prepared, last *release.Release) (protocol.DeployResult, error) {
 	before, err := d.deployed()
 	if err != nil {
 		return protocol.DeployResult{}, err

@@ -1,20 +1,18 @@
 package helm
 
 import (
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/config/settings"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// settings are the adapter's own in the topology.
-type settings struct {
+// options are the adapter's own settings in the topology.
+type options struct {
 	// timeout bounds a deploy, rollout and all; a rollback has as much again.
 	timeout time.Duration
 	// maxHistory is how many revisions Helm keeps.
@@ -36,100 +34,33 @@ type settings struct {
 	pullSecret string
 }
 
-// setters read one setting each, by name.
-func setters() map[string]func(*settings, any) error {
-	return map[string]func(*settings, any) error{
-		"timeout": func(s *settings, value any) error {
-			text, _ := value.(string)
-			timeout, err := time.ParseDuration(text)
-			if err != nil || timeout <= 0 {
-				return protocol.Invalid("%v is not a duration such as 5m", value)
+func readSettings(env capability.Environment) (options, error) {
+	s := options{timeout: 5 * time.Minute, maxHistory: 10, rollback: true, crds: crdsCreate}
+	err := settings.Of(env, "continuousDelivery", settings.Table{
+		"timeout":    settings.Duration(&s.timeout),
+		"maxHistory": settings.Whole(&s.maxHistory, 1),
+		"rollback":   settings.Bool(&s.rollback),
+		"tests":      settings.Bool(&s.tests),
+		"drift":      settings.Chosen(&s.reportDrift, "report", "repair"),
+		"crds":       settings.OneOf(&s.crds, crdsCreate, crdsUpgrade, crdsSkip),
+		"wait": func(path string, value any) (err error) {
+			if s.wait, err = rollout.ReadPolicies(value); err != nil {
+				err = protocol.Invalid("%s: %w", path, err)
 			}
-			s.timeout = timeout
-			return nil
-		},
-		"maxHistory": func(s *settings, value any) error {
-			n, ok := values.Whole(value).(int64)
-			if !ok || n < 1 {
-				return protocol.Invalid("%v is not a number of revisions", value)
-			}
-			s.maxHistory = int(n)
-			return nil
-		},
-		"rollback": func(s *settings, value any) error { return setBool(&s.rollback, value) },
-		"tests":    func(s *settings, value any) error { return setBool(&s.tests, value) },
-		"drift": func(s *settings, value any) error {
-			if value != "repair" && value != "report" {
-				return protocol.Invalid("%v is not one of repair, report", value)
-			}
-			s.reportDrift = value == "report"
-			return nil
-		},
-		"crds": func(s *settings, value any) error {
-			text, _ := value.(string)
-			s.crds = crdPolicy(text)
-			if s.crds != crdsCreate && s.crds != crdsUpgrade && s.crds != crdsSkip {
-				return protocol.Invalid("%v is not one of create, upgrade, skip", value)
-			}
-			return nil
-		},
-		"wait": func(s *settings, value any) (err error) {
-			s.wait, err = rollout.ReadPolicies(value)
 			return err
 		},
-		"namespaceLabels": setLabels,
-		"pullSecret": func(s *settings, value any) error {
-			text, _ := value.(string)
-			if len(validation.IsDNS1123Subdomain(text)) > 0 {
-				return protocol.Invalid("%v is no name of a Secret", value)
-			}
-			s.pullSecret = text
-			return nil
-		},
-	}
+		"namespaceLabels": settings.Labels(&s.namespaceLabels, "valid labels", func(name, value string) bool {
+			return len(validation.IsQualifiedName(name)) == 0 && len(validation.IsValidLabelValue(value)) == 0
+		}),
+		"pullSecret": s.readPullSecret,
+	})
+	return s, err
 }
 
-func setBool(to *bool, value any) error {
-	b, ok := value.(bool)
-	if !ok {
-		return protocol.Invalid("%v is neither true nor false", value)
+func (s *options) readPullSecret(path string, value any) error {
+	err := settings.Text(&s.pullSecret)(path, value)
+	if err == nil && len(validation.IsDNS1123Subdomain(s.pullSecret)) > 0 {
+		err = protocol.Invalid("%s: %s is not a valid Secret name", path, s.pullSecret)
 	}
-	*to = b
-	return nil
-}
-
-func setLabels(s *settings, value any) error {
-	raw, ok := value.(map[string]any)
-	if !ok {
-		return protocol.Invalid("%v is no map of labels", value)
-	}
-	s.namespaceLabels = map[string]string{}
-	for name, value := range raw {
-		text, ok := value.(string)
-		if !ok || len(validation.IsQualifiedName(name)) > 0 || len(validation.IsValidLabelValue(text)) > 0 {
-			return protocol.Invalid("%s: %v is no label", name, value)
-		}
-		s.namespaceLabels[name] = text
-	}
-	return nil
-}
-
-// localTopology is the built-in topology of a developer's machine, where a
-// deploy that failed is left for the developer to look at.
-const localTopology = "local"
-
-func readSettings(topology string, from map[string]any) (settings, error) {
-	s := settings{timeout: 5 * time.Minute, maxHistory: 10, rollback: topology != localTopology, crds: crdsCreate}
-	known := setters()
-	for _, name := range slices.Sorted(maps.Keys(from)) {
-		set, ok := known[name]
-		if !ok {
-			return s, protocol.Invalid("%s is not a setting of adapter helm", name).
-				WithHint("it has: %s", strings.Join(slices.Sorted(maps.Keys(known)), ", "))
-		}
-		if err := set(&s, from[name]); err != nil {
-			return s, protocol.Invalid("%s: %w", name, err)
-		}
-	}
-	return s, nil
+	return err
 }

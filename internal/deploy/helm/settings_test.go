@@ -3,11 +3,12 @@ package helm
 import (
 	"testing"
 
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 func TestSettings(t *testing.T) {
-	s, err := readSettings("ci", map[string]any{
+	s, err := read(map[string]any{
 		"timeout": "90s", "maxHistory": float64(3), "drift": "report", "crds": "upgrade", "tests": true, "pullSecret": "pull",
 		"wait":            map[string]any{"Certificate.cert-manager.io": "condition=Ready", "Service": "ready"},
 		"namespaceLabels": map[string]any{"pod-security.kubernetes.io/enforce": "restricted"},
@@ -20,19 +21,23 @@ func TestSettings(t *testing.T) {
 		{"timeout": "soon"}, {"timeout": 5.0}, {"timeout": "-1s"}, {"maxHistory": 0.5}, {"wait": true}, {"wait": map[string]any{"X": "condition="}},
 		{"drift": "ignore"}, {"crds": true}, {"rollback": "yes"}, {"pullSecret": "a b"}, {"namespaceLabels": map[string]any{"a": "b c"}}, {"unknown": 1},
 	} {
-		if _, err := readSettings("ci", bad); protocol.ExitCode(err) != protocol.ExitInvalid {
+		if _, err := read(bad); protocol.ExitCode(err) != protocol.ExitInvalid {
 			t.Errorf("%v: error %v, want invalid input", bad, err)
 		}
 	}
 }
 
-func TestRollbackIsTheDefaultButForLocal(t *testing.T) {
-	for topology, want := range map[string]bool{"local": false, "ci": true, "office": true} {
-		if s, err := readSettings(topology, nil); err != nil || s.rollback != want {
-			t.Errorf("topology %s: rollback %t, %v, want %t", topology, s.rollback, err, want)
-		}
+func TestRollbackIsTheDefault(t *testing.T) {
+	if s, err := read(nil); err != nil || !s.rollback {
+		t.Errorf("rollback %t, %v", s.rollback, err)
 	}
-	if s, err := readSettings("local", map[string]any{"rollback": true}); err != nil || !s.rollback {
-		t.Errorf("rollback %t, %v, want the setting's true", s.rollback, err)
+	// What a topology is called says nothing.
+	s, err := readSettings(capability.Environment{Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "local"}}})
+	if err != nil || !s.rollback {
+		t.Errorf("topology local of a project: rollback %t, %v", s.rollback, err)
 	}
+}
+
+func read(from map[string]any) (options, error) {
+	return readSettings(capability.Environment{Provider: protocol.Provider{Settings: from}})
 }

@@ -173,9 +173,6 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 	}
 	bounded, cancel := context.WithTimeout(ctx, a.settings.timeout)
 	defer cancel()
-	result, err := d.rollbackHeld(bounded, strings.TrimPrefix(to, "v"))
-	if err != nil {
-		return protocol.DeployResult{}, d.explain(ctx, err)
-	}
-	return result, nil
+	result, err := d.rollback(bounded, strings.TrimPrefix(to, "v"))
+	return result, d.explain(ctx, err)
 }

@@ -1,16 +1,12 @@
-// Package cli holds the commands of harmony-deploy beside the stage
-// itself: diff, status and rollback. What an adapter can do of them it says by
-// the methods that it has.
+// Package cli holds the commands of harmony-deploy besides the stage itself:
+// diff, status and rollback.
 package cli
 
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,6 +15,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	source "github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
@@ -109,7 +106,7 @@ func (p *project) oneTarget(topology protocol.Topology) (string, error) {
 }
 
 // open makes the adapter that the topology names, or the one named here.
-func (t Tools) open(ctx context.Context, topology protocol.Topology, name string, dryRun bool, progress func(protocol.Event)) (capability.ContinuousDelivery, error) {
+func (t Tools) open(ctx context.Context, topology protocol.Topology, name string, dryRun bool, progress func(protocol.Event)) (delivery.Adapter, error) {
 	provider := topology.ContinuousDelivery
 	if provider == nil {
 		return nil, protocol.Unsupported("topology %q has no %s", topology.Name, capability.NameContinuousDelivery)
@@ -123,10 +120,10 @@ func (t Tools) open(ctx context.Context, topology protocol.Topology, name string
 		return nil, protocol.Unsupported("topology %q: %s adapter %q is not one of this plugin (has %s)", topology.Name, capability.NameContinuousDelivery,
 			own.Adapter, strings.Join(slices.Sorted(maps.Keys(t.Adapters)), ", "))
 	}
-	return adapter(ctx, capability.Environment{
+	opened, err := adapter(ctx, capability.Environment{
 		Topology: topology, Provider: own, DryRun: dryRun, Progress: progress,
-		Cache: filepath.Join(os.TempDir(), fmt.Sprintf("harmony-%d", os.Getuid()), capability.StageDeploy),
 	})
+	return delivery.Of(own.Adapter, opened), err
 }
 
 // adapterOf is the name of the topology's adapter.

@@ -1,14 +1,12 @@
-package override
+package fan
 
 import (
-	"context"
 	"reflect"
 	"testing"
 
 	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony/pkg/capability"
-	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -27,16 +25,7 @@ func TestFlagsWinOverSettings(t *testing.T) {
 		if err := set.Parse(c.args); err != nil {
 			t.Fatal(err)
 		}
-		var got map[string]any
-		adapters := f.Wrap(plugin.Adapters[capability.ContinuousDelivery]{
-			"x": func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
-				got = env.Provider.Settings
-				return nil, nil
-			},
-		})
-		if _, err := adapters["x"](t.Context(), capability.Environment{Provider: protocol.Provider{Settings: configured}}); err != nil {
-			t.Fatal(err)
-		}
+		got := f.over(capability.Environment{Provider: protocol.Provider{Settings: configured}}).Provider.Settings
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%q: settings %v, want %v", c.args, got, c.want)
 		}

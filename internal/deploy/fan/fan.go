@@ -1,0 +1,222 @@
+// Package fan is the one layer above the adapters, of which it knows none. It
+// chooses the adapter by the kind of the target, and delivers to the clusters of
+// a multiCluster target wave by wave: each cluster gets an adapter of its own,
+// with the way to that cluster alone, that sees an inCluster target.
+//
+// Nothing is remembered between runs. A run goes through the waves from the
+// first on, and a cluster that is done answers unchanged: what was interrupted
+// or stopped goes on when it is run again.
+package fan
+
+import (
+	"cmp"
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/deploy/status"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Adapters are those of the table, by the same names, that also deliver to
+// targets of several clusters and, by devices, to edgeDevice targets.
+func Adapters(flags *Flags, table map[string]delivery.Constructor, devices delivery.Constructor) map[string]capability.Adapter[capability.ContinuousDelivery] {
+	all := map[string]capability.Adapter[capability.ContinuousDelivery]{}
+	for name, make := range table {
+		all[name] = func(ctx context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
+			env = flags.over(env)
+			one, err := make(&flags.Flags)(ctx, env)
+			if err != nil {
+				return nil, err
+			}
+			edge, err := devices(&flags.Flags)(ctx, env)
+			return &fanned{flags: &flags.Flags, make: make, env: env, one: one, edge: edge}, err
+		}
+	}
+	return all
+}
+
+// fanned is an adapter over all kinds of targets. It is safe for use by several
+// goroutines.
+type fanned struct {
+	flags *conn.Flags
+	make  delivery.Constructor
+	env   capability.Environment
+	// one is the adapter for targets of one cluster, and edge for devices.
+	one, edge delivery.Adapter
+}
+
+// single is the adapter for a target that is not of several clusters; else nil.
+func (d *fanned) single(target string) delivery.Adapter {
+	switch t := d.env.Topology.Targets[target]; {
+	case t.EdgeDevice != nil:
+		return d.edge
+	case t.MultiCluster == nil:
+		return d.one
+	}
+	return nil
+}
+
+// whole is an adapter that can have its own controller do the fan-out.
+type whole interface {
+	// TakesAll reports that it does so for this many clusters.
+	TakesAll(clusters int) bool
+	// DeployAll is capability.ClusterDelivery's DeployEach over the clusters.
+	DeployAll(ctx context.Context, app protocol.AppSpec, target string, clusters []conn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
+		each func(protocol.DeployResult)) (protocol.DeployResult, error)
+	// RollbackAll is Rollback over the clusters.
+	RollbackAll(ctx context.Context, app protocol.AppSpec, target, to string, clusters []conn.Cluster) (protocol.DeployResult, error)
+}
+
+// Deploy implements [capability.ContinuousDelivery].
+func (d *fanned) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
+	return d.DeployEach(ctx, app, target, image, chart, func(protocol.DeployResult) {})
+}
+
+// DeployEach implements [capability.ClusterDelivery].
+func (d *fanned) DeployEach(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef,
+	each func(protocol.DeployResult)) (protocol.DeployResult, error) {
+	if a := d.single(target); a != nil {
+		return a.Deploy(ctx, app, target, image, chart)
+	}
+	clusters, err := conn.Clusters(ctx, d.flags, d.env.Topology, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if w, ok := d.one.(whole); ok && w.TakesAll(len(clusters)) {
+		return w.DeployAll(ctx, app, target, clusters, image, chart, each)
+	}
+	r := d.rollout(app, target, clusters, each)
+	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
+		return a.Deploy(ctx, app, target, image, chart)
+	}
+	if d.rollsBack() {
+		r.undo = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
+			return a.Rollback(ctx, app, target, "")
+		}
+	}
+	return r.run(ctx)
+}
+
+// rollsBack reports whether the topology wants to go back after a failure. The
+// adapters have the same setting with the same default.
+func (d *fanned) rollsBack() bool {
+	set, ok := d.env.Provider.Settings["rollback"].(bool)
+	return set || !ok
+}
+
+// Rollback brings the app back on every cluster of the target, in the same
+// waves. It stops after as many failures as a deploy does.
+func (d *fanned) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
+	if a := d.single(target); a != nil {
+		return a.Rollback(ctx, app, target, to)
+	}
+	clusters, err := conn.Clusters(ctx, d.flags, d.env.Topology, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if w, ok := d.one.(whole); ok && w.TakesAll(len(clusters)) {
+		return w.RollbackAll(ctx, app, target, to, clusters)
+	}
+	r := d.rollout(app, target, clusters, func(protocol.DeployResult) {})
+	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
+		return a.Rollback(ctx, app, target, to)
+	}
+	return r.run(ctx)
+}
+
+// Status tells what runs on every cluster of the target, in the target's order. A
+// cluster that cannot be read has an entry that says why; the error beside the
+// entries is that of the first of them, with the worst status of all.
+func (d *fanned) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
+	if a := d.single(target); a != nil {
+		return a.Status(ctx, app, target)
+	}
+	found, errs, err := each(ctx, d, target, func(ctx context.Context, a delivery.Adapter) ([]status.Entry, error) {
+		return a.Status(ctx, app, target)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var entries []status.Entry
+	for _, c := range found {
+		if c.err != nil {
+			c.value = []status.Entry{{App: app.Name, Target: target, Context: c.name, State: status.Unknown, Message: c.err.Error()}}
+		}
+		entries = append(entries, c.value...)
+	}
+	status.Sort(entries)
+	return entries, delivery.Worst(errs)
+}
+
+// Diff tells what a deploy would change on every cluster of the target.
+func (d *fanned) Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error) {
+	if a := d.single(target); a != nil {
+		return a.Diff(ctx, app, target, image, chart)
+	}
+	found, errs, err := each(ctx, d, target, func(ctx context.Context, a delivery.Adapter) ([]difference.Object, error) {
+		return a.Diff(ctx, app, target, image, chart)
+	})
+	var all []difference.Object
+	for _, c := range found {
+		for _, object := range c.value {
+			object.Cluster = c.name
+			all = append(all, object)
+		}
+	}
+	return all, cmp.Or(err, delivery.Worst(errs))
+}
+
+// Remove is for targets of one cluster so far.
+func (d *fanned) Remove(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error) {
+	if a := d.single(target); a != nil {
+		return a.Remove(ctx, app, target)
+	}
+	return delivery.Unsupported(d.env.Provider.Adapter).Remove(ctx, app, target)
+}
+
+// read is what was read of a cluster.
+type read[T any] struct {
+	name  string
+	value T
+	err   error
+}
+
+// each reads every cluster of the target, some at once.
+func each[T any](ctx context.Context, d *fanned, target string, look func(context.Context, delivery.Adapter) (T, error)) ([]read[T], []error, error) {
+	clusters, err := conn.Clusters(ctx, d.flags, d.env.Topology, target)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, errs := make([]read[T], len(clusters)), make([]error, len(clusters))
+	var group errgroup.Group
+	group.SetLimit(protocol.MultiCluster{}.AtOnce())
+	for i, cluster := range clusters {
+		group.Go(func() error {
+			found[i].name = cluster.Name
+			a, err := d.open(ctx, cluster, target, d.env.Progress)
+			if err == nil {
+				found[i].value, err = look(ctx, a)
+			}
+			found[i].err, errs[i] = err, err
+			return nil
+		})
+	}
+	_ = group.Wait() // what failed is told cluster by cluster
+	return found, errs, ctx.Err()
+}
+
+// open makes the adapter for one cluster.
+func (d *fanned) open(ctx context.Context, cluster conn.Cluster, target string, progress func(protocol.Event)) (delivery.Adapter, error) {
+	flags, err := cluster.Flags()
+	if err != nil {
+		return nil, err
+	}
+	env := d.env
+	env.Topology, env.Cluster, env.Progress = cluster.Topology(d.env.Topology, target), cluster.Name, progress
+	return d.make(flags)(ctx, env)
+}
