@@ -47,6 +47,8 @@ type Request struct {
 	Platforms []ocispec.Platform
 	// Created is the time that the image tells: SOURCE_DATE_EPOCH, else 1970.
 	Created time.Time
+	// Takes are what is taken of the context; nil for all of it.
+	Takes []dockerfile.Take
 	// Bases are the digests of the base images that the input was made of, by
 	// the name that the Dockerfile has for them after expansion. One that could
 	// not be looked up is missing.
@@ -60,10 +62,12 @@ type Request struct {
 
 // BaseFinder is a [Backend] that builds from images which no registry has, such
 // as those of a daemon. It is asked before the registry; and what neither knows
-// is left to Build. With other backends it is an error.
+// is left to Build, where FindBase has no base. With other backends it is an
+// error.
 type BaseFinder interface {
-	// FindBase returns the digest of the image that a FROM of this name takes.
-	FindBase(ctx context.Context, name string) (sum digest.Digest, found bool, err error)
+	// FindBase returns the digest of the image that a FROM of this name takes,
+	// and what it is like.
+	FindBase(ctx context.Context, name string) (sum digest.Digest, base *dockerfile.Base, err error)
 }
 
 // A Dockerfile with what it is built from, and what RUN can mount.

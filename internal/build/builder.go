@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -16,6 +17,7 @@ import (
 	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -84,7 +86,7 @@ func (b *builder) BuildImage(ctx context.Context, app protocol.AppSpec) (ref pro
 	defer func() { err = errors.Join(err, j.close()) }()
 	for range attempts {
 		ref, err := j.attempt(ctx)
-		if !errors.Is(err, errChanged) {
+		if !errors.Is(err, errChanged) && !errors.Is(err, dockerfile.ErrChanged) {
 			return ref, err
 		}
 	}
@@ -116,21 +118,26 @@ func (b *builder) open(app protocol.AppSpec) (*job, error) {
 	return j, err
 }
 
-// parsePlatforms reads os/arch[/variant], sorted; linux on this machine's
+// parsePlatforms reads platforms, each once and sorted; linux on this machine's
 // architecture when there are none.
 func parsePlatforms(names []string) ([]ocispec.Platform, error) {
 	if len(names) == 0 {
 		return []ocispec.Platform{{OS: "linux", Architecture: runtime.GOARCH}}, nil
 	}
 	var platforms []ocispec.Platform
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+	for _, name := range names {
 		p, err := dockerfile.ParsePlatform(name)
 		if err != nil {
 			return nil, err
 		}
 		platforms = append(platforms, p)
 	}
-	return platforms, nil
+	slices.SortFunc(platforms, func(a, b ocispec.Platform) int {
+		return strings.Compare(ocilayout.PlatformString(a), ocilayout.PlatformString(b))
+	})
+	return slices.CompactFunc(platforms, func(a, b ocispec.Platform) bool {
+		return ocilayout.PlatformString(a) == ocilayout.PlatformString(b)
+	}), nil
 }
 
 // tell sends an event.

@@ -43,7 +43,7 @@ func TestExplain(t *testing.T) {
 	b.options["provenance"] = "max"
 	want("setting platforms changed from linux/amd64 to linux/arm64", "setting option provenance changed from none to max", "argument WHO changed")
 
-	write(t, app.ProjectRoot, map[string]string{"Dockerfile": "FROM scratch\n"})
+	write(t, app.ProjectRoot, map[string]string{"Dockerfile": "FROM scratch\nCOPY . /\n"})
 	want("Dockerfile changed", "file Dockerfile changed")
 
 	for i := range 30 {

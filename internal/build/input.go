@@ -10,16 +10,18 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
 	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // format is a part of every input digest. It changes with anything that makes
 // another image of the same input.
-const format = "1"
+const format = "2"
 
 // Kinds of items beside those of package inputs.
 const (
@@ -33,6 +35,7 @@ type input struct {
 	context Context
 	items   []inputs.Item
 	bases   map[string]digest.Digest
+	takes   []dockerfile.Take
 	digest  string
 	// known is false when the digest of a base image is not: nothing can be
 	// found by such an input.
@@ -54,17 +57,17 @@ func (j *job) look(ctx context.Context) (input, error) {
 		return input{}, err
 	}
 	in := input{context: c, items: append(j.settings(), contextItems(c)...)}
-	group, inner := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		in.bases, err = j.resolve(inner, c.Name, images)
-		return err
-	})
-	var files []inputs.Item
-	group.Go(func() (err error) {
-		files, err = j.source.Items(inner)
-		return err
-	})
-	if err := group.Wait(); err != nil {
+	var known map[string]*dockerfile.Base
+	if in.bases, known, err = j.resolve(ctx, c.Name, images); err != nil {
+		return input{}, err
+	}
+	takes, err := j.takes(ctx, c, in.bases, known)
+	if err != nil {
+		return input{}, err
+	}
+	in.takes = takes[""]
+	files, err := j.source.Items(ctx, takes)
+	if err != nil {
 		return input{}, err
 	}
 	in.known = true
@@ -72,6 +75,11 @@ func (j *job) look(ctx context.Context) (input, error) {
 		sum, ok := in.bases[image.Name]
 		in.known = in.known && ok
 		in.items = append(in.items, inputs.Item{Kind: inputs.Base, Name: image.Name, Value: sum.String()})
+	}
+	for _, f := range files {
+		if f.Kind == inputs.File && f.Name == ".git/HEAD" {
+			j.tell("look", ".git is copied into the image, so each commit and fetch makes another one; name it in .dockerignore if the image does not need it")
+		}
 	}
 	in.items = append(in.items, files...)
 	in.digest = inputs.Digest(in.items)
@@ -142,16 +150,47 @@ func (j *job) images(c Context) ([]dockerfile.Image, error) {
 	return slices.CompactFunc(all, func(a, b dockerfile.Image) bool { return a.Name == b.Name }), nil
 }
 
-// resolve looks up the digests of images. Those that only the builder may know
-// are left out.
-func (j *job) resolve(ctx context.Context, file string, images []dockerfile.Image) (map[string]digest.Digest, error) {
-	found := map[string]digest.Digest{}
+// takes are what the Dockerfile takes of its contexts on any of the platforms.
+func (j *job) takes(ctx context.Context, c Context, bases map[string]digest.Digest, known map[string]*dockerfile.Base) (map[string][]dockerfile.Take, error) {
+	all := map[string][]dockerfile.Take{}
+	for _, platform := range j.platforms {
+		file, err := dockerfile.Parse(c.Name, c.Text) // again: Takes expands it
+		if err != nil {
+			return nil, err
+		}
+		takes, err := file.Takes(c, platform, func(name string, p ocispec.Platform) (*dockerfile.Base, error) {
+			if base, ok := known[name]; ok || bases[name] == "" {
+				return base, nil
+			}
+			image, err := j.bases.Resolve(ctx, name, bases[name], p)
+			switch {
+			case err == nil:
+				return &dockerfile.Base{Env: image.Config.Config.Env, OnBuild: image.Config.Config.OnBuild}, nil
+			case protocol.ExitCode(err) == protocol.ExitInvalid, protocol.ExitCode(err) == protocol.ExitUnsupported:
+				return nil, nil // the builder may take it all the same
+			}
+			return nil, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for name, more := range takes {
+			all[name] = append(all[name], more...)
+		}
+	}
+	return all, nil
+}
+
+// resolve looks up the digests of images, and what those are like that the
+// builder has. Those that only the builder may know are left out.
+func (j *job) resolve(ctx context.Context, file string, images []dockerfile.Image) (map[string]digest.Digest, map[string]*dockerfile.Base, error) {
+	found, known := map[string]digest.Digest{}, map[string]*dockerfile.Base{}
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for _, image := range images {
 		group.Go(func() error {
-			sum, err := j.baseDigest(ctx, image.Name)
+			sum, base, err := j.baseDigest(ctx, image.Name)
 			if err != nil {
 				return dockerfile.Locate(file, image.Line, err)
 			}
@@ -160,25 +199,28 @@ func (j *job) resolve(ctx context.Context, file string, images []dockerfile.Imag
 			if sum != "" {
 				found[image.Name] = sum
 			}
+			if base != nil {
+				known[image.Name] = base
+			}
 			return nil
 		})
 	}
-	return found, group.Wait()
+	return found, known, group.Wait()
 }
 
-func (j *job) baseDigest(ctx context.Context, name string) (digest.Digest, error) {
+func (j *job) baseDigest(ctx context.Context, name string) (digest.Digest, *dockerfile.Base, error) {
 	finder, ok := j.backend.(BaseFinder)
 	if ok {
-		sum, found, err := finder.FindBase(ctx, name)
-		if err != nil || found {
-			return sum, err
+		sum, base, err := finder.FindBase(ctx, name)
+		if err != nil || base != nil {
+			return sum, base, err
 		}
 	}
 	j.tell("resolve", "%s", name)
 	sum, err := j.bases.Digest(ctx, name)
 	if err == nil || !ok || ctx.Err() != nil {
-		return sum, err
+		return sum, nil, err
 	}
 	j.tell("resolve", "%v; whether the image is up to date cannot be known, so it is built", err)
-	return "", nil
+	return "", nil, nil
 }

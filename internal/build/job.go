@@ -39,7 +39,7 @@ func (j *job) attempt(ctx context.Context) (protocol.ImageRef, error) {
 	}
 	request := Request{
 		App: j.app, Input: in.digest, Context: in.context, Platforms: j.platforms, Created: j.created,
-		Bases: in.bases, NoCache: j.flags.NoCache,
+		Takes: in.takes, Bases: in.bases, NoCache: j.flags.NoCache,
 	}
 	ref, found, err := j.find(ctx, request, in)
 	if err != nil {

@@ -3,7 +3,6 @@ package build
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -134,13 +133,14 @@ func (s *projectSource) inside(paths ...string) error {
 	return nil
 }
 
-// Items implements [Source]: all files of the context and of the named ones.
-func (s *projectSource) Items(ctx context.Context) ([]inputs.Item, error) {
+// Items implements [Source]: the files that are taken of the context and of the
+// named ones.
+func (s *projectSource) Items(ctx context.Context, takes map[string][]dockerfile.Take) ([]inputs.Item, error) {
 	folder, err := s.context.Open()
 	if err != nil {
 		return nil, err
 	}
-	items, err := s.files(ctx, inputs.File, s.context.Dir, folder)
+	items, err := s.files(ctx, inputs.File, s.context.Dir, folder, takes[""])
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (s *projectSource) Items(ctx context.Context) ([]inputs.Item, error) {
 		if folder, err = dockerfile.OpenFolder(dir, ""); err != nil {
 			return nil, err
 		}
-		more, err := s.files(ctx, "file of the context "+name+":", dir, folder)
+		more, err := s.files(ctx, "file of the context "+name+":", dir, folder, takes[name])
 		if err != nil {
 			return nil, err
 		}
@@ -164,17 +164,17 @@ func (s *projectSource) Items(ctx context.Context) ([]inputs.Item, error) {
 	return items, nil
 }
 
-// files lists what is in a folder and closes it.
-func (s *projectSource) files(ctx context.Context, kind, dir string, folder *dockerfile.Folder) ([]inputs.Item, error) {
+// files lists what is taken of a folder and closes it.
+func (s *projectSource) files(ctx context.Context, kind, dir string, folder *dockerfile.Folder, takes []dockerfile.Take) ([]inputs.Item, error) {
 	defer folder.Close()
 	digests, ok := s.digests[dir]
 	if !ok {
 		digests = inputs.OpenDigests(filepath.Join(s.memory, "context-"+shortDigest(dir)+".digests"))
 		s.digests[dir] = digests
 	}
-	items, err := listFiles(ctx, kind, folder, digests)
+	items, err := listFiles(ctx, kind, folder, takes, digests)
 	if err != nil {
-		return nil, fmt.Errorf("context %s: %w", dir, err)
+		return nil, err
 	}
 	return items, digests.Save()
 }

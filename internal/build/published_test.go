@@ -27,6 +27,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nationtech/harmony/internal/build"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -272,9 +273,11 @@ type daemon struct {
 	images map[string]string
 }
 
-func (d *daemon) FindBase(_ context.Context, name string) (sum digest.Digest, found bool, err error) {
-	sum, found = digest.Digest(d.images[name]), d.images[name] != ""
-	return sum, found, nil
+func (d *daemon) FindBase(_ context.Context, name string) (digest.Digest, *dockerfile.Base, error) {
+	if d.images[name] == "" {
+		return "", nil, nil
+	}
+	return digest.Digest(d.images[name]), &dockerfile.Base{}, nil
 }
 
 func TestBaseImagesOfTheBuilder(t *testing.T) {

@@ -3,9 +3,12 @@ package build
 import (
 	"context"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/nationtech/harmony/internal/build/buildable"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -39,7 +42,27 @@ func (s *writtenSource) Dockerfile(ctx context.Context) (Context, error) {
 }
 
 // Items implements [Source].
-func (s *writtenSource) Items(context.Context) ([]inputs.Item, error) { return s.items, nil }
+func (s *writtenSource) Items(context.Context, map[string][]dockerfile.Take) ([]inputs.Item, error) {
+	return s.items, nil
+}
+
+// Context implements [Source]. The umask leaves no mark on what was written.
+func (s *writtenSource) Context(ctx context.Context, dir string) (Context, error) {
+	c, err := s.Source.Context(ctx, dir)
+	if err != nil {
+		return c, err
+	}
+	return c, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() && !d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return os.Chmod(path, dockerfile.Checkout(info.Mode()))
+	})
+}
 
 // Close ends what the buildable started.
 func (s *writtenSource) Close() error {

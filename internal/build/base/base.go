@@ -60,8 +60,9 @@ func (r Registry) Digest(ctx context.Context, reference string) (digest.Digest, 
 	return sum, nil
 }
 
-// Resolve finds the image of a reference for a platform. If sum is not empty it
-// is what the reference stands for. What a digest names is read once.
+// Resolve finds the image of a reference for a platform; an image that is of one
+// platform only may be of another, see [Image.Fits]. If sum is not empty it is
+// what the reference stands for. What a digest names is read once.
 func (r Registry) Resolve(ctx context.Context, reference string, sum digest.Digest, platform ocispec.Platform) (*Image, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
@@ -93,9 +94,6 @@ func (r Registry) Resolve(ctx context.Context, reference string, sum digest.Dige
 	b, err := r.image(ctx, ref.Context(), sum, data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", reference, err)
-	}
-	if !fits(b.Config.Platform, platform) {
-		return nil, protocol.Invalid("%s is for %s, not %s", reference, ocilayout.PlatformString(b.Config.Platform), ocilayout.PlatformString(platform))
 	}
 	return b, nil
 }

@@ -6,31 +6,43 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
-// choose picks the manifest of a platform out of an index.
+// choose picks the manifest of a platform out of an index, the best of those
+// that fit. One that tells no platform may be for any.
 func choose(manifests []ocispec.Descriptor, want ocispec.Platform) (digest.Digest, error) {
+	fit := platforms.Only(want)
+	var best *ocispec.Descriptor
 	var has []string
-	for _, m := range manifests {
-		if m.Platform == nil || m.Platform.OS == "unknown" {
-			continue // attestations, and what cannot be known
+	for i, m := range manifests {
+		switch {
+		case m.Platform == nil:
+			if best == nil {
+				best = &manifests[i]
+			}
+		case m.Platform.OS == "unknown": // attestations
+		case !fit.Match(*m.Platform):
+			has = append(has, ocilayout.PlatformString(*m.Platform))
+		case best == nil || best.Platform == nil || fit.Less(*m.Platform, *best.Platform):
+			best = &manifests[i]
 		}
-		if fits(*m.Platform, want) {
-			return m.Digest, m.Digest.Validate()
-		}
-		has = append(has, ocilayout.PlatformString(*m.Platform))
+	}
+	if best != nil {
+		return best.Digest, best.Digest.Validate()
 	}
 	slices.Sort(has)
 	return "", fmt.Errorf("has no image for %s (it has %s)", ocilayout.PlatformString(want), strings.Join(slices.Compact(has), ", "))
 }
 
-// fits compares platforms; an absent variant is the usual one.
-func fits(has, want ocispec.Platform) bool {
-	usual := map[string]string{"arm64": "v8", "arm": "v7", "amd64": "v1"}[want.Architecture]
-	return has.OS == want.OS && has.Architecture == want.Architecture &&
-		cmp.Or(has.Variant, usual) == cmp.Or(want.Variant, usual)
+// Fits reports whether the image can run on a platform. One that tells none may
+// run anywhere.
+func (i *Image) Fits(want ocispec.Platform) bool {
+	has := i.Config.Platform
+	has.OS, has.Architecture = cmp.Or(has.OS, want.OS), cmp.Or(has.Architecture, want.Architecture)
+	return platforms.Only(want).Match(has)
 }

@@ -146,8 +146,8 @@ func valueOf(e dockerfile.Entry, digests *inputs.Digests) (string, error) {
 	case fs.ModeSymlink:
 		return "link " + e.Link, nil
 	}
-	sum, err := digests.Known(e.Host, e.Info)
-	return fmt.Sprintf("%o %s", e.Mode, sum), err
+	sum, err := digests.Known(e.Host, e.Info, e.Open)
+	return fmt.Sprintf("%o %s", e.Checkout(), sum), err
 }
 
 // writeIgnore writes the project's ignore file with what is never a source.
@@ -194,5 +194,5 @@ func (l *leptos) copy(e dockerfile.Entry, to string) error {
 	if err := copyFile(siteFile{name: e.Path, host: e.Host, digest: sum}, to); err != nil {
 		return err
 	}
-	return os.Chmod(to, fs.FileMode(e.Mode))
+	return os.Chmod(to, e.Checkout())
 }

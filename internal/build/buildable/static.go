@@ -132,7 +132,7 @@ func (s *static) survey(ctx context.Context) error {
 		if e.Kind == fs.ModeSymlink {
 			return s.options.invalid("folder", "%s is a symbolic link; static serves files", path.Join(folder, e.Path))
 		}
-		digest, err := s.digests.Known(e.Host, e.Info)
+		digest, err := s.digests.Known(e.Host, e.Info, e.Open)
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}

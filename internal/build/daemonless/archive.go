@@ -19,10 +19,10 @@ import (
 // --chown. The destination is the root for everything in it: names and links
 // that would lead out of it end there.
 func (m *maker) unpack(ctx context.Context, c *copying, w *writer, p piece) (bool, error) {
-	if !p.unpack || p.host == "" || p.folder {
+	if !p.unpack || p.folder || p.items[0].node.entry.Type != tar.TypeReg {
 		return false, nil
 	}
-	archive, err := m.openArchive(ctx, p.host)
+	archive, reopen, err := m.openArchive(ctx, p.items[0].node.entry.Open)
 	if err != nil || archive == nil {
 		return false, err
 	}
@@ -33,7 +33,7 @@ func (m *maker) unpack(ctx context.Context, c *copying, w *writer, p piece) (boo
 	}
 	inside := &unpacker{
 		writer: &writer{tree: &tree{root: w.tree.at(dest)}, new: w.new, prefix: path.Join(w.prefix, dest)},
-		file:   archive.Name(), chown: c.chown != "", uid: w.uid, gid: w.gid,
+		reopen: reopen, chown: c.chown != "", uid: w.uid, gid: w.gid,
 	}
 	for t := tar.NewReader(archive); ; {
 		h, err := t.Next()
@@ -55,7 +55,7 @@ func (m *maker) unpack(ctx context.Context, c *copying, w *writer, p piece) (boo
 // unpacker puts the entries of an archive into a tree.
 type unpacker struct {
 	*writer
-	file     string // the archive, not compressed
+	reopen   opener // the archive, not compressed
 	chown    bool
 	uid, gid int
 }
@@ -90,7 +90,7 @@ func (u *unpacker) node(h *tar.Header, archive io.Seeker) (*node, error) {
 			return nil, protocol.Unsupported("is a sparse file, which the adapter daemonless does not unpack").WithHint(otherAdapters)
 		}
 		at, err := archive.Seek(0, io.SeekCurrent)
-		n.entry.Size, n.entry.Open = h.Size, section(u.file, at, h.Size)
+		n.entry.Size, n.entry.Open = h.Size, section(u.reopen, at, h.Size)
 		return n, err
 	case tar.TypeDir:
 		n.children = map[string]*node{}
@@ -122,10 +122,25 @@ func sparse(h *tar.Header) bool {
 	return false
 }
 
+// opener opens a file.
+type opener func() (io.ReadCloser, error)
+
+// file opens what can be read from anywhere.
+func (o opener) file() (*os.File, error) {
+	in, err := o()
+	if err != nil {
+		return nil, err
+	}
+	if f, ok := in.(*os.File); ok {
+		return f, nil
+	}
+	return nil, errors.Join(errors.New("not a file on this machine"), in.Close())
+}
+
 // section opens a part of a file.
-func section(file string, at, size int64) func() (io.ReadCloser, error) {
+func section(open opener, at, size int64) opener {
 	return func() (io.ReadCloser, error) {
-		f, err := os.Open(file)
+		f, err := open.file()
 		if err != nil {
 			return nil, err
 		}

@@ -75,10 +75,6 @@ func checkCommand(f *dockerfile.File, c instructions.Command) error {
 	switch c := c.(type) {
 	case *instructions.RunCommand:
 		return unsupported(f.Name, line, "RUN … needs a builder that runs commands")
-	case *instructions.CopyCommand:
-		if strings.Contains(c.From, "$") {
-			return dockerfile.Invalid(f.Name, line, "COPY --from=%s: variables are not allowed here; name a stage with FROM … AS", c.From)
-		}
 	case *instructions.AddCommand:
 		return checkAdd(f, c, line)
 	}

@@ -1,8 +1,10 @@
 package daemonless
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,30 +106,48 @@ func (s *state) expose(specs []string, escape rune) error {
 	return nil
 }
 
+// parsePorts reads [[ip:]host:]port[-port][/protocol]. What it says of the host
+// is checked, and is of no consequence.
 func parsePorts(spec string) ([]string, error) {
-	bad := fmt.Errorf("EXPOSE %s: a port is 1 to 65535, first-last for several, with /tcp, /udp or /sctp", spec)
-	numbers, protocol, given := strings.Cut(spec, "/")
-	if !given {
-		protocol = "tcp"
-	}
-	protocol = strings.ToLower(protocol)
-	if protocol != "tcp" && protocol != "udp" && protocol != "sctp" {
+	bad := fmt.Errorf("EXPOSE %s: a port is 0 to 65535, first-last for several, with /tcp, /udp or /sctp", spec)
+	parts := strings.Split(spec, ":")
+	numbers, protocol, _ := strings.Cut(parts[len(parts)-1], "/")
+	protocol = cmp.Or(strings.ToLower(protocol), "tcp")
+	from, to, ok := portRange(numbers)
+	if !ok || protocol != "tcp" && protocol != "udp" && protocol != "sctp" {
 		return nil, bad
 	}
-	first, last, isRange := strings.Cut(numbers, "-")
-	if !isRange {
-		last = first
+	if len(parts) > 2 {
+		ip := strings.Join(parts[:len(parts)-2], ":")
+		if bare, ok := strings.CutPrefix(ip, "["); ok {
+			ip = strings.TrimSuffix(bare, "]")
+		}
+		if ip != "" && net.ParseIP(ip) == nil {
+			return nil, bad
+		}
 	}
-	from, err1 := strconv.ParseUint(first, 10, 16)
-	to, err2 := strconv.ParseUint(last, 10, 16)
-	if err1 != nil || err2 != nil || from == 0 || to < from {
-		return nil, bad
+	if len(parts) > 1 && parts[len(parts)-2] != "" {
+		first, last, ok := portRange(parts[len(parts)-2])
+		if !ok || to != from && to-from != last-first {
+			return nil, bad
+		}
 	}
 	var ports []string
 	for port := from; port <= to; port++ {
 		ports = append(ports, fmt.Sprintf("%d/%s", port, protocol))
 	}
 	return ports, nil
+}
+
+// portRange reads port[-port].
+func portRange(text string) (from, to int64, ok bool) {
+	first, last, isRange := strings.Cut(text, "-")
+	if !isRange {
+		last = first
+	}
+	from, err1 := strconv.ParseInt(first, 10, 0)
+	to, err2 := strconv.ParseInt(last, 10, 0)
+	return from, to, err1 == nil && err2 == nil && from >= 0 && from <= to && to <= 65535
 }
 
 // cloneImage copies what instructions change in place.

@@ -2,13 +2,14 @@ package daemonless
 
 import (
 	"context"
+	"errors"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // copying is a COPY or ADD.
@@ -21,15 +22,13 @@ type copying struct {
 	chmod chmod
 	// link places the files without looking at what is there.
 	link bool
-	// exclude has patterns of what is left out below a folder.
-	exclude []string
 }
 
 // source is one thing to copy. It is in from, if that is set, has a content, is
 // a file to download, or was found in the context.
 type source struct {
-	from    *state
-	pattern string
+	from *state
+	take dockerfile.Take
 
 	name    string
 	content *string
@@ -38,11 +37,6 @@ type source struct {
 
 	found dockerfile.Source
 
-	// include is a pattern of what is taken below a folder; all without one.
-	include string
-	// required is set when include has to match something; the text is for
-	// messages.
-	required string
 	// unpack is set for archives that are unpacked.
 	unpack bool
 }
@@ -81,7 +75,7 @@ func (e *evaluator) copy(ctx context.Context, s *state, c copyFlags, at place) (
 	}
 	// A mode makes BuildKit look at what is there, link or not.
 	op := &copying{
-		dest: s.destination(c.DestPath), chown: c.chown, chmod: mode, link: c.link && c.chmod == "", exclude: c.exclude,
+		dest: s.destination(c.DestPath), chown: c.chown, chmod: mode, link: c.link && c.chmod == "",
 	}
 	var from *state
 	if c.from != "" {
@@ -118,14 +112,19 @@ func (e *evaluator) sources(ctx context.Context, c copyFlags, from *state, name 
 	if c.unpack != nil {
 		s.unpack = *c.unpack
 	}
-	if c.parents {
-		name = s.below(name)
-	}
+	s.take = dockerfile.TakeOf(name, c.parents, c.exclude)
 	if from != nil {
-		s.from, s.pattern = from, name
+		s.from = from
 		return []source{s}, nil
 	}
-	found, err := e.source.Find(ctx, name)
+	if local := path.Clean(strings.TrimLeft(name, "/")); local == ".." || strings.HasPrefix(local, "../") {
+		return nil, dockerfile.Invalid(e.file.Name, at.line, "%s leads out of the context", name)
+	}
+	found, err := e.source.Find(ctx, s.take)
+	var coded *protocol.Error
+	if errors.As(err, &coded) {
+		return nil, dockerfile.Locate(e.file.Name, at.line, err)
+	}
 	if err != nil {
 		return nil, dockerfile.Invalid(e.file.Name, at.line, "%w", err)
 	}
@@ -137,27 +136,10 @@ func (e *evaluator) sources(ctx context.Context, c copyFlags, from *state, name 
 	return sources, nil
 }
 
-// below makes the source of --parents one that takes what matches below a
-// folder, which it returns: the part before /./, or the root.
-func (s *source) below(name string) (folder string) {
-	folder, pattern, pivot := strings.Cut(name, "/./")
-	if !pivot {
-		folder, pattern = "/", name
-	}
-	s.include = strings.TrimPrefix(path.Clean("/"+pattern), "/")
-	if !dockerfile.IsPattern(name) {
-		s.required = name
-	}
-	return folder
-}
-
 // copyFrom is the stage or image of --from.
 func (e *evaluator) copyFrom(ctx context.Context, name string, at place) (*state, error) {
-	if i, ok := e.file.Stage(name, at.stage, true); ok {
+	if i, ok := e.file.Source(name); ok && i < at.stage {
 		return e.stage(ctx, i)
-	}
-	if _, err := strconv.Atoi(name); err == nil {
-		return nil, dockerfile.Invalid(e.file.Name, at.line, "--from=%s: no earlier stage has this number", name)
 	}
 	if name == "scratch" {
 		return nil, dockerfile.Invalid(e.file.Name, at.line, "--from=scratch: there is nothing in it")

@@ -70,7 +70,7 @@ func (m *maker) download(ctx context.Context, f *remoteFile) (piece, error) {
 	}
 	n := &node{entry: ocilayout.Entry{Type: tar.TypeReg, Mode: 0o600, Size: info.Size()}}
 	n.entry.Open = func() (io.ReadCloser, error) { return os.Open(file) }
-	return piece{name: f.name, items: []item{{node: n}}, host: file}, nil
+	return piece{name: f.name, items: []item{{node: n}}}, nil
 }
 
 // fetch downloads the file and compares its checksum.

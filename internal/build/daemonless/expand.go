@@ -28,26 +28,29 @@ const (
 )
 
 // openArchive opens a file as a tar archive that is not compressed, which is a
-// temporary one where the file is compressed. It is nil for what is no archive.
-func (m *maker) openArchive(ctx context.Context, file string) (*os.File, error) {
-	in, err := os.Open(file)
+// temporary one where the file is compressed, and tells how to open that again.
+// It is nil for what is no archive.
+func (m *maker) openArchive(ctx context.Context, open opener) (*os.File, opener, error) {
+	in, err := open.file()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	plain, err := expand(ctx, in)
 	if err != nil {
-		return nil, errors.Join(err, in.Close())
+		return nil, nil, errors.Join(err, in.Close())
 	}
 	if plain == nil {
-		return whole(in)
+		in, err = whole(in)
+		return in, open, err
 	}
 	defer in.Close()
 	defer plain.Close()
 	folder, err := m.draft.Dir()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return spool(ctx, in, plain, folder)
+	out, err := spool(ctx, in, plain, folder)
+	return out, func() (io.ReadCloser, error) { return os.Open(out.Name()) }, err
 }
 
 // whole is the file from its beginning, if it is a tar archive.

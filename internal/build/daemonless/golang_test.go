@@ -160,7 +160,7 @@ func TestGoRefusals(t *testing.T) {
 	}{
 		"not a main package": {func(a *protocol.AppSpec) { a.Image.Buildable.Main = "./internal/say" }, 2, "./internal/say is package say, not a program"},
 		"no such folder":     {func(a *protocol.AppSpec) { a.Image.Buildable.Main = "./nope" }, 2, "./nope is not a folder"},
-		"unknown platform":   {func(a *protocol.AppSpec) { a.Image.Platforms = []string{"linux/nope"} }, 2, "GOARCH pair linux/nope"},
+		"unknown platform":   {func(a *protocol.AppSpec) { a.Image.Platforms = []string{"linux/ppc"} }, 2, "GOARCH pair linux/ppc"},
 		"not linux":          {func(a *protocol.AppSpec) { a.Image.Platforms = []string{"plan9/amd64"} }, 3, "linux images only"},
 		"another type":       {func(a *protocol.AppSpec) { a.Image.Buildable.Type = "rust" }, 3, `type "rust"`},
 		"does not compile": {func(a *protocol.AppSpec) {

@@ -99,7 +99,6 @@ type piece struct {
 	name   string
 	folder bool
 	items  []item
-	host   string // of a file that is one on this machine
 	unpack bool
 }
 
@@ -111,7 +110,7 @@ func (m *maker) place(ctx context.Context, c *copying, w *writer, b *base.Image)
 	}
 	w.uid, w.gid = uid, gid
 	for _, s := range c.sources {
-		pieces, err := m.pieces(ctx, c, s)
+		pieces, err := m.pieces(ctx, s)
 		if err != nil {
 			return err
 		}

@@ -240,7 +240,7 @@ func TestBaseImageRefusals(t *testing.T) {
 		"no such image":   {host + "/nope:1", "linux/amd64", 2, "Dockerfile:1: " + host + "/nope:1"},
 		"no such digest":  {host + "/library/base@sha256:" + strings.Repeat("0", 64), "linux/amd64", 2, "Dockerfile:1: "},
 		"no such arch":    {reference, "linux/s390x", 2, "has no image for linux/s390x (it has linux/amd64, linux/arm64/v8)"},
-		"one arch only":   {host + "/trigger", "linux/arm64", 2, "is for linux/amd64, not linux/arm64"},
+		"one arch only":   {host + "/trigger", "linux/arm64", 3, "is for linux/amd64, not linux/arm64"},
 		"onbuild":         {host + "/trigger", "linux/amd64", 3, "Dockerfile:1: RUN … needs a builder"},
 		"nobody listens":  {"127.0.0.1:1/x", "linux/amd64", 4, "Dockerfile:1: 127.0.0.1:1/x"},
 		"not a reference": {"UPPER", "linux/amd64", 2, "Dockerfile:1: "},

@@ -6,12 +6,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // defaultPath is the PATH of images that set none.
@@ -91,7 +93,7 @@ func (e *evaluator) stage(ctx context.Context, i int) (*state, error) {
 		return nil, err
 	}
 	for _, command := range append(commands, stage.Commands...) {
-		if err := e.expand(s, command); err != nil {
+		if err := e.file.Expand(command, s.variables); err != nil {
 			return nil, err
 		}
 		if err := e.apply(ctx, s, command, i); err != nil {
@@ -109,17 +111,11 @@ func (e *evaluator) from(ctx context.Context, i int, stage instructions.Stage) (
 	if err != nil {
 		return nil, err
 	}
-	platform := e.platform
-	if stage.Platform != "" {
-		text, err := e.global.Expand(e.file.Escape, stage.Platform)
-		if err == nil {
-			platform, err = dockerfile.ParsePlatform(text)
-		}
-		if err != nil {
-			return nil, dockerfile.Invalid(e.file.Name, line, "FROM --platform=%s: %w", stage.Platform, err)
-		}
+	platform, err := e.file.StagePlatform(e.global, stage, e.platform)
+	if err != nil {
+		return nil, err
 	}
-	if earlier, ok := e.file.Stage(name, i, false); ok {
+	if earlier, ok := e.file.Base(name, i); ok {
 		s, err := e.stage(ctx, earlier)
 		if err != nil {
 			return nil, err
@@ -138,6 +134,10 @@ func (e *evaluator) image(ctx context.Context, name string, platform ocispec.Pla
 	b, err := e.recipe.registry.Resolve(ctx, name, e.recipe.request.Bases[name], platform)
 	if err != nil {
 		return nil, dockerfile.Locate(e.file.Name, line, err)
+	}
+	if !b.Fits(platform) {
+		return nil, unsupported(e.file.Name, line, "%s is for %s, not %s", name,
+			ocilayout.PlatformString(b.Config.Platform), ocilayout.PlatformString(platform))
 	}
 	s := &state{base: b, image: b.Config}
 	s.variables = slices.Clone(dockerfile.Variables(s.image.Config.Env))
@@ -169,11 +169,7 @@ func (s *state) setEnv(name, value string) {
 func (s *state) child() *state {
 	c := *s
 	c.operations, c.history = slices.Clone(s.operations), slices.Clone(s.history)
-	c.variables = slices.Clone(s.variables)
-	for _, entry := range s.image.Config.Env {
-		name, value, _ := strings.Cut(entry, "=")
-		c.variables = c.variables.With(name, value)
-	}
+	c.variables = s.variables.WithAll(s.image.Config.Env)
 	c.commandOf = false
 	c.image = cloneImage(s.image)
 	return &c
@@ -188,31 +184,8 @@ func (s *state) built(p ocispec.Platform) *state {
 	if p.Variant != "" || !same {
 		c.image.Variant = p.Variant
 	}
-	switch p.Architecture + c.image.Variant {
-	case "arm64v8", "amd64v1":
-		c.image.Variant = "" // the usual one
-	case "arm":
-		c.image.Variant = "v7"
-	}
+	c.image.Platform = platforms.Normalize(c.image.Platform)
 	return &c
-}
-
-// expand replaces the variables of an instruction. Those of ARG are replaced
-// one by one when it is applied.
-func (e *evaluator) expand(s *state, command instructions.Command) error {
-	var err error
-	if _, isArg := command.(*instructions.ArgCommand); !isArg {
-		if c, ok := command.(instructions.SupportsSingleWordExpansion); ok {
-			err = c.Expand(func(word string) (string, error) { return s.variables.Expand(e.file.Escape, word) })
-		}
-	}
-	if c, ok := command.(instructions.SupportsSingleWordExpansionRaw); ok && err == nil {
-		err = c.ExpandRaw(s.variables.ExpandContent)
-	}
-	if err != nil {
-		return dockerfile.Invalid(e.file.Name, dockerfile.Line(command.Location()), "%w", err)
-	}
-	return nil
 }
 
 // apply carries out one instruction on the state.
@@ -222,7 +195,7 @@ func (e *evaluator) apply(ctx context.Context, s *state, command instructions.Co
 	var err error
 	switch c := command.(type) {
 	case *instructions.ArgCommand:
-		err = e.argument(s, c)
+		s.variables, err = e.file.Argument(c, s.variables, e.global, e.recipe.request.Context.Args)
 	case *instructions.WorkdirCommand:
 		op = &operation{name: e.file.Name, line: line, folder: s.workdir(c.Path), user: s.image.Config.User}
 	case *instructions.CopyCommand:
@@ -251,22 +224,6 @@ func textOf(c instructions.Command) string {
 		return text.String()
 	}
 	return c.Name()
-}
-
-func (e *evaluator) argument(s *state, c *instructions.ArgCommand) error {
-	for _, arg := range c.Args {
-		value, ok, err := e.file.ArgValue(*c, arg, s.variables, e.recipe.request.Context.Args)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			value, ok = e.global.Get(arg.Key)
-		}
-		if ok {
-			s.variables = s.variables.With(arg.Key, value)
-		}
-	}
-	return nil
 }
 
 // workdir sets and returns the working folder, absolute and clean.

@@ -55,7 +55,7 @@ func (b *backend) foreign(ctx context.Context, bases map[string]digest.Digest) (
 		if err != nil {
 			return nil, err
 		}
-		if own {
+		if own != nil {
 			delete(rest, name)
 		}
 	}

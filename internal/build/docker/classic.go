@@ -28,7 +28,7 @@ func (b *backend) classic(ctx context.Context, d *daemon.Client, r build.Request
 	if err != nil {
 		return "", err
 	}
-	content, err := packContext(ctx, r.Context)
+	content, err := packContext(ctx, r)
 	if err != nil {
 		return "", err
 	}

@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/registry/daemon"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -103,22 +104,22 @@ func (b *backend) Find(ctx context.Context, r build.Request) (protocol.ImageRef,
 
 // FindBase tells the daemon's own image of a name, which the builder takes
 // before it asks a registry.
-func (b *backend) FindBase(ctx context.Context, name string) (digest.Digest, bool, error) {
+func (b *backend) FindBase(ctx context.Context, name string) (digest.Digest, *dockerfile.Base, error) {
 	d, err := b.connect(ctx)
 	if err != nil {
 		if protocol.ExitCode(err) == protocol.ExitUnsupported {
-			return "", false, nil
+			return "", nil, nil
 		}
-		return "", false, err
+		return "", nil, err
 	}
 	image, err := d.Image(ctx, name)
 	switch {
 	case daemon.IsNotFound(err):
-		return "", false, nil
+		return "", nil, nil
 	case err != nil:
-		return "", false, err
+		return "", nil, err
 	}
-	return digest.Digest(image.ID), true, nil
+	return digest.Digest(image.ID), &dockerfile.Base{Env: image.Config.Env, OnBuild: image.Config.OnBuild}, nil
 }
 
 func located(ref protocol.ImageRef, image daemon.Image) protocol.ImageRef {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -41,15 +40,19 @@ func (p *packed) failure() error {
 	return p.err
 }
 
-// packContext streams what the ignore file leaves of a context, with the
-// Dockerfile. Times, owners and the rest of a mode are not told, as they differ
-// between checkouts.
-func packContext(ctx context.Context, c build.Context) (*packed, error) {
+// packContext streams what is taken of a context, with the Dockerfile. Times and
+// owners are not told, as they differ between checkouts.
+func packContext(ctx context.Context, r build.Request) (*packed, error) {
+	c := r.Context
 	folder, err := c.Open()
 	if err != nil {
 		return nil, err
 	}
-	entries, err := folder.Entries(ctx)
+	takes := r.Takes
+	if takes == nil {
+		takes = dockerfile.Everything()
+	}
+	entries, err := folder.Taken(ctx, takes)
 	if err != nil {
 		return nil, errors.Join(protocol.Invalid("context: %w", err), folder.Close())
 	}
@@ -57,8 +60,8 @@ func packContext(ctx context.Context, c build.Context) (*packed, error) {
 	if err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
-	r, w := io.Pipe()
-	p := &packed{PipeReader: r, dockerfile: name, done: make(chan struct{})}
+	out, w := io.Pipe()
+	p := &packed{PipeReader: out, dockerfile: name, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		p.err = errors.Join(writeContext(ctx, w, entries, extra), folder.Close())
@@ -79,21 +82,30 @@ type file struct {
 func withDockerfile(entries []dockerfile.Entry, c build.Context) ([]dockerfile.Entry, []file, string, error) {
 	if path, err := filepath.Rel(c.Dir, c.Dockerfile); err == nil && filepath.IsLocal(path) {
 		path = filepath.ToSlash(path)
-		if slices.ContainsFunc(entries, func(e dockerfile.Entry) bool { return e.Path == path && e.Kind == 0 }) {
+		if slices.ContainsFunc(entries, func(e dockerfile.Entry) bool { return e.Name == path && e.Kind == 0 }) {
 			return entries, nil, path, nil
 		}
 	}
 	const own = ".dockerfile.harmony"
 	rules := "\n" + own + "\n"
-	ignore := slices.IndexFunc(entries, func(e dockerfile.Entry) bool { return e.Path == ignoreFile })
+	ignore := slices.IndexFunc(entries, func(e dockerfile.Entry) bool { return e.Name == ignoreFile })
 	if ignore < 0 {
 		rules = ignoreFile + rules
 		return entries, []file{{own, c.Text}, {ignoreFile, []byte(rules)}}, own, nil
 	}
 	// COPY sees the file as docker build shows it, with the line more.
-	data, err := os.ReadFile(entries[ignore].Host)
+	data, err := read(entries[ignore])
 	rest := slices.Delete(slices.Clone(entries), ignore, ignore+1)
 	return rest, []file{{own, c.Text}, {ignoreFile, append(data, rules...)}}, own, err
+}
+
+func read(e dockerfile.Entry) ([]byte, error) {
+	f, err := e.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
 }
 
 func writeContext(ctx context.Context, w io.Writer, entries []dockerfile.Entry, extra []file) error {
@@ -119,10 +131,10 @@ func writeContext(ctx context.Context, w io.Writer, entries []dockerfile.Entry, 
 }
 
 func writeEntry(t *tar.Writer, e dockerfile.Entry) error {
-	h := &tar.Header{Typeflag: tar.TypeReg, Name: e.Path, Mode: e.Mode, ModTime: time.Unix(0, 0)}
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: e.Name, Mode: e.Mode, ModTime: time.Unix(0, 0)}
 	switch e.Kind {
 	case fs.ModeDir:
-		h.Typeflag, h.Name = tar.TypeDir, e.Path+"/"
+		h.Typeflag, h.Name = tar.TypeDir, e.Name+"/"
 	case fs.ModeSymlink:
 		h.Typeflag, h.Linkname = tar.TypeSymlink, e.Link
 	default:
@@ -138,14 +150,14 @@ func writeEntry(t *tar.Writer, e dockerfile.Entry) error {
 }
 
 func writeContent(t *tar.Writer, e dockerfile.Entry) error {
-	content, err := os.Open(e.Host)
+	content, err := e.Open()
 	if err != nil {
 		return err
 	}
 	defer content.Close()
 	n, err := io.Copy(t, content)
 	if errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != e.Info.Size() {
-		return fmt.Errorf("%s changed while it was read: no longer %d bytes", e.Path, e.Info.Size())
+		return fmt.Errorf("%s changed while it was read: no longer %d bytes", e.Name, e.Info.Size())
 	}
 	return err
 }

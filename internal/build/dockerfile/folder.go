@@ -94,52 +94,78 @@ type Source struct {
 	// Entries are the file itself, with an empty path, or all that is in the
 	// folder.
 	Entries []Entry
+
+	// real is where it is in the context, and links what leads there.
+	real  string
+	links []Entry
 }
 
 // Entry is a file, folder or symbolic link of a context.
 type Entry struct {
-	// Path is below the source, with slashes; Host is the absolute one.
-	Path, Host string
-	// Kind is 0 for a file, fs.ModeDir or fs.ModeSymlink.
+	// Path is below the source, and Name in the context, with slashes; Host is
+	// the absolute path.
+	Path, Name, Host string
+	// Kind is 0 for a file, fs.ModeDir or fs.ModeSymlink. Others have an Err.
 	Kind fs.FileMode
-	// Mode is what a checkout gives whatever the umask is: 0755 for folders and
-	// for files that their owner can execute, 0644 for other files.
+	// Mode has the permissions with setuid, setgid and sticky, as in a tar header.
 	Mode int64
 	// Info is that of the entry itself.
 	Info fs.FileInfo
 	// Link is what a symbolic link points at.
 	Link string
+	// Implied is set for a folder that is only taken for what is in it.
+	Implied bool
+	// Err is why it cannot be copied.
+	Err error
+
+	root *os.Root
 }
 
-// Find returns what a path or pattern of COPY names. Nothing at all is an error
-// for a path, but not for a pattern.
-func (f *Folder) Find(ctx context.Context, pattern string) ([]Source, error) {
-	clean := strings.TrimPrefix(path.Clean("/"+filepath.ToSlash(pattern)), "/")
-	if local := path.Clean(strings.TrimLeft(filepath.ToSlash(pattern), "/")); local == ".." || strings.HasPrefix(local, "../") {
-		return nil, fmt.Errorf("%s leads out of the context", pattern)
-	}
+// Find returns what is taken from the context. Nothing at all is an error for a
+// path, fs.ErrNotExist, but not for a pattern.
+func (f *Folder) Find(ctx context.Context, t Take) ([]Source, error) {
+	clean := strings.TrimPrefix(path.Clean("/"+filepath.ToSlash(t.Pattern)), "/")
 	names, err := f.glob(clean)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", pattern, err)
+		return nil, fmt.Errorf("%s: %w", t.Pattern, err)
 	}
 	var found []Source
+	matched := t.Include == ""
 	for _, name := range names {
 		s, err := f.load(ctx, name)
+		if err == nil && s != nil && s.Folder {
+			s.Entries, err = Select(t.Selection, s.Entries, func(e *Entry) (string, *bool) { return e.Path, &e.Implied })
+		}
+		if err == nil && s != nil {
+			err = firstError(s.Entries)
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			err = unreadable(err)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", pattern, err)
+			return nil, fmt.Errorf("%s: %w", t.Pattern, err)
 		}
 		if s != nil {
 			found = append(found, *s)
+			matched = matched || s.Folder && len(s.Entries) > 0
 		}
 	}
-	if len(found) > 0 || IsPattern(clean) {
+	switch {
+	case !matched && t.Required != "":
+		return nil, absent{t.Required + ": no such file or folder"}
+	case len(found) > 0 || IsPattern(clean):
 		return found, nil
+	case len(names) > 0:
+		return nil, absent{t.Pattern + " is excluded by the .dockerignore file"}
 	}
-	if len(names) > 0 {
-		return nil, fmt.Errorf("%s is excluded by the .dockerignore file", pattern)
-	}
-	return nil, fmt.Errorf("%s: no such file or folder in the context", pattern)
+	return nil, absent{t.Pattern + ": no such file or folder in the context"}
 }
+
+// absent is an error for what is not in the context.
+type absent struct{ text string }
+
+func (a absent) Error() string        { return a.text }
+func (a absent) Is(target error) bool { return target == fs.ErrNotExist }
 
 // IsPattern reports whether a path has special characters.
 func IsPattern(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
@@ -168,15 +194,21 @@ func (f *Folder) glob(pattern string) ([]string, error) {
 // step returns what is called or matches part in a folder. A folder that is
 // none has nothing.
 func (f *Folder) step(dir, part string) ([]string, error) {
+	real, _, err := f.follow(dir)
+	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	if !IsPattern(part) {
-		name := path.Join(dir, part)
-		_, err := f.root.Lstat(name)
+		_, err := f.root.Lstat(path.Join(real, part))
 		if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
 			return nil, nil
 		}
-		return []string{name}, err
+		return []string{path.Join(dir, part)}, err
 	}
-	entries, err := f.readDir(dir)
+	entries, err := f.readDir(real)
 	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
 		return nil, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -30,10 +31,53 @@ func (f *File) BaseName(global Variables, s instructions.Stage) (string, error) 
 	return name, nil
 }
 
+// StagePlatform is what FROM --platform says, else the given one.
+func (f *File) StagePlatform(global Variables, s instructions.Stage, otherwise ocispec.Platform) (ocispec.Platform, error) {
+	if s.Platform == "" {
+		return otherwise, nil
+	}
+	text, err := global.Expand(f.Escape, s.Platform)
+	if err == nil {
+		var p platforms.Platform
+		if p, err = platforms.Parse(text); err == nil {
+			return platforms.Normalize(p), nil
+		}
+	}
+	return otherwise, Invalid(f.Name, Line(s.Location), "FROM --platform=%s: %w", s.Platform, err)
+}
+
+// check refuses what is wrong with any stage, needed or not.
+func (f *File) check(global Variables) error {
+	for _, s := range f.Stages {
+		if _, err := f.BaseName(global, s); err != nil {
+			return err
+		}
+		if _, err := f.StagePlatform(global, s, ocispec.Platform{}); err != nil {
+			return err
+		}
+		for _, c := range s.Commands {
+			c, ok := c.(*instructions.CopyCommand)
+			if !ok || c.From == "" {
+				continue
+			}
+			if word, err := (Variables{}).Expand(f.Escape, c.From); err != nil || word != c.From {
+				return Invalid(f.Name, Line(c.Location()), "COPY --from=%s: variables are not allowed here; name a stage with FROM … AS", c.From)
+			}
+			if i, err := strconv.Atoi(c.From); err == nil && (i < 0 || i >= len(f.Stages)) {
+				return Invalid(f.Name, Line(c.Location()), "--from=%s: no earlier stage has this number", c.From)
+			}
+		}
+	}
+	return nil
+}
+
 // Needed are the numbers of the stages that the target is made of, sorted, and
 // the images that they are FROM or take files from. Both are found in a context
 // of such a name first, where there is one: contexts has the lower-case names.
 func (f *File) Needed(target int, global Variables, contexts map[string]string) (stages []int, images []Image, err error) {
+	if err := f.check(global); err != nil {
+		return nil, nil, err
+	}
 	s := search{file: f, global: global, contexts: contexts, seen: make([]bool, len(f.Stages))}
 	if err := s.visit(target); err != nil {
 		return nil, nil, err
@@ -67,17 +111,25 @@ func (s *search) visit(i int) error {
 	if err != nil {
 		return err
 	}
-	if err := s.follow(name, i, false, Line(stage.Location)); err != nil {
-		return err
+	if earlier, ok := s.file.Base(name, i); ok && !s.named(name) {
+		err = s.visit(earlier)
+	} else {
+		s.image(name, Line(stage.Location))
 	}
 	for _, c := range stage.Commands {
 		for _, from := range sources(c) {
-			if err := s.follow(from, i, true, Line(c.Location())); err != nil {
-				return err
+			if err == nil {
+				err = s.follow(from, i, Line(c.Location()))
 			}
 		}
 	}
-	return nil
+	return err
+}
+
+// named reports whether a context has the name.
+func (s *search) named(name string) bool {
+	_, ok := s.contexts[strings.ToLower(name)]
+	return ok
 }
 
 // sources are the stages and images that an instruction takes files from.
@@ -94,21 +146,32 @@ func sources(c instructions.Command) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return name == "" || strings.Contains(name, "$") })
 }
 
-// follow goes to the stage of a name, or notes the image.
-func (s *search) follow(name string, before int, numbers bool, line int) error {
-	if _, named := s.contexts[strings.ToLower(name)]; named || name == "scratch" {
+// follow goes to the stage of --from, or notes the image.
+func (s *search) follow(name string, stage, line int) error {
+	i, ok := s.file.Source(name)
+	switch {
+	case s.named(name):
 		return nil
-	}
-	if i, ok := s.file.Stage(name, before, numbers); ok {
+	case ok && i == stage:
+		return Invalid(s.file.Name, line, "--from=%s: circular dependency: a stage cannot copy from itself", name)
+	case ok && i > stage:
+		return Invalid(s.file.Name, line, "--from=%s: the stage needs to be defined before the current one", name)
+	case ok:
 		return s.visit(i)
 	}
-	if _, err := strconv.Atoi(name); err == nil && numbers {
+	if _, err := strconv.Atoi(name); err == nil {
 		return Invalid(s.file.Name, line, "--from=%s: no earlier stage has this number", name)
 	}
-	if !slices.ContainsFunc(s.images, func(i Image) bool { return i.Name == name }) {
+	s.image(name, line)
+	return nil
+}
+
+// image notes an image, once.
+func (s *search) image(name string, line int) {
+	known := func(i Image) bool { return i.Name == name }
+	if name != "scratch" && !s.named(name) && !slices.ContainsFunc(s.images, known) {
 		s.images = append(s.images, Image{name, line})
 	}
-	return nil
 }
 
 // Images are those that the target of a context is built from on a platform, as

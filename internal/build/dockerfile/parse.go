@@ -88,33 +88,32 @@ func place(name string, line int) string {
 
 // Locate puts the place of an instruction before an error, which keeps its
 // status and hint.
-func Locate(name string, line int, err error) error {
-	return &protocol.Error{
-		Code: protocol.ExitCode(err), Message: place(name, line), Hint: protocol.HintOf(err), Err: err,
+func Locate(name string, line int, err error) error { return placed(place(name, line), err) }
+
+func placed(place string, err error) error {
+	if place == "" {
+		return err
 	}
+	return &protocol.Error{Code: protocol.ExitCode(err), Message: place, Hint: protocol.HintOf(err), Err: err}
 }
 
-// Stage finds a stage before the given one by name, or by number where that is
-// allowed.
-func (f *File) Stage(name string, before int, numbers bool) (int, bool) {
-	if i, ok := instructions.HasStage(f.Stages[:before], name); ok && name != "" {
-		return lastStage(f.Stages[:before], name, i), true
-	}
-	if i, err := strconv.Atoi(name); err == nil && numbers && i >= 0 && i < before {
-		return i, true
+// Base finds the stage that another is FROM, which comes before it. A later one
+// of the same name hides an earlier one, and upper case names an image.
+func (f *File) Base(name string, before int) (int, bool) {
+	for i, s := range slices.Backward(f.Stages[:before]) {
+		if s.Name == name && name != "" {
+			return i, true
+		}
 	}
 	return 0, false
 }
 
-// lastStage is the last one of a name: a later stage of the same name hides an
-// earlier one.
-func lastStage(stages []instructions.Stage, name string, found int) int {
-	for i, s := range slices.Backward(stages) {
-		if strings.EqualFold(s.Name, name) {
-			return i
-		}
+// Source finds the stage of --from by name or number, wherever it is.
+func (f *File) Source(name string) (int, bool) {
+	if i, err := strconv.Atoi(name); err == nil {
+		return i, i >= 0 && i < len(f.Stages)
 	}
-	return found
+	return f.Base(strings.ToLower(name), len(f.Stages))
 }
 
 // Target is the stage to build: the last one when the name is empty.
@@ -122,7 +121,7 @@ func (f *File) Target(name string) (int, error) {
 	if name == "" {
 		return len(f.Stages) - 1, nil
 	}
-	if i, ok := f.Stage(name, len(f.Stages), true); ok {
+	if i, ok := f.Source(name); ok {
 		return i, nil
 	}
 	var names []string

@@ -1,6 +1,7 @@
 package dockerfile
 
 import (
+	"cmp"
 	"runtime"
 	"strings"
 
@@ -40,6 +41,15 @@ func (v Variables) With(name, value string) Variables {
 	return out
 }
 
+// WithAll returns a copy in which the variables of another list have its values.
+func (v Variables) WithAll(others Variables) Variables {
+	for _, entry := range others {
+		name, value, _ := strings.Cut(entry, "=")
+		v = v.With(name, value)
+	}
+	return v
+}
+
 // Expand replaces variables in a word, and takes its quotes away.
 func (v Variables) Expand(escape rune, word string) (string, error) {
 	out, _, err := shell.NewLex(escape).ProcessWord(word, shell.EnvsFromSlice(v))
@@ -58,20 +68,19 @@ func (v Variables) ExpandContent(text string) (string, error) {
 // are, in a stage after declaring them.
 func platformArgs(target ocispec.Platform, stage string, override map[string]string) Variables {
 	build := ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}
-	if stage == "" {
-		stage = "default"
-	}
 	var v Variables
 	for _, arg := range [][2]string{
 		{"BUILDPLATFORM", ocilayout.PlatformString(build)},
 		{"BUILDOS", build.OS},
+		{"BUILDOSVERSION", build.OSVersion},
 		{"BUILDARCH", build.Architecture},
 		{"BUILDVARIANT", build.Variant},
 		{"TARGETPLATFORM", ocilayout.PlatformString(target)},
 		{"TARGETOS", target.OS},
+		{"TARGETOSVERSION", target.OSVersion},
 		{"TARGETARCH", target.Architecture},
 		{"TARGETVARIANT", target.Variant},
-		{"TARGETSTAGE", stage},
+		{"TARGETSTAGE", cmp.Or(stage, "default")},
 	} {
 		value := arg[1]
 		if given, ok := override[arg[0]]; ok {
@@ -84,7 +93,7 @@ func platformArgs(target ocispec.Platform, stage string, override map[string]str
 
 // Globals are the arguments before the first FROM, on top of the platform's.
 func (f *File) Globals(platform ocispec.Platform, target string, given map[string]string) (Variables, error) {
-	v := platformArgs(platform, target, given)
+	v := platformArgs(platform, cmp.Or(target, f.Stages[len(f.Stages)-1].Name), given)
 	for _, command := range f.Global {
 		for _, arg := range command.Args {
 			value, ok, err := f.ArgValue(command, arg, v, given)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,9 @@ import (
 
 	"github.com/moby/patternmatcher"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // maxLinks is how many symbolic links are followed for one path.
@@ -26,7 +30,7 @@ func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
 // folder. A symbolic link is followed, inside of the context only. It is nil
 // when the ignore file leaves nothing of it.
 func (f *Folder) load(ctx context.Context, name string) (*Source, error) {
-	real, err := f.follow(name)
+	real, links, err := f.follow(name)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +38,7 @@ func (f *Folder) load(ctx context.Context, name string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{Name: path.Base(name), Folder: info.IsDir()}
+	s := &Source{Name: path.Base(name), Folder: info.IsDir(), real: real, links: links}
 	ignored, match, err := f.ignored(real)
 	if err != nil {
 		return nil, err
@@ -49,15 +53,14 @@ func (f *Folder) load(ctx context.Context, name string) (*Source, error) {
 	if ignored {
 		return nil, nil
 	}
-	e, err := f.entry(real, "", info)
-	s.Entries = []Entry{e}
-	return s, err
+	s.Entries = []Entry{f.entry(real, "", info)}
+	return s, nil
 }
 
-// follow resolves the symbolic links of a path, component by component. Each
-// has to stay inside of the context; an absolute one does not.
-func (f *Folder) follow(name string) (string, error) {
-	done, rest, links := "", strings.Split(name, "/"), 0
+// follow resolves the symbolic links of a path, component by component, and
+// tells which they were. The context is the root of all of them.
+func (f *Folder) follow(name string) (done string, links []Entry, err error) {
+	rest := strings.Split(name, "/")
 	for len(rest) > 0 {
 		part := rest[0]
 		rest = rest[1:]
@@ -65,40 +68,52 @@ func (f *Folder) follow(name string) (string, error) {
 			continue
 		}
 		if part == ".." {
-			if done == "" {
-				return "", fmt.Errorf("%s is a symbolic link that leads out of the context", name)
-			}
 			done = strings.TrimPrefix(path.Dir("/"+done), "/")
 			continue
 		}
 		next := path.Join(done, part)
 		info, err := f.root.Lstat(next)
+		if errors.Is(err, fs.ErrNotExist) && len(links) > 0 {
+			last := links[len(links)-1]
+			return "", nil, absent{fmt.Sprintf("%s is a symbolic link to %s, which is not there or leads out of the context", last.Name, last.Link)}
+		}
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		if info.Mode().Type() != fs.ModeSymlink {
 			done = next
 			continue
 		}
-		target, err := f.root.Readlink(next)
-		if err != nil {
-			return "", err
+		link := f.entry(next, next, info)
+		if link.Err != nil {
+			return "", nil, link.Err
 		}
-		if links++; links > maxLinks {
-			return "", fmt.Errorf("%s: too many symbolic links", name)
+		if links = append(links, link); len(links) > maxLinks {
+			return "", nil, fmt.Errorf("%s: too many symbolic links", name)
 		}
-		if path.IsAbs(target) {
-			return "", fmt.Errorf("%s is a symbolic link to %s, which leads out of the context", next, target)
+		if path.IsAbs(link.Link) {
+			done = ""
 		}
-		rest = append(strings.Split(target, "/"), rest...)
+		rest = append(strings.Split(link.Link, "/"), rest...)
 	}
-	return done, nil
+	return done, links, nil
 }
 
 // Entries are all that the ignore file leaves of the context, a folder before
 // what is in it, in an order that is the same everywhere.
 func (f *Folder) Entries(ctx context.Context) ([]Entry, error) {
-	return f.walk(ctx, "", "", false, patternmatcher.MatchInfo{})
+	entries, err := f.walk(ctx, "", "", false, patternmatcher.MatchInfo{})
+	return entries, cmp.Or(err, firstError(entries))
+}
+
+// firstError is why one of the entries cannot be copied.
+func firstError(entries []Entry) error {
+	for _, e := range entries {
+		if e.Err != nil {
+			return e.Err
+		}
+	}
+	return nil
 }
 
 // step is one entry of a folder that is being walked.
@@ -137,15 +152,16 @@ func (f *Folder) walk(ctx context.Context, dir, at string, ignored bool, match p
 		if err != nil {
 			return nil, err
 		}
-		e, err := f.entry(name, path.Join(at, item.Name()), stat)
-		if err != nil {
-			return nil, err
-		}
+		e := f.entry(name, path.Join(at, item.Name()), stat)
 		steps, infos = append(steps, step{Entry: e, skip: skip}), append(infos, info)
 	}
 	err = f.descend(ctx, steps, func(ctx context.Context, i int) ([]Entry, error) {
-		s := steps[i]
-		return f.walk(ctx, path.Join(dir, path.Base(s.Path)), s.Path, s.skip, infos[i])
+		s := &steps[i]
+		inside, err := f.walk(ctx, s.Name, s.Path, s.skip, infos[i])
+		if errors.Is(err, fs.ErrPermission) && s.Err == nil {
+			s.Err, err = unreadable(err), nil
+		}
+		return inside, err
 	})
 	return collect(steps), err
 }
@@ -192,30 +208,64 @@ func collect(steps []step) []Entry {
 // can tell. No registry takes layers that are much larger.
 const maxFile = 8 << 30
 
-// entry describes what is at a path, or refuses it.
-func (f *Folder) entry(name, below string, info fs.FileInfo) (Entry, error) {
-	e := Entry{Path: below, Host: filepath.Join(f.dir, filepath.FromSlash(name)), Kind: info.Mode().Type(), Mode: 0o644, Info: info}
-	if strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
-		return e, fmt.Errorf("the file name %q has control characters or is not UTF-8: rename it, or name it in .dockerignore", name)
+// entry describes what is at a path.
+func (f *Folder) entry(name, below string, info fs.FileInfo) Entry {
+	e := Entry{
+		Path: below, Name: name, Host: filepath.Join(f.dir, filepath.FromSlash(name)),
+		Kind: info.Mode().Type(), Mode: modeOf(info.Mode()), Info: info, root: f.root,
 	}
-	switch e.Kind {
-	case 0:
-		if info.Size() > maxFile {
-			return e, fmt.Errorf("%s has %d bytes, more than the %d that a file in an image can have: name it in .dockerignore", name, info.Size(), int64(maxFile))
-		}
-		if info.Mode()&0o100 != 0 {
-			e.Mode = 0o755
-		}
-	case fs.ModeDir:
-		e.Mode = 0o755
-	case fs.ModeSymlink:
-		link, err := f.root.Readlink(name)
-		e.Link, e.Mode = link, 0o777
-		return e, err
-	default:
-		return e, fmt.Errorf("%s is neither a file, a folder nor a symbolic link (%s): name it in .dockerignore", name, kindName(e.Kind))
+	switch {
+	case strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name):
+		e.Err = fmt.Errorf("the file name %q has control characters or is not UTF-8: rename it, or name it in .dockerignore", name)
+	case e.Kind == fs.ModeSymlink:
+		e.Mode = 0o777
+		e.Link, e.Err = f.root.Readlink(name)
+	case e.Kind == 0 && info.Size() > maxFile:
+		e.Err = fmt.Errorf("%s has %d bytes, more than the %d that a file in an image can have: name it in .dockerignore", name, info.Size(), int64(maxFile))
+	case e.Kind != 0 && e.Kind != fs.ModeDir:
+		e.Err = fmt.Errorf("%s is neither a file, a folder nor a symbolic link (%s): name it in .dockerignore", name, kindName(e.Kind))
 	}
-	return e, nil
+	return e
+}
+
+// modeOf is a mode as tar headers have it.
+func modeOf(m fs.FileMode) int64 {
+	mode := int64(m.Perm())
+	for i, bit := range []fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
+		if m&bit != 0 {
+			mode |= 0o1000 << i
+		}
+	}
+	return mode
+}
+
+// unreadable is an error for what COPY takes and this user may not read.
+func unreadable(err error) error {
+	return protocol.Invalid("%w", err).WithHint("make it readable, or name it in .dockerignore if the image does not need it")
+}
+
+// ErrChanged is the error of a file that is no longer what the walk found.
+var ErrChanged = errors.New("changed while it was read")
+
+// Open opens a file of a folder that is still open. It fails with [ErrChanged]
+// when another file has taken its place, or it was written to.
+func (e Entry) Open() (fs.File, error) {
+	// A pipe that took its place would block.
+	file, err := e.root.OpenFile(e.Name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, unreadable(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !inputs.Same(info, e.Info) {
+		err = fmt.Errorf("%s %w", e.Name, ErrChanged)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 func kindName(kind fs.FileMode) string {

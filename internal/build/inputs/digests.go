@@ -40,6 +40,10 @@ func statOf(info fs.FileInfo) stat {
 	return s
 }
 
+// Same reports whether two infos are of one file that was not changed in
+// between.
+func Same(a, b fs.FileInfo) bool { return statOf(a) == statOf(b) }
+
 // settled reports whether a file with this stat, read at the given time, cannot
 // be changed afterwards without its stat telling.
 func (s stat) settled(read time.Time) bool {
@@ -97,11 +101,12 @@ func (d *Digests) File(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return d.Known(path, info)
+	return d.Known(path, info, func() (fs.File, error) { return os.Open(path) })
 }
 
-// Known is File for a file whose info is known already, as of now.
-func (d *Digests) Known(path string, info fs.FileInfo) (string, error) {
+// Known is File for a file whose info is known already, as of now, and that is
+// opened by a function.
+func (d *Digests) Known(path string, info fs.FileInfo, open func() (fs.File, error)) (string, error) {
 	if !info.Mode().IsRegular() {
 		return "", fmt.Errorf("%s: not a regular file (%s)", path, info.Mode().Type())
 	}
@@ -118,13 +123,13 @@ func (d *Digests) Known(path string, info fs.FileInfo) (string, error) {
 	if ok && r.stat == now {
 		return r.digest, nil
 	}
-	return d.read(path)
+	return d.read(path, open)
 }
 
 // read computes the digest, and remembers it when the file stayed as it was.
-func (d *Digests) read(path string) (string, error) {
+func (d *Digests) read(path string, open func() (fs.File, error)) (string, error) {
 	started := time.Now()
-	f, err := os.Open(path)
+	f, err := open()
 	if err != nil {
 		return "", err
 	}

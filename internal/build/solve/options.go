@@ -2,6 +2,8 @@ package solve
 
 import (
 	"cmp"
+	"errors"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -127,13 +129,30 @@ func namedContext(opt *client.SolveOpt, key, name, value string) (string, error)
 	return "", protocol.Unsupported("the context %s: BuildKit's Dockerfile frontend does not take %s", name, value)
 }
 
+// mount gives the builder a folder, and nothing outside of it wherever links may
+// lead.
 func mount(opt *client.SolveOpt, key, dir string) error {
-	fs, err := fsutil.NewFS(dir)
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return protocol.Invalid("the folder %s cannot be read: %w", dir, err)
 	}
-	opt.LocalMounts[key] = fs
+	opt.LocalMounts[key] = confined{fsutil.NewRootFS(fsutil.NewRoot(root)), root}
 	return nil
+}
+
+// confined is a folder that is to be closed.
+type confined struct {
+	fsutil.FS
+	io.Closer
+}
+
+// closeFolders closes what mount opened.
+func closeFolders(opt client.SolveOpt) error {
+	var err error
+	for _, folder := range opt.LocalMounts {
+		err = errors.Join(err, folder.(confined).Close())
+	}
+	return err
 }
 
 // pins has the builder take the base images that the input was made of, even if

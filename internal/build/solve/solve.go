@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -74,11 +75,12 @@ func Push(name string, plain bool) client.ExportEntry {
 // the Dockerfile are of status protocol.ExitInvalid and name file and line; a
 // builder that cannot be reached, or is lost, is [ErrUnreachable] of status
 // protocol.ExitRetryable; a cancelled context ends the build in the builder.
-func Image(ctx context.Context, c *client.Client, r build.Request, o Options) (Result, error) {
+func Image(ctx context.Context, c *client.Client, r build.Request, o Options) (_ Result, err error) {
 	if o.Keychain == nil {
 		o.Keychain = auth.Keychain()
 	}
 	opt, err := options(r, o)
+	defer func() { err = errors.Join(err, closeFolders(opt)) }()
 	if err != nil {
 		return Result{}, err
 	}

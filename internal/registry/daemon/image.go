@@ -23,6 +23,9 @@ type Image struct {
 	// Tagged is when it got its last name, where the daemon tells, else when it
 	// was made.
 	Tagged time.Time `json:"-"`
+	// Config is the part of its configuration that decides what a build FROM it
+	// takes.
+	Config struct{ Env, OnBuild []string }
 }
 
 // Image looks for an image by name or ID; see [IsNotFound].
