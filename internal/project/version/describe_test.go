@@ -214,7 +214,7 @@ func TestDescribeRunsNoProgramOfTheRepository(t *testing.T) {
 			r.commit(1)
 			r.write(".gitattributes", "* filter=x\n")
 			prepare(r)
-			r.change()
+			r.write("file", "LINE\n") // of the same size: git has to look at the content
 			r.describes("fleet", `0\.0\.0-dev\.1\.`+sha+`\.dirty`)
 			if _, err := os.Stat(mark); err == nil {
 				t.Error("the repository's program was run")
@@ -229,7 +229,7 @@ func TestDescribeRunsNoProgramOfTheRepository(t *testing.T) {
 		inner.dir = filepath.Join(r.dir, "inner")
 		inner.git("config", "filter.x.clean", program)
 		inner.write(".gitattributes", "* filter=x\n")
-		inner.change()
+		inner.write("file", "LINE\n")
 		r.describes("fleet", `0\.0\.0-dev\.1\.`+sha+`\.dirty`)
 		if _, err := os.Stat(mark); err == nil {
 			t.Error("the submodule's program was run")
