@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -112,7 +115,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("timeout %v", got)
 	}
 	for target, want := range map[string]string{
-		"staging":    "map[day:2026-01-02 list:[a map[b:c]] none:<nil> on:true ratio:0.5 replicas:1 yes:yes] [a.yaml]",
+		"staging":    "map[day:2026-01-02 list:[a map[b:c]] none:<nil> ratio:0.5 replicas:1 true:true yes:true] [a.yaml]",
 		"production": "map[log:info ratio:1 replicas:3] [a.yaml]",
 	} {
 		v := shop.Targets[target]
@@ -169,6 +172,41 @@ func TestLoadRefuses(t *testing.T) {
 	folder := t.TempDir()
 	if _, err := config.Load(folder); protocol.ExitCode(err) != protocol.ExitInvalid || err.Error() != "read "+folder+": is a directory" {
 		t.Errorf("a folder: %v", err)
+	}
+}
+
+// The same text means the same in harmony.yaml and in a values file, which Helm,
+// Flux and Argo CD read as YAML 1.1; what cannot be is refused.
+func TestValuesMeanWhatTheyMeanInAValuesFile(t *testing.T) {
+	words := strings.Fields(`y Y yes Yes YES n N no No NO on On ON off Off OFF true True TRUE false False FALSE yEs oN null Null ~
+		'no' "off" !!str_on 0 07 0644 0o17 0x1F 0b11 1_000 +1 -0 .5 5. 1e3 1.5e-3 .inf .NaN 1:20 2001-01-01 2001-01-01T00:00:00Z
+		= 1.10 12345678901234567890 9007199254740993 v1.2 1.2.3 nope yes! off-line`)
+	var accepted int
+	for _, word := range words {
+		word = strings.ReplaceAll(word, "_on", " on")
+		for _, text := range []string{"a: " + word, "a: [" + word + "]", word + ": a", "a: {b: {" + word + ": 1}}"} {
+			p, err := config.Load(write(t, "shop", app("shop", "  targets: {staging: {values: {"+text+"}}}\n")))
+			if err != nil {
+				if protocol.ExitCode(err) != protocol.ExitInvalid {
+					t.Errorf("%s: %v", text, err)
+				}
+				continue
+			}
+			accepted++
+			var helm map[string]any
+			if err := yaml.Unmarshal([]byte("{"+text+"}"), &helm); err != nil {
+				t.Errorf("%s: Helm refuses it: %v", text, err)
+				continue
+			}
+			got, _ := json.Marshal(p.Apps[0].Targets["staging"].Values)
+			want, _ := json.Marshal(helm)
+			if string(got) != string(want) {
+				t.Errorf("%s: is %s, in a values file %s", text, got, want)
+			}
+		}
+	}
+	if accepted < 2*len(words) {
+		t.Errorf("only %d of %d texts were accepted", accepted, 4*len(words))
 	}
 }
 

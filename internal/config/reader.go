@@ -116,7 +116,7 @@ func (r *reader) object(n *yaml.Node, t reflect.Type, at *place, line int) any {
 	}
 	types, names := fieldsOf(t)
 	object := map[string]any{}
-	for _, e := range r.entries(n, at) {
+	for _, e := range r.entries(n, at, false) {
 		fieldType, ok := types[e.name]
 		if !ok {
 			r.unknown(e, names, at)
@@ -147,7 +147,7 @@ func (r *reader) dictionary(n *yaml.Node, elem reflect.Type, at *place, line int
 		return nil
 	}
 	object := map[string]any{}
-	for _, e := range r.entries(n, at) {
+	for _, e := range r.entries(n, at, elem == anyType) {
 		object[e.name] = r.read(e.value, elem, at.field(e.name), e.line)
 	}
 	return object
@@ -171,6 +171,9 @@ func (r *reader) free(n *yaml.Node, at *place, line int) any {
 		return r.dictionary(n, anyType, at, line)
 	case yaml.SequenceNode:
 		return r.list(n, anyType, at, line)
+	}
+	if value, is := boolean(n); is {
+		return value
 	}
 	return r.freeScalar(n, at, line)
 }

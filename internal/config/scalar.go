@@ -12,6 +12,21 @@ import (
 // hold exactly.
 const maxExact = 1 << 53
 
+// boolean is what a plain word means to YAML 1.1, as Helm, Flux and Argo CD read
+// values: the same text moved from a values file to harmony.yaml means the same.
+func boolean(n *yaml.Node) (value, is bool) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle|yaml.TaggedStyle) != 0 {
+		return false, false
+	}
+	switch n.Value {
+	case "y", "Y", "yes", "Yes", "YES", "on", "On", "ON":
+		return true, true
+	case "n", "N", "no", "No", "NO", "off", "Off", "OFF":
+		return false, true
+	}
+	return false, false
+}
+
 // freeScalar reads a single value of any type.
 func (r *reader) freeScalar(n *yaml.Node, at *place, line int) any {
 	switch tag := n.ShortTag(); tag {
@@ -64,7 +79,7 @@ func (r *reader) scalar(n *yaml.Node, t reflect.Type, at *place, line int) any {
 		return value
 	}
 	if t.Kind() == reflect.String {
-		r.add(line, at.String(), "must be a text: put it in quotes")
+		r.add(line, at.String(), "must be a string: put it in quotes")
 	} else {
 		r.add(line, at.String(), "must be %s", scalarName(t))
 	}
@@ -82,7 +97,7 @@ func scalarKind(t reflect.Type) reflect.Kind {
 func scalarName(t reflect.Type) string {
 	switch scalarKind(t) {
 	case reflect.String:
-		return "a text"
+		return "a string"
 	case reflect.Int64:
 		return "a whole number"
 	case reflect.Bool:
@@ -95,7 +110,7 @@ func scalarName(t reflect.Type) string {
 // duration.
 func (r *reader) text(n *yaml.Node, t reflect.Type, at *place, line int) any {
 	if n.Kind != yaml.ScalarNode {
-		r.add(line, at.String(), "must be a text, is %s", shapeOf(n.Kind))
+		r.add(line, at.String(), "must be a string, is %s", shapeOf(n.Kind))
 		return nil
 	}
 	into := reflect.New(t).Interface().(encoding.TextUnmarshaler)
