@@ -9,7 +9,7 @@ COMMANDS   := harmony harmony-build harmony-publish harmony-chart harmony-deploy
 GO_FLAGS   := -trimpath -ldflags '-s -w -X github.com/nationtech/harmony/internal/plugins/suite.version=$(or $(VERSION),0.0.0-dev)'
 export CGO_ENABLED := 0
 
-.PHONY: help build install cross dist plugin-index test lint generate demo bench cluster-up cluster-down clean
+.PHONY: help build install cross dist plugin-index test lint generate demo fresh bench cluster-up cluster-down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'
@@ -43,6 +43,9 @@ generate: ## make schemas/ again from the Go types
 
 demo: build ## release examples/fleet to a real cluster
 	scripts/demo.sh
+
+fresh: ## prove that the project sets up a new Debian machine (root, some minutes)
+	scripts/fresh.sh
 
 bench: build ## measure, and print ratios against other tools
 	scripts/bench.sh

@@ -16,6 +16,10 @@ can_run_cluster() {
 
 trap 'exit 130' INT TERM
 if can_run_cluster; then
+  go run ./test/cluster install test
+fi
+scripts/lint.sh
+if can_run_cluster; then
   if ! go run ./test/cluster status >/dev/null 2>&1 && [ "${CLUSTER:-}" != current ]; then
     trap 'go run ./test/cluster down' EXIT
   fi
@@ -40,7 +44,6 @@ run() {
   cat "$log.part" >>"$log" && rm "$log.part"
 }
 
-scripts/lint.sh
 failed=
 export CI=$ci
 CGO_ENABLED=1 run -race ./pkg/... ./internal/pipeline ./internal/cli/term ./internal/plugins/discovery ./internal/cli/process ./internal/plugins/process ./internal/publish/charts ./cmd/harmony
@@ -49,6 +52,14 @@ for module in examples/fleet examples/fleet/harmony-fleet examples/dockerfile; d
   (cd "$module" && go test ./...) || failed=1
 done
 
+# On CI a test that is skipped is a failure, but for seeds of fuzz targets, and
+# for what needs the Rust toolchain of the machine.
+if [ "$ci" = true ]; then
+  if grep '"Action":"skip"' "$log" | grep -oE '"Package":"[^"]*","Test":"[^"]*"' | grep -vE '"Test":"(Fuzz|TestRust)'; then
+    echo "these tests were skipped; on CI that is a failure"
+    failed=1
+  fi
+fi
 skipped=$(grep -c '"Action":"output".*needs the test cluster' "$log" || true)
 rm -f "$log"
 if [ "$skipped" -gt 0 ]; then

@@ -49,6 +49,13 @@ func tools() []tool {
 		{file: "/usr/bin/ssh", pkg: "openssh-client", use: forTests},        // builders and daemons at ssh:// are reached by it
 		{file: "/usr/bin/gcc", pkg: "gcc", use: forTests},                   // the race detector's
 		{file: "/usr/include/stdlib.h", pkg: "libc6-dev", use: forTests},    // gcc's
+		{file: "/usr/bin/podman", pkg: "podman", use: forTests},             // another daemon with Docker's API
+		{file: "/usr/bin/python3", pkg: "python3", use: forTests},           // example plugins'
+		{file: "/usr/bin/xz", pkg: "xz-utils", use: forTests},               // makes an archive that ADD unpacks
+		{file: "/usr/bin/setpriv", pkg: "util-linux", use: forTests},        // runs a test as another user
+		{file: "/usr/bin/git", pkg: "git", use: forLint},
+		{file: "/usr/bin/make", pkg: "make", use: forLint},
+		{file: "/usr/bin/shellcheck", pkg: "shellcheck", use: forLint},
 	}
 }
 
@@ -67,15 +74,21 @@ func checkMachine() error {
 // sshServer is the package of sshd.
 const sshServer = "openssh-server"
 
+// needs reports whether the use takes in the tool: linting is part of the tests
+// and of the benchmarks, but a cluster is no part of linting.
+func (t tool) needs(wanted use) bool {
+	if t.use == forLint || wanted == forLint {
+		return t.use == wanted || wanted >= forTests
+	}
+	return t.use <= wanted
+}
+
 // installTools installs the Debian packages of the tools that are missing. Their
 // services are not started.
 func (c *cluster) installTools(ctx context.Context, wanted use) error {
-	if err := removePolicy(); err != nil {
-		return err
-	}
 	var missing []string
 	for _, t := range tools() {
-		if _, err := os.Stat(t.file); err != nil && t.use <= wanted {
+		if _, err := os.Stat(t.file); err != nil && t.needs(wanted) {
 			missing = append(missing, t.pkg)
 		}
 	}
@@ -83,7 +96,13 @@ func (c *cluster) installTools(ctx context.Context, wanted use) error {
 		return nil
 	}
 	if _, err := os.Stat("/etc/debian_version"); err != nil {
-		return unsupported("this is not Debian: install %s yourself, or set CLUSTER=current", strings.Join(missing, ", "))
+		return unsupported("this is not Debian: install %s", strings.Join(missing, ", "))
+	}
+	if os.Geteuid() != 0 {
+		return unsupported("%s must be installed, which needs root", strings.Join(missing, ", "))
+	}
+	if err := removePolicy(); err != nil {
+		return err
 	}
 	c.say("installing %s", strings.Join(missing, ", "))
 	if err := writePolicy(); err != nil {

@@ -29,6 +29,8 @@ const usage = `usage: cluster COMMAND
   up        start the cluster, or what is missing of it
   up test   what the tests need as well: a Docker daemon, BuildKit's binaries, a C compiler
   up bench  what the benchmarks need as well: the tools that are measured against
+  install   the Debian packages alone, of everything that up, up test (install test) or
+            up bench (install bench) needs; install lint is for the linters
   down      stop it and remove everything that up made
   status    show every component
   env       print shell settings: eval "$(go run ./test/cluster env)"
@@ -38,14 +40,19 @@ const usage = `usage: cluster COMMAND
 type use int
 
 const (
-	forAll use = iota
+	forLint use = iota - 1
+	forAll
 	forTests
 	forBench
 )
 
-// uses are the arguments of up.
-func uses() map[string]use {
-	return map[string]use{"": forAll, "test": forTests, "bench": forBench}
+// uses are the arguments of up and install.
+func uses(command string) map[string]use {
+	known := map[string]use{"": forAll, "test": forTests, "bench": forBench}
+	if command == "install" {
+		known["lint"] = forLint
+	}
+	return known
 }
 
 // exitError is an error with the exit status that it asks for.
@@ -99,6 +106,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
+	if command == "install" {
+		return (&cluster{out: stderr}).installTools(ctx, uses(command)[strings.Join(rest, " ")])
+	}
 	switch choice := os.Getenv("CLUSTER"); choice {
 	case "":
 	case "current":
@@ -116,7 +126,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c.out = stderr
 	switch command {
 	case "up":
-		return c.up(ctx, uses()[strings.Join(rest, " ")])
+		return c.up(ctx, uses(command)[strings.Join(rest, " ")])
 	case "down":
 		return c.down(ctx)
 	case "status":
@@ -134,11 +144,11 @@ func parse(args []string) (string, []string, error) {
 	switch command {
 	case "help", "-h", "--help":
 		return "help", nil, nil
-	case "up":
-		if _, ok := uses()[strings.Join(rest, " ")]; ok {
+	case "up", "install":
+		if _, ok := uses(command)[strings.Join(rest, " ")]; ok {
 			return command, rest, nil
 		}
-		return "", nil, badUsage("up knows no %q, only test and bench", rest)
+		return "", nil, badUsage("%s does not take %q\n%s", command, rest, usage)
 	case "down", "status", "env":
 		if len(rest) == 0 {
 			return command, rest, nil
