@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -94,7 +95,7 @@ spec:
 }
 
 func TestLoad(t *testing.T) {
-	p := load(t, "My Shop_2", app("shop", `  projectRoot: ..
+	p := load(t, "My Shop_2", app("shop", `  projectRoot: ../My Shop_2
   smoke: [{name: ready, rollout: {}, timeout: 1m30s}]
   targets:
     staging: &base
@@ -108,7 +109,7 @@ func TestLoad(t *testing.T) {
 		t.Fatalf("project %+v", p)
 	}
 	shop := p.Apps[0]
-	if shop.Name != "shop" || shop.ProjectRoot != filepath.Dir(p.Root) || p.Apps[1].ProjectRoot != p.Root {
+	if shop.Name != "shop" || shop.ProjectRoot != p.Root || p.Apps[1].ProjectRoot != p.Root {
 		t.Errorf("app %+v", shop)
 	}
 	if got := time.Duration(shop.Smoke[0].Timeout); got != 90*time.Second {
@@ -233,6 +234,89 @@ func TestFind(t *testing.T) {
 	_, err := config.Find(empty)
 	if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(protocol.HintOf(err), "rename harmony.yml") {
 		t.Errorf("Find in an empty folder: %v, hint %q", err, protocol.HintOf(err))
+	}
+}
+
+// What a found harmony.yaml says is carried out: who could have written it counts.
+func TestFindTrustsOnlyTheUsersFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, "shop", app("shop", ""))
+	for name, prepare := range map[string]func() error{
+		"file":   func() error { return os.Chmod(file, 0o666) },
+		"folder": func() error { return os.Chmod(filepath.Dir(file), 0o777) },
+		"above":  func() error { return os.Chmod(filepath.Dir(filepath.Dir(file)), 0o777) },
+	} {
+		if err := prepare(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := config.Find(filepath.Dir(file))
+		if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(fmt.Sprint(err), "writable by others") || !strings.Contains(protocol.HintOf(err), "--file") {
+			t.Errorf("%s: %v, hint %q", name, err, protocol.HintOf(err))
+		}
+		t.Setenv("GITHUB_WORKSPACE", filepath.Dir(file))
+		if _, err := config.Find(filepath.Dir(file)); err != nil {
+			t.Errorf("%s, in the workspace of a CI runner: %v", name, err)
+		}
+		t.Setenv("GITHUB_WORKSPACE", dir)
+		for path, mode := range map[string]os.FileMode{file: 0o644, filepath.Dir(file): 0o755, filepath.Dir(filepath.Dir(file)): 0o755} {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := config.Find(filepath.Dir(file)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Files above the top of a work tree, or above the home, are of another project.
+func TestFindStopsAtTheTop(t *testing.T) {
+	file := write(t, "shop", app("shop", ""))
+	inner := filepath.Join(filepath.Dir(file), "clone", "cmd")
+	if err := os.MkdirAll(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := config.Find(inner); err != nil || found != file {
+		t.Fatalf("found %s, %v", found, err)
+	}
+	t.Setenv("HOME", filepath.Dir(inner))
+	if found, err := config.Find(inner); err == nil {
+		t.Errorf("found %s above the home", found)
+	}
+	t.Setenv("HOME", t.TempDir())
+	if err := os.Mkdir(filepath.Join(filepath.Dir(inner), ".git"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := config.Find(inner); err == nil {
+		t.Errorf("found %s above the work tree", found)
+	}
+}
+
+func TestProjectRootStaysInTheProject(t *testing.T) {
+	file := write(t, "shop/deploy", app("shop", "  projectRoot: ..\n"))
+	top := filepath.Dir(filepath.Dir(file))
+	if _, err := config.Load(file); err == nil || !strings.Contains(err.Error(), "spec.projectRoot") || !strings.Contains(err.Error(), "is outside of") {
+		t.Errorf("a root above the folder: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(top, ".git"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := config.Load(file); err != nil || p.Apps[0].ProjectRoot != top {
+		t.Errorf("a root in the work tree: %v", err)
+	}
+	for name, root := range map[string]string{"absolute": "/", "above": "../../.."} {
+		if err := os.WriteFile(file, []byte(app("shop", "  projectRoot: "+root+"\n")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Load(file); err == nil || !strings.Contains(err.Error(), "is outside of") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := errors.Join(os.Symlink(t.TempDir(), filepath.Join(top, "link")), os.WriteFile(file, []byte(app("shop", "  projectRoot: ../link\n")), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Load(file); err == nil || !strings.Contains(err.Error(), "is outside of") {
+		t.Errorf("a link out of the work tree: %v", err)
 	}
 }
 

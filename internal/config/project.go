@@ -14,7 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
+	"github.com/nationtech/harmony/internal/cli/owner"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -45,8 +47,10 @@ type Project struct {
 }
 
 // Find returns the absolute path of the harmony.yaml in dir or in the nearest
-// folder above it. When there is none the error is of status
-// protocol.ExitInvalid and wraps [ErrNoFile].
+// folder above it, up to the top of the git work tree, the user's home or the
+// file system. When there is none the error is of status protocol.ExitInvalid
+// and wraps [ErrNoFile]. A file that another user could have written is refused:
+// it says what is built and where it goes.
 func Find(dir string) (string, error) {
 	start, err := filepath.Abs(dir)
 	if err != nil {
@@ -57,11 +61,11 @@ func Find(dir string) (string, error) {
 		info, err := os.Stat(file)
 		switch {
 		case err == nil && !info.IsDir():
-			return file, nil
+			return file, distrust(file)
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return "", protocol.Invalid("find %s: %w", FileName, err)
 		}
-		if folder == filepath.Dir(folder) {
+		if isTop(folder) {
 			break
 		}
 	}
@@ -70,6 +74,44 @@ func Find(dir string) (string, error) {
 		return "", missing.WithHint("rename harmony.yml to %s", FileName)
 	}
 	return "", missing.WithHint("go to the project's folder, name the file with --file, or write one: see the README, \"A first app\"")
+}
+
+// isTop reports whether no folder above belongs to the project.
+func isTop(folder string) bool {
+	home, _ := os.UserHomeDir() // "" is no folder
+	above := filepath.Dir(folder)
+	if folder == above || folder == home {
+		return true
+	}
+	if _, err := os.Lstat(filepath.Join(folder, ".git")); err == nil {
+		return true
+	}
+	info, err := os.Stat(folder)
+	if err != nil {
+		return true
+	}
+	outer, err := os.Stat(above)
+	return err != nil || !sameDevice(info, outer)
+}
+
+// distrust is the error for a harmony.yaml that was found, not named, and that
+// others could have written. A CI runner's workspace may belong to another user
+// than that of the job's container.
+func distrust(file string) error {
+	err := owner.Check(file)
+	if err == nil {
+		return nil
+	}
+	for _, name := range []string{"GITHUB_WORKSPACE", "CI_PROJECT_DIR"} {
+		if rel, err := filepath.Rel(os.Getenv(name), file); os.Getenv(name) != "" && err == nil && filepath.IsLocal(rel) {
+			return nil
+		}
+	}
+	if !owner.IsRefusal(err) {
+		return protocol.Invalid("find %s: %w", FileName, err)
+	}
+	return protocol.Invalid("%s was found, but %w", file, err).
+		WithHint("if you trust it, name it: --file %s; or %s", displayName(file), protocol.HintOf(err))
 }
 
 // Load reads a harmony.yaml. The error lists every problem, one a line, as
@@ -150,8 +192,11 @@ func displayName(file string) string {
 	return file
 }
 
-// resolveRoots makes the project roots of the apps absolute.
+// resolveRoots makes the project roots of the apps absolute. They lie in the
+// folder of harmony.yaml or elsewhere in its git work tree: with another root
+// every file of the machine would be one of the project.
 func resolveRoots(root string, documents []document, p *problems) {
+	top := workTree(root)
 	for _, d := range documents {
 		if d.app == nil {
 			continue
@@ -166,9 +211,36 @@ func resolveRoots(root string, documents []document, p *problems) {
 			p.add(d.line(field), field, "%s: %v", folder, withoutPath(err))
 		case !info.IsDir():
 			p.add(d.line(field), field, "%s is not a folder", folder)
+		case !within(top, folder):
+			p.add(d.line(field), field, "%s is outside of %s: it must be in the folder of %s or in the same git work tree", folder, top, FileName)
 		}
 		d.app.ProjectRoot = folder
 	}
+}
+
+// workTree is the top of the git work tree that the folder lies in, or the
+// folder itself.
+func workTree(folder string) string {
+	for above := folder; above != filepath.Dir(above); above = filepath.Dir(above) {
+		if _, err := os.Lstat(filepath.Join(above, ".git")); err == nil {
+			return above
+		}
+	}
+	return folder
+}
+
+// within reports whether a folder, wherever links lead, is top or lies in it.
+func within(top, folder string) bool {
+	realTop, err := filepath.EvalSymlinks(top)
+	if err != nil {
+		return false
+	}
+	real, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		return false
+	}
+	rel, err := filepath.Rel(realTop, real)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // maxLabel leaves room for "-production" in the 63 bytes of a namespace.
@@ -191,4 +263,11 @@ func label(name string) string {
 		return "project"
 	}
 	return s
+}
+
+// sameDevice reports whether two files are on one file system.
+func sameDevice(a, b fs.FileInfo) bool {
+	one, ok := a.Sys().(*syscall.Stat_t)
+	other, too := b.Sys().(*syscall.Stat_t)
+	return ok && too && one.Dev == other.Dev
 }

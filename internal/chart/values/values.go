@@ -7,7 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -34,16 +36,22 @@ func Of(app protocol.AppSpec, target string) (map[string]any, error) {
 }
 
 // readValues reads a values file from the chart's folder, or from the project's
-// root when the chart has none of that name.
+// root when the chart has none of that name. No link leads out of the project:
+// what templates print of a file of the machine ends in logs.
 func readValues(app protocol.AppSpec, name string) (map[string]any, error) {
 	if !filepath.IsLocal(name) {
 		return nil, fmt.Errorf("%q leads out of the project", name)
 	}
-	data, err := os.ReadFile(filepath.Join(app.ProjectRoot, app.Chart.Path, name))
-	if os.IsNotExist(err) {
-		data, err = os.ReadFile(filepath.Join(app.ProjectRoot, name))
+	root, err := os.OpenRoot(app.ProjectRoot)
+	if err != nil {
+		return nil, err
 	}
-	if os.IsNotExist(err) {
+	defer root.Close()
+	data, err := root.ReadFile(filepath.Join(app.Chart.Path, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		data, err = root.ReadFile(name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is neither in the chart's folder %s nor in %s", name, app.Chart.Path, app.ProjectRoot)
 	}
 	if err != nil {

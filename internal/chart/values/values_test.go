@@ -2,6 +2,7 @@ package values
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -62,7 +63,12 @@ func TestValuesFilesThatCannotBeRead(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "bad.yaml"), []byte("a: [\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for file, word := range map[string]string{"absent.yaml": "neither", "../up.yaml": "leads out", "bad.yaml": "bad.yaml"} {
+	secret := filepath.Join(t.TempDir(), "secret.yaml")
+	if err := errors.Join(os.WriteFile(secret, []byte("password: x\n"), 0o600), os.Symlink(secret, filepath.Join(root, "link.yaml")),
+		os.Symlink(filepath.Dir(secret), filepath.Join(root, "folder"))); err != nil {
+		t.Fatal(err)
+	}
+	for file, word := range map[string]string{"link.yaml": "escapes", "folder/secret.yaml": "escapes", "absent.yaml": "neither", "../up.yaml": "leads out", "bad.yaml": "bad.yaml"} {
 		app := protocol.AppSpec{ProjectRoot: root, Targets: map[string]protocol.TargetValues{"t": {ValuesFiles: []string{file}}}}
 		_, err := Of(app, "t")
 		if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), word) {
