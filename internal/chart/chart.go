@@ -21,6 +21,15 @@ type Chart struct {
 	Archive []byte
 	// Image is where the chart's values take the image.
 	Image protocol.ChartImage
+	// Warnings say what could not be checked.
+	Warnings []string
+}
+
+// Warn hands the warnings on as progress.
+func (c Chart) Warn(progress func(protocol.Event)) {
+	for _, text := range c.Warnings {
+		progress(protocol.Event{Phase: "warning", Message: text})
+	}
 }
 
 // Digest is that of the archive: sha256:…

@@ -49,7 +49,8 @@ func PackSource(ctx context.Context, app protocol.AppSpec, image protocol.ImageR
 	if err != nil {
 		return chart.Chart{}, about(source.Name, err)
 	}
-	if err := checkRendered(ctx, app, image, source); err != nil {
+	warnings, err := checkRendered(ctx, app, image, source)
+	if err != nil {
 		if ctx.Err() != nil {
 			return chart.Chart{}, fmt.Errorf("check chart %s: %w", source.Name, err)
 		}
@@ -66,7 +67,7 @@ func PackSource(ctx context.Context, app protocol.AppSpec, image protocol.ImageR
 	return chart.Chart{
 		Name: loaded.Metadata.Name, Version: loaded.Metadata.Version,
 		Config: config, Annotations: annotations(loaded.Metadata),
-		Archive: archive, Image: source.Image,
+		Archive: archive, Image: source.Image, Warnings: warnings,
 	}, nil
 }
 

@@ -29,9 +29,15 @@ func checkImage(objects []object, places protocol.ChartImage, image protocol.Ima
 	if len(found) > 0 {
 		what = "the images are " + strings.Join(found, ", ")
 	}
-	return protocol.Invalid("no container takes the image %s, which is in the values at %s: %s", image, strings.Join(placeNames(places), ", "), what).
-		WithHint("the templates must use %s, and no target's values may replace it; spec.chart.image says where it is", placeNames(places)[0])
+	return unusedError{protocol.Invalid("no container takes the image %s, which is in the values at %s: %s", image, strings.Join(placeNames(places), ", "), what).
+		WithHint("the templates must use %s, and no target's values may replace it; spec.chart.image says where it is", placeNames(places)[0])}
 }
+
+// unusedError says that a chart does not use the image with some values.
+type unusedError struct{ err error }
+
+func (e unusedError) Error() string { return e.err.Error() }
+func (e unusedError) Unwrap() error { return e.err }
 
 func isImage(used string, image protocol.ImageRef) bool {
 	parsed, err := protocol.ParseImageRef(used)

@@ -80,23 +80,28 @@ func checkValuesFiles(app protocol.AppSpec, target string) error {
 }
 
 // checkRendered renders the chart with every set of values that a deploy could
-// use, and looks at what comes out.
-func checkRendered(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source) error {
+// use, and looks at what comes out. What only a cluster can answer is a warning:
+// a deploy renders the chart again.
+func checkRendered(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source) (warnings []string, err error) {
 	all, err := variants(app)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, v := range all {
 		err := checkVariant(ctx, app, image, source, v)
 		var missing missingError
-		if i == 0 && len(all) > 1 && errors.As(err, &missing) {
-			continue // the targets give what the defaults leave open
-		}
-		if err != nil {
-			return fmt.Errorf("with %s: %w", v.name, err)
+		var unused unusedError
+		switch isMissing := errors.As(err, &missing); {
+		case err == nil:
+		case i == 0 && len(all) > 1 && (isMissing || errors.As(err, &unused)):
+			// The targets give what the defaults leave open or switch off.
+		case isMissing && missing.asked:
+			warnings = append(warnings, fmt.Sprintf("chart %s cannot be checked with %s before it is deployed, because a template looks objects up in the cluster: %s", source.Name, v.name, missing.text))
+		default:
+			return nil, fmt.Errorf("with %s: %w", v.name, err)
 		}
 	}
-	return nil
+	return warnings, nil
 }
 
 func checkVariant(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source, v variant) error {
@@ -163,27 +168,28 @@ func execute(ctx context.Context, c *chart.Chart, top chartutil.Values) (map[str
 	ctx, cancel := context.WithTimeoutCause(ctx, renderTime, fmt.Errorf("the templates take over %s", renderTime))
 	defer cancel()
 	done := make(chan result, 1)
+	asked := new(bool)
 	go func() {
-		rendered, err := engine.Render(c, top)
+		rendered, err := engine.RenderWithClientProvider(c, top, noCluster{asked: asked})
 		done <- result{rendered, err}
 	}()
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case r := <-done:
-		return r.rendered, templateError(c, r.err)
+		return r.rendered, templateError(c, r.err, *asked)
 	}
 }
 
 // templateError tells the templates' own required and fail, which the engine
 // names so, from what is wrong with the templates.
-func templateError(c *chart.Chart, err error) error {
+func templateError(c *chart.Chart, err error, asked bool) error {
 	if err == nil {
 		return nil
 	}
 	text := strings.ReplaceAll(err.Error(), c.Name()+"/templates/", "templates/")
 	if strings.HasPrefix(text, "execution error at (") {
-		return missingError{text}
+		return missingError{text, asked}
 	}
 	return errors.New(text)
 }

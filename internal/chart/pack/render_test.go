@@ -204,3 +204,44 @@ func TestTargetsAreRendered(t *testing.T) {
 		})
 	}
 }
+
+// What the defaults switch off, or only a cluster can answer, is no reason to
+// refuse a chart: a deploy renders it again.
+func TestOnlyWhatADeployRendersCounts(t *testing.T) {
+	const file = "templates/deployment.yaml"
+	body := strings.Replace(pod, "%NAME%", "a", 1)
+	on := map[string]protocol.TargetValues{"staging": {Values: map[string]any{"enabled": true}}, "production": {Values: map[string]any{"enabled": true}}}
+	lookups := `{{ if not (lookup "v1" "Secret" .Release.Namespace "db") }}{{ fail "Secret db does not exist" }}{{ end }}` + "\n"
+	list := `{{ if not (lookup "v1" "Node" "" "").items }}{{ fail "no nodes" }}{{ end }}` + "\n"
+	for name, test := range map[string]struct {
+		template string
+		targets  map[string]protocol.TargetValues
+		want     string
+		warnings int
+	}{
+		"off by default":              {"{{ if .Values.enabled }}\n" + body + "{{ end }}\n", on, "", 0},
+		"off without targets":         {"{{ if .Values.enabled }}\n" + body + "{{ end }}\n", nil, "no container takes the image", 0},
+		"off for one target":          {"{{ if .Values.enabled }}\n" + body + "{{ end }}\n", map[string]protocol.TargetValues{"staging": {}}, `target "staging": no container`, 0},
+		"lookup, then fail":           {lookups + body, nil, "", 1},
+		"lookup for every target":     {lookups + body, on, "", 2},
+		"lookup of a list, then fail": {list + body, nil, "", 1},
+		"lookup alone":                {`{{ $x := lookup "v1" "Secret" "a" "b" }}` + "\n" + body, nil, "", 0},
+		"fail alone":                  {`{{ fail "never" }}` + "\n" + body, nil, "never", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			write(t, filepath.Join(root, "chart"), changed(file, test.template))
+			spec := app(root, protocol.ChartImage{Value: "image"})
+			spec.Targets = test.targets
+			packed, err := Pack(t.Context(), spec, image())
+			if test.want != "" {
+				refused(t, err, test.want)
+			} else if err != nil {
+				t.Error(err)
+			}
+			if len(packed.Warnings) != test.warnings {
+				t.Errorf("warnings %q, want %d", packed.Warnings, test.warnings)
+			}
+		})
+	}
+}

@@ -124,7 +124,7 @@ func validateValues(schema *jsonschema.Schema, values map[string]any) error {
 	found.add(invalid)
 	sort.Strings(found.texts)
 	if found.onlyMissing {
-		return missingError{strings.Join(found.texts, "; ")}
+		return missingError{text: strings.Join(found.texts, "; ")}
 	}
 	return errors.New(strings.Join(found.texts, "; "))
 }
@@ -154,6 +154,9 @@ func (f *findings) add(e *jsonschema.ValidationError) {
 
 // missingError says that a value is not there which the chart needs. A target
 // may give it.
-type missingError struct{ text string }
+type missingError struct {
+	text  string
+	asked bool // a template had looked something up, which only a cluster has
+}
 
 func (e missingError) Error() string { return e.text }

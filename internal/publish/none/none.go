@@ -38,6 +38,7 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 	if err != nil {
 		return protocol.ChartRef{}, err
 	}
+	packed.Warn(r.env.Progress)
 	ref := protocol.ChartRef{
 		Metadata: app.Metadata,
 		Chart:    packed.Name, ChartVersion: packed.Version,

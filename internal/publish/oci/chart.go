@@ -48,6 +48,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 	if err != nil {
 		return protocol.ChartRef{}, err
 	}
+	packed.Warn(r.env.Progress)
 	path := r.path(packed.Name)
 	tag, err := r.tag(path, app.Version)
 	if err != nil {
