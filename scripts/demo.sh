@@ -12,7 +12,7 @@ run() {
   "$@"
 }
 
-say "A cluster: Kubernetes, containerd and a registry on this machine"
+say "A cluster: Kubernetes, containerd and a registry on this machine (20 seconds, after the builds that it names)"
 go run ./test/cluster up
 settings=$(go run ./test/cluster env)
 eval "$settings"
@@ -23,7 +23,7 @@ bin=$PWD/bin
 cd examples/fleet
 run harmony plan --all
 run harmony release --all --output text
-run helm list --all-namespaces --filter '^fleet-'
+run harmony status --all
 run kubectl get pods --namespace fleet-production
 run kubectl get --raw /api/v1/namespaces/fleet-production/services/http:fleet-operator:8080/proxy/devices
 
@@ -32,7 +32,7 @@ cat <<END
 ${bold}Look around${plain} (in a shell of your own)
   eval "\$(go run ./test/cluster env)"; export PATH="$bin:\$PATH"
   kubectl get pods --all-namespaces
-  helm history fleet-operator --namespace fleet-production
+  harmony diff fleet-operator --target production
   cd examples/fleet && harmony release --all     # once more: everything is unchanged
 
 ${bold}Clean up${plain}

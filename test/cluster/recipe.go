@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,7 +24,7 @@ type recipe struct {
 	module   string            // whose version in go.mod is the version of it all
 	binaries map[string]string // file name → package
 	stamps   []string          // VARIABLE=VALUE to link; $version, $major and $minor stand for the module's
-	minutes  string            // how long a cold build takes on two cores
+	cold     time.Duration     // how long a build takes on two cores with empty caches
 	use      use               // who needs it
 	names    []string          // further names of the only binary
 	crds     string            // folder of the module with custom resource definitions
@@ -31,7 +33,7 @@ type recipe struct {
 func recipes() []recipe {
 	return []recipe{
 		{
-			name: "kubernetes", module: "k8s.io/kubernetes", minutes: "5 minutes",
+			name: "kubernetes", module: "k8s.io/kubernetes", cold: 270 * time.Second,
 			binaries: map[string]string{
 				"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
 				"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
@@ -47,30 +49,30 @@ func recipes() []recipe {
 			},
 		},
 		{
-			name: "etcd", module: "go.etcd.io/etcd/server/v3", minutes: "half a minute",
+			name: "etcd", module: "go.etcd.io/etcd/server/v3", cold: 20 * time.Second,
 			binaries: map[string]string{"etcd": "go.etcd.io/etcd/server/v3"},
 		},
 		{
-			name: "helm", module: "helm.sh/helm/v3", minutes: "2 minutes",
+			name: "helm", module: "helm.sh/helm/v3", cold: 100 * time.Second, use: forTests,
 			binaries: map[string]string{"helm": "helm.sh/helm/v3/cmd/helm"},
 			stamps:   []string{"helm.sh/helm/v3/internal/version.version=v$version"},
 		},
 		{
-			name: "crane", module: "github.com/google/go-containerregistry", minutes: "half a minute", use: forBench,
+			name: "crane", module: "github.com/google/go-containerregistry", cold: 30 * time.Second, use: forBench,
 			binaries: map[string]string{"crane": "github.com/google/go-containerregistry/cmd/crane"},
 			stamps:   []string{"github.com/google/go-containerregistry/cmd/crane/cmd.Version=$version"},
 		},
 		{
-			name: "ko", module: "github.com/google/ko", minutes: "a minute", use: forBench,
+			name: "ko", module: "github.com/google/ko", cold: time.Minute, use: forBench,
 			binaries: map[string]string{"ko": "github.com/google/ko"},
 			stamps:   []string{"github.com/google/ko/pkg/commands.Version=v$version"},
 		},
 		{
-			name: "coredns", module: "github.com/coredns/coredns", minutes: "a minute",
+			name: "coredns", module: "github.com/coredns/coredns", cold: time.Minute,
 			binaries: map[string]string{"coredns": "."},
 		},
 		{
-			name: "buildkit", module: "github.com/moby/buildkit", minutes: "a minute", use: forTests,
+			name: "buildkit", module: "github.com/moby/buildkit", cold: 70 * time.Second, use: forTests,
 			binaries: map[string]string{
 				"buildctl":  "github.com/moby/buildkit/cmd/buildctl",
 				"buildkitd": "github.com/moby/buildkit/cmd/buildkitd",
@@ -78,18 +80,18 @@ func recipes() []recipe {
 			stamps: []string{"github.com/moby/buildkit/version.Version=v$version"},
 		},
 		{
-			name: "flux-source-controller", module: "github.com/fluxcd/source-controller", minutes: "3 minutes", use: forTests,
+			name: "flux-source-controller", module: "github.com/fluxcd/source-controller", cold: 3 * time.Minute, use: forTests,
 			binaries: map[string]string{"source-controller": "github.com/fluxcd/source-controller"},
 			crds:     "config/crd/bases",
 		},
 		{
-			name: "flux-helm-controller", module: "github.com/fluxcd/helm-controller", minutes: "2 minutes", use: forTests,
+			name: "flux-helm-controller", module: "github.com/fluxcd/helm-controller", cold: 85 * time.Second, use: forTests,
 			binaries: map[string]string{"helm-controller": "github.com/fluxcd/helm-controller"},
 			crds:     "config/crd/bases",
 		},
 		{
 			// One program that acts by the name it is called by.
-			name: "argocd", module: "github.com/argoproj/argo-cd/v3", minutes: "3 minutes", use: forTests,
+			name: "argocd", module: "github.com/argoproj/argo-cd/v3", cold: 3 * time.Minute, use: forTests,
 			binaries: map[string]string{"argocd": "github.com/argoproj/argo-cd/v3/cmd"},
 			names:    []string{"argocd-application-controller", "argocd-repo-server"},
 			crds:     "manifests/crds",
@@ -163,20 +165,31 @@ func (r recipe) args(version, dir string) []string {
 	return append(build, packages...)
 }
 
-// build gives the folder of the recipe's binaries, which it builds if they are
-// not in the cache. A folder in the cache is always complete.
-func (c *cluster) build(ctx context.Context, source string, r recipe) (string, error) {
+// target is the folder of the recipe's binaries in the cache. One that is there
+// is always complete.
+func (c *cluster) target(source string, r recipe) (folder, version string, built bool, err error) {
 	p, err := readPins(source)
 	if err != nil {
-		return "", err
+		return "", "", false, err
 	}
 	key, err := r.key(p, runtime.Version())
 	if err != nil {
-		return "", err
+		return "", "", false, err
 	}
-	target := filepath.Join(c.cache, "bin", key)
-	if _, err := os.Stat(target); err == nil {
-		return target, nil
+	if version, err = r.version(p); err != nil {
+		return "", "", false, err
+	}
+	folder = filepath.Join(c.cache, "bin", key)
+	_, missing := os.Stat(folder)
+	return folder, version, missing == nil, nil
+}
+
+// build gives the folder of the recipe's binaries, which it builds if they are
+// not in the cache.
+func (c *cluster) build(ctx context.Context, source string, r recipe) (string, error) {
+	target, version, built, err := c.target(source, r)
+	if err != nil || built {
+		return target, err
 	}
 	unlock, err := c.lock(ctx, target)
 	if err != nil {
@@ -186,12 +199,28 @@ func (c *cluster) build(ctx context.Context, source string, r recipe) (string, e
 	if _, err := os.Stat(target); err == nil {
 		return target, nil
 	}
-	version, err := r.version(p)
-	if err != nil {
-		return "", err
-	}
-	c.say("building %s %s (about %s, once)", r.name, version, r.minutes)
+	c.say("building %s %s (about %s)", r.name, version, r.cold)
 	return target, c.compile(ctx, r, source, version, target)
+}
+
+// announce says what is about to be built, and how long that takes.
+func (c *cluster) announce(source string, list []recipe) error {
+	var total time.Duration
+	var names []string
+	for _, r := range list {
+		_, version, built, err := c.target(filepath.Join(source, "versions", r.name), r)
+		if err != nil {
+			return err
+		}
+		if !built {
+			total += r.cold
+			names = append(names, fmt.Sprintf("%s %s (%s)", r.name, version, r.cold))
+		}
+	}
+	if len(names) > 0 {
+		c.say("to build, once, in about %s on two idle cores: %s", total, strings.Join(names, ", "))
+	}
+	return nil
 }
 
 // compile builds into a folder beside target, which it then renames.
@@ -219,36 +248,57 @@ func (c *cluster) compile(ctx context.Context, r recipe, source, version, target
 	return os.Rename(draft, target)
 }
 
-// goCommand runs the go command in a folder of versions/, and says every half
-// minute that it still does.
+// goCommand builds in a folder of versions/, and says every quarter of a minute
+// how many of the packages that have to be compiled are done.
 func (c *cluster) goCommand(ctx context.Context, dir string, args []string) error {
-	var output bytes.Buffer
+	output := slices.Index(args, "-o")
+	stale, err := c.command(ctx, dir, append(append([]string{"list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}"}, args[1:output]...), args[output+2:]...), io.Discard)
+	if err != nil {
+		return err
+	}
+	var done lineCount
+	start, built := time.Now(), make(chan struct{})
+	go func() {
+		ticker := time.NewTicker(15 * time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-built:
+				return
+			case <-ticker.C:
+				c.say("  %d of %d packages (%s)", done.Load(), bytes.Count(stale, []byte("\n")), time.Since(start).Round(time.Second))
+			}
+		}
+	}()
+	_, err = c.command(ctx, dir, append([]string{"build", "-v"}, args[1:]...), &done)
+	close(built)
+	return err
+}
+
+// command runs the go command in a folder of versions/ and returns what it
+// prints; progress gets a copy of stderr.
+func (c *cluster) command(ctx context.Context, dir string, args []string, progress io.Writer) ([]byte, error) {
+	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOOS=linux", "GOARCH="+runtime.GOARCH)
 	if os.Getenv("GOGC") == "" {
 		cmd.Env = append(cmd.Env, "GOGC=400") // the compiler takes more memory and a fifth less time
 	}
-	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.Stdout, cmd.Stderr = &stdout, io.MultiWriter(&stderr, progress)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	if err := cmd.Start(); err != nil {
-		return err
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, tail(stderr.Bytes(), 15))
 	}
-	start, done := time.Now(), make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	ticker := time.NewTicker(30 * time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case err := <-done:
-			if err != nil {
-				return fmt.Errorf("%w\n%s", err, tail(output.Bytes(), 15))
-			}
-			return nil
-		case <-ticker.C:
-			c.say("  still building (%s)", time.Since(start).Round(time.Second))
-		}
-	}
+	return stdout.Bytes(), nil
+}
+
+// lineCount counts the lines that are written to it.
+type lineCount struct{ atomic.Int64 }
+
+func (n *lineCount) Write(text []byte) (int, error) {
+	n.Add(int64(bytes.Count(text, []byte("\n"))))
+	return len(text), nil
 }
 
 // tail is the last lines of a text, each cut to what a terminal can show.

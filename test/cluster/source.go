@@ -41,10 +41,11 @@ func (c *cluster) installBinaries(ctx context.Context, wanted use) error {
 	if err := os.MkdirAll(c.path("bin"), 0o755); err != nil {
 		return err
 	}
-	for _, r := range recipes() {
-		if r.use > wanted {
-			continue
-		}
+	list := slices.DeleteFunc(recipes(), func(r recipe) bool { return r.use > wanted })
+	if err := c.announce(source, list); err != nil {
+		return err
+	}
+	for _, r := range list {
 		dir, err := c.build(ctx, filepath.Join(source, "versions", r.name), r)
 		if err != nil {
 			return err
