@@ -20,20 +20,20 @@ func (r releaser) BuildImage(ctx context.Context, app protocol.AppSpec) (protoco
 	if err := r.build.Send(app); err != nil {
 		return protocol.ImageRef{}, err
 	}
-	return process.Await[protocol.ImageRef](ctx, r.build, app.Name, protocol.KindImageRef)
+	return process.Await[protocol.ImageRef](ctx, r.build, app.Name)
 }
 
 func (r releaser) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
 	if err := r.publish.Send(image); err != nil {
 		return protocol.ImageRef{}, err
 	}
-	return process.Await[protocol.ImageRef](ctx, r.publish, app.Name, protocol.KindImageRef)
+	return process.Await[protocol.ImageRef](ctx, r.publish, app.Name)
 }
 
 // PushChart takes the second result of the publish stage, which goes on to the
 // chart by itself.
 func (r releaser) PushChart(ctx context.Context, app protocol.AppSpec, _ protocol.ImageRef) (protocol.ChartRef, error) {
-	return process.Await[protocol.ChartRef](ctx, r.publish, app.Name, protocol.KindChartRef)
+	return process.Await[protocol.ChartRef](ctx, r.publish, app.Name)
 }
 
 // delivery is continuous delivery to one target by a deploy process, which knows
@@ -46,9 +46,9 @@ func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 	if err := d.deploy.Send(image, chart); err != nil {
 		return protocol.DeployResult{}, err
 	}
-	result, err := process.Await[protocol.DeployResult](ctx, d.deploy, app.Name, protocol.KindDeployResult)
+	result, err := process.Await[protocol.DeployResult](ctx, d.deploy, app.Name)
 	if err == nil && !result.Outcome.Delivered() {
-		_, err = d.deploy.Await(ctx, app.Name, protocol.KindFailure) // why it was
+		err = d.deploy.AwaitFailure(ctx, app.Name) // why it was
 	}
 	return result, err
 }
@@ -65,11 +65,11 @@ func (c checker) Check(ctx context.Context, app protocol.AppSpec, target string)
 	if err := c.smoke.Send(append([]protocol.Spec{app}, deployed...)...); err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	report, err := process.Await[protocol.SmokeReport](ctx, c.smoke, app.Name, protocol.KindSmokeReport)
+	report, err := process.Await[protocol.SmokeReport](ctx, c.smoke, app.Name)
 	if err != nil || report.Passed || report.Planned {
 		return report, err
 	}
-	_, err = c.smoke.Await(ctx, app.Name, protocol.KindFailure)
+	err = c.smoke.AwaitFailure(ctx, app.Name)
 	return report, err
 }
 

@@ -194,11 +194,11 @@ func introduced(stage string) bool {
 
 // introduce tells a stage what it is to work with.
 func (r Release) introduce(p *process.Process, stage string) error {
-	if err := p.Introduce(r.Topology); err != nil || !introduced(stage) {
+	if err := p.Send(r.Topology); err != nil || !introduced(stage) {
 		return err
 	}
 	for _, app := range r.Apps {
-		if err := p.Introduce(app); err != nil {
+		if err := p.Send(app); err != nil {
 			return err
 		}
 	}
@@ -206,11 +206,18 @@ func (r Release) introduce(p *process.Process, stage string) error {
 }
 
 func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage, target string) (*process.Process, error) {
-	return process.Start(ctx, plugin.Path, r.flags(stage, target), process.Observer{
+	return process.Start(ctx, process.Plugin{Path: plugin.Path, Flags: r.flags(stage, target), Registry: needsRegistry(plugin.info)}, process.Observer{
 		Event:   r.Event,
 		Line:    func(line string) { r.Line(strings.TrimSpace(stage+" "+target), line) },
 		Cluster: func(result protocol.DeployResult) { r.Result(result, capability.StageDeploy, target) },
 	})
+}
+
+// needsRegistry reports whether a stage gets the credentials of the registry:
+// those of the built-in pipeline do, and those that are given images or charts.
+func needsRegistry(info protocol.PluginInfo) bool {
+	return slices.Contains([]string{capability.StageBuild, capability.StagePublish, capability.StageDeploy, capability.StageSmoke}, info.Stage) ||
+		slices.Contains(info.Consumes, protocol.KindImageRef) || slices.Contains(info.Consumes, protocol.KindChartRef)
 }
 
 func (r Release) flags(stage, target string) []string {

@@ -184,7 +184,7 @@ func (g *golang) fixed() string {
 // environment is that of the go command for a platform. Of variables given
 // twice the last holds.
 func environment(p ocispec.Platform) []string {
-	env := append(os.Environ(),
+	env := append(process.Environ(),
 		"GO111MODULE=on", "CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Architecture,
 		// An empty GOFLAGS would let that of `go env -w` hold.
 		"GOFLAGS=-trimpath",

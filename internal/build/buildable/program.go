@@ -2,20 +2,17 @@ package buildable
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 	"unicode"
 
 	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -66,46 +63,36 @@ func (o Options) find() (program, error) {
 // run has the executable fill the folder, and returns its answer.
 func (p program) run(ctx context.Context, o Options, document []byte, dir string) (protocol.BuildContext, error) {
 	o.progress("write", p.name)
-	stdout := &limited{limit: protocol.MaxDocument}
-	stderr := &lines{tell: func(line string) { o.progress("write", line) }}
-	err := p.start(ctx, o, document, dir, stdout, stderr)
+	limited, cancel := context.WithTimeout(ctx, p.deadline)
+	defer cancel()
+	var last []string
+	stdout := &process.Buffer{Limit: protocol.MaxDocument + 1}
+	stderr := &process.Lines{Max: longest, Show: func(line string) {
+		if line = strings.TrimSpace(plain(line)); line == "" {
+			return
+		}
+		o.progress("write", line)
+		if last = append(last, line); len(last) > lastLines {
+			last = last[1:]
+		}
+	}}
+	err := process.Run(limited, process.Command{
+		Args: []string{p.path, dir}, Dir: o.App.ProjectRoot, Env: append(process.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", o.Created.Unix())),
+		Stdin: bytes.NewReader(document), Stdout: stdout, Stderr: stderr, Grace: programGrace,
+	})
+	stderr.Flush()
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
 		return protocol.BuildContext{}, fmt.Errorf("%s: %w", p.name, context.Cause(ctx))
-	case stdout.over:
+	case stdout.Over:
 		return protocol.BuildContext{}, fmt.Errorf("%s wrote more than the %d bytes to stdout that a document can have", p.name, protocol.MaxDocument)
 	case errors.Is(err, context.DeadlineExceeded):
 		return protocol.BuildContext{}, fmt.Errorf("%s did not end within %s", p.name, p.deadline)
 	case err != nil && !errors.As(err, &exit):
 		return protocol.BuildContext{}, fmt.Errorf("%s: %w", p.path, err)
 	}
-	return p.answer(bytes.TrimSpace(stdout.text), stderr.text(), exit, o.App.Name)
-}
-
-// start runs the executable in a process group of its own, so that nothing of
-// it stays.
-func (p program) start(ctx context.Context, o Options, document []byte, dir string, stdout, stderr io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, p.deadline)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, p.path, dir)
-	cmd.Dir = o.App.ProjectRoot
-	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", o.Created.Unix()))
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(document), stdout, stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = programGrace
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	err := cmd.Wait()
-	if e := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); e != nil && !errors.Is(e, syscall.ESRCH) && !errors.Is(e, syscall.EPERM) {
-		err = cmp.Or(err, e)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
+	return p.answer(bytes.TrimSpace(stdout.Bytes()), complaint(last), exit, o.App.Name)
 }
 
 // answer reads the document on stdout: a BuildContext, or a Failure.
@@ -143,69 +130,16 @@ func (p program) answer(text []byte, stderr string, exit *exec.ExitError, app st
 	return said, nil
 }
 
-// limited keeps what is written up to a limit. It embeds no buffer, whose
-// ReadFrom would go past Write.
-type limited struct {
-	text  []byte
-	limit int
-	over  bool
-}
-
-func (l *limited) Write(b []byte) (int, error) {
-	if l.over = l.over || len(l.text)+len(b) > l.limit+1; l.over {
-		return 0, errors.New("too much output")
-	}
-	l.text = append(l.text, b...)
-	return len(b), nil
-}
-
-// lines tells each line that is written, and keeps the last ones.
-type lines struct {
-	tell func(string)
-	rest []byte
-	last []string
-}
-
 // longest is the longest line, in bytes, that is told as one.
 const longest = 1000
 
-func (l *lines) Write(b []byte) (int, error) {
-	l.rest = append(l.rest, b...)
-	for {
-		end := bytes.IndexByte(l.rest, '\n')
-		if end < 0 && len(l.rest) > longest {
-			end = longest - 1
-		}
-		if end < 0 {
-			return len(b), nil
-		}
-		l.add(string(l.rest[:end+1]))
-		l.rest = l.rest[end+1:]
-	}
-}
-
-func (l *lines) add(line string) {
-	line = strings.TrimSpace(plain(line))
-	if line == "" {
-		return
-	}
-	l.tell(line)
-	l.last = append(l.last, line)
-	if len(l.last) > lastLines {
-		l.last = l.last[1:]
-	}
-}
-
-// text is what is kept, to come after a message.
-func (l *lines) text() string {
-	if len(l.rest) > 0 {
-		l.add(string(l.rest))
-		l.rest = nil
-	}
-	if len(l.last) == 0 {
+// complaint is the end of what an executable wrote to stderr, to come after a
+// message.
+func complaint(last []string) string {
+	if len(last) == 0 {
 		return ""
 	}
-	return "\n" + strings.Join(l.last, "\n")
+	return "\n" + strings.Join(last, "\n")
 }
 
 // plain leaves out what a terminal would act on.

@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -140,43 +141,34 @@ func expandXZ(ctx context.Context, in io.Reader) (io.ReadCloser, error) {
 			WithHint("install xz-utils, or compress it with gzip, bzip2 or zstd")
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	command := exec.CommandContext(ctx, program, "--decompress", "--stdout", "--quiet")
-	command.Stdin = in
-	out, err := command.StdoutPipe()
-	if err == nil {
-		err = command.Start()
-	}
+	out, write := io.Pipe()
+	child, err := process.Start(ctx, process.Command{Args: []string{program, "--decompress", "--stdout", "--quiet"}, Stdin: in, Stdout: write})
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	return &xzReader{out: out, command: command, cancel: cancel}, nil
+	go func() {
+		if err := child.Wait(); err != nil {
+			err = fmt.Errorf("xz: %w", err)
+			write.CloseWithError(err)
+			return
+		}
+		write.Close()
+	}()
+	return &xzReader{out, child, cancel}, nil
 }
 
 // xzReader reads what xz writes, and fails at the end if xz did.
 type xzReader struct {
-	out     io.Reader
-	command *exec.Cmd
-	cancel  context.CancelFunc
-	ended   bool
+	*io.PipeReader
+	child  *process.Child
+	cancel context.CancelFunc
 }
 
-func (x *xzReader) Read(p []byte) (int, error) {
-	n, err := x.out.Read(p)
-	if errors.Is(err, io.EOF) && !x.ended {
-		x.ended = true
-		if err := x.command.Wait(); err != nil {
-			return n, fmt.Errorf("xz: %w", err)
-		}
-	}
-	return n, err
-}
-
+// Close ends xz, which may not have written all yet.
 func (x *xzReader) Close() error {
 	x.cancel()
-	if !x.ended {
-		x.ended = true
-		_ = x.command.Wait() // ended by us, before it had written all
-	}
-	return nil
+	err := x.PipeReader.Close()
+	<-x.child.Done()
+	return err
 }

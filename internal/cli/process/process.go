@@ -1,5 +1,6 @@
-// Package process starts child processes and tells of their failures with the
-// output that explains them.
+// Package process is the only way in which harmony starts child processes: each
+// in a process group of its own that ends with it, without the caller's secrets,
+// with bounded output, and with one rule for cancelling.
 package process
 
 import (
@@ -8,14 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
+	"os"
 	"strings"
-	"syscall"
 	"time"
 )
 
-// grace is how long a cancelled child may take after SIGTERM.
-const grace = 5 * time.Second
+// maxOutput bounds what [Output] takes from stdout, and maxKept what it keeps of
+// stderr for the error.
+const (
+	maxOutput = 256 << 20
+	maxKept   = 64 << 10
+)
 
 // Command is a child process to run.
 type Command struct {
@@ -24,18 +28,25 @@ type Command struct {
 	Args []string
 	// Dir is the working directory; the caller's own when empty.
 	Dir string
-	// Env is the whole environment; the caller's own when nil.
+	// Env is the whole environment; that of [Environ] when nil.
 	Env []string
 	// Stdin is what the child reads; nothing when nil.
 	Stdin io.Reader
+	// Stdout and Stderr take what the child writes; nothing does when nil. An
+	// error of theirs ends the child. Files are handed to the child as they are.
+	Stdout, Stderr io.Writer
+	// Files are further files of the child, from descriptor 3 on.
+	Files []*os.File
+	// Grace is how long the child may take to end after SIGTERM; 5 seconds when 0.
+	Grace time.Duration
 }
 
 // Error is the failure of a child process. It is printed once, at the top.
 type Error struct {
 	// Args are the program and its arguments.
 	Args []string
-	// Output is what the child wrote to stderr, or to stdout when stderr is
-	// empty.
+	// Output is the end of what the child wrote to stderr, or to stdout when
+	// stderr is empty.
 	Output []byte
 	// Err is why it counts as failed: its exit status, a signal, or why it did
 	// not start.
@@ -53,30 +64,35 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Output runs the command to its end and returns what it wrote to stdout. When
-// ctx is cancelled the child gets SIGTERM, and is killed if it has not ended
-// five seconds later. The error is an [*Error], which holds ctx's error if that
-// is the cause.
-func Output(ctx context.Context, c Command) ([]byte, error) {
-	if len(c.Args) == 0 {
-		return nil, &Error{Err: errors.New("no command")}
+// Run runs the command to its end. The error is ctx's when that is the cause, an
+// [*exec.ExitError] when the child failed, or that of a writer.
+func Run(ctx context.Context, c Command) error {
+	child, err := Start(ctx, c)
+	if err == nil {
+		err = child.Wait()
 	}
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
-	cmd.Dir, cmd.Env, cmd.Stdin = c.Dir, c.Env, c.Stdin
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = grace
-	err := cmd.Run()
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// Output runs the command to its end and returns what it wrote to stdout. The
+// error is an [*Error], which holds ctx's error if that is the cause.
+func Output(ctx context.Context, c Command) ([]byte, error) {
+	stdout, stderr := &Buffer{Limit: maxOutput}, &Tail{Limit: maxKept}
+	c.Stdout, c.Stderr = stdout, stderr
+	err := Run(ctx, c)
 	if err == nil {
 		return stdout.Bytes(), nil
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
 	failure := &Error{Args: c.Args, Output: stderr.Bytes(), Err: err}
 	if len(bytes.TrimSpace(failure.Output)) == 0 {
-		failure.Output = stdout.Bytes()
+		out := stdout.Bytes()
+		failure.Output = out[max(0, len(out)-maxKept):]
 	}
 	return stdout.Bytes(), failure
 }
+
+// errNoCommand is that of a command without arguments.
+var errNoCommand = errors.New("no command")

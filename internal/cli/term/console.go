@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	xterm "golang.org/x/term"
 
@@ -147,7 +146,7 @@ func (c *Console) log() {
 		line := strings.TrimRight(c.progress(t), " ")
 		if t.shown && line != t.logged {
 			t.logged = line
-			fmt.Fprintf(c.w, "  %s  %s\n", line, seconds(time.Since(t.started)))
+			c.print(c.w, "  %s  %s", line, seconds(time.Since(t.started)))
 		}
 	}
 }
@@ -173,7 +172,7 @@ func (c *Console) Event(e protocol.Event) {
 	t := c.task(e.Name, e.Stage, e.Target)
 	if e.Phase == protocol.PhaseExplain {
 		if !c.quiet {
-			c.print(c.w, "  %s  %s", c.label(t), Clean(e.Message))
+			c.print(c.w, "  %s  %s", c.label(t), e.Message)
 		}
 		return
 	}
@@ -181,7 +180,7 @@ func (c *Console) Event(e protocol.Event) {
 	t.told = t.told || !t.shown || e.Phase == protocol.PhaseStart
 	if e.Phase == protocol.PhaseStep && c.width == nil && !c.quiet {
 		t.logged = strings.TrimRight(c.progress(t), " ")
-		fmt.Fprintf(c.w, "  %s\n", t.logged)
+		c.print(c.w, "  %s", t.logged)
 	}
 }
 
@@ -220,20 +219,16 @@ func (c *Console) Failure(f protocol.Failure) {
 	defer c.mu.Unlock()
 	t := c.task(f.Name, f.Stage, f.Target)
 	t.shown = false
-	first, rest, _ := strings.Cut(Clean(f.Message), "\n")
 	label := strings.TrimSpace(c.label(t))
 	if label != "" {
 		label += ": "
 	}
-	c.print(c.w, "%s %s%s", c.palette.red("✗"), label, first)
-	if rest != "" {
-		c.print(c.w, "    %s", strings.ReplaceAll(rest, "\n", "\n    "))
-	}
+	c.print(c.w, "%s %s%s", c.palette.red("✗"), label, f.Message)
 	if f.Hint != "" {
-		c.print(c.w, "  %s %s", c.palette.bold("hint:"), Clean(f.Hint))
+		c.print(c.w, "  %s %s", c.palette.bold("hint:"), f.Hint)
 	}
 	if c.actions {
-		fmt.Fprintf(c.w, "::error title=harmony %s %s::%s\n", f.Stage, f.Name, annotation(f.Message))
+		fmt.Fprintf(c.w, "::error title=%s::%s\n", property("harmony "+f.Stage+" "+f.Name), annotation(f.Message))
 	}
 }
 
@@ -252,6 +247,7 @@ func (c *Console) Line(format string, args ...any) {
 }
 
 func (c *Console) task(app, stage, target string) *task {
+	app, stage, target = OneLine(app), OneLine(stage), OneLine(target)
 	for _, t := range c.tasks {
 		if t.app == app && t.stage == stage && t.target == target {
 			return t
@@ -262,10 +258,16 @@ func (c *Console) task(app, stage, target string) *task {
 	return t
 }
 
-// print writes a line above those that are redrawn.
+// print writes a line above those that are redrawn, and the further lines of
+// what is in it indented. Only what the palette coloured is left as it is.
 func (c *Console) print(w io.Writer, format string, args ...any) {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = strings.ReplaceAll(Clean(text), "\n", "\n    ")
+		}
+	}
 	c.erase()
-	fmt.Fprintf(w, format+"\n", args...)
+	fmt.Fprintln(w, harmless(fmt.Sprintf(format, args...)))
 	c.draw()
 }
 
@@ -286,7 +288,7 @@ func (c *Console) draw() {
 			continue
 		}
 		line := fmt.Sprintf("%s %s  %s", spinner(time.Since(t.started)), c.progress(t), seconds(time.Since(t.started)))
-		fmt.Fprintln(c.w, cut(line, width-1))
+		fmt.Fprintln(c.w, harmless(cut(line, width-1)))
 		c.drawn++
 	}
 }
@@ -305,12 +307,12 @@ func stepName(stage, target string) string {
 }
 
 func (c *Console) progress(t *task) string {
-	text := Clean(t.event.Message)
+	text := OneLine(t.event.Message)
 	if text == "" && t.event.Phase != protocol.PhaseStart {
-		text = t.event.Phase
+		text = OneLine(t.event.Phase)
 	}
 	if amount := Amount(t.event); amount != "" {
-		text += " " + amount
+		text += " " + OneLine(amount)
 	}
 	return fmt.Sprintf("%s  %s", c.label(t), text)
 }
@@ -331,20 +333,14 @@ func cut(line string, width int) string {
 	return string(runes[:width-1]) + "…"
 }
 
-// annotation escapes a message for GitHub's workflow commands.
+// annotation escapes a message for GitHub's workflow commands, and property the
+// value of one of their properties.
 func annotation(s string) string {
-	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(Clean(s))
+	return strings.NewReplacer("%", "%25", "\n", "%0A").Replace(Clean(s))
 }
 
-// Clean takes control characters, but for line ends and tabs, out of a text
-// from elsewhere, so that it cannot move the cursor or colour the screen.
-func Clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
-			return -1
-		}
-		return r
-	}, s)
+func property(s string) string {
+	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(annotation(s))
 }
 
 // Summary tells how a release ended.

@@ -11,8 +11,10 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Describe says in a few words what a result document tells.
-func Describe(s protocol.Spec) string {
+// Describe says in a few words, in one line, what a result document tells.
+func Describe(s protocol.Spec) string { return OneLine(describe(s)) }
+
+func describe(s protocol.Spec) string {
 	switch d := s.(type) {
 	case protocol.ImageRef:
 		return describeImage(d)
@@ -25,7 +27,7 @@ func Describe(s protocol.Spec) string {
 	case protocol.Result:
 		return describeResult(d)
 	case protocol.Failure:
-		return "failed: " + firstLine(Clean(d.Message))
+		return "failed: " + FirstLine(d.Message)
 	}
 	return string(s.DocumentKind())
 }
@@ -71,13 +73,13 @@ func describeDeploy(d protocol.DeployResult) string {
 		text += " in " + d.Namespace
 	}
 	if d.Cluster != "" {
-		text += " of " + Clean(d.Cluster)
+		text += " of " + d.Cluster
 	}
 	if d.Revision > 0 {
 		text += fmt.Sprintf(", revision %d", d.Revision)
 	}
 	if d.Message != "" {
-		text += ": " + firstLine(Clean(d.Message))
+		text += ": " + FirstLine(d.Message)
 	}
 	if d.Clusters != nil {
 		text += " of " + describeClusters(*d.Clusters)
@@ -129,9 +131,9 @@ func describeClusters(n protocol.ClusterCount) string {
 // describeResult says what a result of any kind tells of itself.
 func describeResult(d protocol.Result) string {
 	if d.Summary != "" {
-		return firstLine(Clean(d.Summary))
+		return FirstLine(d.Summary)
 	}
-	return action(d.Unchanged, d.Planned, "made a", "would make a") + " " + Clean(string(d.Kind))
+	return action(d.Unchanged, d.Planned, "made a", "would make a") + " " + string(d.Kind)
 }
 
 func describeSmoke(d protocol.SmokeReport) string {
@@ -168,12 +170,7 @@ func short(digest string) string {
 	return "@" + digest[:min(len(digest), len("sha256:")+12)]
 }
 
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
-}
-
-func checkMark(p palette, status protocol.CheckStatus) string {
+func checkMark(p palette, status protocol.CheckStatus) coloured {
 	switch status {
 	case protocol.CheckPassed:
 		return p.green("✔")
@@ -188,14 +185,14 @@ func checkLine(c protocol.CheckResult) string {
 	if c.Cluster != "" {
 		name = c.Cluster + ": " + name
 	}
-	line := fmt.Sprintf("%s (%s)", Clean(name), c.Type)
+	line := fmt.Sprintf("%s (%s)", name, c.Type)
 	if c.Duration > 0 {
 		line += " " + seconds(time.Duration(c.Duration))
 	}
 	if c.Message != "" {
-		line += ": " + strings.ReplaceAll(Clean(c.Message), "\n", " ")
+		line += ": " + c.Message
 	}
-	return line
+	return OneLine(line)
 }
 
 // Amount is how far an event's work is: "12.0 of 64.0 MiB", "2 of 3 pods".
@@ -232,7 +229,7 @@ func Table(w io.Writer, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, row := range rows {
 		for i := range row {
-			row[i] = strings.ReplaceAll(Clean(row[i]), "\n", " ")
+			row[i] = strings.NewReplacer("\n", " ", "\t", " ").Replace(Clean(row[i]))
 		}
 		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
 			return err

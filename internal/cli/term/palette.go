@@ -3,15 +3,20 @@ package term
 // palette colours text when it is on.
 type palette struct{ on bool }
 
-func (p palette) paint(code, s string) string {
+// coloured is a text that may hold the escapes of a palette, and nothing from
+// elsewhere that was not cleaned.
+type coloured string
+
+func (p palette) paint(code, s string) coloured {
+	s = Clean(s)
 	if !p.on {
-		return s
+		return coloured(s)
 	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return coloured("\x1b[" + code + "m" + s + "\x1b[0m")
 }
 
-func (p palette) green(s string) string  { return p.paint("32", s) }
-func (p palette) red(s string) string    { return p.paint("31", s) }
-func (p palette) yellow(s string) string { return p.paint("33", s) }
-func (p palette) bold(s string) string   { return p.paint("1", s) }
-func (p palette) dim(s string) string    { return p.paint("2", s) }
+func (p palette) green(s string) coloured  { return p.paint("32", s) }
+func (p palette) red(s string) coloured    { return p.paint("31", s) }
+func (p palette) yellow(s string) coloured { return p.paint("33", s) }
+func (p palette) bold(s string) coloured   { return p.paint("1", s) }
+func (p palette) dim(s string) coloured    { return p.paint("2", s) }

@@ -10,9 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -65,38 +65,36 @@ func (s *subject) with(ctx context.Context, stdin string, args ...string) (run, 
 func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, began func(*os.Process) error, args ...string) (run, error) {
 	limit, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	cmd := exec.CommandContext(limit, s.path, args...)
-	cmd.Dir, cmd.Env = s.dir, s.environment()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	out, messages := &capped{}, &capped{}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, out, messages
-	if stdout != nil {
-		cmd.Stdout = stdout
-	}
 	events, err := os.CreateTemp(s.dir, "events-")
 	if err != nil {
 		return run{}, err
 	}
 	defer events.Close()
-	cmd.ExtraFiles = []*os.File{events}
+	out, messages := &capped{}, &capped{}
+	command := process.Command{
+		Args: append([]string{s.path}, args...), Dir: s.dir, Env: s.environment(), Files: []*os.File{events}, Grace: time.Second,
+		Stdin: stdin, Stdout: out, Stderr: messages,
+	}
+	if stdout != nil {
+		command.Stdout = stdout
+	}
 	from := time.Now()
-	if err := cmd.Start(); err != nil {
+	child, err := process.Start(limit, command)
+	if err != nil {
 		return run{}, err
 	}
 	if began != nil {
-		err = began(cmd.Process)
+		err = began(child.Process())
 	}
-	waited := cmd.Wait()
-	r := run{code: cmd.ProcessState.ExitCode(), stdout: out.text, stderr: messages.text, took: time.Since(from)}
+	waited := child.Wait()
+	r := run{code: child.Code(), stdout: out.text, stderr: messages.text, took: time.Since(from)}
 	var exit *exec.ExitError
 	switch {
 	case err != nil:
 		return r, err
 	case limit.Err() != nil:
 		return r, fmt.Errorf("it did not end within %s", deadline)
-	case waited != nil && !errors.As(waited, &exit) && !errors.Is(waited, syscall.EPIPE):
+	case waited != nil && !errors.As(waited, &exit):
 		return r, waited
 	}
 	if r.events, err = os.ReadFile(events.Name()); err != nil {

@@ -5,14 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"time"
 
+	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// describeDeadline bounds a plugin's answer to describe.
-const describeDeadline = 5 * time.Second
+// describeDeadline bounds a plugin's answer to describe, and describeGrace how
+// long it may then take to end.
+const (
+	describeDeadline = 5 * time.Second
+	describeGrace    = time.Second
+)
 
 // Describer asks plugins what they are, and remembers the answers by path,
 // inode, size and modification time.
@@ -36,12 +40,15 @@ func (d Describer) Describe(ctx context.Context, p Plugin) (protocol.PluginInfo,
 		}
 	}
 	line, err := ask(ctx, p.Path)
+	if ctx.Err() != nil {
+		return protocol.PluginInfo{}, context.Cause(ctx)
+	}
 	if err != nil {
 		return protocol.PluginInfo{}, protocol.Unsupported("plugin %s: %w", p.Path, err)
 	}
 	described, err := decodeInfo(line)
 	if err != nil {
-		return protocol.PluginInfo{}, protocol.Unsupported("plugin %s answered describe with something else than a PluginInfo: %w", p.Path, err)
+		return protocol.PluginInfo{}, protocol.Unsupported("plugin %s answered describe with something other than a PluginInfo: %w", p.Path, err)
 	}
 	memory.Keep(file, line)
 	return described, nil
@@ -59,36 +66,15 @@ func decodeInfo(line []byte) (protocol.PluginInfo, error) {
 func ask(ctx context.Context, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, describeDeadline)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "describe")
-	cmd.WaitDelay = time.Second
-	out := &limited{limit: protocol.MaxDocument}
-	cmd.Stdout = out
-	err := cmd.Run()
-	if out.over {
-		return nil, errTooMuch
-	}
-	if err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, fmt.Errorf("no answer to describe within %s", describeDeadline)
-		}
+	out := &process.Buffer{Limit: protocol.MaxDocument}
+	err := process.Run(ctx, process.Command{Args: []string{path, "describe"}, Stdout: out, Grace: describeGrace})
+	switch {
+	case out.Over:
+		return nil, fmt.Errorf("the answer to describe has more than %d bytes", out.Limit)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("no answer to describe within %s", describeDeadline)
+	case err != nil:
 		return nil, fmt.Errorf("describe: %w", err)
 	}
-	return bytes.TrimSpace(out.buffer.Bytes()), nil
-}
-
-// limited is a buffer that refuses to grow over its limit. The buffer is not
-// embedded: io.Copy would find its ReadFrom, which knows no limit.
-type limited struct {
-	buffer bytes.Buffer
-	limit  int
-	over   bool
-}
-
-var errTooMuch = fmt.Errorf("the answer to describe has more than %d bytes", protocol.MaxDocument)
-
-func (l *limited) Write(p []byte) (int, error) {
-	if l.over = l.over || l.buffer.Len()+len(p) > l.limit; l.over {
-		return 0, errTooMuch
-	}
-	return l.buffer.Write(p)
+	return bytes.TrimSpace(out.Bytes()), nil
 }

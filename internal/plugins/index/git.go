@@ -65,7 +65,7 @@ func (r repository) read(ctx context.Context) (tree, error) {
 func (r repository) git(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
 	limit := "ulimit -f " + strconv.Itoa(r.maxPack) + ` && exec git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.askPass= "$@"`
 	return process.Output(ctx, process.Command{
-		Args: append([]string{"/bin/sh", "-c", limit, "git"}, args...), Env: r.environment(os.Environ()), Stdin: stdin,
+		Args: append([]string{"/bin/sh", "-c", limit, "git"}, args...), Env: r.environment(process.Environ()), Stdin: stdin,
 	})
 }
 

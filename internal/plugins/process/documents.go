@@ -7,56 +7,50 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
+// maxWaiting is how many documents of one app may wait to be taken: a stage that
+// writes more is broken.
+const maxWaiting = 10_000
+
+// result is a document that the stage made.
+type result struct {
+	document protocol.Document
+	spec     protocol.Spec // the same, where it was decoded already
+}
+
 // Send sends typed documents of one app, that of the first, and opens the app's
-// mailbox. The error of a stage that is gone is what it told.
+// mailbox. That the stage is gone is told, with the reason, when its answer is
+// awaited.
 func (p *Process) Send(specs ...protocol.Spec) error {
-	documents, err := encode(specs)
-	if err != nil {
-		return err
-	}
-	app := specs[0].Identity().Name
-	if p.write(app, documents) == nil {
-		return nil
-	}
-	<-p.ended
-	_, told := p.drain(app, "")
-	return told
-}
-
-// Introduce sends documents ahead of those that make work of them: a topology, or
-// those of one app. A stage that is gone already says why when it is asked for
-// work.
-func (p *Process) Introduce(specs ...protocol.Spec) error {
-	documents, err := encode(specs)
-	if err == nil {
-		_ = p.write(specs[0].Identity().Name, documents)
-	}
-	return err
-}
-
-func encode(specs []protocol.Spec) ([]protocol.Document, error) {
 	documents := make([]protocol.Document, len(specs))
 	for i, s := range specs {
 		d, err := protocol.Encode(s)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		documents[i] = d
 	}
-	return documents, nil
-}
-
-// Await waits for a typed document of an app, or for the failure that comes in
-// its place.
-func Await[S any, P protocol.Decodable[S]](ctx context.Context, p *Process, app string, kind protocol.Kind) (S, error) {
-	d, err := p.Await(ctx, app, kind)
-	if err != nil {
-		var none S
-		return none, err
+	p.open(specs[0].Identity().Name, documents)
+	for _, d := range documents {
+		if p.in.Write(d) != nil {
+			break
+		}
 	}
-	return protocol.Decode[S, P](d)
+	return nil
 }
 
+// open opens the mailbox of an app and remembers what the stage will forward.
+func (p *Process) open(app string, documents []protocol.Document) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, open := p.mailboxes[app]; !open {
+		p.mailboxes[app] = append([]result{}, p.whole...)
+	}
+	for _, d := range documents {
+		p.sent[string(d.Bytes())]++
+	}
+}
+
+// forwarded reports whether a document is one that the stage was sent.
 func (p *Process) forwarded(d protocol.Document) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,93 +62,95 @@ func (p *Process) forwarded(d protocol.Document) bool {
 	return true
 }
 
-// deliver puts a document into the mailbox of its app; one of the whole stage
+// deliver puts a result into the mailbox of its app; one of the whole stage
 // into all of them, those that are yet to be opened too.
-func (p *Process) deliver(d protocol.Document) {
+func (p *Process) deliver(r result) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if d.Metadata.Name == "" {
-		p.whole = append(p.whole, d)
+	name := r.document.Metadata.Name
+	if name == "" {
+		p.whole = append(p.whole, r)
 	}
 	for app, box := range p.mailboxes {
-		if d.Metadata.Name != app && d.Metadata.Name != "" {
+		if name != app && name != "" {
 			continue
 		}
-		select {
-		case box <- d:
-		default: // a stage that floods an app with documents loses the surplus
+		if len(box) == maxWaiting {
+			return fmt.Errorf("%s wrote more than %d documents for %s", p.path, maxWaiting, app)
 		}
+		p.mailboxes[app] = append(box, r)
 	}
-}
-
-// write writes documents to the stage and opens the mailbox of the app. It fails
-// when the stage is gone.
-func (p *Process) write(app string, documents []protocol.Document) error {
-	p.mu.Lock()
-	if p.mailboxes[app] == nil {
-		box := make(chan protocol.Document, mailboxSize)
-		for _, d := range p.whole[:min(len(p.whole), mailboxSize)] {
-			box <- d
-		}
-		p.mailboxes[app] = box
-	}
-	for _, d := range documents {
-		p.sent[string(d.Bytes())]++
-	}
-	p.mu.Unlock()
-	for _, d := range documents {
-		if err := p.in.Write(d); err != nil {
-			return err
-		}
-	}
+	p.arrived.Broadcast()
 	return nil
 }
 
-// Await returns the next document of a kind for an app, or the failure that
-// came in its place.
-func (p *Process) Await(ctx context.Context, app string, kind protocol.Kind) (protocol.Document, error) {
+// next takes the next result out of the app's mailbox, for which it waits. There
+// is none once the stage has ended.
+func (p *Process) next(app string) (result, bool) {
 	p.mu.Lock()
-	box := p.mailboxes[app]
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	for len(p.mailboxes[app]) == 0 {
+		if p.over {
+			return result{}, false
+		}
+		p.arrived.Wait()
+	}
+	r := p.mailboxes[app][0]
+	p.mailboxes[app] = p.mailboxes[app][1:]
+	return r, true
+}
+
+// Await waits for a typed document of an app, or for the failure that comes in
+// its place.
+func Await[S any, P protocol.Decodable[S]](ctx context.Context, p *Process, app string) (S, error) {
+	var s S
+	r, err := p.await(ctx, app, P(&s).DocumentKind())
+	if err != nil {
+		return s, err
+	}
+	if decoded, ok := any(r.spec).(S); ok {
+		return decoded, nil
+	}
+	return protocol.Decode[S, P](r.document)
+}
+
+// AwaitFailure waits for the failure that follows a result of an app that is not
+// good.
+func (p *Process) AwaitFailure(ctx context.Context, app string) error {
+	_, err := p.await(ctx, app, protocol.KindFailure)
+	return err
+}
+
+func (p *Process) await(ctx context.Context, app string, kind protocol.Kind) (result, error) {
 	for {
-		select {
-		case d := <-box:
-			if found, err := match(d, kind); found || err != nil {
-				return d, err
-			}
-		case <-p.ended:
+		r, ok := p.next(app)
+		if !ok {
 			if err := context.Cause(ctx); err != nil {
-				return protocol.Document{}, err
+				return r, err
 			}
-			return p.drain(app, kind)
+			return r, p.Died()
+		}
+		if err := Failure(r.document); err != nil {
+			return r, err
+		}
+		if r.document.Kind == kind {
+			return r, nil
 		}
 	}
 }
 
-// drain looks through what had arrived before the stage ended. It answers with
-// the document of the kind, or with an error.
-func (p *Process) drain(app string, kind protocol.Kind) (protocol.Document, error) {
-	p.mu.Lock()
-	box := p.mailboxes[app]
-	p.mu.Unlock()
+// Each hands an app's documents to take, as they come, until the stage has ended
+// or take fails.
+func (p *Process) Each(ctx context.Context, app string, take func(protocol.Document) error) error {
 	for {
-		select {
-		case d := <-box:
-			if found, err := match(d, kind); found || err != nil {
-				return d, err
-			}
-		default:
-			return protocol.Document{}, p.Died()
+		r, ok := p.next(app)
+		if !ok {
+			return context.Cause(ctx)
+		}
+		if err := take(r.document); err != nil {
+			return err
 		}
 	}
-}
-
-// match reports whether a document is of the kind; a failure is an error.
-func match(d protocol.Document, kind protocol.Kind) (bool, error) {
-	if err := Failure(d); err != nil {
-		return false, err
-	}
-	return d.Kind == kind, nil
 }
 
 // Failure is the error that a document tells, nil for one that tells none.
@@ -169,35 +165,13 @@ func Failure(d protocol.Document) error {
 	return failure.Err()
 }
 
-// Died says that the stage is gone without an answer.
+// Died reports that the stage exited without answering.
 func (p *Process) Died() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	return &protocol.Error{
 		Code: protocol.ExitFailed, Err: p.broken,
 		Message: fmt.Sprintf("%s ended without a result", p.path),
 		Hint:    "run the same command again: what was done is found and not done twice",
-	}
-}
-
-// Each hands an app's documents to take, as they come, until the stage has ended
-// or take fails.
-func (p *Process) Each(ctx context.Context, app string, take func(protocol.Document) error) error {
-	p.mu.Lock()
-	box := p.mailboxes[app]
-	p.mu.Unlock()
-	for {
-		select {
-		case d := <-box:
-			if err := take(d); err != nil {
-				return err
-			}
-		case <-p.ended:
-			// What had arrived before is still in the box.
-			for len(box) > 0 {
-				if err := take(<-box); err != nil {
-					return err
-				}
-			}
-			return context.Cause(ctx)
-		}
 	}
 }

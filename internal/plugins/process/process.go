@@ -4,7 +4,6 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,33 +11,31 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 
+	child "github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // stopDelay is how long a stage may take to end after it was asked to.
 const stopDelay = 15 * time.Second
 
-// mailboxSize is how many documents of one app may wait to be taken.
-const mailboxSize = 64
-
 // Process is a running stage. Documents go in for one app at a time; the
 // results come back by app.
 type Process struct {
 	path     string
-	cmd      *exec.Cmd
-	stdin    io.WriteCloser
+	child    *child.Child
 	in       *protocol.Writer
-	endInput func() error  // closes stdin, once
+	endInput func() error  // closes stdin
 	ended    chan struct{} // closed when stdout has been read to its end
-	broken   error         // why reading ended; read it after ended
 
 	mu        sync.Mutex
+	arrived   sync.Cond      // a document, or the end
+	over      bool           // ended, under mu
+	broken    error          // why reading ended; read it once over
 	sent      map[string]int // documents that the stage has yet to forward
-	mailboxes map[string]chan protocol.Document
-	whole     []protocol.Document // failures of the stage as a whole
+	mailboxes map[string][]result
+	whole     []result // those of the stage as a whole
 }
 
 // Observer takes what the processes tell beside their results.
@@ -51,51 +48,53 @@ type Observer struct {
 	Cluster func(protocol.DeployResult)
 }
 
-// Start starts the stage plugin at the path, with flags of its command line. It
-// leads its own process group: a Ctrl-C on the terminal reaches it through this
-// process, once. When ctx is cancelled it gets SIGTERM. Whatever comes of it is
-// to be closed. A plugin that cannot be started is an error of status
-// protocol.ExitUnsupported.
-func Start(ctx context.Context, path string, flags []string, see Observer) (*Process, error) {
-	args := append([]string{"--output", "json"}, flags...)
-	p := &Process{
-		path:  path,
-		ended: make(chan struct{}),
-		sent:  map[string]int{}, mailboxes: map[string]chan protocol.Document{},
-	}
-	p.cmd = exec.CommandContext(ctx, path, args...)
-	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
-	p.cmd.WaitDelay = stopDelay
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.cmd.Env = append(os.Environ(), "HARMONY_EVENTS_FD=3")
+// Plugin is a stage to start.
+type Plugin struct {
+	Path string
+	// Flags are those of its command line.
+	Flags []string
+	// Registry gives the stage the credentials of the registry.
+	Registry bool
+}
+
+// Start starts a stage plugin. When ctx is cancelled it gets SIGTERM, and is killed with what
+// it started when it does not end. Whatever comes of it is to be closed. A plugin
+// that cannot be started is an error of status protocol.ExitUnsupported.
+func Start(ctx context.Context, plugin Plugin, see Observer) (*Process, error) {
 	events, eventsIn, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer eventsIn.Close()
-	p.cmd.ExtraFiles = []*os.File{eventsIn}
-	stdout, err := p.connect(see)
-	if err == nil {
-		err = p.cmd.Start()
+	stdin, in := io.Pipe()
+	out, stdout := io.Pipe()
+	stderr := &child.Lines{Show: see.Line}
+	p := &Process{
+		path: plugin.Path, in: protocol.NewWriter(in), endInput: in.Close,
+		ended: make(chan struct{}), sent: map[string]int{}, mailboxes: map[string][]result{},
 	}
+	p.arrived.L = &p.mu
+	env := child.WithoutRegistry()
+	if plugin.Registry {
+		env = os.Environ()
+	}
+	p.child, err = child.Start(ctx, child.Command{
+		Args: append([]string{plugin.Path, "--output", "json"}, plugin.Flags...), Env: append(env, "HARMONY_EVENTS_FD=3"),
+		Stdin: stdin, Stdout: stdout, Stderr: stderr, Files: []*os.File{eventsIn}, Grace: stopDelay,
+	})
 	if err != nil {
 		events.Close()
-		return nil, protocol.Unsupported("start %s: %w", path, err)
+		return nil, protocol.Unsupported("start %s: %w", plugin.Path, err)
 	}
+	go func() {
+		<-p.child.Done()
+		stderr.Flush()
+		stdin.Close()
+		stdout.Close()
+	}()
 	go readEvents(events, see.Event)
-	go p.readResults(stdout, see)
+	go p.readResults(out, see)
 	return p, nil
-}
-
-// connect sets up the pipes. It returns stdout.
-func (p *Process) connect(see Observer) (io.Reader, error) {
-	var err error
-	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	p.in, p.endInput = protocol.NewWriter(p.stdin), sync.OnceValue(p.stdin.Close)
-	p.cmd.Stderr = &lineWriter{show: see.Line}
-	return p.cmd.StdoutPipe()
 }
 
 func readEvents(r io.ReadCloser, show func(protocol.Event)) {
@@ -112,56 +111,45 @@ func readEvents(r io.ReadCloser, show func(protocol.Event)) {
 	}
 }
 
-// lineWriter shows whole lines.
-type lineWriter struct {
-	show func(string)
-	rest []byte
-}
-
-func (w *lineWriter) Write(b []byte) (int, error) {
-	w.rest = append(w.rest, b...)
-	for {
-		line, rest, ok := bytes.Cut(w.rest, []byte("\n"))
-		if !ok {
-			return len(b), nil
-		}
-		w.show(string(line))
-		w.rest = rest
-	}
-}
-
 // readResults hands what the stage writes to whoever waits for it. What the
 // stage only forwards is not a result.
 func (p *Process) readResults(stdout io.Reader, see Observer) {
-	defer close(p.ended)
-	reader := protocol.NewReader(stdout)
+	broken := p.read(protocol.NewReader(stdout), see)
+	if broken != nil {
+		_, _ = io.Copy(io.Discard, stdout)
+	}
+	p.mu.Lock()
+	p.over, p.broken = true, broken
+	p.arrived.Broadcast()
+	p.mu.Unlock()
+	close(p.ended)
+}
+
+func (p *Process) read(reader *protocol.Reader, see Observer) error {
 	for {
 		d, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
-				p.broken = fmt.Errorf("%s wrote something else than documents to stdout: %w", p.path, err)
-				_, _ = io.Copy(io.Discard, stdout)
-			}
-			return
+			return fmt.Errorf("%s wrote unexpected output to stdout: %w", p.path, err)
 		}
 		if p.forwarded(d) {
 			continue
 		}
-		if result, ok := ofCluster(d); ok && see.Cluster != nil {
-			see.Cluster(result)
-			continue
+		r := result{document: d}
+		if d.Kind == protocol.KindDeployResult && see.Cluster != nil {
+			if deployed, err := protocol.Decode[protocol.DeployResult](d); err == nil {
+				if r.spec = deployed; deployed.Cluster != "" {
+					see.Cluster(deployed)
+					continue
+				}
+			}
 		}
-		p.deliver(d)
+		if err := p.deliver(r); err != nil {
+			return err
+		}
 	}
-}
-
-// ofCluster is the result of one cluster of a target.
-func ofCluster(d protocol.Document) (protocol.DeployResult, bool) {
-	if d.Kind != protocol.KindDeployResult {
-		return protocol.DeployResult{}, false
-	}
-	result, err := protocol.Decode[protocol.DeployResult](d)
-	return result, err == nil && result.Cluster != ""
 }
 
 // Path is that of the plugin.
@@ -173,12 +161,12 @@ func (p *Process) EndInput() error { return p.endInput() }
 // Close lets the stage end and waits for it. The status is that of the process;
 // a signal that killed it is an error.
 func (p *Process) Close() error {
-	closed := p.endInput()
+	_ = p.endInput() // of a pipe in this process
 	<-p.ended
-	err := p.cmd.Wait()
+	err := p.child.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
 		return nil // told by Failure documents
 	}
-	return errors.Join(err, closed)
+	return err
 }

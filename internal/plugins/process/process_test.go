@@ -23,7 +23,7 @@ func plugin(t *testing.T, script string) string {
 // start starts it; what it says besides results fails the test.
 func start(t *testing.T, script string) *process.Process {
 	t.Helper()
-	p, err := process.Start(t.Context(), plugin(t, script), nil, process.Observer{
+	p, err := process.Start(t.Context(), process.Plugin{Path: plugin(t, script)}, process.Observer{
 		Event: func(e protocol.Event) { t.Errorf("event %+v", e) },
 		Line:  func(line string) { t.Errorf("stderr: %s", line) },
 	})
@@ -49,7 +49,7 @@ func TestStageThatIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, "exec <&-\n"+test.script+"\n")
 			for range 2 { // the second one finds it gone for sure
-				if err := p.Introduce(protocol.AppSpec{Metadata: id}); err != nil {
+				if err := p.Send(protocol.AppSpec{Metadata: id}); err != nil {
 					t.Error(err)
 				}
 				if err := p.Each(t.Context(), "nobody", nil); err != nil { // waits for its end
@@ -58,7 +58,7 @@ func TestStageThatIsGone(t *testing.T) {
 			}
 			err := p.Send(protocol.ImageRef{Metadata: id})
 			if err == nil {
-				_, err = process.Await[protocol.ImageRef](t.Context(), p, id.Name, protocol.KindImageRef)
+				_, err = process.Await[protocol.ImageRef](t.Context(), p, id.Name)
 			}
 			if protocol.ExitCode(err) != test.code || !strings.Contains(err.Error(), test.told) {
 				t.Errorf("got %v", err)
@@ -82,7 +82,7 @@ func TestResultsByApp(t *testing.T) {
 		}
 	}
 	for _, one := range []protocol.Metadata{id, other} {
-		chart, err := process.Await[protocol.ChartRef](t.Context(), p, one.Name, protocol.KindChartRef)
+		chart, err := process.Await[protocol.ChartRef](t.Context(), p, one.Name)
 		if err != nil || chart.Chart != one.Name {
 			t.Errorf("%s got %+v, %v", one.Name, chart, err)
 		}
@@ -90,7 +90,7 @@ func TestResultsByApp(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := process.Start(t.Context(), filepath.Join(t.TempDir(), "none"), nil, process.Observer{}); protocol.ExitCode(err) != protocol.ExitUnsupported {
+	if _, err := process.Start(t.Context(), process.Plugin{Path: filepath.Join(t.TempDir(), "none")}, process.Observer{}); protocol.ExitCode(err) != protocol.ExitUnsupported {
 		t.Errorf("a plugin that is not there: %v", err)
 	}
 }

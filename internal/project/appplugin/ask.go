@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -62,26 +61,19 @@ func ask(ctx context.Context, p discovery.Plugin, q Question, deadline time.Dura
 	}
 	limited, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	cmd := exec.CommandContext(limited, p.Path, q.Args...)
-	stdout, stderr := &capped{}, &capped{}
-	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = q.Dir, &input, stdout, stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = grace
-	err := cmd.Run()
-	if cmd.Process != nil {
-		// What it started and left is ended too; there may be none.
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	}
+	stdout, stderr := &process.Buffer{Limit: maxOutput}, &process.Buffer{Limit: maxOutput}
+	err := process.Run(limited, process.Command{
+		Args: append([]string{p.Path}, q.Args...), Dir: q.Dir, Stdin: &input, Stdout: stdout, Stderr: stderr, Grace: grace,
+	})
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case limited.Err() != nil:
 		return nil, fmt.Errorf("no answer within %s", deadline)
-	case stdout.over || stderr.over:
+	case stdout.Over || stderr.Over:
 		return nil, fmt.Errorf("it wrote more than %d bytes", maxOutput)
 	}
-	return Answer(stdout.text, stderr.shown(), err)
+	return Answer(stdout.Bytes(), shown(stderr.Bytes()), err)
 }
 
 // Answer reads what a plugin wrote to stdout. told, the end of its stderr, and
@@ -117,24 +109,9 @@ func Answer(text []byte, told string, failed error) ([]protocol.Document, error)
 	}
 }
 
-// capped keeps what is written up to maxOutput; more is an error, which ends
-// the plugin.
-type capped struct {
-	text []byte
-	over bool
-}
-
-func (c *capped) Write(p []byte) (int, error) {
-	if c.over = c.over || len(c.text)+len(p) > maxOutput; c.over {
-		return 0, errors.New("too much output")
-	}
-	c.text = append(c.text, p...)
-	return len(p), nil
-}
-
-// shown is the end of the text, to come after a message.
-func (c *capped) shown() string {
-	text := strings.TrimSpace(term.Clean(strings.ToValidUTF8(string(c.text), "")))
+// shown is the end of what the plugin wrote to stderr, to come after a message.
+func shown(stderr []byte) string {
+	text := strings.TrimSpace(term.Clean(strings.ToValidUTF8(string(stderr), "")))
 	if len(text) > maxShown {
 		text = "…" + strings.ToValidUTF8(text[len(text)-maxShown:], "")
 	}

@@ -1,7 +1,6 @@
 package version
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -38,7 +39,7 @@ type repository struct {
 func open(ctx context.Context, dir string) (repository, error) {
 	r := repository{dir: dir, env: []string{"LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none"}}
 	const ofAnotherRepository = "GIT_DIR GIT_WORK_TREE GIT_COMMON_DIR GIT_INDEX_FILE GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE GIT_SHALLOW_FILE GIT_GRAFT_FILE GIT_INTERNAL_SUPER_PREFIX GIT_EXTERNAL_DIFF"
-	for _, entry := range os.Environ() {
+	for _, entry := range process.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); !slices.Contains(strings.Fields(ofAnotherRepository), name) {
 			r.env = append(r.env, entry)
 		}
@@ -119,26 +120,22 @@ func appendFilter(found []string, setting string) []string {
 func (r repository) git(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir, cmd.WaitDelay, cmd.Env = r.dir, time.Second, r.env
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
+	out, err := process.Output(ctx, process.Command{Args: append([]string{"git"}, args...), Dir: r.dir, Env: r.env})
 	var exit *exec.ExitError
+	var failure *process.Error
 	switch {
 	case err == nil:
-		return strings.TrimSpace(stdout.String()), nil
+		return strings.TrimSpace(string(out)), nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return "", unreadable(fmt.Errorf("git %s took longer than %s", args[0], deadline))
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("git %s: %w", args[0], ctx.Err())
 	case args[0] == "config" && errors.As(err, &exit) && exit.ExitCode() == 1:
 		return "", nil // no such setting
-	case errors.Is(err, exec.ErrNotFound) || nothingToDescribe(stderr.String()):
+	case errors.Is(err, exec.ErrNotFound) || errors.As(err, &failure) && nothingToDescribe(string(failure.Output)):
 		return "", errNothing
 	}
-	line, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
-	return "", unreadable(fmt.Errorf("git %s: %w: %s", args[0], err, line))
+	return "", unreadable(fmt.Errorf("git %s: %w: %s", args[0], failure.Err, term.FirstLine(string(failure.Output))))
 }
 
 // nothingToDescribe knows what git says outside of a repository and in one

@@ -54,14 +54,14 @@ func (s *Stage) Open(ctx context.Context, env capability.Environment) (capabilit
 }
 
 func start(ctx context.Context, path string, flags []string, env capability.Environment) (*process.Process, error) {
-	p, err := process.Start(ctx, path, flags, process.Observer{
+	p, err := process.Start(ctx, process.Plugin{Path: path, Flags: flags, Registry: true}, process.Observer{
 		Event: env.Progress,
 		Line:  func(line string) { fmt.Fprintln(os.Stderr, term.Clean(line)) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Introduce(env.Topology); err != nil {
+	if err := p.Send(env.Topology); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
@@ -99,5 +99,5 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 	if err := started.process.Send(app, image); err != nil {
 		return protocol.ChartRef{}, err
 	}
-	return process.Await[protocol.ChartRef](ctx, started.process, app.Name, protocol.KindChartRef)
+	return process.Await[protocol.ChartRef](ctx, started.process, app.Name)
 }

@@ -1,17 +1,13 @@
 package nodeimport
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -125,21 +121,13 @@ func (n node) load(ctx context.Context, a archive) error {
 		write.CloseWithError(err)
 		written <- err
 	}()
-	var output bytes.Buffer
 	args := append(append([]string{}, n.ctr...), "images", "import", "-")
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = read, &output, &output
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
-	err := cmd.Run()
+	_, err := process.Output(ctx, process.Command{Args: args, Stdin: read})
 	read.CloseWithError(errNotWanted)
 	if failed := <-written; failed != nil && !errors.Is(failed, errNotWanted) {
 		return failed
 	}
-	if err != nil {
-		return &process.Error{Args: args, Output: output.Bytes(), Err: err}
-	}
-	return nil
+	return err
 }
 
 // errNotWanted ends the writing of an archive that nobody reads.

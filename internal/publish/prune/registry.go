@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -171,8 +171,7 @@ func commitTime(ctx context.Context, folder, prerelease string) *time.Time {
 	if match == nil || folder == "" {
 		return nil
 	}
-	cmd := exec.CommandContext(ctx, "git", "-C", folder, "show", "--no-patch", "--format=%ct", match[1]+"^{commit}")
-	out, err := cmd.Output()
+	out, err := process.Output(ctx, process.Command{Args: []string{"git", "-C", folder, "show", "--no-patch", "--format=%ct", match[1] + "^{commit}"}})
 	if err != nil {
 		return nil // a commit of somebody else's clone: the age is not known
 	}

@@ -11,10 +11,16 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/nationtech/harmony/internal/cli/process"
 )
 
-// helperTime is how long a credential helper may take: it may ask a person.
-const helperTime = time.Minute
+const (
+	// helperTime is how long a credential helper may take: it may ask a person.
+	helperTime = time.Minute
+	// maxAnswer bounds what it writes, in bytes.
+	maxAnswer = 1 << 20
+)
 
 // ask runs a credential helper, docker-credential-NAME get. A helper that has
 // nothing for the host is no error; one that is not installed is one when it is
@@ -33,25 +39,24 @@ func (f file) ask(ctx context.Context, helper, host string, named bool) (Credent
 	}
 	ctx, cancel := context.WithTimeout(ctx, helperTime)
 	defer cancel()
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, "get")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(server), &stdout, &stderr
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	stdout, stderr := &process.Buffer{Limit: maxAnswer}, &process.Tail{Limit: maxAnswer}
+	err := process.Run(ctx, process.Command{
+		Args: []string{program, "get"}, Env: process.WithoutRegistry(), Stdin: strings.NewReader(server), Stdout: stdout, Stderr: stderr,
+	})
 	switch {
 	case errors.Is(err, exec.ErrNotFound) && !named:
 		return Credentials{}, false, nil
 	case errors.Is(err, exec.ErrNotFound):
 		return fail("it is not on the PATH")
-	case err != nil && strings.Contains(stdout.String(), "credentials not found"):
+	case err != nil && bytes.Contains(stdout.Bytes(), []byte("credentials not found")):
 		return Credentials{}, false, nil
 	case err != nil:
 		// What is on stdout may be a secret.
-		return fail("%w %s", err, strings.TrimSpace(stderr.String()))
+		return fail("%w %s", err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	var answer struct{ Username, Secret string }
 	if json.Unmarshal(stdout.Bytes(), &answer) != nil {
-		return fail("its answer is no JSON")
+		return fail("its answer is not JSON")
 	}
 	c := Credentials{Source: "helper " + program, Auth: authn.AuthConfig{Username: answer.Username, Password: answer.Secret}}
 	if answer.Username == "<token>" {

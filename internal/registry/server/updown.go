@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"syscall"
 	"time"
 
+	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -70,7 +69,7 @@ func sameAddress(status Status, o Options) error {
 
 // background is a process that outlives this one.
 type background struct {
-	done chan struct{}
+	done <-chan struct{}
 	log  *logTail
 }
 
@@ -82,18 +81,11 @@ func start(folder Folder, command []string) (*background, error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = string(folder), log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	child, err := process.Detach(process.Command{Args: command, Dir: string(folder), Stdout: log, Stderr: log})
+	if err != nil {
 		return nil, fmt.Errorf("start registry: %w", err)
 	}
-	b := &background{done: make(chan struct{}), log: tail}
-	go func() {
-		defer close(b.done)
-		_ = cmd.Wait() // how it failed stands in the log
-	}()
-	return b, nil
+	return &background{done: child.Done(), log: tail}, nil // how it failed is in the log
 }
 
 func (b *background) ended() bool {
@@ -144,11 +136,7 @@ func end(ctx context.Context, folder Folder, pid int, signal syscall.Signal, dea
 	if now, err := folder.holder(); err != nil || now != pid {
 		return err == nil, err
 	}
-	process, err := os.FindProcess(pid)
-	if err != nil {
-		return false, err
-	}
-	if err := process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return false, fmt.Errorf("end process %d: %w", pid, err)
 	}
 	late := time.After(deadline)
