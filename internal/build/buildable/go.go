@@ -43,7 +43,7 @@ type golang struct {
 }
 
 func openGo(o Options) (Source, error) {
-	if err := o.fields("main", "ldflags", "tags"); err != nil {
+	if err := errors.Join(o.fields("main", "ldflags", "tags"), o.checkLDFlags()); err != nil {
 		return nil, err
 	}
 	return &golang{options: o, source: *o.App.Image.Buildable, root: o.App.ProjectRoot}, nil

@@ -31,7 +31,7 @@ type writer struct {
 // newWriter begins a Dockerfile; messages call it name.
 func newWriter(name string) *writer {
 	w := &writer{name: name}
-	w.line("# Written by harmony: %s", name)
+	w.line("# Written by harmony: %s", plain(name)) // a folder may have line breaks in its name
 	return w
 }
 
