@@ -134,6 +134,7 @@ func TestWhatMakesAnotherInput(t *testing.T) {
 func TestSecretsStayWhereTheyAre(t *testing.T) {
 	app := demo(t)
 	secret := filepath.Join(t.TempDir(), "token")
+	t.Setenv("HARMONY_BUILD_SECRETS", "KEY_OF_TEST,"+secret)
 	app.Image.Dockerfile.Secrets = map[string]string{"token": "file:" + secret, "key": "env:KEY_OF_TEST"}
 	app.Image.Dockerfile.Args = map[string]string{"WHO": "argument-value"}
 	s, b := newStage(t), &builds{}

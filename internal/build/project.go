@@ -101,6 +101,9 @@ func (s *projectSource) reference(field, id, text string) (protocol.Reference, e
 	if at.File != "" && !filepath.IsAbs(at.File) {
 		at.File = filepath.Join(s.root, at.File)
 	}
+	if err := s.permit(at); err != nil {
+		return at, protocol.Invalid("dockerfile.%s.%s: %w", field, id, err)
+	}
 	return at, nil
 }
 
