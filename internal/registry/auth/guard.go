@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// Guard lets plain http through to the loopback, and elsewhere only where the
-// topology says so: go-containerregistry alone would take it for private
+// Guard lets plain http through between a registry on the loopback and this
+// machine, and elsewhere only where the topology says so: go-containerregistry alone would take it for private
 // addresses too, and send credentials over it. On the loopback it asks by plain
 // http first: a registry there seldom has TLS, of which an attempt takes longer
 // than all that a push of an unchanged image needs. It is safe for use by
@@ -19,7 +19,7 @@ type Guard struct {
 	Host string
 	// Insecure allows plain http wherever the registry is.
 	Insecure bool
-	// Inner does the requests.
+	// Inner does the requests; a transport with limits when nil.
 	Inner http.RoundTripper
 
 	plain atomic.Bool
@@ -28,7 +28,7 @@ type Guard struct {
 // RoundTrip implements [http.RoundTripper]. It fails with [PlainRefused].
 func (g *Guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	plain := r.URL.Scheme == "http"
-	if plain && !g.Insecure && !IsLoopback(r.URL.Host) {
+	if plain && !g.Insecure && !(IsLoopback(g.Host) && IsLoopback(r.URL.Host)) {
 		return nil, &PlainRefused{Host: r.URL.Host}
 	}
 	if !plain && isPing(r) && IsLoopback(r.URL.Host) {
@@ -36,11 +36,18 @@ func (g *Guard) RoundTrip(r *http.Request) (*http.Response, error) {
 			return response, nil
 		}
 	}
-	response, err := g.Inner.RoundTrip(r)
+	response, err := g.inner().RoundTrip(r)
 	if err == nil && r.URL.Host == g.Host {
 		g.plain.Store(plain)
 	}
 	return response, err
+}
+
+func (g *Guard) inner() http.RoundTripper {
+	if g.Inner == nil {
+		return shared
+	}
+	return g.Inner
 }
 
 // isPing reports the request by which go-containerregistry finds out what a
@@ -53,7 +60,7 @@ func isPing(r *http.Request) bool {
 func (g *Guard) pingPlain(r *http.Request) *http.Response {
 	r = r.Clone(r.Context())
 	r.URL.Scheme = "http"
-	response, err := g.Inner.RoundTrip(r)
+	response, err := g.inner().RoundTrip(r)
 	if err != nil {
 		return nil
 	}

@@ -1,0 +1,52 @@
+package auth
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/nationtech/harmony/internal/registry/silence"
+)
+
+// Options are those of every request to the registry of at, a repository: the
+// [Guard] against plain http, which insecure allows, the credentials, and limits
+// to how long the registry may be silent. There is no other way to a registry.
+func Options(ctx context.Context, at authn.Resource, insecure bool, more ...remote.Option) []remote.Option {
+	guard := &Guard{Host: at.RegistryStr(), Insecure: insecure}
+	return Through(guard, append(more, remote.WithContext(ctx))...)
+}
+
+// Through are the [Options] of requests by t, which ends in a [Guard].
+func Through(t http.RoundTripper, more ...remote.Option) []remote.Option {
+	return append([]remote.Option{remote.WithTransport(t), remote.WithAuthFromKeychain(Keychain()), remote.WithUserAgent("harmony")}, more...)
+}
+
+// Naming are the options of a name in a registry.
+func Naming(insecure bool) []name.Option {
+	if insecure {
+		return []name.Option{name.Insecure}
+	}
+	return nil
+}
+
+// answerTime is how long a registry may take to answer what it has received
+// whole: some copy a blob to other storage in that time.
+const answerTime = 5 * time.Minute
+
+// shared is the transport of all guards, so that they share connections.
+var shared = newTransport() //nolint:gochecknoglobals // never changed
+
+func newTransport() http.RoundTripper {
+	t, ok := remote.DefaultTransport.(*http.Transport)
+	if !ok {
+		return silence.Transport{Inner: remote.DefaultTransport}
+	}
+	t = t.Clone()
+	t.ResponseHeaderTimeout = answerTime
+	t.WriteBufferSize = 64 << 10
+	return silence.Transport{Inner: t}
+}
