@@ -18,7 +18,6 @@ import (
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
 	"github.com/nationtech/harmony/internal/ocilayout"
-	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -60,7 +59,11 @@ func New(env capability.Environment, flags *Flags, backend Backend) (capability.
 
 // Bases reads base images; all adapters of a stage share its cache.
 func Bases(env capability.Environment) base.Registry {
-	return base.Registry{Cache: filepath.Join(env.Cache, ".bases"), Keychain: auth.Keychain()}
+	r := base.Registry{Cache: filepath.Join(env.Cache, ".bases")}
+	if p := env.Topology.OCIRegistry; p != nil && p.Insecure {
+		r.Insecure, _, _ = strings.Cut(p.URL, "/")
+	}
+	return r
 }
 
 func sourceDate(text string) (time.Time, error) {

@@ -1,5 +1,6 @@
-// Package base reads the images that others are built from out of their
-// registries. What it read stays in a cache, by digest.
+// Package base reads base images from their registries and keeps what it read
+// in a cache, by digest. The cache is not trusted: what is used from it is
+// compared with its digest every time.
 package base
 
 import (
@@ -9,9 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -21,6 +20,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -30,28 +30,53 @@ type Image struct {
 	// Digest of the manifest.
 	Digest     digest.Digest
 	Repository name.Repository
-	Config     dockerspec.DockerOCIImage
-	Layers     []ocilayout.Layer
+	// Insecure is set when its registry may be reached by plain http.
+	Insecure bool
+	Config   dockerspec.DockerOCIImage
+	Layers   []ocilayout.Layer
 }
 
 // Registry reads base images of any registry.
 type Registry struct {
 	// Cache is a folder, which need not exist.
 	Cache string
-	// Keychain has the credentials.
-	Keychain authn.Keychain
+	// Insecure is the registry that may be reached by plain http although it is
+	// not on the loopback; none when empty.
+	Insecure string
 }
 
-func (r Registry) options(ctx context.Context) []remote.Option {
-	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(r.Keychain)}
+// maxManifest and maxConfig bound what is read into memory, and maxLayer what is
+// written to disk.
+const (
+	maxManifest = 4 << 20
+	maxConfig   = 8 << 20
+	maxLayer    = 64 << 30
+)
+
+func (r Registry) insecure(at name.Repository) bool { return at.RegistryStr() == r.Insecure }
+
+func (r Registry) options(ctx context.Context, at name.Repository) []remote.Option {
+	return auth.Options(ctx, at, r.insecure(at))
+}
+
+// parse reads a reference.
+func (r Registry) parse(reference string) (name.Reference, error) {
+	ref, err := name.ParseReference(reference)
+	if err == nil && r.insecure(ref.Context()) {
+		ref, err = name.ParseReference(reference, name.Insecure)
+	}
+	if err != nil {
+		return nil, protocol.Invalid("%w", err)
+	}
+	return ref, nil
 }
 
 // Digest is the digest that a reference stands for now: of a manifest or an
 // index. A tag is looked up each time; a digest needs no registry.
 func (r Registry) Digest(ctx context.Context, reference string) (digest.Digest, error) {
-	ref, err := name.ParseReference(reference)
+	ref, err := r.parse(reference)
 	if err != nil {
-		return "", protocol.Invalid("%w", err)
+		return "", err
 	}
 	sum, err := r.lookUp(ctx, ref)
 	if err != nil {
@@ -64,9 +89,9 @@ func (r Registry) Digest(ctx context.Context, reference string) (digest.Digest, 
 // platform only may be of another, see [Image.Fits]. If sum is not empty it is
 // what the reference stands for. What a digest names is read once.
 func (r Registry) Resolve(ctx context.Context, reference string, sum digest.Digest, platform ocispec.Platform) (*Image, error) {
-	ref, err := name.ParseReference(reference)
+	ref, err := r.parse(reference)
 	if err != nil {
-		return nil, protocol.Invalid("%w", err)
+		return nil, err
 	}
 	if sum == "" {
 		if sum, err = r.lookUp(ctx, ref); err != nil {
@@ -106,10 +131,14 @@ func (r Registry) lookUp(ctx context.Context, ref name.Reference) (digest.Digest
 	}
 	// HEAD is not counted by registries that ration downloads; not all of them
 	// answer it with a digest.
-	if head, err := remote.Head(ref, r.options(ctx)...); err == nil {
+	head, err := remote.Head(ref, r.options(ctx, ref.Context())...)
+	if err == nil {
 		return digest.Digest(head.Digest.String()), nil
 	}
-	got, err := remote.Get(ref, r.options(ctx)...)
+	if errors.As(err, new(*protocol.Error)) {
+		return "", err // it did not answer, and would not answer GET
+	}
+	got, err := remote.Get(ref, r.options(ctx, ref.Context())...)
 	if err != nil {
 		return "", classify(err)
 	}
@@ -117,20 +146,28 @@ func (r Registry) lookUp(ctx context.Context, ref name.Reference) (digest.Digest
 }
 
 // manifest is the manifest or index of a digest.
-func (r Registry) manifest(ctx context.Context, repository name.Repository, sum digest.Digest) ([]byte, error) {
-	path := r.path(sum)
-	data, err := os.ReadFile(path)
-	if err == nil && used(path) && digest.FromBytes(data) == sum {
-		return data, nil
-	}
-	got, err := remote.Get(repository.Digest(sum.String()), r.options(ctx)...)
-	if err != nil {
-		return nil, classify(err)
-	}
-	return got.Manifest, r.write(sum, func(w io.Writer) error {
-		_, err := w.Write(got.Manifest)
+func (r Registry) manifest(ctx context.Context, repository name.Repository, sum digest.Digest) (data []byte, err error) {
+	err = r.use(ctx, sum, func(w io.Writer) error {
+		// The digest of the answer is compared.
+		got, err := remote.Get(repository.Digest(sum.String()), r.options(ctx, repository)...)
+		if err != nil {
+			return classify(err)
+		}
+		_, err = w.Write(got.Manifest)
 		return err
-	})
+	}, whole(&data, maxManifest))
+	return data, err
+}
+
+// whole reads all of a blob, if it is not too large.
+func whole(data *[]byte, limit int64) func(io.Reader) error {
+	return func(in io.Reader) (err error) {
+		*data, err = io.ReadAll(io.LimitReader(in, limit+1))
+		if err == nil && int64(len(*data)) > limit {
+			err = fmt.Errorf("is larger than %d bytes", limit)
+		}
+		return err
+	}
 }
 
 // image reads the configuration of a manifest.
@@ -139,14 +176,13 @@ func (r Registry) image(ctx context.Context, repository name.Repository, sum dig
 	if err := json.Unmarshal(data, &manifest); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	b := &Image{Digest: sum, Repository: repository}
-	path, err := r.Blob(ctx, repository, manifest.Config.Digest)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
+	if manifest.Config.Size > maxConfig {
+		return nil, fmt.Errorf("configuration: is larger than %d bytes", maxConfig)
 	}
-	config, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+	b := &Image{Digest: sum, Repository: repository, Insecure: r.insecure(repository) || auth.IsLoopback(repository.RegistryStr())}
+	var config []byte
+	if err := r.Read(ctx, repository, manifest.Config, whole(&config, maxConfig)); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	if err := json.Unmarshal(config, &b.Config); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -159,6 +195,9 @@ func (r Registry) image(ctx context.Context, repository name.Repository, sum dig
 		mediaType, err := layerType(l.MediaType)
 		if err != nil {
 			return nil, err
+		}
+		if l.Size > maxLayer {
+			return nil, fmt.Errorf("layer %s has %d bytes; the limit is %d", l.Digest, l.Size, int64(maxLayer))
 		}
 		desc := ocispec.Descriptor{MediaType: mediaType, Digest: l.Digest, Size: l.Size}
 		b.Layers = append(b.Layers, ocilayout.Layer{Descriptor: desc, DiffID: ids[i]})
@@ -176,7 +215,7 @@ func layerType(mediaType string) (string, error) {
 	case types.OCIUncompressedLayer, types.DockerUncompressedLayer:
 		return ocispec.MediaTypeImageLayer, nil
 	}
-	return "", protocol.Unsupported("a layer has the type %s, which the adapter daemonless cannot use", mediaType)
+	return "", protocol.Unsupported("layer type %s is not supported", mediaType)
 }
 
 // classify gives an error of a registry its exit status.

@@ -13,56 +13,114 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // blobAge is how long a blob of a base image stays after its last use.
 const blobAge = 7 * 24 * time.Hour
 
-// Blob is the file of a blob, fetched and verified if it is not there.
-func (r Registry) Blob(ctx context.Context, repository name.Repository, sum digest.Digest) (string, error) {
-	if err := sum.Validate(); err != nil {
-		return "", err
-	}
-	path := r.path(sum)
-	if used(path) {
-		return path, nil
-	}
-	layer, err := remote.Layer(repository.Digest(sum.String()), r.options(ctx)...)
+// errDamaged is of a file in the cache that does not have its digest.
+var errDamaged = errors.New("does not match its digest")
+
+// Read has f read a blob, which is fetched when it is not in the cache. Its
+// content is compared with the digest while f reads it. When the cached file is
+// damaged it is fetched again, and f is called a second time: it must not act
+// on what it read before Read returns.
+func (r Registry) Read(ctx context.Context, repository name.Repository, d ocispec.Descriptor, f func(io.Reader) error) error {
+	return r.use(ctx, d.Digest, func(w io.Writer) error { return r.fetch(ctx, repository, d, w) }, f)
+}
+
+// Blob is the file of a blob, whose content was compared with the digest just
+// now.
+func (r Registry) Blob(ctx context.Context, repository name.Repository, d ocispec.Descriptor) (string, error) {
+	return r.path(d.Digest), r.Read(ctx, repository, d, nil)
+}
+
+// Keep is Blob for any other content. What is not there is fetched by the
+// function, which compares the digest.
+func (r Registry) Keep(ctx context.Context, sum digest.Digest, fetch func(io.Writer) error) (string, error) {
+	return r.path(sum), r.use(ctx, sum, fetch, nil)
+}
+
+// fetch downloads a blob. What is larger than its descriptor says is refused
+// before it fills the disk.
+func (r Registry) fetch(ctx context.Context, repository name.Repository, d ocispec.Descriptor, w io.Writer) error {
+	layer, err := remote.Layer(repository.Digest(d.Digest.String()), r.options(ctx, repository)...)
 	if err != nil {
-		return "", classify(err)
+		return classify(err)
 	}
 	// The reader fails where the content is not that of the digest.
 	content, err := layer.Compressed()
 	if err != nil {
-		return "", classify(err)
+		return classify(err)
 	}
 	defer content.Close()
-	return path, r.write(sum, func(w io.Writer) error {
-		if _, err := io.Copy(w, content); err != nil {
-			return classify(err)
-		}
-		return nil
-	})
+	n, err := io.Copy(w, io.LimitReader(content, d.Size+1))
+	switch {
+	case err != nil:
+		return classify(err)
+	case n > d.Size:
+		return fmt.Errorf("%s sent more than the %d bytes of blob %s", repository.RegistryStr(), d.Size, d.Digest)
+	case n < d.Size:
+		return protocol.Retryable("%s sent %d of the %d bytes of blob %s", repository.RegistryStr(), n, d.Size, d.Digest)
+	}
+	return nil
 }
 
-// Keep is the file of any other content, by its digest. What is not there is
-// fetched by the function, which compares the digest.
-func (r Registry) Keep(sum digest.Digest, fetch func(io.Writer) error) (string, error) {
+// use has f read a file of the cache; a nil f only has it compared.
+func (r Registry) use(ctx context.Context, sum digest.Digest, fetch func(io.Writer) error, f func(io.Reader) error) error {
 	if err := sum.Validate(); err != nil {
-		return "", err
+		return err
 	}
 	path := r.path(sum)
 	if used(path) {
-		return path, nil
+		err := compare(ctx, path, sum, f)
+		if !errors.Is(err, errDamaged) && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("replace a damaged file of the cache: %w", err)
+		}
 	}
-	return path, r.write(sum, fetch)
+	if err := r.write(sum, fetch); err != nil || f == nil {
+		return err
+	}
+	return compare(ctx, path, sum, f)
+}
+
+// compare has f read the file, and reads to the end what f leaves. Where the
+// digest is another one, what f says does not count.
+func compare(ctx context.Context, path string, sum digest.Digest, f func(io.Reader) error) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	seen := sum.Algorithm().Digester()
+	var failed error
+	if f != nil {
+		failed = f(io.TeeReader(file, seen.Hash()))
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := io.Copy(seen.Hash(), file); err != nil {
+		return err
+	}
+	if seen.Digest() != sum {
+		return fmt.Errorf("%s %w", path, errDamaged)
+	}
+	return failed
 }
 
 func (r Registry) path(sum digest.Digest) string {
 	return filepath.Join(r.Cache, string(sum.Algorithm()), sum.Encoded())
 }
 
-// write makes the file of a blob in one step.
+// write makes the file of a blob in one step, which a power cut does not undo by
+// halves.
 func (r Registry) write(sum digest.Digest, content func(io.Writer) error) error {
 	path := r.path(sum)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -72,10 +130,22 @@ func (r Registry) write(sum digest.Digest, content func(io.Writer) error) error 
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(content(f), f.Close()); err != nil {
+	err = content(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return os.Rename(f.Name(), path)
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
 }
 
 // used reports whether a blob is there, and keeps it from being removed soon.

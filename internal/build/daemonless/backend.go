@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -21,7 +22,7 @@ import (
 
 // format is a part of every layout's key. It changes with anything that makes
 // another image of the same input.
-const format = "daemonless 1"
+const format = "daemonless 2"
 
 // backend makes images without a daemon. It is safe for use by several
 // goroutines.
@@ -32,6 +33,8 @@ type backend struct {
 	// destination is the host of the registry that images are pushed to, if they
 	// are.
 	destination string
+	// patience is how long a server of ADD may be silent; silence.Limit when zero.
+	patience time.Duration
 }
 
 // New makes the adapter.
@@ -102,7 +105,15 @@ func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.Image
 		return ref, err
 	}
 	defer func() { err = errors.Join(err, draft.Discard()) }()
-	made := recipe{request: r, registry: b.registry, destination: b.destination, progress: func(phase, format string, args ...any) {
+	draft.Annotations = map[string]string{protocol.InputAnnotation: r.Input}
+	registry := b.registry
+	if r.NoCache {
+		// Everything is fetched anew, into what is removed after the build.
+		if registry.Cache, err = draft.Dir(); err != nil {
+			return ref, err
+		}
+	}
+	made := recipe{request: r, registry: registry, destination: b.destination, patience: b.patience, progress: func(phase, format string, args ...any) {
 		b.env.Progress(protocol.Event{Metadata: r.App.Metadata, Phase: phase, Message: fmt.Sprintf(format, args...)})
 	}}
 	images, err := made.make(ctx, draft)
@@ -120,8 +131,9 @@ func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.Image
 type recipe struct {
 	request  build.Request
 	registry base.Registry
-	// destination as in backend.
+	// destination and patience as in backend.
 	destination string
+	patience    time.Duration
 	progress    func(phase, format string, args ...any)
 }
 

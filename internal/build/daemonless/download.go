@@ -3,8 +3,10 @@ package daemonless
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -14,6 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/internal/registry/redirect"
+	"github.com/nationtech/harmony/internal/registry/silence"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -60,7 +64,9 @@ func redacted(u *url.URL) string {
 
 // download is the file of a URL, from the cache where it was downloaded before.
 func (m *maker) download(ctx context.Context, f *remoteFile) (piece, error) {
-	file, err := m.recipe.registry.Keep(f.checksum, func(w io.Writer) error { return f.fetch(ctx, w) })
+	registry := m.recipe.registry
+	client := &http.Client{Transport: silence.Transport{Inner: http.DefaultTransport, Limit: m.recipe.patience}, CheckRedirect: follow}
+	file, err := registry.Keep(ctx, f.checksum, func(w io.Writer) error { return f.fetch(ctx, client, w) })
 	if err != nil {
 		return piece{}, err
 	}
@@ -73,19 +79,29 @@ func (m *maker) download(ctx context.Context, f *remoteFile) (piece, error) {
 	return piece{name: f.name, items: []item{{node: n}}}, nil
 }
 
+// follow is redirect.Check, but takes the way from http to https.
+func follow(next *http.Request, before []*http.Request) error {
+	if first := before[0]; first.URL.Scheme == "http" && next.URL.Scheme == "https" {
+		secured := *first
+		secured.URL = &url.URL{Scheme: "https", Host: first.URL.Host}
+		before = append([]*http.Request{&secured}, before[1:]...)
+	}
+	return redirect.Check(next, before)
+}
+
+// maxDownload is the size of the largest file that ADD downloads, in bytes.
+const maxDownload = 8 << 30
+
 // fetch downloads the file and compares its checksum.
-func (f *remoteFile) fetch(ctx context.Context, w io.Writer) error {
+func (f *remoteFile) fetch(ctx context.Context, client *http.Client, w io.Writer) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url, nil)
 	if err != nil {
 		return protocol.Invalid("ADD: %w", err)
 	}
 	where := redacted(request.URL)
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return protocol.Retryable("download %s: %w", where, cause(err))
+		return failed(ctx, where, err)
 	}
 	defer answer.Body.Close()
 	switch {
@@ -93,15 +109,39 @@ func (f *remoteFile) fetch(ctx context.Context, w io.Writer) error {
 		return protocol.Retryable("download %s: %s", where, answer.Status)
 	case answer.StatusCode != http.StatusOK:
 		return protocol.Invalid("download %s: %s", where, answer.Status)
+	case answer.ContentLength > maxDownload:
+		return tooLarge(where)
 	}
 	verifier := f.checksum.Algorithm().Digester()
-	if _, err := io.Copy(io.MultiWriter(w, verifier.Hash()), answer.Body); err != nil {
-		return protocol.Retryable("download %s: %w", where, err)
-	}
-	if got := verifier.Digest(); got != f.checksum {
+	n, err := io.Copy(io.MultiWriter(w, verifier.Hash()), io.LimitReader(answer.Body, maxDownload+1))
+	switch got := verifier.Digest(); {
+	case err != nil:
+		return failed(ctx, where, err)
+	case n > maxDownload:
+		return tooLarge(where)
+	case got != f.checksum:
 		return protocol.Invalid("%s is %s, not %s as --checksum says", where, got, f.checksum)
 	}
 	return nil
+}
+
+// failed is a download that ended before its time.
+func failed(ctx context.Context, where string, err error) error {
+	var refused *redirect.Refused
+	var full *fs.PathError // of the file that is written
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &refused):
+		return protocol.Invalid("download %s: %w", where, refused)
+	case errors.As(err, &full):
+		return err
+	}
+	return protocol.Retryable("download %s: %w", where, cause(err))
+}
+
+func tooLarge(where string) error {
+	return protocol.Invalid("download %s: larger than %d bytes", where, int64(maxDownload))
 }
 
 // cause takes the URL out of an error of the client: it may hold a secret.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build/base"
 )
@@ -34,41 +35,54 @@ func extract(ctx context.Context, r base.Registry, b *base.Image, nodes []*node,
 		if len(files) == 0 {
 			continue
 		}
-		blob, err := r.Blob(ctx, b.Repository, l.Descriptor.Digest)
-		if err != nil {
-			return err
-		}
-		dir, err := os.MkdirTemp(folder, "base-*")
-		if err != nil {
-			return err
-		}
-		count := 0
-		err = readLayer(ctx, blob, l.Descriptor.MediaType, func(h *tar.Header, content io.Reader) error {
-			if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeGNUSparse || files[h.Name] == nil {
-				return nil
-			}
-			count++
-			return save(filepath.Join(dir, strconv.Itoa(count)), content, files[h.Name])
-		})
-		if err != nil {
+		if err := extractLayer(ctx, r, b, l.Descriptor, files, folder); err != nil {
 			return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err)
 		}
 	}
 	return nil
 }
 
-func save(path string, content io.Reader, nodes []*node) error {
+// extractLayer writes the wanted files of a layer. The nodes get them when it is
+// known that the layer is the one that its digest names.
+func extractLayer(ctx context.Context, r base.Registry, b *base.Image, layer ocispec.Descriptor, wanted map[string][]*node, folder string) error {
+	dir, err := os.MkdirTemp(folder, "base-*")
+	if err != nil {
+		return err
+	}
+	var saved map[string]string // by path in the layer, of which the last entry counts
+	err = r.Read(ctx, b.Repository, layer, func(in io.Reader) error {
+		saved = map[string]string{}
+		return readLayer(ctx, in, layer.MediaType, func(h *tar.Header, content io.Reader) error {
+			if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeGNUSparse || wanted[h.Name] == nil {
+				return nil
+			}
+			if saved[h.Name] == "" {
+				saved[h.Name] = filepath.Join(dir, strconv.Itoa(len(saved)))
+			}
+			return save(saved[h.Name], content)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for name, file := range saved {
+		info, err := os.Stat(file)
+		if err != nil {
+			return err
+		}
+		for _, node := range wanted[name] {
+			node.entry.Size = info.Size()
+			node.entry.Open = func() (io.ReadCloser, error) { return os.Open(file) }
+		}
+	}
+	return nil
+}
+
+func save(path string, content io.Reader) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(f, content)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	for _, node := range nodes {
-		node.entry.Size = n
-		node.entry.Open = func() (io.ReadCloser, error) { return os.Open(path) }
-	}
-	return nil
+	_, err = io.Copy(f, content)
+	return errors.Join(err, f.Close())
 }

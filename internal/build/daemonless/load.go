@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"strings"
 
@@ -25,18 +24,25 @@ const (
 	opaque   = ".wh..wh..opq"
 )
 
-// load reads the file system of a base image.
+// load reads the file system of a base image. A layer counts when it is known to
+// be the one that its digest names.
 func load(ctx context.Context, r base.Registry, b *base.Image) (*tree, error) {
 	t := newTree()
 	for i, l := range b.Layers {
 		t.layer = i
-		file, err := r.Blob(ctx, b.Repository, l.Descriptor.Digest)
-		if err != nil {
-			return nil, err
-		}
-		err = readLayer(ctx, file, l.Descriptor.MediaType, func(h *tar.Header, _ io.Reader) error {
-			return t.add(h, l.Descriptor.Digest)
+		var entries []*tar.Header
+		err := r.Read(ctx, b.Repository, l.Descriptor, func(in io.Reader) error {
+			entries = entries[:0]
+			return readLayer(ctx, in, l.Descriptor.MediaType, func(h *tar.Header, _ io.Reader) error {
+				entries = append(entries, h)
+				return nil
+			})
 		})
+		for _, h := range entries {
+			if err == nil {
+				err = t.add(h, l.Descriptor.Digest)
+			}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err)
 		}
@@ -45,12 +51,7 @@ func load(ctx context.Context, r base.Registry, b *base.Image) (*tree, error) {
 }
 
 // readLayer calls f for each entry of a layer, with a clean path from the root.
-func readLayer(ctx context.Context, file, mediaType string, f func(*tar.Header, io.Reader) error) error {
-	in, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
+func readLayer(ctx context.Context, in io.Reader, mediaType string, f func(*tar.Header, io.Reader) error) error {
 	plain, err := decompress(bufio.NewReaderSize(in, 256<<10), mediaType)
 	if err != nil {
 		return err

@@ -143,12 +143,12 @@ func (m *maker) baseLayers(ctx context.Context, b *base.Image) ([]ocilayout.Laye
 	for i, l := range b.Layers {
 		if b.Repository.RegistryStr() == m.recipe.destination {
 			m.draft.LeaveElsewhere(l.Descriptor.Digest, ocilayout.Place{
-				Registry: b.Repository.RegistryStr(), Repository: b.Repository.RepositoryStr(), Insecure: b.Repository.Scheme() == "http",
+				Registry: b.Repository.RegistryStr(), Repository: b.Repository.RepositoryStr(), Insecure: b.Insecure,
 			})
 			continue
 		}
 		m.recipe.progress("pull", "%s, layer %d of %d", b.Repository, i+1, len(b.Layers))
-		file, err := m.recipe.registry.Blob(ctx, b.Repository, l.Descriptor.Digest)
+		file, err := m.recipe.registry.Blob(ctx, b.Repository, l.Descriptor)
 		if err == nil {
 			err = m.draft.AddBlob(l.Descriptor.Digest, file)
 		}
