@@ -26,7 +26,7 @@ func (j *job) explainFound(image protocol.ImageRef) {
 	}
 	switch image.Location {
 	case protocol.InRegistry:
-		j.tell(protocol.PhaseExplain, "not built: the registry has the image of this input, %s:%s@%s", image.FullName(), protocol.InputTag(image.InputDigest), image.Digest)
+		j.tell(protocol.PhaseExplain, "not built: the registry has the image of this input, %s@%s", image.FullName(), image.Digest)
 	case protocol.InDaemon:
 		j.tell(protocol.PhaseExplain, "not built: the daemon has the image of this input, %s", image.ID)
 	default:

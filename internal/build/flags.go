@@ -4,14 +4,14 @@ import "github.com/spf13/pflag"
 
 // Flags are those of harmony build, beside the ones that every stage has.
 type Flags struct {
-	// NoCache builds everything anew.
+	// NoCache rebuilds everything, ignoring caches.
 	NoCache bool
-	// Explain tells why an app is built again, or where its image was found.
+	// Explain says why an app is rebuilt, or where its image was found.
 	Explain bool
 }
 
 // Bind adds the flags to those of a command.
 func (f *Flags) Bind(set *pflag.FlagSet) {
-	set.BoolVar(&f.NoCache, "no-cache", false, "build everything anew, whatever was built before")
-	set.BoolVar(&f.Explain, "explain", false, "tell why an app is built again, or where its image was found")
+	set.BoolVar(&f.NoCache, "no-cache", false, "rebuild everything, ignoring caches")
+	set.BoolVar(&f.Explain, "explain", false, "explain why an app is rebuilt, or where its image was found")
 }

@@ -86,6 +86,12 @@ func (j *job) find(ctx context.Context, r Request, in input) (protocol.ImageRef,
 		return protocol.ImageRef{}, false, err
 	}
 	if found {
+		if err := j.inspect(image); err != nil {
+			j.tell("look", "the image that was built here before is not used: %v", err)
+			found = false
+		}
+	}
+	if found {
 		j.explainFound(image)
 		image.Metadata, image.Tag, image.InputDigest = ref.Metadata, ref.Tag, ref.InputDigest
 		image.Repository = cmp.Or(image.Repository, ref.Repository)
@@ -128,6 +134,7 @@ func (j *job) make(ctx context.Context, r Request, in input) (_ protocol.ImageRe
 	if err != nil {
 		return protocol.ImageRef{}, err
 	}
+	j.keepBuilt(ref)
 	return ref, j.prune()
 }
 

@@ -5,13 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/internal/project/version"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -23,51 +34,150 @@ const patience = 10 * time.Second
 // published finds images in the topology's registry by their input.
 type published struct {
 	host, prefix string
-	guard        *auth.Guard
-	naming       []name.Option
+	// vouched is the repository whose images a release may take; empty when
+	// there is none.
+	vouched string
+	guard   *auth.Guard
+	naming  []name.Option
 }
 
 // openPublished is nil for a topology whose images are in no registry that can
 // be asked.
 func openPublished(p *protocol.Provider) (*published, error) {
-	if p == nil || p.Adapter != "oci" || strings.Trim(p.URL, "/") == "" {
+	if p == nil {
 		return nil, nil
 	}
-	r := &published{}
-	r.host, r.prefix, _ = strings.Cut(strings.Trim(p.URL, "/"), "/")
-	r.guard = &auth.Guard{Host: r.host, Insecure: p.Insecure, Inner: remote.DefaultTransport}
-	if p.Insecure {
-		r.naming = append(r.naming, name.Insecure)
+	vouched, err := p.Vouched()
+	if err != nil {
+		return nil, err
 	}
+	if p.Adapter != "oci" || strings.Trim(p.URL, "/") == "" {
+		return nil, nil
+	}
+	r := &published{vouched: vouched}
+	r.host, r.prefix, _ = strings.Cut(strings.Trim(p.URL, "/"), "/")
+	r.guard = &auth.Guard{Host: r.host, Insecure: p.Insecure}
+	r.naming = auth.Naming(p.Insecure)
 	if _, err := name.NewRegistry(r.host, r.naming...); err != nil {
 		return nil, protocol.Invalid("topology: spec.ociRegistry.url %q: %w", p.URL, err)
 	}
 	return r, nil
 }
 
-// path puts a repository under the prefix.
-func (r *published) path(repository string) string {
-	return strings.TrimPrefix(r.prefix+"/"+repository, "/")
+// places are where the image may be taken from. A development version takes any
+// image of the input. A release takes what is published under its own version
+// already, what this machine built, of which own is the digest, and what the
+// topology vouches for.
+func (r *published) places(image protocol.ImageRef, own string) []string {
+	repository := r.host + "/" + strings.TrimPrefix(r.prefix+"/"+image.Repository, "/")
+	inputs := repository
+	if r.vouched != "" {
+		inputs = r.host + "/" + r.vouched
+	}
+	inputs += ":" + protocol.InputTag(image.InputDigest)
+	if v, err := semver.StrictNewVersion(image.Version); err == nil && version.IsDevelopment(*v) {
+		return []string{inputs}
+	}
+	var places []string
+	if image.Version != "" {
+		places = append(places, repository+":"+protocol.TagOf(image.Version))
+	}
+	if own != "" {
+		places = append(places, repository+"@"+own)
+	}
+	if r.vouched != "" {
+		places = append(places, inputs)
+	}
+	return places
 }
 
-// find asks for the tag of the input. Nothing is downloaded.
-func (r *published) find(ctx context.Context, repository, input string) (sum string, found bool, err error) {
-	tag, err := name.NewTag(r.host+"/"+r.path(repository)+":"+protocol.InputTag(input), r.naming...)
-	if err != nil {
-		return "", false, err
-	}
+// errOther is of an image that is not the one that was looked for.
+var errOther = errors.New("it is another image")
+
+// find asks for one place. The digest is empty where there is nothing. No layer
+// is downloaded.
+func (r *published) find(ctx context.Context, at name.Reference, input string, platforms []ocispec.Platform) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	head, err := remote.Head(tag, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()),
-		remote.WithTransport(r.guard), remote.WithUserAgent("harmony"), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))
+	got, err := remote.Get(at, auth.Through(r.guard, remote.WithContext(ctx), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))...)
 	var answer *transport.Error
 	switch {
-	case err == nil:
-		return head.Digest.String(), true, nil
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
-		return "", false, nil
+		return "", nil
+	case err != nil:
+		return "", err
 	}
-	return "", false, err
+	images, err := imagesOf(got)
+	if err != nil {
+		return "", err
+	}
+	return got.Digest.String(), compare(images, input, platforms)
+}
+
+// imagesOf are the image of a manifest or those of an index, but for what says
+// how they were made.
+func imagesOf(got *remote.Descriptor) ([]v1.Image, error) {
+	if !got.MediaType.IsIndex() {
+		image, err := got.Image()
+		return []v1.Image{image}, err
+	}
+	index, err := got.ImageIndex()
+	if err != nil {
+		return nil, err
+	}
+	list, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	var images []v1.Image
+	for _, m := range list.Manifests {
+		if m.Platform != nil && m.Platform.OS == "unknown" {
+			continue
+		}
+		image, err := index.Image(m.Digest)
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, image)
+	}
+	return images, nil
+}
+
+// compare holds images to the input and the platforms: a tag says nothing about
+// who set it, or to what.
+func compare(images []v1.Image, input string, platforms []ocispec.Platform) error {
+	var has []string
+	for _, image := range images {
+		manifest, err := image.Manifest()
+		if err != nil {
+			return err
+		}
+		if said := manifest.Annotations[protocol.InputAnnotation]; said != input {
+			return fmt.Errorf("%w: its annotation %s is %q", errOther, protocol.InputAnnotation, said)
+		}
+		config, err := image.ConfigFile()
+		if err != nil {
+			return err
+		}
+		has = append(has, ocilayout.PlatformString(ocispec.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}))
+	}
+	return comparePlatforms(has, platforms)
+}
+
+func comparePlatforms(has []string, want []ocispec.Platform) error {
+	left := slices.Clone(want)
+	for _, text := range has {
+		p, err := dockerfile.ParsePlatform(text) // by the name that it has among those wanted
+		i := slices.IndexFunc(left, func(wanted ocispec.Platform) bool { return ocilayout.PlatformString(wanted) == ocilayout.PlatformString(p) })
+		if err != nil || i < 0 {
+			return fmt.Errorf("%w: it is for %s", errOther, strings.Join(has, ", "))
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("%w: it is not for %s", errOther, ocilayout.PlatformString(left[0]))
+	}
+	return nil
 }
 
 // findPublished looks for the image in the registry. A registry that does not
@@ -76,18 +186,66 @@ func (j *job) findPublished(ctx context.Context, ref protocol.ImageRef) (protoco
 	if j.published == nil {
 		return ref, false, nil
 	}
-	sum, found, err := j.published.find(ctx, ref.Repository, ref.InputDigest)
-	switch {
-	case ctx.Err() != nil:
-		return ref, false, fmt.Errorf("look for the image in %s: %w", j.published.host, ctx.Err())
-	case err != nil:
-		j.tell("look", "%s was not asked whether it has the image: %v", j.published.host, err)
-		return ref, false, nil
-	case !found:
-		return ref, false, nil
+	for _, place := range j.published.places(ref, j.built(ref.InputDigest)) {
+		at, err := name.ParseReference(place, j.published.naming...)
+		if err != nil {
+			return ref, false, protocol.Invalid("%w", err)
+		}
+		sum, err := j.published.find(ctx, at, ref.InputDigest, j.platforms)
+		switch {
+		case ctx.Err() != nil:
+			return ref, false, fmt.Errorf("look for the image in %s: %w", j.published.host, ctx.Err())
+		case errors.Is(err, errOther):
+			j.tell("look", "%s is not used: %v", place, err)
+		case err != nil:
+			j.tell("look", "%s was not asked whether it has the image: %v", j.published.host, err)
+			return ref, false, nil
+		case sum != "":
+			ref.Registry, ref.Repository, ref.Digest = j.published.host, at.Context().RepositoryStr(), sum
+			ref.Location, ref.Insecure, ref.Unchanged = protocol.InRegistry, j.published.guard.Plain(), true
+			j.explainFound(ref)
+			return ref, true, nil
+		}
 	}
-	ref.Registry, ref.Repository, ref.Digest = j.published.host, j.published.path(ref.Repository), sum
-	ref.Location, ref.Insecure, ref.Unchanged = protocol.InRegistry, j.published.guard.Plain(), true
-	j.explainFound(ref)
-	return ref, true, nil
+	return ref, false, nil
+}
+
+// builtFile holds the digest of the image that this machine made of an input.
+func (j *job) builtFile(input string) string {
+	return filepath.Join(j.memory, "built-"+strings.TrimPrefix(input, "sha256:"))
+}
+
+// built is the digest of the image that this machine made of the input; empty
+// when it made none, or a daemon has it.
+func (j *job) built(input string) string {
+	data, err := os.ReadFile(j.builtFile(input))
+	sum := digest.Digest(data)
+	if err != nil || sum.Validate() != nil {
+		return ""
+	}
+	return sum.String()
+}
+
+// keepBuilt remembers it. A memory that cannot be written only costs a build.
+func (j *job) keepBuilt(ref protocol.ImageRef) {
+	if ref.Digest != "" && ref.InputDigest != "" && os.MkdirAll(j.memory, 0o700) == nil {
+		_ = os.WriteFile(j.builtFile(ref.InputDigest), []byte(ref.Digest), 0o600)
+	}
+}
+
+// inspect looks whether what the backend found is the image that was made: the
+// platforms, and every blob of a layout.
+func (j *job) inspect(image protocol.ImageRef) error {
+	if len(image.Platforms) > 0 {
+		if err := comparePlatforms(image.Platforms, j.platforms); err != nil {
+			return err
+		}
+	}
+	if image.Location != protocol.InLayout {
+		return nil
+	}
+	digests := inputs.OpenDigests(filepath.Join(j.memory, "layout.digests"))
+	err := ocilayout.Verify(image.Path, digests.File)
+	_ = digests.Save() // without it the blobs are read again next time
+	return err
 }

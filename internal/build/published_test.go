@@ -28,6 +28,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/build/daemonless"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -68,6 +69,13 @@ func (s *server) asked() []string {
 // under its input.
 func (s *server) publish(t *testing.T, prefix string, ref protocol.ImageRef) {
 	t.Helper()
+	image := layoutImage(t, ref)
+	s.push(t, prefix+ref.Repository+":"+protocol.InputTag(ref.InputDigest), image)
+	s.push(t, prefix+ref.Repository+":"+protocol.TagOf(ref.Version), image)
+}
+
+func layoutImage(t *testing.T, ref protocol.ImageRef) v1.Image {
+	t.Helper()
 	path, err := layout.FromPath(ref.Path)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +88,7 @@ func (s *server) publish(t *testing.T, prefix string, ref protocol.ImageRef) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.push(t, prefix+ref.Repository+":"+protocol.InputTag(ref.InputDigest), image)
+	return image
 }
 
 func (s *server) push(t *testing.T, reference string, image v1.Image) string {
@@ -96,19 +104,18 @@ func (s *server) push(t *testing.T, reference string, image v1.Image) string {
 	return tag.String()
 }
 
-// onlyHeads fails for requests that download anything.
-func onlyHeads(t *testing.T, requests []string) {
+// noLayers fails for requests that download more than one blob, which is the
+// configuration.
+func noLayers(t *testing.T, requests []string) {
 	t.Helper()
-	heads := 0
+	blobs := 0
 	for _, r := range requests {
-		if strings.HasPrefix(r, "HEAD ") {
-			heads++
-		} else if r != "GET /v2/" {
-			t.Errorf("request %s", r)
+		if strings.HasPrefix(r, "GET ") && strings.Contains(r, "/blobs/") {
+			blobs++
 		}
 	}
-	if heads == 0 {
-		t.Error("nothing was asked for")
+	if len(requests) == 0 || blobs > 1 {
+		t.Errorf("requests %q", requests)
 	}
 }
 
@@ -133,7 +140,7 @@ func TestAnotherMachineFindsTheImage(t *testing.T) {
 	if !equal(found, want) || !slices.Equal(platforms, []string{"linux/amd64"}) {
 		t.Errorf("found %+v\n want %+v", found, want)
 	}
-	onlyHeads(t, registry.asked())
+	noLayers(t, registry.asked())
 	if said := strings.Join(ci.said("explain"), "\n"); !strings.Contains(said, "not built: the registry has the image of this input") || !strings.Contains(said, made.Digest) {
 		t.Errorf("explained %q", said)
 	}
@@ -246,7 +253,7 @@ func TestMovedBaseImage(t *testing.T) {
 	if again := s.daemonless(t, app); !again.Unchanged || again.Digest != first.Digest {
 		t.Errorf("again %+v", again)
 	}
-	onlyHeads(t, registry.asked())
+	noLayers(t, registry.asked())
 
 	was, err := baseImage(t, "1").Digest()
 	if err != nil {
@@ -370,5 +377,169 @@ func TestAbandonedContextsAreRemoved(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(s.env.Cache, "demo", ".context-*"))
 	if err != nil || len(left) != 1 || filepath.Base(left[0]) != ".context-young" {
 		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// planted is an image with another content, made to look like that of an input.
+func planted(t *testing.T, image v1.Image, input string) v1.Image {
+	t.Helper()
+	evil, err := mutate.Config(image, v1.Config{User: "evil"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	annotated, ok := mutate.Annotations(evil, map[string]string{protocol.InputAnnotation: input}).(v1.Image)
+	if !ok {
+		t.Fatal("not an image any more")
+	}
+	return annotated
+}
+
+// TestWhoVouches is of an image that somebody pushed under the tag of an input
+// before it was ever built.
+func TestWhoVouches(t *testing.T) {
+	made := newStage(t).daemonless(t, demo(t))
+	evil := planted(t, layoutImage(t, made), made.InputDigest)
+	for name, test := range map[string]struct {
+		version, trust, at string
+		taken              bool
+	}{
+		"a release takes nothing of others":        {"1.0.0", "", "fleet/demo:input", false},
+		"nor where that is said":                   {"1.0.0", "own", "fleet/demo:input", false},
+		"nor a pre-release":                        {"1.0.0-rc.1", "", "fleet/demo:input", false},
+		"a development version does":               {"1.0.0-dev.3.gabc", "", "fleet/demo:input", true},
+		"a release takes what CI wrote":            {"1.0.0", "ci/inputs", "ci/inputs:input", true},
+		"with the host":                            {"1.0.0", "HOST/ci/inputs", "ci/inputs:input", true},
+		"and not what others wrote":                {"1.0.0", "ci/inputs", "fleet/demo:input", false},
+		"a development version only what CI wrote": {"1.0.0-dev.3.gabc", "ci/inputs", "fleet/demo:input", false},
+		"what is released stays so":                {"1.0.0", "", "fleet/demo:1.0.0", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry := startServer(t)
+			registry.push(t, strings.Replace(test.at, ":input", ":"+protocol.InputTag(made.InputDigest), 1), evil)
+			s, app := newStage(t).registry(registry.host), demo(t)
+			s.env.Topology.OCIRegistry.TrustInputs = strings.Replace(test.trust, "HOST", registry.host, 1)
+			app.Version = test.version
+			ref := s.daemonless(t, app)
+			if sum, err := evil.Digest(); err != nil || (ref.Digest == sum.String()) != test.taken || ref.Unchanged != test.taken {
+				t.Errorf("%+v, %v; want taken %t", ref, err, test.taken)
+			}
+		})
+	}
+	t.Run("a key is for later", func(t *testing.T) {
+		s := newStage(t).registry("registry.example.com/x")
+		s.env.Topology.OCIRegistry.TrustInputs = "key"
+		_, err := s.build(t.Context(), daemonless.New(nil), demo(t))
+		if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), "does not verify signatures") {
+			t.Errorf("status %d, %v", protocol.ExitCode(err), err)
+		}
+	})
+}
+
+// TestFoundImageIsCompared is of a development version, which takes what anybody
+// built of the same input.
+func TestFoundImageIsCompared(t *testing.T) {
+	app := demo(t)
+	app.Version = "1.0.0-dev.1.gabc"
+	made := newStage(t).daemonless(t, app)
+	right := layoutImage(t, made)
+	config, err := right.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := config.DeepCopy()
+	other.Architecture = "arm64"
+	arm, err := mutate.ConfigFile(right, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := mutate.ConfigFile(empty.Image, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, image := range map[string]v1.Image{
+		"for another platform": arm, "without the annotation": plain, "of another input": planted(t, right, digest.FromString("other").String()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry := startServer(t)
+			place := registry.push(t, "fleet/demo:"+protocol.InputTag(made.InputDigest), image)
+			s := newStage(t).registry(registry.host)
+			if ref := s.daemonless(t, app); ref.Unchanged || ref.Location != protocol.InLayout {
+				t.Errorf("%+v", ref)
+			}
+			if said := s.said("look"); len(said) != 1 || !strings.HasPrefix(said[0], place+" is not used: it is another image: ") {
+				t.Errorf("said %q", said)
+			}
+		})
+	}
+}
+
+// TestReleaseAgain runs a release on a second machine, and on the first one when
+// its layouts are gone: nothing is built again, although the builder would make
+// another image each time.
+func TestReleaseAgain(t *testing.T) {
+	registry := startServer(t)
+	first := newStage(t).registry(registry.host)
+	made := first.daemonless(t, demo(t))
+	registry.publish(t, "", made)
+	for name, s := range map[string]*stage{"another machine": newStage(t).registry(registry.host), "the same one": first} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.RemoveAll(made.Path); err != nil {
+				t.Fatal(err)
+			}
+			b := &builds{}
+			ref, err := s.build(t.Context(), b.adapter(&s.flags), demo(t))
+			if err != nil || !ref.Unchanged || ref.Digest != made.Digest || len(b.requests) > 0 {
+				t.Errorf("%+v, %v, built %d times", ref, err, len(b.requests))
+			}
+		})
+	}
+	// What this machine built it takes for another version, too.
+	app := demo(t)
+	app.Version = "1.0.1"
+	if ref := first.daemonless(t, app); !ref.Unchanged || ref.Location != protocol.InRegistry || ref.Digest != made.Digest {
+		t.Errorf("%+v", ref)
+	}
+}
+
+// TestDamagedLayout is of a cache that a full disk, a power cut or somebody else
+// has changed: the image in it is built again and not released.
+func TestDamagedLayout(t *testing.T) {
+	app, s := demo(t), newStage(t)
+	made := s.daemonless(t, app)
+	if again := s.daemonless(t, app); !again.Unchanged {
+		t.Fatal("built again although nothing changed")
+	}
+	blobs, err := filepath.Glob(filepath.Join(made.Path, "blobs", "sha256", "*"))
+	if err != nil || len(blobs) != 3 {
+		t.Fatalf("%v, %v", blobs, err)
+	}
+	for _, blob := range blobs {
+		for name, damage := range map[string]func([]byte) []byte{
+			"a bit":  func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
+			"empty":  func([]byte) []byte { return nil },
+			"longer": func(b []byte) []byte { return append(b, 0) },
+		} {
+			right, err := os.ReadFile(blob)
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(blob)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(blob, damage(slices.Clone(right)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(blob, info.ModTime(), info.ModTime()); err != nil {
+				t.Fatal(err)
+			}
+			ref := s.daemonless(t, app)
+			if now, err := os.ReadFile(blob); err != nil || ref.Unchanged || ref.Digest != made.Digest || string(now) != string(right) {
+				t.Errorf("%s of %s: unchanged %t, mended %t, %v", name, filepath.Base(blob), ref.Unchanged, string(now) == string(right), err)
+			}
+		}
+	}
+	if again := s.daemonless(t, app); !again.Unchanged {
+		t.Error("not found after it was mended")
 	}
 }

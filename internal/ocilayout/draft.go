@@ -30,6 +30,9 @@ type Layer struct {
 // Draft is a layout folder in the making. Its methods may be called by several
 // goroutines, but for Commit and Discard.
 type Draft struct {
+	// Annotations go into the manifests of images.
+	Annotations map[string]string
+
 	dir, app string
 	store    Store
 
@@ -117,9 +120,10 @@ func copyFile(from, to string) (err error) {
 func (d *Draft) AddImage(config dockerspec.DockerOCIImage, layers []Layer) (ocispec.Descriptor, error) {
 	config.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}
 	manifest := ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: ocispec.MediaTypeImageManifest,
-		Layers:    []ocispec.Descriptor{},
+		Versioned:   specs.Versioned{SchemaVersion: 2},
+		MediaType:   ocispec.MediaTypeImageManifest,
+		Layers:      []ocispec.Descriptor{},
+		Annotations: d.Annotations,
 	}
 	for _, l := range layers {
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.DiffID)
@@ -145,8 +149,8 @@ func (d *Draft) addJSON(mediaType string, v any) (ocispec.Descriptor, error) {
 
 // Commit makes the draft the layout of this input: a folder whose index.json
 // names exactly one descriptor, the image or the index of several platforms.
-// When another run was faster its equal layout is kept. The draft is gone
-// afterwards, also after an error.
+// When another run was faster its equal layout is kept, if it is undamaged. The
+// draft is gone afterwards, also after an error.
 func (d *Draft) Commit(input string, images []ocispec.Descriptor) (_ Image, err error) {
 	defer func() { err = errors.Join(err, d.Discard()) }()
 	if len(images) == 0 {
@@ -163,7 +167,7 @@ func (d *Draft) Commit(input string, images []ocispec.Descriptor) (_ Image, err 
 	if err := d.finish(root); err != nil {
 		return Image{}, err
 	}
-	return d.store.publish(d.dir, d.app, input)
+	return d.store.publish(d.dir, d.app, input, root.Digest)
 }
 
 func index(images ...ocispec.Descriptor) ocispec.Index {

@@ -83,26 +83,28 @@ func (s Store) Find(app, input string) (Image, bool) {
 	return image, true
 }
 
-// publish gives a finished draft its name, unless there is a whole one already.
-func (s Store) publish(draft, app, input string) (Image, error) {
+// publish gives a finished draft its name, unless the same image is there
+// already.
+func (s Store) publish(draft, app, input string, root digest.Digest) (Image, error) {
 	if err := os.RemoveAll(filepath.Join(draft, scratch)); err != nil {
 		return Image{}, err
 	}
 	path := s.path(app, input)
-	if _, err := open(path); err != nil {
+	image, err := open(path)
+	if err != nil || image.Digest != root.String() || Verify(path, hashOf) != nil {
 		if err := s.replace(draft, path); err != nil {
 			return Image{}, err
 		}
 	}
-	image, err := open(path)
+	image, err = open(path)
 	if err != nil {
 		return Image{}, fmt.Errorf("layout just written: %w", err)
 	}
 	return image, s.prune(app)
 }
 
-// replace renames the draft to path. What is there, a damaged layout, is moved
-// out of the way first.
+// replace renames the draft to path. What is there, a damaged layout or an older
+// image, is moved out of the way first.
 func (s Store) replace(draft, path string) error {
 	broken := draft + ".old"
 	err := os.Rename(path, broken)
@@ -199,6 +201,36 @@ func open(path string) (Image, error) {
 		}
 	}
 	return image, nil
+}
+
+// Verify compares every blob in a layout folder with its digest. sum returns the
+// sha256 of a file in hex; it may remember those of files that did not change.
+func Verify(dir string, sum func(file string) (string, error)) error {
+	folder := filepath.Join(dir, ocispec.ImageBlobsDir, string(digest.SHA256))
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		got, err := sum(filepath.Join(folder, e.Name()))
+		if err != nil {
+			return err
+		}
+		if got != e.Name() {
+			return fmt.Errorf("blob sha256:%s does not match its digest", e.Name())
+		}
+	}
+	return nil
+}
+
+func hashOf(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum, err := digest.SHA256.FromReader(f)
+	return sum.Encoded(), err
 }
 
 func checkManifest(path string, m ocispec.Descriptor, elsewhere map[digest.Digest]Place) (string, error) {

@@ -134,6 +134,10 @@ func (r ImageRef) String() string {
 // sha256:…: publish sets it and build looks for it.
 func InputTag(input string) string { return "input-" + strings.TrimPrefix(input, "sha256:") }
 
+// InputAnnotation is the annotation of an image's manifest with the digest of its
+// input. What has another one, or none, is not the image of that input.
+const InputAnnotation = "io.nationtech.harmony.input"
+
 // TagOf is the OCI tag of a semantic version: tags cannot hold a plus sign,
 // which becomes an underscore, as Helm has it.
 func TagOf(version string) string { return strings.ReplaceAll(version, "+", "_") }

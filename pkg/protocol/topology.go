@@ -3,6 +3,7 @@ package protocol
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Topology is a named choice of one adapter per capability, and the targets of
@@ -70,8 +71,33 @@ type Provider struct {
 	URL string `json:"url,omitempty"`
 	// Insecure allows plain http for a registry that is not on the loopback.
 	Insecure bool `json:"insecure,omitempty"`
+	// TrustInputs says which images of the same input an ociRegistry vouches for,
+	// so that a release may take them instead of building: see [Provider.Vouched].
+	TrustInputs string `json:"trustInputs,omitempty"`
 	// Settings are handed to the adapter as they are. No secrets.
 	Settings map[string]any `json:"settings,omitempty"`
+}
+
+// TrustOwn is the default of Provider.TrustInputs: a release takes only images
+// that this machine built itself.
+const TrustOwn = "own"
+
+// Vouched is the repository, without its registry, that only CI writes to: a
+// release takes the images of the same input in it. It is empty for [TrustOwn].
+func (r Provider) Vouched() (string, error) {
+	host, _, _ := strings.Cut(r.URL, "/")
+	at, inside := strings.CutPrefix(r.TrustInputs, host+"/")
+	first, _, path := strings.Cut(at, "/")
+	switch {
+	case r.TrustInputs == "" || r.TrustInputs == TrustOwn:
+		return "", nil
+	case r.TrustInputs == "key" || strings.HasPrefix(r.TrustInputs, "key:"):
+		return "", Unsupported("ociRegistry.trustInputs: %s: this version does not verify signatures", r.TrustInputs).
+			WithHint("use own, or a repository of %s that only CI writes to", host)
+	case !inside && (!path || strings.ContainsAny(first, ".:") || first == "localhost") || !repositoryPattern.MatchString(at):
+		return "", Invalid("ociRegistry.trustInputs: %q must be own or a repository of the registry, such as %s/ci/inputs", r.TrustInputs, host)
+	}
+	return at, nil
 }
 
 // Target is where a deploy goes. Exactly one field is set.

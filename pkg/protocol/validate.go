@@ -335,6 +335,9 @@ func (r Provider) validate(p *problems, field, capability string) {
 	if r.Plugin != "" && (!strings.HasPrefix(r.Plugin, "harmony-") || !labelPattern.MatchString(r.Plugin)) {
 		p.add(field+".plugin", "%q is not a plugin's name, harmony- and lower-case letters, digits and dashes", r.Plugin)
 	}
+	if capability != "ociRegistry" && r.TrustInputs != "" {
+		p.add(field+".trustInputs", "is a field of ociRegistry only")
+	}
 	if capability == "ociRegistry" || capability == "helmRegistry" {
 		validateRegistry(p, field+".url", r.URL)
 	}

@@ -26,7 +26,7 @@ const Host = "BUILDKIT_HOST"
 
 // format is a part of every layout's key. It changes with anything that makes
 // another image of the same input.
-const format = "buildkit 1"
+const format = "buildkit 2"
 
 // backend is the build.Backend.
 type backend struct {

@@ -43,6 +43,9 @@ func options(r build.Request, o Options) (client.SolveOpt, error) {
 		export.Attrs = map[string]string{}
 	}
 	export.Attrs[string(exptypes.OptKeySourceDateEpoch)] = epoch
+	if export.Type != "moby" {
+		export.Attrs[exptypes.AnnotationManifestKey(nil, protocol.InputAnnotation)] = r.Input
+	}
 	// The exporter moby takes no other attributes than its own.
 	if asked := r.Created.Unix() != 0 || r.Context.Args[epochArg] != ""; asked && export.Type != "moby" {
 		export.Attrs[string(exptypes.OptKeyRewriteTimestamp)] = "true"

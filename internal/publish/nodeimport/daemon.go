@@ -21,7 +21,7 @@ import (
 // the memory of a run that had them. In a dry run it stays empty when it would
 // take the bytes. remove takes the folder away in which they then are.
 func (r *registry) digest(ctx context.Context, image *protocol.ImageRef) (remove func(), err error) {
-	known, found := saved.InCache(r.env.Cache).Digest(image.ID)
+	known, found := saved.InCache(r.env.Cache).Digest(*image)
 	if image.Digest = known; found || r.env.DryRun {
 		return func() {}, nil
 	}
@@ -41,7 +41,7 @@ func (r *registry) unpack(ctx context.Context, image *protocol.ImageRef) (remove
 	remove = func() { _ = os.RemoveAll(dir) } // a cache's rest only takes space
 	root, err := write(ctx, dir, *image)
 	if err == nil {
-		err = saved.InCache(r.env.Cache).Remember(image.ID, root.String())
+		err = saved.InCache(r.env.Cache).Remember(*image, root.String())
 	}
 	if err != nil {
 		remove()
@@ -69,7 +69,7 @@ func write(ctx context.Context, dir string, image protocol.ImageRef) (v1.Hash, e
 	if err = errors.Join(err, failed); err != nil {
 		return v1.Hash{}, err
 	}
-	m, config, err := content.Manifest(image.ID)
+	m, config, err := content.Manifest(image)
 	if err != nil {
 		return v1.Hash{}, err
 	}

@@ -29,6 +29,9 @@ type client struct {
 	field  string
 	host   string
 	prefix string
+	// vouched is the repository for the tags of inputs; empty for that of each
+	// image, which is good enough for development versions only.
+	vouched string
 	// naming makes names of this registry.
 	naming []name.Option
 	guard  *auth.Guard
@@ -52,7 +55,11 @@ func newClient(env capability.Environment, field string, flags *publish.Flags) (
 		return nil, protocol.Unsupported("topology %q names no registry: %s.url is not set", env.Topology.Name, field).
 			WithHint("set %s.url of the topology %s in harmony.yaml, or HARMONY_REGISTRY with the built-in topologies local and ci", field, env.Topology.Name)
 	}
-	c := &client{env: env, field: field, flags: flags, patience: usual}
+	vouched, err := env.Provider.Vouched()
+	if err != nil {
+		return nil, err
+	}
+	c := &client{env: env, field: field, flags: flags, patience: usual, vouched: vouched}
 	if env.Cache != "" {
 		c.mounts.dir = filepath.Join(env.Cache, "mounts")
 	}
@@ -71,7 +78,6 @@ func newClient(env capability.Environment, field string, flags *publish.Flags) (
 		remote.WithUserAgent(userAgent),
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // steady does it
 	}
-	var err error
 	if c.puller, err = remote.NewPuller(options...); err != nil {
 		return nil, err
 	}

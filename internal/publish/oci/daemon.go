@@ -28,7 +28,7 @@ func (r imageRegistry) unload(ctx context.Context, app protocol.Metadata, image 
 		return "", err
 	}
 	defer stream.Close()
-	content, err := r.transfer(ctx, app, stream, image.ID, tag)
+	content, err := r.transfer(ctx, stream, image, tag)
 	if err != nil {
 		return "", r.fail(ctx, "push "+tag.Name()+" out of the daemon", err)
 	}
@@ -38,13 +38,13 @@ func (r imageRegistry) unload(ctx context.Context, app protocol.Metadata, image 
 		}
 	}
 	digest = content.root().descriptor.Digest.String()
-	return digest, saved.InCache(r.env.Cache).Remember(image.ID, digest)
+	return digest, saved.InCache(r.env.Cache).Remember(image, digest)
 }
 
 // unloaded is the digest of the daemon's image if the repository has it: as this
 // machine remembers, or as a tag tells that has the image's configuration.
 func (r imageRegistry) unloaded(ctx context.Context, image protocol.ImageRef, tag name.Tag) (string, error) {
-	if digest, ok := saved.InCache(r.env.Cache).Digest(image.ID); ok {
+	if digest, ok := saved.InCache(r.env.Cache).Digest(image); ok {
 		_, err := r.puller.Head(ctx, tag.Repository.Digest(digest))
 		switch {
 		case err == nil:
@@ -66,7 +66,7 @@ func (r imageRegistry) unloaded(ctx context.Context, image protocol.ImageRef, ta
 			return "", r.fail(ctx, "look for "+t.Name(), err)
 		}
 		manifest, err := v1.ParseManifest(strings.NewReader(string(held.Manifest)))
-		if err == nil && manifest.Config.Digest.String() == image.ID {
+		if err == nil && manifest.Config.Digest.String() == image.ID && manifest.Annotations[protocol.InputAnnotation] == image.InputDigest {
 			return held.Digest.String(), nil
 		}
 	}
@@ -75,11 +75,11 @@ func (r imageRegistry) unloaded(ctx context.Context, image protocol.ImageRef, ta
 
 // transfer sends the layers of an image while it comes out of the daemon, then
 // its configuration, and returns the manifest that it makes of them.
-func (r imageRegistry) transfer(ctx context.Context, app protocol.Metadata, stream io.Reader, id string, tag name.Tag) (artifact, error) {
+func (r imageRegistry) transfer(ctx context.Context, stream io.Reader, ref protocol.ImageRef, tag name.Tag) (artifact, error) {
 	if err := os.MkdirAll(r.env.Cache, 0o700); err != nil {
 		return artifact{}, err
 	}
-	progress := r.progress(app, tag, 0)
+	progress := r.progress(ref.Metadata, tag, 0)
 	group, running := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	image := saved.New(r.env.Cache)
@@ -97,7 +97,7 @@ func (r imageRegistry) transfer(ctx context.Context, app protocol.Metadata, stre
 	if err != nil {
 		return artifact{}, err
 	}
-	m, config, err := image.Manifest(id)
+	m, config, err := image.Manifest(ref)
 	if err != nil {
 		return artifact{}, err
 	}

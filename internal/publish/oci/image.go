@@ -66,6 +66,9 @@ func (r imageRegistry) PushImage(ctx context.Context, app protocol.AppSpec, imag
 		}
 	}
 	pushed.Insecure = r.guard.Plain()
+	if r.vouched != "" && image.Location == protocol.InRegistry && image.Unchanged {
+		return pushed, nil // it was found: this run cannot vouch for it
+	}
 	return pushed, r.point(ctx, app.Metadata, pushed, tag.Repository)
 }
 
@@ -87,7 +90,8 @@ func (r imageRegistry) pushed(app protocol.AppSpec, image protocol.ImageRef, pat
 }
 
 // destination is the image's path in this registry. What is there already, under
-// the prefix, stays in its repository.
+// the prefix, stays in its repository, unless it was found by its input in the
+// one that is vouched for.
 func (r imageRegistry) destination(app protocol.AppSpec, image protocol.ImageRef) (string, error) {
 	switch image.Location {
 	case protocol.InLayout, "":
@@ -98,7 +102,7 @@ func (r imageRegistry) destination(app protocol.AppSpec, image protocol.ImageRef
 		if image.Registry != r.host {
 			return "", protocol.Unsupported("image %s is in another registry than %s, which %s.url names", image.FullName(), r.host, r.field)
 		}
-		if r.prefix == "" || strings.HasPrefix(image.Repository, r.prefix+"/") {
+		if image.Repository != r.vouched && (r.prefix == "" || strings.HasPrefix(image.Repository, r.prefix+"/")) {
 			return image.Repository, nil
 		}
 		return r.path(cmp.Or(app.Image.Repository, app.Name)), nil
@@ -150,10 +154,17 @@ func (r imageRegistry) point(ctx context.Context, app protocol.Metadata, image p
 		return err
 	}
 	tag := repository.Tag(protocol.InputTag(image.InputDigest))
+	if r.vouched != "" {
+		tag = repository.Registry.Repo(r.vouched).Tag(tag.TagStr())
+	}
 	if head, err := r.puller.Head(ctx, tag); err == nil && head.Digest == digest {
 		return nil
 	}
-	err = r.retag(ctx, tag, digest)
+	if tag.RepositoryStr() == image.Repository {
+		err = r.retag(ctx, tag, digest)
+	} else {
+		err = r.copy(ctx, image, tag)
+	}
 	if ctx.Err() != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // Memory is the folder that knows which digests the images of daemons got.
@@ -15,13 +17,17 @@ type Memory string
 // InCache is the memory of a stage.
 func InCache(cache string) Memory { return Memory(filepath.Join(cache, "daemon")) }
 
-func (m Memory) file(id string) string {
-	return filepath.Join(string(m), strings.TrimPrefix(id, "sha256:"))
+func (m Memory) file(image protocol.ImageRef) string {
+	name := strings.TrimPrefix(image.ID, "sha256:")
+	if image.InputDigest != "" { // it is in the manifest
+		name += "-" + strings.TrimPrefix(image.InputDigest, "sha256:")
+	}
+	return filepath.Join(string(m), filepath.Base(name))
 }
 
-// Digest is that of the image with the ID.
-func (m Memory) Digest(id string) (string, bool) {
-	data, err := os.ReadFile(m.file(id))
+// Digest is that of the image with the ID and the input.
+func (m Memory) Digest(image protocol.ImageRef) (string, bool) {
+	data, err := os.ReadFile(m.file(image))
 	if err != nil || checkDigest(string(data)) != nil {
 		return "", false
 	}
@@ -29,12 +35,12 @@ func (m Memory) Digest(id string) (string, bool) {
 }
 
 // Remember keeps it.
-func (m Memory) Remember(id, digest string) error {
+func (m Memory) Remember(image protocol.ImageRef, digest string) error {
 	if err := os.MkdirAll(string(m), 0o700); err != nil {
 		// A cache that cannot be written to only costs time.
 		return nil //nolint:nilerr // see above
 	}
-	return WriteWhole(m.file(id), []byte(digest))
+	return WriteWhole(m.file(image), []byte(digest))
 }
 
 func checkDigest(text string) error {

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // maxDocuments bounds the JSON files of an image together, which are kept in
@@ -147,8 +148,9 @@ func (s *Image) layer(ctx context.Context, plain io.Reader, send func(Layer)) (e
 }
 
 // Manifest is that of the image whose stream was read, and its configuration.
-// The same image always gives the same one.
-func (s *Image) Manifest(id string) (v1.Manifest, []byte, error) {
+// The same image of the same input always gives the same one.
+func (s *Image) Manifest(image protocol.ImageRef) (v1.Manifest, []byte, error) {
+	id := image.ID
 	raw, err := s.configuration(id)
 	if err != nil {
 		return v1.Manifest{}, nil, err
@@ -159,6 +161,9 @@ func (s *Image) Manifest(id string) (v1.Manifest, []byte, error) {
 	}
 	m := v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Layers: []v1.Descriptor{}}
 	m.Config.MediaType = types.OCIConfigJSON
+	if image.InputDigest != "" {
+		m.Annotations = map[string]string{protocol.InputAnnotation: image.InputDigest}
+	}
 	if m.Config.Digest, m.Config.Size, err = v1.SHA256(bytes.NewReader(raw)); err != nil {
 		return v1.Manifest{}, nil, err
 	}
