@@ -14,7 +14,13 @@ import (
 )
 
 // Rendered is what a chart gives for its values, before anything is applied.
-type Rendered struct{ Objects, Hooks []*unstructured.Unstructured }
+type Rendered struct {
+	Objects, Hooks []*unstructured.Unstructured
+	sources        map[*unstructured.Unstructured]string
+}
+
+// Source is the template that gave the object, within the chart's folder.
+func (r Rendered) Source(object *unstructured.Unstructured) string { return r.sources[object] }
 
 // Render renders the chart as Helm does. It changes the chart, which is of no
 // more use then.
@@ -34,9 +40,11 @@ func Render(e engine.Engine, ch *chart.Chart, values map[string]any, options cha
 	if err != nil {
 		return Rendered{}, err
 	}
-	var r Rendered
+	r := Rendered{sources: map[*unstructured.Unstructured]string{}}
 	for _, file := range described {
+		_, source, _ := strings.Cut(file.Name, "/")
 		for _, object := range file.Objects {
+			r.sources[object] = source
 			if _, isHook := object.GetAnnotations()[release.HookAnnotation]; isHook {
 				r.Hooks = append(r.Hooks, object)
 			} else {

@@ -48,6 +48,56 @@ func (f Finder) KeepReplicas(ctx context.Context, before, objects []*unstructure
 	return kept, nil
 }
 
+// Scaled is an object whose replicas are up to an autoscaler.
+type Scaled struct {
+	APIVersion, Kind, Name string
+	// Object is the object's content, and Replicas what it was left at on the
+	// cluster; nil when it is not there yet.
+	Object   map[string]any
+	Replicas *int64
+}
+
+// Scaled are those of the objects that an autoscaler scales, each once, whether it
+// is on the cluster or among the objects.
+func (f Finder) Scaled(ctx context.Context, objects []*unstructured.Unstructured) ([]Scaled, error) {
+	s := f.scalers(nil, objects)
+	all := f.ScaledBy(objects)
+	for _, object := range objects {
+		replicas, found, err := s.replicas(ctx, object)
+		if err != nil {
+			return nil, fmt.Errorf("replicas of %s %s: %w", object.GetKind(), object.GetName(), err)
+		}
+		i := slices.IndexFunc(all, func(s Scaled) bool { return s.Kind == object.GetKind() && s.Name == object.GetName() })
+		if found && i < 0 {
+			i, all = len(all), append(all, scaled(object))
+		}
+		if found {
+			all[i].Replicas = &replicas
+		}
+	}
+	return all, nil
+}
+
+// ScaledBy are those of the objects that an autoscaler among them scales. It asks
+// no cluster.
+func (f Finder) ScaledBy(objects []*unstructured.Unstructured) []Scaled {
+	var t targets
+	s := f.scalers(nil, objects)
+	t.add(s.own)
+	var all []Scaled
+	for _, object := range objects {
+		known := slices.ContainsFunc(all, func(s Scaled) bool { return s.Kind == object.GetKind() && s.Name == object.GetName() })
+		if t.names(object) && !known {
+			all = append(all, scaled(object))
+		}
+	}
+	return all
+}
+
+func scaled(o *unstructured.Unstructured) Scaled {
+	return Scaled{APIVersion: o.GetAPIVersion(), Kind: o.GetKind(), Name: o.GetName(), Object: o.Object}
+}
+
 // scalers knows what is autoscaled. It lists each namespace once, and is safe for
 // use by several goroutines.
 type scalers struct {

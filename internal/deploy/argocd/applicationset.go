@@ -75,7 +75,8 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 			},
 			"spec": map[string]any{
 				"project": f.want.project, "source": escape(r.Source),
-				"destination": map[string]any{"server": "{{.server}}", "namespace": f.multi.Namespace},
+				"ignoreDifferences": autoscaled(),
+				"destination":       map[string]any{"server": "{{.server}}", "namespace": f.multi.Namespace},
 				// The controller takes it away, and only looks whether it prunes.
 				"syncPolicy": map[string]any{
 					"automated": map[string]any{"prune": true}, "syncOptions": options,

@@ -12,8 +12,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/restmapper"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
@@ -38,6 +40,22 @@ func newDestination(conn *conn.Conn) (*destination, error) {
 		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
 	}
 	return &destination{Conn: conn, client: client, dynamic: objects}, nil
+}
+
+// checked fails for what the API server of the destination would refuse, before
+// the Application is written. A chart that cannot be rendered here is left to Argo
+// CD.
+func (d *deployment) checked(ctx context.Context, first bool) error {
+	client := memory.NewMemCacheClient(d.destination.client.Discovery())
+	rendered, err := delivery.Render(ctx, client, d.app, d.target, d.destination.Namespace, d.chart, d.values, first)
+	if err != nil {
+		d.say("warning", "the chart is not checked before Argo CD gets it: %v", err)
+		return nil
+	}
+	return delivery.Preview{
+		Dynamic: d.destination.dynamic, Mapper: restmapper.NewDeferredDiscoveryRESTMapper(client), Namespace: d.destination.Namespace,
+		Source: rendered.Source, BringsKinds: rendered.BringsKinds,
+	}.Check(ctx, nil, rendered.Objects)
 }
 
 // inCluster is how Argo CD knows the cluster that it runs in.

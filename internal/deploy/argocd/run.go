@@ -148,8 +148,10 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, found *appl
 	c := d.lock(d.argo.String(), func(ctx context.Context) (protocol.DeployResult, error) { return d.changeHeld(ctx, deadline, to) })
 	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, found) }
 	c.Prepare = func(ctx context.Context) (err error) {
-		to, err = d.destined(ctx)
-		return err
+		if to, err = d.destined(ctx); err != nil || !d.settings.manage || d.wants(found) {
+			return err
+		}
+		return d.checked(ctx, found == nil)
 	}
 	return c.Run(ctx, bounded)
 }

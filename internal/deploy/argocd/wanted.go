@@ -100,7 +100,7 @@ func newWanted(d *deployment) (wanted, error) {
 	}
 	return wanted{
 		release: release{Source: from, Image: d.image.FullName() + "@" + d.image.Digest, Version: d.app.Version},
-		project: d.settings.project, syncOptions: withOption(d.settings.syncOptions, "CreateNamespace=true"),
+		project: d.settings.project, syncOptions: withOption(withOption(d.settings.syncOptions, "CreateNamespace=true"), respectIgnored),
 	}, nil
 }
 
@@ -127,7 +127,7 @@ func plain(value map[string]any) (map[string]any, error) {
 // places.
 func (w wanted) matches(a *application, places []place) bool {
 	now := releaseOf(a)
-	return now.Image == w.Image && len(a.Spec.Sources) == 0 && equality.Semantic.DeepEqual(now.Source, w.Source) &&
+	return ignoresAutoscaled(a.Unstructured) && now.Image == w.Image && len(a.Spec.Sources) == 0 && equality.Semantic.DeepEqual(now.Source, w.Source) &&
 		a.Spec.Project == w.project && slices.Contains(places, a.Spec.Destination) && !slices.ContainsFunc(w.syncOptions, func(o string) bool {
 		return !slices.Contains(a.Spec.SyncPolicy.SyncOptions, o)
 	})
@@ -143,13 +143,17 @@ func (w wanted) write(object *unstructured.Unstructured, to place) error {
 	if err != nil {
 		return err
 	}
+	ignored, _, err := unstructured.NestedSlice(object.Object, "spec", "ignoreDifferences")
+	if err != nil {
+		return err
+	}
 	destination := map[string]any{"namespace": to.Namespace}
 	if to.Name != "" {
 		destination["name"] = to.Name
 	} else {
 		destination["server"] = to.Server
 	}
-	for path, value := range map[string]any{"project": w.project, "destination": destination} {
+	for path, value := range map[string]any{"project": w.project, "destination": destination, "ignoreDifferences": ignoring(ignored)} {
 		if err := unstructured.SetNestedField(object.Object, value, "spec", path); err != nil {
 			return err
 		}

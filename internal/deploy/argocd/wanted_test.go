@@ -41,7 +41,8 @@ spec:
     path: .
     targetRevision: CHART
     helm: {releaseName: app, valuesObject: {replicas: 2, big: 10000000, ratio: 0.5, none: null, list: [1, two]}}
-  syncPolicy: {syncOptions: [CreateNamespace=true]}
+  ignoreDifferences: [{group: apps, kind: Deployment, managedFieldsManagers: [kube-controller-manager, keda, keda-operator]}, {group: apps, kind: StatefulSet, managedFieldsManagers: [kube-controller-manager, keda, keda-operator]}, {group: apps, kind: ReplicaSet, managedFieldsManagers: [kube-controller-manager, keda, keda-operator]}]
+  syncPolicy: {syncOptions: [CreateNamespace=true, RespectIgnoreDifferences=true]}
 status:
   health: {status: Healthy}
   sync: {status: Synced, revision: CHART}
@@ -69,7 +70,7 @@ func TestMatches(t *testing.T) {
 		want           bool
 	}{
 		{"as it is", "", "", options{}, true},
-		{"more options", "[CreateNamespace=true]", "[ServerSideApply=true, CreateNamespace=true]", options{}, true},
+		{"more options", "[CreateNamespace=true", "[ServerSideApply=true, CreateNamespace=true", options{}, true},
 		{"automated", "syncPolicy: {", "syncPolicy: {automated: {selfHeal: true}, ", options{}, true},
 		{"in-cluster", "https://one:6443", inCluster, options{}, true},
 		{"another chart", "targetRevision: " + digest("a"), "targetRevision: " + digest("c"), options{}, false},
@@ -80,6 +81,7 @@ func TestMatches(t *testing.T) {
 		{"another server", "https://one:6443", "https://two:6443", options{}, false},
 		{"another project", "project: default", "project: other", options{}, false},
 		{"an option less", "", "", options{syncOptions: []string{"ServerSideApply=true"}}, false},
+		{"replicas of an autoscaler", "kind: StatefulSet,", "kind: Other,", options{}, false},
 		{"several sources", "  project:", "  sources: [{repoURL: x}]\n  project:", options{}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -98,7 +100,7 @@ func TestMatches(t *testing.T) {
 // What is written is what is wanted, and the rest of the spec stays.
 func TestWriteThenMatches(t *testing.T) {
 	d, places := wantedFor(t, options{syncOptions: []string{"CreateNamespace=false", "Validate=false"}})
-	text := strings.NewReplacer("replicas: 2", "replicas: 9", "syncPolicy: {", "ignoreDifferences: [{kind: Secret}]\n  syncPolicy: {automated: {}, ").Replace(good)
+	text := strings.NewReplacer("replicas: 2", "replicas: 9", "syncPolicy: {", "syncPolicy: {automated: {}, ", "ignoreDifferences: [", "ignoreDifferences: [{kind: Secret}, ").Replace(good)
 	found := parse(t, text)
 	if err := d.want.write(found.Unstructured, places[0]); err != nil {
 		t.Fatal(err)
@@ -110,10 +112,10 @@ func TestWriteThenMatches(t *testing.T) {
 	if !d.want.matches(written, places) {
 		t.Errorf("does not match after it was written: %v", written.Object["spec"])
 	}
-	if got := strings.Join(written.Spec.SyncPolicy.SyncOptions, " "); got != "CreateNamespace=false Validate=false" {
+	if got := strings.Join(written.Spec.SyncPolicy.SyncOptions, " "); got != "CreateNamespace=false Validate=false RespectIgnoreDifferences=true" {
 		t.Errorf("sync options %s", got)
 	}
-	if written.Spec.SyncPolicy.Automated == nil || written.Object["spec"].(map[string]any)["ignoreDifferences"] == nil {
+	if written.Spec.SyncPolicy.Automated == nil || len(written.Object["spec"].(map[string]any)["ignoreDifferences"].([]any)) != 4 {
 		t.Error("what somebody else set is gone")
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	chartfile "github.com/nationtech/harmony/internal/chart/file"
+	"github.com/nationtech/harmony/internal/cluster/drift"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -54,7 +55,11 @@ func (d *deployment) files(ctx context.Context) ([]file, error) {
 		return nil, err
 	}
 	if d.place.Target.FormOr() == protocol.EdgeHelmRelease {
-		content, err := encode(d.helmRelease())
+		objects, err := d.helmRelease(s.Objects)
+		if err != nil {
+			return nil, err
+		}
+		content, err := encode(objects)
 		return append(files, file{fileApp, content}), err
 	}
 	manifests, err := d.manifests(ctx, s, archive)
@@ -78,6 +83,10 @@ func (d *deployment) manifests(ctx context.Context, s state, archive []byte) ([]
 	}
 	if err := place(objects, s.crds, d.place.Target.Namespace); err != nil {
 		return nil, err
+	}
+	// What names no replicas leaves them to the autoscaler.
+	for _, scaled := range (drift.Finder{Namespace: d.place.Target.Namespace}).ScaledBy(objects) {
+		unstructured.RemoveNestedField(scaled.Object, "spec", "replicas")
 	}
 	app, err := encode(objects)
 	if err != nil || len(s.crds) == 0 {

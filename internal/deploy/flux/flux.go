@@ -12,6 +12,7 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -47,12 +48,14 @@ type adapter struct {
 // deployment is one call of Deploy.
 type deployment struct {
 	*conn.Conn
-	client   kubernetes.Interface
-	dynamic  dynamic.Interface
-	mapper   meta.RESTMapper
-	settings options
-	dryRun   bool
-	progress func(protocol.Event)
+	client  kubernetes.Interface
+	dynamic dynamic.Interface
+	mapper  meta.RESTMapper
+	// discovery is the mapper's.
+	discovery discovery.DiscoveryInterface
+	settings  options
+	dryRun    bool
+	progress  func(protocol.Event)
 
 	app    protocol.AppSpec
 	target string
@@ -107,9 +110,10 @@ func (a *adapter) base(conn *conn.Conn, app protocol.AppSpec, target string) (*d
 	if err != nil {
 		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
 	}
+	cached := memory.NewMemCacheClient(client.Discovery())
 	return &deployment{
 		Conn: conn, client: client, dynamic: dynamicClient, settings: a.settings, dryRun: a.env.DryRun,
-		mapper:   restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery())),
+		mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached), discovery: cached,
 		progress: delivery.Progress(a.env, app),
 		app:      app, target: target,
 	}, nil

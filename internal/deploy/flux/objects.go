@@ -1,23 +1,13 @@
 package flux
 
 import (
-	"encoding/json"
-	"fmt"
-	"strings"
-	"time"
-
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/nationtech/harmony/internal/deploy/flux/api"
 )
 
 // The resources of Flux that are written.
-var (
-	sources  = schema.GroupVersionResource{Group: "source.toolkit.fluxcd.io", Version: "v1", Resource: "ocirepositories"}
-	releases = schema.GroupVersionResource{Group: "helm.toolkit.fluxcd.io", Version: "v2", Resource: "helmreleases"}
-)
-
-// chartLayer is the media type of the chart's archive.
-const chartLayer = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+var sources, releases = api.Sources, api.Releases
 
 // The labels by which the OCIRepositories of a HelmRelease are found again.
 const (
@@ -29,8 +19,7 @@ const (
 // so that a HelmRelease goes from one chart and its values to another chart and
 // its values in one write, once the chart is there.
 func (d *deployment) sourceAt() (namespace, name string) {
-	digest := strings.TrimPrefix(d.chart.Digest, "sha256:")
-	name = d.app.Name + "-" + digest[:min(len(digest), 12)]
+	name = api.SourceName(d.app.Name, d.chart.Digest)
 	if d.settings.sourceNamespace == "" || d.settings.sourceNamespace == d.Namespace {
 		return d.Namespace, name
 	}
@@ -44,21 +33,7 @@ func (d *deployment) sourceLabels() map[string]string {
 // wantedSource is the OCIRepository that pins the chart.
 func (d *deployment) wantedSource() (*unstructured.Unstructured, error) {
 	namespace, name := d.sourceAt()
-	spec := map[string]any{
-		"interval": text(d.settings.interval),
-		"url":      d.chart.URL,
-		"ref":      map[string]any{"digest": d.chart.Digest},
-		"layerSelector": map[string]any{
-			"mediaType": chartLayer, "operation": "copy",
-		},
-	}
-	if d.chart.Insecure {
-		spec["insecure"] = true
-	}
-	if d.settings.secretRef != "" {
-		spec["secretRef"] = map[string]any{"name": d.settings.secretRef}
-	}
-	made, err := object("source.toolkit.fluxcd.io/v1", "OCIRepository", namespace, name, spec)
+	made, err := api.Source(d.chart, namespace, name, d.settings.interval.String(), d.settings.secretRef)
 	if err == nil {
 		made.SetLabels(d.sourceLabels())
 	}
@@ -80,40 +55,13 @@ func (d *deployment) wantedRelease() (*unstructured.Unstructured, error) {
 		drift["ignore"] = []any{map[string]any{"paths": d.settings.driftIgnore}}
 	}
 	spec := map[string]any{
-		"interval":       text(d.settings.interval),
-		"timeout":        text(d.settings.timeout),
-		"releaseName":    d.app.Name,
+		"interval":       d.settings.interval.String(),
+		"timeout":        d.settings.timeout.String(),
 		"maxHistory":     d.settings.maxHistory,
-		"chartRef":       chart,
 		"driftDetection": drift,
-		"install":        map[string]any{"remediation": map[string]any{"retries": d.settings.retries}},
-		"upgrade": map[string]any{"remediation": map[string]any{
-			"retries": d.settings.retries, "strategy": "rollback", "remediateLastFailure": d.settings.rollback,
-		}},
-	}
-	if len(d.values) > 0 {
-		spec["values"] = d.values
 	}
 	if d.settings.serviceAccount != "" {
 		spec["serviceAccountName"] = d.settings.serviceAccount
 	}
-	return object("helm.toolkit.fluxcd.io/v2", "HelmRelease", d.Namespace, d.app.Name, spec)
-}
-
-// text is a duration as Flux takes it.
-func text(d time.Duration) string { return d.String() }
-
-// object is an object as it comes over the wire, whatever Go types the spec has.
-func object(version, kind, namespace, name string, spec map[string]any) (*unstructured.Unstructured, error) {
-	encoded, err := json.Marshal(map[string]any{
-		"apiVersion": version, "kind": kind, "metadata": map[string]any{"name": name, "namespace": namespace}, "spec": spec,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", kind, name, err)
-	}
-	made := &unstructured.Unstructured{}
-	if err := made.UnmarshalJSON(encoded); err != nil {
-		return nil, fmt.Errorf("%s %s: %w", kind, name, err)
-	}
-	return made, nil
+	return api.Release(d.Namespace, d.app.Name, chart, d.settings.retries, d.settings.rollback, d.values, spec)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/deploy/flux/api"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -93,6 +94,9 @@ func (d *deployment) compare(ctx context.Context) (parts, error) {
 	}
 	if d.isForeign(p.release.seen) {
 		return p, d.useForeign(ctx, &p)
+	}
+	if p.release.seen.exists() {
+		api.CarryReplicas(p.release.seen.Unstructured, release)
 	}
 	for _, one := range []part{p.source, p.release} {
 		if err := d.mayTouch(one.seen, one.want); err != nil {
@@ -209,6 +213,9 @@ func (d *deployment) changeHeld(ctx context.Context) (protocol.DeployResult, err
 			message += ": Flux is asked to mend it"
 		}
 		d.progress(protocol.Event{Phase: "drift", Message: message})
+	}
+	if err := d.checked(ctx, &now); err != nil {
+		return protocol.DeployResult{}, err
 	}
 	before, err := d.standing(ctx, now.release.seen)
 	if err != nil {

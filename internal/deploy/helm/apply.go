@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/chart/file"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -22,9 +23,12 @@ import (
 
 // prepared is a chart that is ready to be applied.
 type prepared struct {
-	chart   *chart.Chart
-	objects []*unstructured.Unstructured
-	hooks   []rollout.Workload
+	chart *chart.Chart
+	// objects are those to apply, and before those of the revision in force.
+	objects, before []*unstructured.Unstructured
+	// source is the template of an object.
+	source func(*unstructured.Unstructured) string
+	hooks  []rollout.Workload
 	// hasHooks is true when Helm has hooks to run, of whatever kind.
 	hasHooks bool
 }
@@ -39,7 +43,7 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	if err != nil {
 		return prepared{}, err
 	}
-	if d.config.Capabilities, err = capabilities(d.cluster); err != nil {
+	if d.config.Capabilities, err = delivery.Capabilities(d.discovery); err != nil {
 		return prepared{}, err
 	}
 	options := chartutil.ReleaseOptions{Name: d.app.Name, Namespace: d.Namespace, Revision: 1, IsInstall: true}
@@ -53,13 +57,30 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	if err := r.Uses(d.image, d.chart); err != nil {
 		return prepared{}, err
 	}
-	p := prepared{objects: r.Objects, hasHooks: len(r.Hooks) > 0}
+	p := prepared{objects: r.Objects, source: r.Source, hasHooks: len(r.Hooks) > 0}
+	if !isGone(last) {
+		if p.before, err = manifest.Parse(last.Manifest); err != nil {
+			return prepared{}, err
+		}
+	}
+	if err := d.keepReplicas(ctx, p.before, p.objects); err != nil {
+		return prepared{}, err
+	}
 	if p.hooks, err = d.hooks(ctx, r.Hooks); err != nil {
 		return prepared{}, err
 	}
 	// Rendering changes a chart: Helm gets a fresh one.
 	p.chart, err = loadChart(archive, d.want)
 	return p, err
+}
+
+// check fails for what the API server would refuse, before anything is touched.
+func (d *deployment) check(ctx context.Context, p prepared) error {
+	preview, err := d.preview(p)
+	if err != nil {
+		return err
+	}
+	return preview.Check(ctx, p.before, p.objects)
 }
 
 // hooks are the hooks that run to an end. Those of an earlier run that still
@@ -163,6 +184,7 @@ func remaining(ctx context.Context) time.Duration {
 }
 
 func (d *deployment) action(ctx context.Context, p prepared, last *release.Release, timeout time.Duration) (*release.Release, error) {
+	d.autoscaling(ctx)
 	description := fmt.Sprintf(describedByUs+"%s %s, image %s", d.app.Name, d.app.Version, d.image.Digest)
 	if isGone(last) {
 		install := action.NewInstall(d.config)

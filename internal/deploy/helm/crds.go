@@ -109,6 +109,6 @@ func (d *deployment) established(ctx context.Context, client dynamic.Interface, 
 	}
 	d.discovery.Invalidate()
 	d.mapper.Reset()
-	d.config.Capabilities, err = capabilities(d.cluster)
+	d.config.Capabilities, err = delivery.Capabilities(d.discovery)
 	return err
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 
+	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/drift"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // drift names the objects of the revision that are gone or that somebody
@@ -19,9 +22,66 @@ func (d *deployment) drift(ctx context.Context, r *release.Release, ignore ...st
 	if err != nil {
 		return nil, fmt.Errorf("read the objects of release %s: %w", d.app.Name, err)
 	}
-	client, err := dynamic.NewForConfig(d.Config)
+	found, err := d.finder()
 	if err != nil {
 		return nil, err
 	}
-	return drift.Finder{Dynamic: client, Mapper: d.mapper, Namespace: d.Namespace, Ignore: ignore}.Find(ctx, objects)
+	found.Ignore = ignore
+	return found.Find(ctx, objects)
+}
+
+func (d *deployment) finder() (drift.Finder, error) {
+	client, err := dynamic.NewForConfig(d.Config)
+	return drift.Finder{Dynamic: client, Mapper: d.mapper, Namespace: d.Namespace}, err
+}
+
+// keepReplicas leaves the replicas of objects as an autoscaler left them.
+func (d *deployment) keepReplicas(ctx context.Context, before, objects []*unstructured.Unstructured) error {
+	found, err := d.finder()
+	if err != nil {
+		return err
+	}
+	kept, err := found.KeepReplicas(ctx, before, objects)
+	for _, line := range kept {
+		d.progress(protocol.Event{Phase: "apply", Message: line})
+	}
+	return err
+}
+
+// autoscaling has Helm leave replicas as an autoscaler left them, on upgrades and
+// rollbacks of this context.
+func (d *deployment) autoscaling(ctx context.Context) {
+	client, ok := d.config.KubeClient.(*kube.Client)
+	if scaled, again := d.config.KubeClient.(autoscaling); again {
+		client, ok = scaled.Client, true
+	}
+	if ok {
+		d.config.KubeClient = autoscaling{client, func(before, objects kube.ResourceList) error {
+			return d.keepReplicas(ctx, objectsOf(before), objectsOf(objects))
+		}}
+	}
+}
+
+// autoscaling is Helm's client with something to do before each update.
+type autoscaling struct {
+	*kube.Client
+	keep func(before, objects kube.ResourceList) error
+}
+
+// Update is Helm's.
+func (a autoscaling) Update(original, target kube.ResourceList, force bool) (*kube.Result, error) {
+	if err := a.keep(original, target); err != nil {
+		return &kube.Result{}, err
+	}
+	return a.Client.Update(original, target, force)
+}
+
+func objectsOf(list kube.ResourceList) []*unstructured.Unstructured {
+	var objects []*unstructured.Unstructured
+	for _, info := range list {
+		if o, ok := info.Object.(*unstructured.Unstructured); ok {
+			objects = append(objects, o)
+		}
+	}
+	return objects
 }

@@ -75,6 +75,7 @@ func (d *deployment) mend(ctx context.Context, last *release.Release) (*release.
 	if err != nil || deployed == nil {
 		return last, err
 	}
+	d.autoscaling(ctx)
 	rollback := action.NewRollback(d.config)
 	rollback.Version, rollback.DisableHooks, rollback.MaxHistory = deployed.Version, true, d.settings.maxHistory
 	if err := rollback.Run(d.app.Name); err != nil {

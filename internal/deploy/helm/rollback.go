@@ -139,6 +139,7 @@ func (d *deployment) rollbackTo(ctx context.Context, to *release.Release) (proto
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
+	d.autoscaling(ctx)
 	rollback := action.NewRollback(d.config)
 	rollback.Version, rollback.Timeout, rollback.MaxHistory = to.Version, d.settings.timeout, d.settings.maxHistory
 	if err := rollback.Run(d.app.Name); err != nil {

@@ -124,6 +124,9 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, last *relea
 		if p, err = d.render(ctx, last); err != nil {
 			return err
 		}
+		if err := d.check(ctx, p); err != nil {
+			return err
+		}
 		return d.surroundings().Ensure(ctx, d.client)
 	}
 	c.Work = func(held context.Context, inherited bool) (protocol.DeployResult, error) {

@@ -1,0 +1,146 @@
+// Package api is what harmony knows of Flux's objects: their resources, how the
+// two for a chart are made, and what they say.
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	chartfile "github.com/nationtech/harmony/internal/chart/file"
+	"github.com/nationtech/harmony/internal/cluster/drift"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// The resources of Flux that are read and written.
+var (
+	Sources  = schema.GroupVersionResource{Group: "source.toolkit.fluxcd.io", Version: "v1", Resource: "ocirepositories"}
+	Releases = schema.GroupVersionResource{Group: "helm.toolkit.fluxcd.io", Version: "v2", Resource: "helmreleases"}
+)
+
+// SourceName is the name of the OCIRepository of a chart. Each digest has its own,
+// so that a HelmRelease goes from one chart and its values to another chart and
+// its values in one write, once the chart is there.
+func SourceName(app, digest string) string {
+	digest = strings.TrimPrefix(digest, "sha256:")
+	return app + "-" + digest[:min(len(digest), 12)]
+}
+
+// Source is the OCIRepository that pins a chart.
+func Source(chart protocol.ChartRef, namespace, name, interval, secretRef string) (*unstructured.Unstructured, error) {
+	spec := map[string]any{
+		"interval":      interval,
+		"url":           chart.URL,
+		"ref":           map[string]any{"digest": chart.Digest},
+		"layerSelector": map[string]any{"mediaType": chartfile.Layer, "operation": "copy"},
+	}
+	if chart.Insecure {
+		spec["insecure"] = true
+	}
+	if secretRef != "" {
+		spec["secretRef"] = map[string]any{"name": secretRef}
+	}
+	return object(Sources, "OCIRepository", namespace, name, spec)
+}
+
+// Release is the HelmRelease of an app with the values; spec is what else it has.
+// A failed upgrade is rolled back after the retries.
+func Release(namespace, app string, chartRef map[string]any, retries int, rollback bool, values, spec map[string]any) (*unstructured.Unstructured, error) {
+	spec["releaseName"], spec["chartRef"] = app, chartRef
+	spec["install"] = map[string]any{"remediation": map[string]any{"retries": retries}}
+	spec["upgrade"] = map[string]any{"remediation": map[string]any{"retries": retries, "strategy": "rollback", "remediateLastFailure": rollback}}
+	if len(values) > 0 {
+		spec["values"] = values
+	}
+	return object(Releases, "HelmRelease", namespace, app, spec)
+}
+
+// object is an object as it comes over the wire, whatever Go types the spec has.
+func object(of schema.GroupVersionResource, kind, namespace, name string, spec map[string]any) (*unstructured.Unstructured, error) {
+	made := &unstructured.Unstructured{}
+	encoded, err := json.Marshal(map[string]any{
+		"apiVersion": of.GroupVersion().String(), "kind": kind, "metadata": map[string]any{"name": name, "namespace": namespace}, "spec": spec,
+	})
+	if err == nil {
+		err = made.UnmarshalJSON(encoded)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", kind, name, err)
+	}
+	return made, nil
+}
+
+// ours begins the patches of LeaveReplicas.
+const ours = "# harmony: autoscaled\n"
+
+// LeaveReplicas has the HelmRelease leave the replicas of what is scaled as the
+// autoscaler left them: at what they are now on the cluster, or else out of the
+// chart. ignore are fields that the topology leaves alone everywhere.
+func LeaveReplicas(release *unstructured.Unstructured, scaled []drift.Scaled, ignore []string) {
+	rules, patches := ignored(ignore), []any{}
+	for _, s := range scaled {
+		target := map[string]any{"kind": s.Kind, "name": s.Name}
+		rules = append(rules, map[string]any{"paths": []any{"/spec/replicas"}, "target": target})
+		replicas := "null"
+		if s.Replicas != nil {
+			replicas = fmt.Sprint(*s.Replicas)
+		}
+		patches = append(patches, map[string]any{"target": target, "patch": fmt.Sprintf("%sapiVersion: %s\nkind: %s\nmetadata: {name: %s}\nspec: {replicas: %s}\n",
+			ours, s.APIVersion, s.Kind, s.Name, replicas)})
+	}
+	spec, _ := release.Object["spec"].(map[string]any)
+	detection, _ := spec["driftDetection"].(map[string]any)
+	if detection["ignore"] = rules; len(rules) == 0 {
+		delete(detection, "ignore")
+	}
+	if len(patches) == 0 {
+		delete(spec, "postRenderers")
+		return
+	}
+	spec["postRenderers"] = []any{map[string]any{"kustomize": map[string]any{"patches": patches}}}
+}
+
+// ignored is the rule of the fields that are left alone everywhere.
+func ignored(paths []string) []any {
+	if len(paths) == 0 {
+		return nil
+	}
+	all := make([]any, len(paths))
+	for i, path := range paths {
+		all[i] = path
+	}
+	return []any{map[string]any{"paths": all}}
+}
+
+// CarryReplicas takes what LeaveReplicas wrote into a HelmRelease over into the
+// wanted one: it is written anew only along with something else.
+func CarryReplicas(from, into *unstructured.Unstructured) {
+	text := ""
+	renderers, _, _ := unstructured.NestedSlice(from.Object, "spec", "postRenderers")
+	if len(renderers) == 1 {
+		first, _ := renderers[0].(map[string]any)
+		patches, _, _ := unstructured.NestedSlice(first, "kustomize", "patches")
+		if len(patches) > 0 {
+			patch, _ := patches[0].(map[string]any)
+			text, _ = patch["patch"].(string)
+		}
+	}
+	if !strings.HasPrefix(text, ours) {
+		return
+	}
+	spec, _ := into.Object["spec"].(map[string]any)
+	spec["postRenderers"] = renderers
+	detection, _ := spec["driftDetection"].(map[string]any)
+	wanted, _ := detection["ignore"].([]any)
+	rules, _, _ := unstructured.NestedSlice(from.Object, "spec", "driftDetection", "ignore")
+	for _, rule := range rules {
+		if rule, _ := rule.(map[string]any); rule["target"] != nil && reflect.DeepEqual(rule["paths"], []any{"/spec/replicas"}) {
+			wanted = append(wanted, rule)
+		}
+	}
+	detection["ignore"] = wanted
+}
