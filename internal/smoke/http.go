@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -72,12 +73,12 @@ func (p *httpProbe) setURL() error {
 	return nil
 }
 
-// checkProxied refuses what the API server's proxy would not hand on: headers
-// that would speak to the API server instead, with the rights of whoever runs
-// the check, and an escaped slash, which it unescapes.
+// checkProxied refuses what would speak to the API server instead of the service,
+// with the rights of whoever runs the check: headers, and a path that the service
+// proxy, or a server before it, takes for another.
 func (p *httpProbe) checkProxied() error {
-	if strings.Contains(strings.ToLower(p.path), "%2f") {
-		return fmt.Errorf("http.path: %q has an escaped slash, which the API server's service proxy unescapes; use url", p.path)
+	if what := unclean(p.path); what != "" {
+		return fmt.Errorf("http.path: %q has %s, which does not go through the API server's service proxy as it is; use url", p.path, what)
 	}
 	if p.check.TLS != nil {
 		return errors.New("http.tls is for a url: the API server's service proxy does not verify the certificate of a service")
@@ -89,6 +90,38 @@ func (p *httpProbe) checkProxied() error {
 		}
 	}
 	return nil
+}
+
+// unclean is what a path has that servers on its way may resolve, however often it
+// is escaped; "" when there is nothing.
+func unclean(path string) string {
+	for escaped := false; ; escaped = true {
+		switch {
+		case strings.Contains(path, `\`):
+			return "a backslash"
+		case strings.Contains(path, "//"):
+			return "an empty segment"
+		case strings.ContainsAny(path, "?#"):
+			return "an escaped ? or #"
+		case strings.ContainsFunc(path, unicode.IsControl):
+			return "a control character"
+		}
+		for segment := range strings.SplitSeq(path, "/") {
+			if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
+				return "a segment " + name
+			}
+		}
+		unescaped, err := url.PathUnescape(path)
+		switch {
+		case err != nil && !escaped:
+			return "an invalid escape"
+		case err != nil || unescaped == path:
+			return ""
+		case strings.Count(unescaped, "/") > strings.Count(path, "/"):
+			return "an escaped slash"
+		}
+		path = unescaped
+	}
 }
 
 func newClient(root string, config *protocol.TLSConfig) (*http.Client, error) {

@@ -144,12 +144,22 @@ func TestWhatTheProxyWouldNotHandOn(t *testing.T) {
 			t.Errorf("%s: error %v, want a refusal", name, err)
 		}
 	}
-	for _, check := range []protocol.HTTPCheck{{Service: "x", Path: "/a%2Fb"}, {Service: "x", TLS: &protocol.TLSConfig{}}} {
+	checks := []protocol.HTTPCheck{{Service: "x", TLS: &protocol.TLSConfig{}}}
+	for _, path := range []string{
+		"/a%2Fb", "/../../../api/v1/secrets", "/a/..", "/.", "/%2e%2e/x", "/.%2E/x", "/%252e%252e/x", "/..;x=1/y", `/a\..\b`, "/a%5c..%5Cb",
+		"//etc", "/a//b", "/a%3fb=c", "/a%23b", "/a%0d%0aHost:x", "/%zz", "/a%252fb", "/..?x=1",
+	} {
+		checks = append(checks, protocol.HTTPCheck{Service: "x", Path: path})
+	}
+	for _, check := range checks {
 		if _, err := newHTTPProbe("", check, nil); err == nil || !strings.Contains(err.Error(), "service proxy") {
 			t.Errorf("%+v: error %v, want a refusal", check, err)
 		}
 	}
-	if _, err := newHTTPProbe("", protocol.HTTPCheck{Service: "x", Headers: map[string]string{"X-Test": "y"}}, nil); err != nil {
-		t.Error(err)
+	for _, path := range []string{"", "/", "/healthz", "/a.b/..c/d..", "/caf%C3%A9/100%25", "/x?next=/../a//b&c=%2f", "/a/?x=.."} {
+		check := protocol.HTTPCheck{Service: "x", Path: path, Headers: map[string]string{"X-Test": "y"}}
+		if _, err := newHTTPProbe("", check, nil); err != nil {
+			t.Errorf("%q: %v", path, err)
+		}
 	}
 }
