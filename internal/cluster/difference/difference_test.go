@@ -89,3 +89,83 @@ func TestSecretsAreMasked(t *testing.T) {
 		})
 	}
 }
+
+// Not only Secrets hold secrets.
+func TestWhatLooksSecretIsMasked(t *testing.T) {
+	for name, c := range map[string]struct {
+		object string
+		shown  []string // what stays
+	}{
+		"values of a HelmRelease": {`
+kind: HelmRelease
+spec:
+  values: {db: {password: SECRET, host: db.example.com}, apiKey: SECRET, secrets: {anything: SECRET}, pin: {adminPassword: 99177}, existingSecret: db-pass}
+  valuesFrom: [{kind: Secret, name: db-values, valuesKey: values.yaml}]
+`, []string{"db.example.com", "existingSecret: db-pass", "name: db-values"}},
+		"values and parameters of an Application": {`
+kind: Application
+spec:
+  source:
+    helm:
+      values: |
+        image: app
+        db:
+          password: SECRET
+          token: "SECRET with spaces"
+      valuesObject: {smtp: {clientSecret: SECRET, port: 25}}
+      parameters: [{name: db.password, value: SECRET}, {name: image.tag, value: v1.2}]
+`, []string{"image: app", "port: 25", "v1.2"}},
+		"environment": {`
+kind: Deployment
+spec:
+  template:
+    spec:
+      containers:
+      - name: app
+        args: [--password=SECRET, --token, SECRET, --level, debug, --url=https://u:SECRET@h/]
+        env:
+        - {name: DB_PASSWORD, value: SECRET}
+        - {name: LEVEL, value: info}
+        - {name: TOKEN, valueFrom: {secretKeyRef: {name: the-token, key: token}}}
+      imagePullSecrets: [{name: pull}]
+      volumes: [{name: v, secret: {secretName: mounted}}]
+      automountServiceAccountToken: true
+`, []string{"info", "--level", "debug", "the-token", "name: pull", "secretName: mounted", "automountServiceAccountToken: true"}},
+		"a ConfigMap": {`
+kind: ConfigMap
+metadata: {annotations: {kubectl.kubernetes.io/last-applied-configuration: 'SECRET'}}
+data:
+  application.properties: |
+    spring.datasource.password=SECRET
+    spring.datasource.url=jdbc:postgresql://db/app
+  config.json: '{"apiKey": "SECRET", "level": "info"}'
+  redis_password: SECRET
+  url: postgres://app:SECRET@db/app
+  key.pem: |
+    -----BEGIN RSA PRIVATE KEY-----
+    SECRET
+    -----END RSA PRIVATE KEY-----
+`, []string{"jdbc:postgresql://db/app", "level", "postgres://app:***@db/app"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			other := strings.ReplaceAll(strings.ReplaceAll(c.object, "SECRET", "SECRET2"), "99177", "99178")
+			for _, pair := range [][2]string{{"", c.object}, {c.object, ""}, {c.object, other}} {
+				got, n := write(t, false, pair[0], pair[1])
+				if n != 1 || strings.Contains(got, "SECRET") || strings.Contains(got, "9917") {
+					t.Errorf("%d changed, a secret is shown:\n%s", n, got)
+				}
+				if pair[0] != "" && pair[1] != "" {
+					if !strings.Contains(got, "*** (before)") || !strings.Contains(got, "*** (after)") {
+						t.Errorf("the change is not shown:\n%s", got)
+					}
+					continue
+				}
+				for _, text := range c.shown {
+					if !strings.Contains(got, text) {
+						t.Errorf("%q is not shown:\n%s", text, got)
+					}
+				}
+			}
+		})
+	}
+}
