@@ -47,6 +47,15 @@ func (c *Conn) of() string {
 	return fmt.Sprintf(" of context %q", c.Context)
 }
 
+// Terminating reports that the namespace is being deleted, after which a request
+// can succeed, but not soon.
+func Terminating(err error) bool {
+	return apierrors.HasStatusCause(err, namespaceTerminating) || errors.Is(err, ErrTerminating)
+}
+
+// ErrTerminating is what a namespace is that is being deleted.
+var ErrTerminating = errors.New("is being deleted")
+
 // namespaceTerminating is the cause that the API server gives for refusing an
 // object in a namespace that is being deleted.
 const namespaceTerminating metav1.CauseType = "NamespaceTerminating"

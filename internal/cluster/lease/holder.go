@@ -3,10 +3,13 @@ package lease
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // holder says who holds a lease, so precisely that another process on the same
@@ -22,7 +25,7 @@ type holder struct {
 	random string
 }
 
-// Identity is how a process of this machine is told in a lease.
+// Identity is how a process of this machine is named in a lease.
 func Identity(pid int) string { return process(pid).String() }
 
 // process is a new holder for a process of this machine.
@@ -50,20 +53,22 @@ func machine() (boot, pids string) {
 	return string(bytes.TrimSpace(id)), strings.Trim(strings.TrimPrefix(link, "pid:"), "[]")
 }
 
-// startOf is when a process started; ok is false when there is no such process,
-// or only what is left of one that was not waited for.
-func startOf(pid int) (start string, ok bool) {
+// startOf is when a process started, "" when that cannot be read. gone is true when
+// there is no such process, or only what is left of one that was not waited for.
+func startOf(pid int) (start string, gone bool) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return "", false
+		// Where /proc hides the processes of others (hidepid), a file that does not
+		// exist says nothing.
+		return "", errors.Is(err, fs.ErrNotExist) && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 	}
 	// The name, in parentheses, may hold anything.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	const state, started = 0, 19
-	if len(fields) <= started || fields[state] == "Z" || fields[state] == "X" {
+	if len(fields) <= started {
 		return "", false
 	}
-	return fields[started], true
+	return fields[started], fields[state] == "Z" || fields[state] == "X"
 }
 
 func (h holder) String() string {
@@ -87,11 +92,11 @@ func parseHolder(s string) (h holder, ok bool) {
 // kernel, and no process has its number and start any more.
 func (h holder) dead() bool {
 	boot, pids := machine()
-	if boot == "" || h.boot != boot || h.pids != pids || h.start == "" {
+	if boot == "" || h.boot != boot || h.pids != pids || h.start == "" || h.pid <= 0 {
 		return false
 	}
-	start, ok := startOf(h.pid)
-	return !ok || start != h.start
+	start, gone := startOf(h.pid)
+	return gone || start != "" && start != h.start
 }
 
 // describe is the holder for people.

@@ -17,17 +17,17 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	typed "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
-	"github.com/nationtech/harmony/internal/cluster/change"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// A lease outlasts an API server that is away for half a minute. Its holder may
-// have another idea of the time, so that by the clock alone it is only over
-// after twice the duration; one whose renewal was not seen to move for a whole
-// duration is over as well.
+// A lease outlasts an API server that is away for half a minute. The clock of its
+// holder may be wrong, so that no time in it proves anything: it is over when its
+// renewal was not seen to move for the whole duration, or, when by the clock it
+// was left long ago, for that of a few renewals.
 const (
 	duration = 45 * time.Second
 	renewal  = 5 * time.Second
+	settling = 3 * renewal
 	look     = time.Second
 	giveBack = 5 * time.Second
 )
@@ -140,7 +140,10 @@ func (o *observation) over(found *coordinationv1.Lease, now time.Time) bool {
 	if h, ok := parseHolder(o.holder); ok && h.dead() {
 		return true
 	}
-	return now.Sub(o.at) > lasts || now.Sub(found.Spec.RenewTime.Time) > 2*lasts
+	if now.Sub(found.Spec.RenewTime.Time) > 2*lasts {
+		lasts = min(lasts, settling)
+	}
+	return now.Sub(o.at) > lasts
 }
 
 func (l *Lease) spec(now metav1.MicroTime) coordinationv1.LeaseSpec {
@@ -153,7 +156,7 @@ func (l *Lease) spec(now metav1.MicroTime) coordinationv1.LeaseSpec {
 // wait returns when the lease has changed, or after a moment, in which its
 // holder may have died.
 func (l *Lease) wait(ctx context.Context) error {
-	return change.Wait(ctx, look, func(ctx context.Context) (watch.Interface, error) {
+	return AwaitChange(ctx, look, func(ctx context.Context) (watch.Interface, error) {
 		return l.client.Watch(ctx, metav1.ListOptions{
 			FieldSelector: fields.OneTermEqualSelector("metadata.name", l.name).String(),
 		})

@@ -46,6 +46,7 @@ func TestHolderIsDead(t *testing.T) {
 		"another kernel":            func(h *holder) { h.boot, h.pid = "other", 1<<30 },
 		"another process namespace": func(h *holder) { h.pids, h.pid = "1", 1<<30 },
 		"a system that tells none":  func(h *holder) { h.start, h.pid = "", 1<<30 },
+		"no process at all":         func(h *holder) { h.pid = -1 },
 	} {
 		h := self
 		change(&h)
@@ -69,7 +70,7 @@ func zombie(t *testing.T) int {
 	})
 	deadline := time.Now().Add(5 * time.Second)
 	for {
-		if _, alive := startOf(c.Process.Pid); !alive {
+		if _, gone := startOf(c.Process.Pid); gone {
 			return c.Process.Pid
 		}
 		if time.Now().After(deadline) {
@@ -102,7 +103,8 @@ func TestLeaseIsOver(t *testing.T) {
 		{"dead", lease(dead.String(), now), observation{}, true},
 		{"elsewhere, fresh", lease("other/b/c/1/2/r", now), observation{}, false},
 		{"elsewhere, late, but clocks differ", lease("other/b/c/1/2/r", now.Add(-20*time.Second)), observation{}, false},
-		{"elsewhere, long over", lease("other/b/c/1/2/r", now.Add(-31*time.Second)), observation{}, true},
+		{"elsewhere, long over, or its clock is behind", lease("other/b/c/1/2/r", now.Add(-time.Hour)), observation{}, false},
+		{"elsewhere, long over, did not move", lease("other/b/c/1/2/r", now.Add(-time.Hour)), observation{version: "1", at: now.Add(-16 * time.Second), holder: "other"}, true},
 		{"clock ahead, did not move", lease("other/b/c/1/2/r", now.Add(time.Hour)), observation{version: "1", at: now.Add(-16 * time.Second), holder: "other"}, true},
 		{"clock ahead, moved", lease("other/b/c/1/2/r", now.Add(time.Hour)), observation{version: "0", at: now.Add(-16 * time.Second)}, false},
 	} {

@@ -24,6 +24,9 @@ type Wanted struct {
 	Name string
 	// Labels are those that the namespace must have; others are left alone.
 	Labels map[string]string
+	// Release is the Helm release that has the namespace among its objects, if any:
+	// made with the release's marks, Helm takes it for its own.
+	Release string
 	// PullSecret is to be in the namespace; nil for none.
 	PullSecret *corev1.Secret
 }
@@ -47,26 +50,21 @@ func PullSecret(name, registry, username, password string) (*corev1.Secret, erro
 
 // Settled reports that the namespace is as wanted. It changes nothing.
 func (w Wanted) Settled(ctx context.Context, client kubernetes.Interface) (bool, error) {
-	if len(w.Labels) > 0 {
-		found, err := client.CoreV1().Namespaces().Get(ctx, w.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return false, nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("read namespace %s: %w", w.Name, err)
-		}
-		if !w.labelled(found) {
-			return false, nil
-		}
+	found, err := read(ctx, client, w.Name)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return false, err
+	}
+	if len(w.Labels) > 0 && (err != nil || found == nil || !w.labelled(found)) {
+		return false, nil
 	}
 	if w.PullSecret == nil {
 		return true, nil
 	}
-	found, err := client.CoreV1().Secrets(w.Name).Get(ctx, w.PullSecret.Name, metav1.GetOptions{})
+	secret, err := client.CoreV1().Secrets(w.Name).Get(ctx, w.PullSecret.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
-	return err == nil && w.hasCredentials(found), err
+	return err == nil && w.hasCredentials(secret), err
 }
 
 func (w Wanted) labelled(found *corev1.Namespace) bool {
@@ -84,7 +82,7 @@ func (w Wanted) hasCredentials(found *corev1.Secret) bool {
 
 // Ensure makes the namespace unless it exists, and brings it to what is wanted.
 func (w Wanted) Ensure(ctx context.Context, client kubernetes.Interface) error {
-	if err := Ensure(ctx, client, w.Name); err != nil {
+	if err := w.make(ctx, client); err != nil {
 		return err
 	}
 	if len(w.Labels) > 0 {
@@ -102,6 +100,22 @@ func (w Wanted) Ensure(ctx context.Context, client kubernetes.Interface) error {
 	return w.ensureSecret(ctx, client)
 }
 
+func (w Wanted) make(ctx context.Context, client kubernetes.Interface) error {
+	if _, err := read(ctx, client, w.Name); !apierrors.IsNotFound(err) {
+		return err
+	}
+	fresh := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.Name}}
+	if w.Release != "" {
+		fresh.Labels = map[string]string{managedBy: "Helm"}
+		fresh.Annotations = map[string]string{"meta.helm.sh/release-name": w.Release, "meta.helm.sh/release-namespace": w.Name}
+	}
+	_, err := client.CoreV1().Namespaces().Create(ctx, fresh, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace %s: %w", w.Name, err)
+	}
+	return nil
+}
+
 func (w Wanted) ensureSecret(ctx context.Context, client kubernetes.Interface) error {
 	secrets := client.CoreV1().Secrets(w.Name)
 	name := w.PullSecret.Name
@@ -110,7 +124,7 @@ func (w Wanted) ensureSecret(ctx context.Context, client kubernetes.Interface) e
 		return nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("make pull secret %s: %w", name, err)
+		return fmt.Errorf("create pull secret %s: %w", name, err)
 	}
 	found, err := secrets.Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -125,7 +139,7 @@ func (w Wanted) ensureSecret(ctx context.Context, client kubernetes.Interface) e
 	}
 	found.Data = maps.Clone(w.PullSecret.Data)
 	if _, err := secrets.Update(ctx, found, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("change pull secret %s: %w", name, err)
+		return fmt.Errorf("update pull secret %s: %w", name, err)
 	}
 	return nil
 }

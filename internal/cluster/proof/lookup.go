@@ -10,6 +10,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -32,7 +33,7 @@ func (d Digests) Learn(ctx context.Context, image protocol.ImageRef, containers 
 	}
 	maps.Copy(d, own)
 	for _, c := range containers {
-		if d[c.Digest] || !Uses([]string{c.Image}, image.Digest) {
+		if d[c.Digest] || !manifest.Uses([]string{c.Image}, image.Digest) {
 			continue
 		}
 		other := image

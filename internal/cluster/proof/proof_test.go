@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -169,11 +170,11 @@ func TestImages(t *testing.T) {
 		{Object: map[string]any{"kind": "ConfigMap", "data": map[string]any{"image": "d"}}},
 		{Object: map[string]any{"kind": "Odd", "spec": map[string]any{"containers": []any{"text", map[string]any{"image": int64(1)}}}}},
 	}
-	images := Images(objects)
+	images := manifest.Images(objects)
 	if want := []string{"a", "b", "c@" + right}; !slices.Equal(images, want) {
 		t.Errorf("images %v, want %v", images, want)
 	}
-	if !Uses(images, right) || Uses(images, wrong) {
+	if !manifest.Uses(images, right) || manifest.Uses(images, wrong) {
 		t.Error("the digest is not told from another")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -49,7 +50,7 @@ func (p *Prover) Proven(ctx context.Context, objects []*unstructured.Unstructure
 		return true, nil
 	}
 	// Nothing runs now: a CronJob, or a workload scaled to none.
-	if Uses(Images(idle(objects, snapshots)), p.image.Digest) {
+	if manifest.Uses(manifest.Images(idle(objects, snapshots)), p.image.Digest) {
 		return true, nil
 	}
 	return false, fmt.Errorf("release %s does not use the image: no container runs %s@%s", p.release, p.image.FullName(), p.image.Digest)

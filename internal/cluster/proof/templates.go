@@ -9,18 +9,11 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Images lists the images of all containers that objects describe; see
-// [manifest.Images].
-func Images(objects []*unstructured.Unstructured) []string { return manifest.Images(objects) }
-
-// Uses reports whether one of the images is pinned to the digest.
-func Uses(images []string, digest string) bool { return manifest.Uses(images, digest) }
-
 // DigestIn is the digest that objects pin images of the repository to; "" when
 // there is none, or more than one.
 func DigestIn(objects []*unstructured.Unstructured, repository protocol.ImageRef) string {
 	digest := ""
-	for _, image := range Images(objects) {
+	for _, image := range manifest.Images(objects) {
 		_, found, pinned := strings.Cut(image, "@")
 		if !pinned || !SameRepository(image, repository) {
 			continue

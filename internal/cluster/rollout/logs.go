@@ -22,21 +22,19 @@ type logs struct {
 	client kubernetes.Interface
 	show   func(w Workload, container, line string)
 	seen   map[string]bool
-	stop   context.CancelFunc
-	ctx    context.Context
-	all    sync.WaitGroup
+	// over ends the reading.
+	over chan struct{}
+	all  sync.WaitGroup
 }
 
-// newLogs makes logs that outlive the context for a moment: the work ends with
-// the pods, whose last lines are still on their way.
-func newLogs(ctx context.Context, client kubernetes.Interface, show func(Workload, string, string)) *logs {
-	l := &logs{client: client, show: show, seen: map[string]bool{}}
-	l.ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
-	return l
+func newLogs(client kubernetes.Interface, show func(Workload, string, string)) *logs {
+	return &logs{client: client, show: show, seen: map[string]bool{}, over: make(chan struct{})}
 }
 
-// follow shows the logs of the containers that have started.
-func (l *logs) follow(s Snapshot) {
+// follow shows the logs of the containers that have started. It outlives the
+// context for a moment: the work ends with the pods, whose last lines are still on
+// their way.
+func (l *logs) follow(ctx context.Context, s Snapshot) {
 	for _, pod := range s.Current {
 		for _, c := range containers(pod) {
 			key := string(pod.UID) + "/" + c.Name
@@ -44,15 +42,24 @@ func (l *logs) follow(s Snapshot) {
 				continue
 			}
 			l.seen[key] = true
-			l.all.Go(func() { l.copy(s.Workload, pod.Namespace, pod.Name, c.Name) })
+			l.all.Go(func() { l.copy(ctx, s.Workload, pod.Namespace, pod.Name, c.Name) })
 		}
 	}
 }
 
 // copy shows one log. A pod that is deleted before it was read has none: it is
 // only shown, nothing depends on it.
-func (l *logs) copy(w Workload, namespace, pod, container string) {
-	stream, err := l.client.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, Follow: true}).Stream(l.ctx)
+func (l *logs) copy(ctx context.Context, w Workload, namespace, pod, container string) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	go func() {
+		select {
+		case <-l.over:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	stream, err := l.client.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, Follow: true}).Stream(ctx)
 	if err != nil {
 		return
 	}
@@ -66,8 +73,7 @@ func (l *logs) copy(w Workload, namespace, pod, container string) {
 
 // end waits for the last lines, and no longer than a moment.
 func (l *logs) end() {
-	timer := time.AfterFunc(lastLines, l.stop)
+	timer := time.AfterFunc(lastLines, func() { close(l.over) })
 	l.all.Wait()
 	timer.Stop()
-	l.stop()
 }

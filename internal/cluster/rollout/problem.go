@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Problem is what may keep a workload from becoming ready.
@@ -25,27 +27,64 @@ type Problem struct {
 	ExitCode *int32
 	// Previous is true when the last run's log is the telling one.
 	Previous bool
-	// Late is true when it is not known to be a problem, but the time is over.
+	// Late is true when the time is over.
 	Late bool
+	// Heals is true when the problem can pass without another release: an app that
+	// ends until its database is there, a registry that is away, a Secret that
+	// somebody else is about to make, a quota that old pods still use up. Without
+	// [Options].FailFast it is only reported.
+	Heals bool
 	// Grace is how long the problem must last before it is believed.
 	Grace time.Duration
 }
 
-// How long it takes to believe in a problem that can pass by itself: a pull
-// that failed on the way to the registry, a Secret that somebody else is about
-// to make, a quota that old pods still use up.
+// How long problems must last that are gone again after a moment, and those that
+// heal when Options.FailFast is set.
 const (
 	pullGrace   = time.Minute
 	configGrace = 10 * time.Second
 	createGrace = 5 * time.Second
 	failedGrace = 30 * time.Second
+	pausedGrace = time.Second
 )
 
-// crashLimit is how often a container may restart before it loops.
+// crashLimit is how often a container may restart with Options.FailFast.
 const crashLimit = 2
 
-// finalPull is what container runtimes say of a pull that no retry can mend.
-var finalPull = regexp.MustCompile(`(?i)not found|manifest unknown|unauthorized|denied|forbidden|no match for platform|invalid reference|no basic auth credentials`)
+// What container runtimes, kubelets, API servers and deliverers say of what no
+// retry can mend; and of what a retry may, which counts for more: a message can
+// hold both, for example when one of two mirrors is away.
+var (
+	finalWords = regexp.MustCompile(`(?i)not found|(manifest|name|repository) (name )?(unknown|invalid)|unauthorized|denied|forbidden|no match for platform|` +
+		`no matching manifest|invalid reference|no basic auth credentials|authentication required|` +
+		`runAsNonRoot|violates PodSecurity|unable to validate against any security context|is invalid:|field is immutable|` +
+		`progress deadline|backoff limit|InvalidImageName|ErrImageNeverPull`)
+	passingWords = regexp.MustCompile(`(?i)connection (refused|reset)|no such host|server misbehaving|temporary failure|time(d )?-?out|deadline exceeded|` +
+		`unreachable|no route to host|broken pipe|\bEOF\b|toomanyrequests|too many requests|rate limit|pull QPS exceeded|` +
+		`service unavailable|bad gateway|internal server error|server error|\b50[0234]\b|failed calling webhook|exceeded quota|no space left`)
+	missing = regexp.MustCompile(`(?i)(configmap|secret|serviceaccount|service account|persistentvolumeclaim)s? .*not found`)
+)
+
+// IsFinal reports a message of a runtime, an API server or a deliverer about
+// what no retry can mend, such as an image that does not exist. What is missing
+// on the cluster may be made yet.
+func IsFinal(message string) bool {
+	return finalWords.MatchString(message) && !Passes(message) && !missing.MatchString(message)
+}
+
+// Passes reports a message about a server that was away or busy.
+func Passes(message string) bool { return passingWords.MatchString(message) }
+
+// ends reports a problem that ends a rollout once it is believed.
+func (p Problem) ends(failFast bool) bool {
+	if !p.Heals || !failFast {
+		return !p.Heals
+	}
+	// A Job has a limit of its own.
+	return p.Reason != crashLoop || p.Workload.Kind != "Job" && p.restarts() >= crashLimit
+}
+
+const crashLoop = "CrashLoopBackOff"
 
 // key tells whether two problems are the same one.
 func (p Problem) key() string {
@@ -72,7 +111,7 @@ func suspects(s Snapshot) []Problem {
 	}
 	for _, pod := range s.Current {
 		for _, c := range containers(pod) {
-			if p, ok := suspect(s.Kind, pod, c); ok {
+			if p, ok := suspect(pod, c); ok {
 				p.Workload = s.Workload
 				found = append(found, p)
 			}
@@ -81,13 +120,29 @@ func suspects(s Snapshot) []Problem {
 	if c := conditionOf(s.Object, "ReplicaFailure"); c != nil && c["status"] == "True" {
 		reason, _ := c["reason"].(string)
 		message, _ := c["message"].(string)
-		found = append(found, Problem{Workload: s.Workload, Reason: reason, Message: message, Grace: createGrace})
+		found = append(found, cannotCreate(s.Workload, reason, message))
+	}
+	if isPaused(s) {
+		found = append(found, Problem{Workload: s.Workload, Grace: pausedGrace,
+			Reason: fmt.Sprintf("it is paused: kubectl rollout resume %s -n %s", s.Workload, s.Namespace)})
 	}
 	return found
 }
 
+// cannotCreate is the problem of a workload that is not allowed to make pods.
+func cannotCreate(w Workload, reason, message string) Problem {
+	return Problem{Workload: w, Reason: reason, Message: message, Heals: !IsFinal(message), Grace: createGrace}
+}
+
+// isPaused reports a paused Deployment whose template no pod has yet.
+func isPaused(s Snapshot) bool {
+	paused, _, _ := unstructured.NestedBool(s.Object.Object, "spec", "paused")
+	updated, _, _ := unstructured.NestedInt64(s.Object.Object, "status", "updatedReplicas")
+	return s.Kind == "Deployment" && paused && updated < desired(s)
+}
+
 // suspect judges one container of a pod.
-func suspect(kind string, pod *corev1.Pod, c corev1.ContainerStatus) (Problem, bool) {
+func suspect(pod *corev1.Pod, c corev1.ContainerStatus) (Problem, bool) {
 	p := Problem{Pod: pod, Container: c.Name}
 	if t := c.LastTerminationState.Terminated; t != nil {
 		p.ExitCode, p.Previous = &t.ExitCode, true
@@ -99,24 +154,25 @@ func suspect(kind string, pod *corev1.Pod, c corev1.ContainerStatus) (Problem, b
 	if waiting == nil {
 		return p, false
 	}
+	// The name of an image can hold any word.
+	name, _, _ := strings.Cut(strings.TrimSuffix(c.Image, ":"+c.Image[strings.LastIndexByte(c.Image, ':')+1:]), "@")
 	p.Reason, p.Message = waiting.Reason, waiting.Message
+	p.Heals = !IsFinal(strings.ReplaceAll(waiting.Message, cmp.Or(name, " "), " "))
 	switch waiting.Reason {
-	case "ErrImagePull", "ImagePullBackOff":
-		if !finalPull.MatchString(waiting.Message) {
+	case "ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed", "ImageInspectError":
+		if p.Heals {
 			p.Grace = pullGrace
 		}
-		return p, true
 	case "InvalidImageName", "ErrImageNeverPull":
-		return p, true
-	case "CreateContainerConfigError", "CreateContainerError":
+		p.Heals = false
+	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
 		p.Grace = configGrace
-		return p, true
-	case "CrashLoopBackOff":
-		// A Job has a limit of its own.
-		p.Message = terminated(c.LastTerminationState.Terminated)
-		return p, kind != "Job" && c.RestartCount >= crashLimit
+	case crashLoop:
+		p.Heals, p.Message = true, terminated(c.LastTerminationState.Terminated)
+	default:
+		return p, false
 	}
-	return p, false
+	return p, true
 }
 
 // terminated says how a container ended, as far as its reason tells more than
@@ -151,11 +207,15 @@ func failedJob(s Snapshot, reason, message string) Problem {
 // failed is the problem of a workload that says itself that it failed, such as
 // a Deployment over its progress deadline or a pod that ended.
 func failed(s Snapshot, message string) Problem {
-	p := Problem{Workload: s.Workload, Reason: "failed", Message: message}
+	p := Problem{Workload: s.Workload, Reason: stated, Message: message}
 	if s.Kind == "Deployment" {
 		p.Grace = failedGrace
 	}
-	for _, pod := range s.Current {
+	pods := s.Current
+	if s.Kind == "StatefulSet" {
+		pods = slices.Concat(pods, s.Old) // one of the old that is not ready holds the others up
+	}
+	for _, pod := range pods {
 		if podReady(pod) {
 			continue
 		}
@@ -174,6 +234,15 @@ func failed(s Snapshot, message string) Problem {
 
 // String is the problem on one line.
 func (p Problem) String() string {
+	verb := " cannot become ready: "
+	if p.Late {
+		verb = " is not ready in time: "
+	}
+	return Clean(p.Workload.String() + verb + p.seen())
+}
+
+// seen is the problem without its workload.
+func (p Problem) seen() string {
 	parts := []string{}
 	if p.Pod != nil {
 		parts = append(parts, "pod "+p.Pod.Name)
@@ -181,7 +250,7 @@ func (p Problem) String() string {
 	if p.Container != "" {
 		parts = append(parts, "container "+p.Container)
 	}
-	if !p.Late {
+	if !p.Late || p.Reason != stated {
 		parts = append(parts, p.Reason)
 	}
 	if p.ExitCode != nil {
@@ -190,16 +259,15 @@ func (p Problem) String() string {
 	if n := p.restarts(); n > 0 {
 		parts = append(parts, restarts(n))
 	}
-	verb := " cannot become ready: "
-	if p.Late {
-		verb = " is not ready in time: "
-	}
-	s := p.Workload.String() + verb + strings.Join(parts, ", ")
-	if p.Message != "" && len(parts) > 0 {
+	s := strings.Join(parts, ", ")
+	if p.Message != "" && s != "" {
 		s += ": "
 	}
 	return Clean(s + p.Message)
 }
+
+// stated is the reason of a problem that the workload itself states.
+const stated = "failed"
 
 func (p Problem) restarts() int32 {
 	if p.Pod == nil {
@@ -226,7 +294,7 @@ func (s Snapshot) Stuck() []*corev1.Pod {
 	}
 	var stuck []*corev1.Pod
 	for _, p := range suspects(s) {
-		if p.Pod != nil && !slices.Contains(stuck, p.Pod) {
+		if p.Pod != nil && p.ends(true) && !slices.Contains(stuck, p.Pod) {
 			stuck = append(stuck, p.Pod)
 		}
 	}

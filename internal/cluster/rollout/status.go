@@ -17,7 +17,7 @@ type Status struct {
 	ReadyPods, Pods int64
 	// Message says what is being waited for.
 	Message string
-	// Suspects is what may keep the workload from ever becoming ready.
+	// Suspects is what keeps the workload from becoming ready, perhaps for good.
 	Suspects []Problem
 }
 
@@ -52,7 +52,9 @@ func StatusOf(s Snapshot) (Status, error) {
 	if len(st.Suspects) == 0 && (result.Status == status.FailedStatus || s.Kind == "Pod" && !succeeded(s)) {
 		st.Suspects = []Problem{failed(s, result.Message)}
 	}
-	if blocked := unschedulable(s); blocked != "" {
+	if len(st.Suspects) > 0 {
+		st.Message = st.Suspects[0].seen()
+	} else if blocked := unschedulable(s); blocked != "" {
 		st.Message = blocked
 	}
 	return st, nil
@@ -67,7 +69,7 @@ func statusOfObject(s Snapshot, result *status.Result) Status {
 	if st.Ready {
 		st.Message = "ready"
 	} else if result.Status == status.FailedStatus {
-		st.Suspects = []Problem{{Workload: s.Workload, Reason: "failed", Message: result.Message, Grace: configGrace}}
+		st.Suspects = []Problem{{Workload: s.Workload, Reason: stated, Message: result.Message, Grace: configGrace}}
 	}
 	return st
 }

@@ -70,6 +70,8 @@ func TestStatusOf(t *testing.T) {
 		total   int64
 		problem string // what the first suspect says
 		grace   time.Duration
+		heals   bool
+		ends    bool // with FailFast
 		message string
 	}{
 		{name: "ready", ready: true, pods: 1, total: 1},
@@ -78,11 +80,14 @@ func TestStatusOf(t *testing.T) {
 		{name: "old-pods-ending", ready: true, pods: 1, total: 1},
 		{name: "old-pod-crashes", total: 1},
 		{name: "pull-not-found", total: 1, problem: "deployment/web cannot become ready: pod web-1-a, container app, ErrImagePull: failed to resolve"},
-		{name: "pull-network", total: 1, problem: "ImagePullBackOff: dial tcp", grace: pullGrace},
-		{name: "crash-once", total: 1},
-		{name: "crash-loop", total: 1, problem: "pod web-1-a, container app, CrashLoopBackOff, exit code 137, 2 restarts: OOMKilled"},
-		{name: "config-error", total: 1, problem: `CreateContainerConfigError: secret "x" not found`, grace: configGrace},
-		{name: "quota", total: 1, problem: "deployment/web cannot become ready: FailedCreate: exceeded quota", grace: createGrace},
+		{name: "pull-network", total: 1, problem: "ImagePullBackOff: dial tcp", grace: pullGrace, heals: true, ends: true, message: "ImagePullBackOff: dial tcp"},
+		{name: "crash-once", total: 1, problem: "CrashLoopBackOff, exit code 1, 1 restart", heals: true},
+		{name: "crash-loop", total: 1, problem: "pod web-1-a, container app, CrashLoopBackOff, exit code 137, 2 restarts: OOMKilled", heals: true, ends: true,
+			message: "pod web-1-a, container app, CrashLoopBackOff, exit code 137, 2 restarts: OOMKilled"},
+		{name: "config-error", total: 1, problem: `CreateContainerConfigError: secret "x" not found`, grace: configGrace, heals: true, ends: true},
+		{name: "quota", total: 1, problem: "deployment/web cannot become ready: FailedCreate: exceeded quota", grace: createGrace, heals: true, ends: true},
+		{name: "paused", pods: 1, total: 1, problem: "it is paused: kubectl rollout resume deployment/web -n ns", grace: pausedGrace},
+		{name: "paused-ready", ready: true, pods: 1, total: 1},
 		{name: "progress-deadline", total: 1, problem: "pod web-1-a, container app, failed: Progress deadline exceeded", grace: failedGrace},
 		{name: "unschedulable", total: 1, message: "pod web-1-a has no node: 0/1 nodes are available"},
 		{name: "scaled-to-none", ready: true},
@@ -90,7 +95,7 @@ func TestStatusOf(t *testing.T) {
 		{name: "job-complete", ready: true, pods: 1, total: 1},
 		{name: "job-suspended", ready: true, total: 1},
 		{name: "job-failed", total: 1, problem: "job/migrate cannot become ready: pod migrate-a, container app, BackoffLimitExceeded, exit code 4: Job has reached"},
-		{name: "job-restarts", total: 1},
+		{name: "job-restarts", total: 1, problem: "CrashLoopBackOff", heals: true},
 		{name: "statefulset-half", pods: 1, total: 2},
 		{name: "statefulset-ready", ready: true, pods: 2, total: 2},
 		{name: "daemonset-ready", ready: true, pods: 1, total: 1},
@@ -115,10 +120,58 @@ func TestStatusOf(t *testing.T) {
 				return
 			}
 			p := status.Suspects[0]
+			if p.Heals != c.heals || p.ends(true) != (c.ends || !c.heals) || p.ends(false) == c.heals {
+				t.Errorf("problem %q heals: %t, ends a rollout: %t, with FailFast: %t", p, p.Heals, p.ends(false), p.ends(true))
+			}
 			if !strings.Contains(p.String(), c.problem) || p.Grace != c.grace {
 				t.Errorf("problem %q with grace %s, want %q with %s", p, p.Grace, c.problem, c.grace)
 			}
 		})
+	}
+}
+
+func TestIsFinal(t *testing.T) {
+	for message, final := range map[string]bool{
+		`failed to resolve reference "r/x:1": r/x:1: not found`: true,
+		"manifest unknown": true,
+		"pull access denied, repository does not exist or may require authorization":          true,
+		"unexpected status from HEAD request to https://r/v2/x/manifests/1: 401 Unauthorized": true,
+		"no match for platform in manifest":                                                   true,
+		"container has runAsNonRoot and image will run as root":                               true,
+		`pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged`:         true,
+		`admission webhook "policy" denied the request: no latest`:                            true,
+		`Deployment.apps "x" is invalid: spec.selector: Invalid value: field is immutable`:    true,
+		`Deployment "x" exceeded its progress deadline`:                                       true,
+		"dial tcp 10.0.0.1:443: connect: connection refused":                                  false,
+		"dial tcp: lookup r.example.com: no such host":                                        false,
+		"mirror: not found; r.example.com: 503 Service Unavailable":                           false,
+		"(Mirrors also failed: [m/x:1: dial tcp: i/o timeout]): r/x:1: manifest unknown":      false,
+		"429 Too Many Requests - toomanyrequests: unauthorized pull rate limit":               false,
+		"failed to fetch anonymous token: unexpected status: 502 Bad Gateway, denied":         false,
+		`secret "db" not found`:                    false,
+		"couldn't find key url in Secret fleet/db": false,
+		`pods "x" is forbidden: error looking up service account fleet/x: serviceaccount "x" not found`: false,
+		`pods "x" is forbidden: exceeded quota: q, requested: pods=1`:                                   false,
+		`Internal error occurred: failed calling webhook "policy": service "policy" not found`:          false,
+		"Back-off pulling image": false,
+	} {
+		if IsFinal(message) != final {
+			t.Errorf("%q: final %t, want %t", message, !final, final)
+		}
+	}
+}
+
+// Words of the image's name say nothing about the registry.
+func TestNamesOfImagesAreNoReasons(t *testing.T) {
+	s := load(t, "pull-not-found")
+	c := &s.Current[0].Status.ContainerStatuses[0]
+	for name, message := range map[string]string{
+		"r.example.com:5000/timeout:1": "r.example.com:5000/timeout:1: not found", "r/unauthorized@sha256:1": "r/unauthorized: connection lost", "denied": "denied is away",
+	} {
+		c.Image, c.State.Waiting.Message = name, message
+		if p := suspects(s)[0]; p.Heals == strings.Contains(message, "not found") {
+			t.Errorf("%s: %q heals: %t", name, message, p.Heals)
+		}
 	}
 }
 

@@ -25,6 +25,9 @@ type Options struct {
 	// FailOnly makes the end of the context, and not that of the rollout, the
 	// good end: only problems are looked for.
 	FailOnly bool
+	// FailFast ends the wait at problems that could still heal, such as a crash
+	// loop.
+	FailFast bool
 	// Log, if set, is told every line that containers of the workloads write, by
 	// several goroutines.
 	Log func(w Workload, container, line string)
@@ -36,12 +39,13 @@ const recheck = time.Second
 
 // Wait follows the workloads until all are ready, one cannot become ready, or
 // the context ends. The error of the latter two says what was seen last, with
-// events and logs. A lost connection is taken up again.
+// events and logs. A lost connection is reopened. What can heal ends the wait only
+// with the context, unless Options.FailFast is set; Progress tells it meanwhile.
 func Wait(ctx context.Context, client kubernetes.Interface, workloads []Workload, options Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	w := &waiter{client: client, options: options, changed: make(chan struct{}, 1), since: map[string]time.Time{}}
 	if options.Log != nil {
-		w.logs = newLogs(ctx, client, options.Log)
+		w.logs = newLogs(client, options.Log)
 		defer w.logs.end()
 	}
 	defer w.running.Wait()
@@ -145,7 +149,7 @@ func (w *waiter) look(ctx context.Context) (done bool, err error) {
 		}
 		w.tell(f)
 		if w.logs != nil {
-			w.logs.follow(f.snapshot)
+			w.logs.follow(ctx, f.snapshot)
 		}
 		if !f.status.Ready {
 			ready = false
@@ -206,13 +210,13 @@ func (w *waiter) believed(ctx context.Context, f *followed) *Problem {
 	now := time.Now()
 	prefix := f.Workload.String() + "/"
 	seen := map[string]bool{}
-	for _, p := range append(f.status.Suspects, w.cannotCreate(ctx, f)...) {
+	for _, p := range append(f.status.Suspects, w.withoutPods(ctx, f)...) {
 		key := p.key()
 		seen[key] = true
 		if _, ok := w.since[key]; !ok {
 			w.since[key] = now
 		}
-		if now.Sub(w.since[key]) >= p.Grace {
+		if p.ends(w.options.FailFast) && now.Sub(w.since[key]) >= p.Grace {
 			return &p
 		}
 	}
@@ -224,9 +228,9 @@ func (w *waiter) believed(ctx context.Context, f *followed) *Problem {
 	return nil
 }
 
-// cannotCreate looks into the events of a workload that has had no pod for a
-// while: only a Deployment tells in its status that it cannot make pods.
-func (w *waiter) cannotCreate(ctx context.Context, f *followed) []Problem {
+// withoutPods looks into the events of a workload that has had no pod for a
+// while: only a Deployment says in its status that it cannot make pods.
+func (w *waiter) withoutPods(ctx context.Context, f *followed) []Problem {
 	if f.Kind == "Deployment" || f.snapshot.Object == nil || len(f.snapshot.Current) > 0 || time.Since(f.started) < createGrace {
 		return nil
 	}
@@ -236,7 +240,12 @@ func (w *waiter) cannotCreate(ctx context.Context, f *followed) []Problem {
 	}
 	for _, event := range slices.Backward(events) {
 		if message, ok := strings.CutPrefix(event, "Warning FailedCreate: "); ok {
-			return []Problem{{Workload: f.Workload, Reason: "FailedCreate", Message: message}}
+			p := cannotCreate(f.Workload, "FailedCreate", message)
+			if f.status.Message != p.seen() {
+				f.status.Message = p.seen()
+				w.tell(f)
+			}
+			return []Problem{p}
 		}
 	}
 	return nil
@@ -269,11 +278,14 @@ func (w *waiter) ended(ctx context.Context) error {
 			return &LateError{Text: f.Workload.String() + " cannot be read", Err: watchErr}
 		case !f.status.Ready:
 			p := failed(f.snapshot, f.status.Message)
+			if len(f.status.Suspects) > 0 {
+				p = f.status.Suspects[0]
+			}
 			p.Workload, p.Late = f.Workload, true
 			return &LateError{Text: diagnose(ctx, w.client, p, f.uid())}
 		}
 	}
-	return &LateError{Text: "all workloads are ready, but what their pods have to show is not there yet"}
+	return &LateError{Text: "all workloads are ready, but their running images could not be verified yet"}
 }
 
 // LateError is the error of a rollout that was not done when the deadline came.

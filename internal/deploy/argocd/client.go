@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/nationtech/harmony/internal/cluster/change"
 	kubeconn "github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -129,7 +129,7 @@ func (a *argo) patient(ctx context.Context, request func() error) error {
 // wait returns when the Application has changed since it was read, or after
 // the time given.
 func (a *argo) wait(ctx context.Context, seen *application, atMost time.Duration) error {
-	return change.Wait(ctx, atMost, func(ctx context.Context) (watch.Interface, error) {
+	return lease.AwaitChange(ctx, atMost, func(ctx context.Context) (watch.Interface, error) {
 		return a.applications.Watch(ctx, metav1.ListOptions{
 			FieldSelector:   fields.OneTermEqualSelector("metadata.name", a.name).String(),
 			ResourceVersion: seen.GetResourceVersion(),

@@ -50,8 +50,9 @@ func TestFailureWithoutRollback(t *testing.T) {
 	w.Deploy(protocol.OutcomeUpgraded)
 }
 
-// breakApp makes the app end at once.
+// breakApp makes the app end at once, for which the deploy is not to wait.
 func (w *argoWorld) breakApp() {
+	w.Settings["failFast"] = true
 	w.Values["env"] = []any{
 		map[string]any{"name": "SAY", "value": "cannot open the book"}, map[string]any{"name": "EXIT", "value": "3"},
 	}

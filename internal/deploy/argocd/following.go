@@ -180,7 +180,7 @@ func (f *following) reason(ctx context.Context, hooks []reference) error {
 	if err != nil || len(workloads) == 0 {
 		return nil // the error of the operation says enough
 	}
-	err = rollout.Wait(ctx, f.destination.client, workloads, rollout.Options{FailOnly: true})
+	err = rollout.Wait(ctx, f.destination.client, workloads, rollout.Options{FailOnly: true, FailFast: true})
 	var late *rollout.LateError
 	if errors.As(err, &late) || ctx.Err() != nil {
 		return nil
@@ -220,7 +220,7 @@ func (f *following) watch(ctx context.Context, s *operationState) error {
 	problem := make(chan error, 2)
 	f.cancel, f.problem = cancel, problem
 	go func() {
-		err := rollout.Wait(watched, f.destination.client, workloads, rollout.Options{FailOnly: true, Progress: delivery.Rollout(f.progress, "hook")})
+		err := rollout.Wait(watched, f.destination.client, workloads, rollout.Options{FailOnly: true, FailFast: f.settings.failFast, Progress: delivery.Rollout(f.progress, "hook")})
 		if watched.Err() == nil {
 			problem <- err
 		}

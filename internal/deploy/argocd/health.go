@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,8 +120,8 @@ func (d *deployment) rolledOut(ctx context.Context, from []reference, image prot
 	}
 	prover := d.prover(image)
 	err = rollout.Wait(ctx, d.destination.client, workloads, rollout.Options{
-		Progress: delivery.Rollout(d.progress, "rollout"),
-		Check:    func(s []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, objects, s) },
+		Progress: delivery.Rollout(d.progress, "rollout"), FailFast: d.settings.failFast,
+		Check: func(s []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, objects, s) },
 	})
 	if err != nil {
 		return fmt.Errorf("%w%s", err, d.unhealthy(ctx))
@@ -155,7 +156,7 @@ func (d *deployment) awaitHealthy(ctx context.Context, want release) error {
 			if bad.IsZero() {
 				bad = time.Now()
 			}
-			if time.Since(bad) > healthGrace {
+			if time.Since(bad) > healthGrace && d.hopeless(complaints(found)) {
 				return fmt.Errorf("%s is %s%s", d.argo, strings.ToLower(status), listed(complaints(found)))
 			}
 		default:
@@ -179,6 +180,12 @@ func (d *deployment) awaitHealthy(ctx context.Context, want release) error {
 			return err
 		}
 	}
+}
+
+// hopeless reports complaints that end a deploy before its time is over: one that
+// no retry mends, or any where the topology wants to fail fast.
+func (d *deployment) hopeless(complaints []string) bool {
+	return d.settings.failFast || slices.ContainsFunc(complaints, rollout.IsFinal)
 }
 
 // complaints are what Argo CD says of the objects that are not healthy, and of

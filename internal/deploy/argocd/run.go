@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nationtech/harmony/internal/cluster/namespace"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -15,6 +16,9 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	deadline := time.Now().Add(d.settings.timeout)
 	bounded, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
+	if err := namespace.Check(bounded, d.destination.client, d.destination.Namespace); err != nil {
+		return protocol.DeployResult{}, err
+	}
 	found, err := d.argo.get(bounded)
 	if err != nil {
 		return protocol.DeployResult{}, err

@@ -24,6 +24,8 @@ type options struct {
 	server, name string
 	// manage is false when the Application comes from Git.
 	manage bool
+	// failFast ends a deploy at what could still heal, such as a crash loop.
+	failFast bool
 	// rollback brings back what was there before a deploy that failed.
 	rollback    bool
 	syncOptions []string
@@ -55,6 +57,7 @@ func readSettings(env capability.Environment) (options, error) {
 		"application":    settings.Text(&s.application),
 		"applicationSet": s.readApplicationSet,
 		"manage":         settings.Bool(&s.manage),
+		"failFast":       settings.Bool(&s.failFast),
 		"rollback":       settings.Bool(&s.rollback),
 		"syncOptions":    settings.List(&s.syncOptions, "options such as ServerSideApply=true", option),
 		"destination":    s.readDestination,

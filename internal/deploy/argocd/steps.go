@@ -187,9 +187,19 @@ func (a *application) began(r release) bool {
 	return a.Operation != nil || s != nil && s.SyncResult != nil && equality.Semantic.DeepEqual(s.SyncResult.Source, r.Source)
 }
 
+// heals reports that no sync has failed: what is wrong with the health of objects,
+// and with comparing them, can pass.
+func (a *application) heals() bool {
+	s := a.Status.OperationState
+	return a.problem() != nil || s == nil || s.Phase != phaseFailed && s.Phase != phaseError && (s.Phase != phaseRunning || s.FinishedAt == nil)
+}
+
 // failure is why a member cannot come to its end, once that is certain.
 func (s *steps) failure(i int, a *application) string {
 	why, lasting := s.trouble(a, s.release, s.began)
+	if lasting && a.heals() && !s.hopeless(append(complaints(a), why)) {
+		why = ""
+	}
 	if why == "" {
 		if a == nil || a.Operation == nil {
 			delete(s.bad, i)

@@ -40,7 +40,7 @@ func Retry(ctx context.Context, c *conn.Conn, atMost time.Duration, progress fun
 	start := time.Now()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := call()
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || conn.Terminating(err) {
 			return err
 		}
 		explained := c.Explain(err)

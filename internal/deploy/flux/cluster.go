@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/nationtech/harmony/internal/cluster/change"
+	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -132,7 +132,7 @@ func (d *deployment) annotate(ctx context.Context, resource schema.GroupVersionR
 // changed returns when the object has changed since it was read, or after a
 // second.
 func (d *deployment) changed(ctx context.Context, resource schema.GroupVersionResource, s seen) error {
-	return change.Wait(ctx, time.Second, func(ctx context.Context) (watch.Interface, error) {
+	return lease.AwaitChange(ctx, time.Second, func(ctx context.Context) (watch.Interface, error) {
 		return d.dynamic.Resource(resource).Namespace(s.GetNamespace()).Watch(ctx, metav1.ListOptions{
 			FieldSelector:   fields.OneTermEqualSelector("metadata.name", s.GetName()).String(),
 			ResourceVersion: s.GetResourceVersion(),

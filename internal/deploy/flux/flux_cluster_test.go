@@ -229,7 +229,7 @@ func isReady(o *unstructured.Unstructured) bool {
 
 func TestFailureWithoutRollbackStopsEarly(t *testing.T) {
 	w := newWorld(t)
-	w.Settings["rollback"] = false
+	w.Settings["rollback"], w.Settings["failFast"] = false, true
 	w.Values["env"] = []any{map[string]any{"name": "EXIT", "value": "3"}}
 	w.Settings["timeout"] = "50s"
 	w.Fails(45*time.Second, protocol.ExitFailed, "CrashLoopBackOff", "exit code 3")

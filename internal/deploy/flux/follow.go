@@ -159,8 +159,8 @@ func (d *deployment) prove(ctx context.Context, s seen, image protocol.ImageRef)
 	}
 	prover := d.prover(image)
 	return rollout.Wait(ctx, d.client, r.workloads, rollout.Options{
-		Progress: delivery.Rollout(d.progress, "rollout"),
-		Check:    func(seen []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, r.objects, seen) },
+		Progress: delivery.Rollout(d.progress, "rollout"), FailFast: d.settings.failFast,
+		Check: func(seen []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, r.objects, seen) },
 	})
 }
 

@@ -36,6 +36,9 @@ type parts struct{ source, release part }
 
 // run looks at the objects and does what is missing.
 func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
+	if err := namespace.Check(ctx, d.client, d.Namespace); err != nil {
+		return protocol.DeployResult{}, err
+	}
 	now, err := d.compare(ctx)
 	if errors.Is(err, errDeleting) && !d.dryRun {
 		return d.change(ctx, now.release.seen) // which waits until it is gone

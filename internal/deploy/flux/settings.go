@@ -21,6 +21,8 @@ type options struct {
 	// secretRef names a Secret beside the OCIRepository with the credentials for
 	// the registry, serviceAccount whom Flux acts as.
 	secretRef, serviceAccount string
+	// failFast ends a deploy at what could still heal, such as a crash loop.
+	failFast bool
 	// rollback makes Flux go back to the revision before when an upgrade fails.
 	rollback bool
 	// retries is how often Flux tries again before that is final.
@@ -55,6 +57,7 @@ func readSettings(env capability.Environment) (options, error) {
 		"sourceNamespace": settings.Text(&s.sourceNamespace),
 		"secretRef":       settings.Text(&s.secretRef),
 		"serviceAccount":  settings.Text(&s.serviceAccount),
+		"failFast":        settings.Bool(&s.failFast),
 		"rollback":        settings.Bool(&s.rollback),
 		"retries":         settings.Whole(&s.retries, 0),
 		"drift":           settings.Chosen(&s.reportDrift, "report", "repair"),

@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/nationtech/harmony/internal/cluster/rollout"
 )
 
 // The conditions of a HelmRelease beside those that all objects of Flux have,
@@ -126,15 +128,15 @@ func (s seen) progressing() bool {
 	return s.is(meta.ReconcilingCondition) && (ready == nil || ready.Status != metav1.ConditionFalse) && !s.failing()
 }
 
-// finalPull is what registries say that no retry mends.
-var finalPull = regexp.MustCompile(`(?i)not found|manifest unknown|name unknown|unauthorized|denied|forbidden|malformed HTTP|server gave HTTP response`)
+// plainHTTP is what is said of a registry that does not speak https.
+var plainHTTP = regexp.MustCompile(`malformed HTTP|server gave HTTP response`)
 
 // judgeSource looks for the chart of the digest in an OCIRepository. It has
 // failed only in answer to the request with the token: what it says before may be
 // about an earlier generation, whatever generation it names.
 func judgeSource(s seen, digest, token string) verdict {
 	ready := s.condition(meta.ReadyCondition)
-	refused := ready != nil && ready.Status == metav1.ConditionFalse && finalPull.MatchString(ready.Message)
+	refused := ready != nil && ready.Status == metav1.ConditionFalse && (rollout.IsFinal(ready.Message) || plainHTTP.MatchString(ready.Message))
 	return verdict{
 		done:   s.settled() && holds(s, digest),
 		failed: handled(s, token) && (s.is(meta.StalledCondition) || refused),
@@ -207,7 +209,7 @@ func (s seen) refused(after int) bool {
 	if ready == nil || ready.Status != metav1.ConditionFalse || s.revision() > after {
 		return false
 	}
-	return slices.Contains(refusals, ready.Reason) || ready.Reason == stateError && strings.Contains(ready.Message, "is forbidden")
+	return slices.Contains(refusals, ready.Reason) && !rollout.Passes(ready.Message) || ready.Reason == stateError && strings.Contains(ready.Message, "is forbidden")
 }
 
 // stateError is helm-controller's reason when it cannot read a release: the API

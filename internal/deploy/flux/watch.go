@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -62,7 +62,7 @@ func (d *deployment) findProblem(ctx context.Context, s seen, after int, old gen
 	early := min(d.settings.timeout/8, 2*time.Second)
 	ctx, cancel := context.WithTimeout(ctx, d.settings.timeout-early)
 	defer cancel()
-	return rollout.Wait(ctx, d.client, r.workloads, rollout.Options{FailOnly: true, Progress: delivery.Rollout(d.progress, "rollout")})
+	return rollout.Wait(ctx, d.client, r.workloads, rollout.Options{FailOnly: true, FailFast: d.settings.failFast, Progress: delivery.Rollout(d.progress, "rollout")})
 }
 
 // generations are those of the workloads before a change, by UID.
@@ -135,7 +135,7 @@ func sameImages(r *stored, snapshots []rollout.Snapshot) bool {
 		i := slices.IndexFunc(r.objects, func(o *unstructured.Unstructured) bool {
 			return o.GetKind() == s.Kind && o.GetName() == s.Name
 		})
-		if s.Object == nil || i < 0 || !slices.Equal(proof.Images(r.objects[i:i+1]), proof.Images([]*unstructured.Unstructured{s.Object})) {
+		if s.Object == nil || i < 0 || !slices.Equal(manifest.Images(r.objects[i:i+1]), manifest.Images([]*unstructured.Unstructured{s.Object})) {
 			return false
 		}
 	}

@@ -143,7 +143,7 @@ func (d *deployment) watching(ctx context.Context, phase string, hooks []rollout
 	watched, stop := context.WithCancelCause(ctx)
 	problem := make(chan error, 1)
 	go func() {
-		err := rollout.Wait(watched, d.client, hooks, rollout.Options{FailOnly: true, Progress: delivery.Rollout(d.progress, phase), Log: d.log})
+		err := rollout.Wait(watched, d.client, hooks, rollout.Options{FailOnly: true, FailFast: d.settings.failFast, Progress: delivery.Rollout(d.progress, phase), Log: d.log})
 		problem <- err
 		stop(err)
 	}()
@@ -247,7 +247,7 @@ func (d *deployment) follow(ctx context.Context, r *release.Release) error {
 		return err
 	}
 	return rollout.Wait(ctx, d.client, workloads, rollout.Options{
-		Progress: delivery.Rollout(d.progress, "rollout"),
-		Check:    func(s []rollout.Snapshot) (bool, error) { return d.proven(ctx, r, s) },
+		Progress: delivery.Rollout(d.progress, "rollout"), FailFast: d.settings.failFast,
+		Check: func(s []rollout.Snapshot) (bool, error) { return d.proven(ctx, r, s) },
 	})
 }

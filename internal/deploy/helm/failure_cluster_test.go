@@ -52,6 +52,7 @@ func TestImagePullErrorStopsEarly(t *testing.T) {
 
 func TestCrashLoopStopsEarlyWithLogs(t *testing.T) {
 	w := newWorld(t)
+	w.settings["failFast"] = true
 	w.values["env"] = []any{
 		map[string]any{"name": "SAY", "value": "cannot open the \x1b[31mbook"},
 		map[string]any{"name": "EXIT", "value": "3"},
@@ -112,6 +113,7 @@ func TestQuotaStopsEarly(t *testing.T) {
 	for _, kind := range []string{"Deployment", "StatefulSet"} {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t)
+			w.settings["failFast"] = true
 			w.namespace = w.cluster.Namespace(t)
 			if kind != "Deployment" {
 				w.replaceTemplate("kind: Deployment", "kind: "+kind)
@@ -130,6 +132,7 @@ func TestQuotaStopsEarly(t *testing.T) {
 
 func TestMissingSecretStopsEarly(t *testing.T) {
 	w := newWorld(t)
+	w.settings["failFast"] = true
 	w.values["env"] = []any{map[string]any{
 		"name": "TOKEN", "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "absent", "key": "token"}},
 	}}

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/nationtech/harmony/internal/cluster/change"
+	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -32,7 +32,7 @@ func (d *deployment) free(ctx context.Context, inherited bool) (*release.Release
 			return d.mend(ctx, last)
 		}
 		d.progress(protocol.Event{Phase: "wait", Message: fmt.Sprintf("release %s is %s by helm", d.app.Name, last.Info.Status)})
-		err = change.Wait(ctx, foreignAge-age, func(ctx context.Context) (watch.Interface, error) {
+		err = lease.AwaitChange(ctx, foreignAge-age, func(ctx context.Context) (watch.Interface, error) {
 			return d.client.CoreV1().Secrets(d.Namespace).Watch(ctx, metav1.ListOptions{LabelSelector: releaseSelector(d.app.Name)})
 		})
 		if errors.Is(err, context.DeadlineExceeded) {

@@ -18,8 +18,8 @@ func imageOf(r *release.Release, digest string) (protocol.ImageRef, error) {
 	if err != nil {
 		return protocol.ImageRef{}, err
 	}
-	for _, image := range proof.Images(objects) {
-		if proof.Uses([]string{image}, digest) {
+	for _, image := range manifest.Images(objects) {
+		if manifest.Uses([]string{image}, digest) {
 			return protocol.ParseImageRef(image)
 		}
 	}

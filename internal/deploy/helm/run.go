@@ -2,11 +2,13 @@ package helm
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/release"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
@@ -121,13 +123,22 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, last *relea
 	c := d.lock()
 	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, last) }
 	c.Prepare = func(ctx context.Context) (err error) {
+		if err := namespace.Check(ctx, d.client, d.Namespace); err != nil {
+			return err
+		}
 		if p, err = d.render(ctx, last); err != nil {
 			return err
 		}
 		if err := d.check(ctx, p); err != nil {
 			return err
 		}
-		return d.surroundings().Ensure(ctx, d.client)
+		around := d.surroundings()
+		if slices.ContainsFunc(p.objects, func(o *unstructured.Unstructured) bool {
+			return o.GetKind() == "Namespace" && o.GetName() == d.Namespace
+		}) {
+			around.Release = d.app.Name
+		}
+		return around.Ensure(ctx, d.client)
 	}
 	c.Work = func(held context.Context, inherited bool) (protocol.DeployResult, error) {
 		working, cancel := context.WithDeadline(held, deadline)

@@ -17,6 +17,8 @@ type options struct {
 	timeout time.Duration
 	// maxHistory is how many revisions Helm keeps.
 	maxHistory int
+	// failFast ends a deploy at what could still heal, such as a crash loop.
+	failFast bool
 	// rollback goes back to the last good revision when a deploy fails.
 	rollback bool
 	// reportDrift leaves alone what somebody changed on the cluster, and tells it.
@@ -39,6 +41,7 @@ func readSettings(env capability.Environment) (options, error) {
 	err := settings.Of(env, "continuousDelivery", settings.Table{
 		"timeout":    settings.Duration(&s.timeout),
 		"maxHistory": settings.Whole(&s.maxHistory, 1),
+		"failFast":   settings.Bool(&s.failFast),
 		"rollback":   settings.Bool(&s.rollback),
 		"tests":      settings.Bool(&s.tests),
 		"drift":      settings.Chosen(&s.reportDrift, "report", "repair"),

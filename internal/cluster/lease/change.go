@@ -1,5 +1,4 @@
-// Package change waits for objects of a cluster to change.
-package change
+package lease
 
 import (
 	"context"
@@ -8,10 +7,10 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// Wait returns when the watch tells of a change, or after the time
-// given. It fails when the context ends. A watch that cannot be opened only
-// makes it wait the whole time.
-func Wait(ctx context.Context, atMost time.Duration, open func(context.Context) (watch.Interface, error)) error {
+// AwaitChange returns when the watch reports a change, or after the time given. It
+// fails when the context ends. A watch that cannot be opened only makes it wait
+// the whole time.
+func AwaitChange(ctx context.Context, atMost time.Duration, open func(context.Context) (watch.Interface, error)) error {
 	bounded, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	var changes <-chan watch.Event
