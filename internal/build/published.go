@@ -168,7 +168,9 @@ func comparePlatforms(has []string, want []ocispec.Platform) error {
 	left := slices.Clone(want)
 	for _, text := range has {
 		p, err := dockerfile.ParsePlatform(text) // by the name that it has among those wanted
-		i := slices.IndexFunc(left, func(wanted ocispec.Platform) bool { return ocilayout.PlatformString(wanted) == ocilayout.PlatformString(p) })
+		i := slices.IndexFunc(left, func(wanted ocispec.Platform) bool {
+			return ocilayout.PlatformString(wanted) == ocilayout.PlatformString(p)
+		})
 		if err != nil || i < 0 {
 			return fmt.Errorf("%w: it is for %s", errOther, strings.Join(has, ", "))
 		}

@@ -27,8 +27,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/nationtech/harmony/internal/build"
-	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/daemonless"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
