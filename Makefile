@@ -15,7 +15,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'
 
 build: ## build the suite into bin/
-	@mkdir -p bin
+	@install -d -m 755 bin
 	go build $(GO_FLAGS) -o bin/ $(addprefix ./cmd/,$(COMMANDS))
 
 install: build ## install the suite into PREFIX/bin (default ~/.local/bin)

@@ -36,7 +36,8 @@ for command in "${commands[@]}"; do
   [ "${version:=$this}" = "$this" ] || fail "$file is of version $this, harmony of $version: nothing was installed"
 done
 
-mkdir -p "$target" || fail "cannot make $target: nothing was installed"
+# harmony refuses plugins in a folder that others can write, whatever the umask is.
+[ -d "$target" ] || install -d -m 755 "$target" || fail "cannot make $target: nothing was installed"
 for command in "${commands[@]}"; do
   [ ! -d "$target/$command" ] || fail "$target/$command is a folder: nothing was installed"
 done

@@ -80,6 +80,22 @@ func TestInstallThenReplace(t *testing.T) {
 	}
 }
 
+// Under umask 002 too nobody else can write what was installed: harmony would refuse
+// to run it.
+func TestInstallIsWritableByNobodyElse(t *testing.T) {
+	prefix := filepath.Join(t.TempDir(), "new", "prefix")
+	cmd := exec.Command("sh", "-c", "umask 002; exec ../scripts/install.sh "+standIns(t, "1.0.0"))
+	cmd.Env = append(os.Environ(), "PREFIX="+prefix)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, file := range []string{filepath.Dir(prefix), prefix, prefix + "/bin", prefix + "/bin/harmony", prefix + "/bin/harmony-build"} {
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("%s: %v, %v", file, info.Mode(), err)
+		}
+	}
+}
+
 // All of the binaries or none: whatever is wrong, what was there before stays.
 func TestInstallIsWholeOrNothing(t *testing.T) {
 	tests := []struct {

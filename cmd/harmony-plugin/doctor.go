@@ -17,10 +17,10 @@ import (
 
 func (c *cli) doctor() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Look for what is wrong with PATH, plugins and the lock file",
-		Long: `Look for what is wrong: entries of PATH that others can write or that mean the current
-folder, plugins that are shadowed, refused or broken, plugins that speak another protocol,
-and those that differ from the project's harmony-plugins.lock. The exit status is 1 when
+		Use: "doctor",
+		Long: `Look for problems: entries of PATH that others can write or that mean the current folder,
+plugins that are shadowed, refused or broken, plugins that speak another protocol, and
+those that differ from the project's harmony-plugins.lock. The exit status is 1 when
 something was found.
 
 The plugins that are installed or pinned are asked to describe themselves; nothing else is run.`,
@@ -53,13 +53,10 @@ func (c *cli) newDoctor() (doctor.Doctor, error) {
 	if err != nil {
 		return doctor.Doctor{}, err
 	}
-	d := doctor.Doctor{
-		Finder: pathFinder(), Store: s,
-	}
+	d := doctor.Doctor{Finder: pathFinder(), Store: s, Suite: suite.Folder()}
 	if cache, err := os.UserCacheDir(); err == nil {
-		d.Describer.Cache, d.Check.Cache = filepath.Join(cache, "harmony", "describe"), filepath.Join(cache, "harmony", "hashes")
+		d.Describer.Cache = filepath.Join(cache, "harmony", "describe")
 	}
-	d.Check.Suite = suite.Folder()
 	file, err := c.lockFile()
 	if errors.Is(err, config.ErrNoFile) && c.file == "" {
 		return d, nil // not in a project
@@ -67,9 +64,9 @@ func (c *cli) newDoctor() (doctor.Doctor, error) {
 	if err != nil {
 		return d, err
 	}
-	lock, found, err := lock.Find(filepath.Dir(file))
+	check, found, err := lock.Of(filepath.Dir(file))
 	if found {
-		d.Check.File, d.Check.Lock = file, lock
+		d.Check, d.Finder = check, check.Finder(d.Finder)
 	}
 	return d, err
 }
@@ -79,7 +76,7 @@ func (c *cli) showFindings(findings []doctor.Finding) error {
 		return c.writeJSON(append([]doctor.Finding{}, findings...))
 	}
 	if len(findings) == 0 {
-		_, err := fmt.Fprintln(c.stdout, "nothing is wrong")
+		_, err := fmt.Fprintln(c.stdout, "no problems found")
 		return err
 	}
 	for _, f := range findings {
@@ -87,7 +84,7 @@ func (c *cli) showFindings(findings []doctor.Finding) error {
 			return err
 		}
 		if f.Advice != "" {
-			if _, err := fmt.Fprintf(c.stdout, "  to mend it: %s\n", term.Clean(f.Advice)); err != nil {
+			if _, err := fmt.Fprintf(c.stdout, "  to fix it: %s\n", term.Clean(f.Advice)); err != nil {
 				return err
 			}
 		}

@@ -14,12 +14,12 @@ func TestDoctor(t *testing.T) {
 	index := folderIndex(t)
 	index.publish("1.0.0")
 	s := newSandbox(t)
-	if out := s.must("doctor"); out != "nothing is wrong\n" {
+	if out := s.must("doctor"); out != "no problems found\n" {
 		t.Errorf("said %q", out)
 	}
 	s.use(index.url)
 	s.must("install", "foo", "--lock")
-	if out := s.must("doctor"); out != "nothing is wrong\n" {
+	if out := s.must("doctor"); out != "no problems found\n" {
 		t.Errorf("said %q", out)
 	}
 	usual := s.env
@@ -58,7 +58,7 @@ func TestDoctor(t *testing.T) {
 		"broken link":        {"", remove, "plugins", []string{"plugin foo is broken"}},
 		"changed":            {"", write(foo, string(good)+"# changed\n"), "plugins", []string{"is not the file that was installed"}},
 		"newer protocol":     {"", write(foo, strings.Replace(string(good), `{"min":1,"max":1}`, `{"min":7,"max":9}`, 1)), "foo", []string{"speaks protocol 7 to 9, harmony 1 to 1: none in common"}},
-		"mute":               {"", write(foo, "#!/bin/sh\n"), "foo", []string{"answered describe with something else than a PluginInfo"}},
+		"mute":               {"", write(foo, "#!/bin/sh\n"), "foo", []string{"answered describe with something other than a PluginInfo"}},
 		"other platform":     {"", write(s.lock(), strings.ReplaceAll(string(lock), "platform: ", "platform: z")), "foo", []string{"has no hash of plugin foo for"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,8 @@ func TestDoctor(t *testing.T) {
 			}
 			s.env = usual
 			must(t, os.WriteFile(s.lock(), lock, 0o644))
-			s.must("sync")
+			s.must("uninstall", "foo")
+			s.must("install", "foo")
 			s.must("doctor")
 		})
 	}

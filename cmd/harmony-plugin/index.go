@@ -26,7 +26,7 @@ type configured struct {
 
 func (c *cli) indexCommand() *cobra.Command {
 	parent := &cobra.Command{
-		Use: "index", Short: "Configure the indexes in which plugins are looked for",
+		Use: "index",
 		Long: `An index is a git repository, an OCI artifact (oci://…), an https tree or a folder of
 manifests, one a plugin. Without any configured, the project's own is used.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,6 +52,9 @@ cosign key (the PEM file).`,
   harmony plugin index add mine ~/plugins`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("key") && strings.TrimSpace(key) == "" {
+				return protocol.Invalid("--key is empty").WithHint("leave it out for an index that is not signed")
+			}
 			return c.runIndexAdd(cmd.Context(), args[0], args[1], key)
 		},
 	}
@@ -96,6 +99,9 @@ func readKey(key string) (string, error) {
 	data, err := os.ReadFile(key)
 	if err != nil {
 		return "", protocol.Invalid("--key: %w", err)
+	}
+	if strings.TrimSpace(string(data)) == "" {
+		return "", protocol.Invalid("--key %s is empty", key)
 	}
 	return string(data), nil
 }

@@ -67,6 +67,12 @@ func TestIndexCommands(t *testing.T) {
 	s.must("index", "update", "--allow-downgrade")
 	s.must("install", "foo")
 
+	empty := filepath.Join(t.TempDir(), "corp.pub")
+	must(t, os.WriteFile(empty, []byte("\n"), 0o600))
+	for _, key := range []string{"", "  ", empty, filepath.Join(t.TempDir(), "none.pub")} {
+		s.refuse(2, "--key", "index", "add", "again", index.url, "--key", key)
+	}
+
 	s.refuse(2, `there is no index "crop"`, "index", "remove", "crop")
 	if out := s.must("index", "remove", "corp"); out != "removed index corp\n" {
 		t.Errorf("said %q", out)

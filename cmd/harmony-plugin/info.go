@@ -23,7 +23,7 @@ type details struct {
 
 func (c *cli) info() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "info NAME[@VERSION]", Short: "Show what an index says of a plugin",
+		Use: "info",
 		Example: `  harmony plugin info spinnaker
   harmony plugin info corp/spinnaker@1.4.0 -o json`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeOffered,

@@ -21,7 +21,7 @@ import (
 func (c *cli) install() *cobra.Command {
 	var intoLock bool
 	cmd := &cobra.Command{
-		Use: "install NAME[@VERSION]...", Short: "Install plugins from an index",
+		Use: "install",
 		Long: `Install plugins from an index, the newest version or the one that is named. A plugin
 that several indexes offer is named INDEX/NAME.
 
@@ -37,7 +37,9 @@ An older version than the installed one takes its exact version and --allow-down
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&c.allowDowngrade, "allow-downgrade", false, "permit an older version than the one installed, and an index that offers older versions than before")
+	flags.BoolVar(&c.allowDowngrade, "allow-downgrade", false, "permit an older version than the installed one, for a plugin whose version is named")
+	c.indexDowngradeFlag(cmd, "allow-index-downgrade")
+	c.replaceFlag(cmd)
 	flags.BoolVar(&intoLock, "lock", false, "pin the plugin in the project's harmony-plugins.lock as well")
 	c.projectFlag(cmd)
 	c.httpFlag(cmd)
@@ -49,6 +51,10 @@ func (c *cli) httpFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.allowHTTP, "allow-http", false, "permit artifacts by http:// from this machine itself")
 }
 
+func (c *cli) replaceFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.replaceSuite, "replace-suite", false, "permit a plugin that replaces one of harmony's own, such as harmony-deploy")
+}
+
 func (c *cli) runInstall(ctx context.Context, args []string, intoLock bool) error {
 	s, err := c.store()
 	if err != nil {
@@ -57,6 +63,11 @@ func (c *cli) runInstall(ctx context.Context, args []string, intoLock bool) erro
 	wanted, err := c.find(ctx, args)
 	if err != nil {
 		return err
+	}
+	for _, w := range wanted {
+		if err := s.CheckReplace(w.Manifest.Name, c.replaceSuite); err != nil {
+			return err
+		}
 	}
 	done := &results{cli: c}
 	for _, w := range wanted {
@@ -96,6 +107,9 @@ func (c *cli) find(ctx context.Context, args []string) ([]wanted, error) {
 		if exact && version == "" {
 			return nil, protocol.Invalid("%q names no version after the @", arg)
 		}
+		if exact && c.allowDowngrade {
+			indexes.Downgrade = append(indexes.Downgrade, bare)
+		}
 		if slices.ContainsFunc(list, func(w wanted) bool { return w.Manifest.Name == bare }) {
 			return nil, protocol.Invalid("plugin %s is named twice", bare)
 		}
@@ -115,7 +129,7 @@ func (c *cli) installFound(ctx context.Context, s store.Store, w wanted, done *r
 		return err
 	}
 	s.Fetcher.Progress = c.progress(artifact)
-	result, err := s.Install(ctx, artifact, store.InstallOptions{AllowDowngrade: c.allowDowngrade && w.exact})
+	result, err := s.Install(ctx, artifact, store.InstallOptions{AllowDowngrade: c.allowDowngrade && w.exact, ReplaceSuite: c.replaceSuite})
 	if err != nil {
 		return err
 	}
@@ -143,7 +157,7 @@ func artifactOf(f index.Found, system, processor string) (store.Artifact, error)
 		}
 	}
 	return store.Artifact{
-		Name: m.Name, Version: m.Version, Index: f.Index.Name, Protocol: m.Protocol, Others: others,
+		Name: m.Name, Version: m.Version, Index: f.Index.Name, Outside: f.Outside(), Protocol: m.Protocol, Others: others,
 		URI: platform.URI, SHA256: platform.SHA256, Size: platform.Size, Bin: platform.Bin,
 	}, nil
 }

@@ -20,7 +20,7 @@ import (
 func (c *cli) lock() *cobra.Command {
 	var platforms []string
 	cmd := &cobra.Command{
-		Use: "lock [NAME[@VERSION]...]", Short: "Pin the project's plugins in harmony-plugins.lock",
+		Use: "lock",
 		Long: `Pin the project's plugins in harmony-plugins.lock, beside harmony.yaml: version, address
 and SHA-256 for each platform, of the artifact and of the executable in it. Without names
 these are the plugins that the file pins already, and those that harmony.yaml names. The version is the one that is installed, or else the newest.

@@ -1,6 +1,5 @@
-// Command harmony-plugin finds, installs and looks after plugins: it carries out
-// harmony plugin search, install, sync and so on. Nothing of a plugin is run by
-// it, but for doctor.
+// Command harmony-plugin finds, installs and manages plugins: it carries out
+// harmony plugin search, install, sync and so on. Only doctor runs plugins.
 package main
 
 import (
@@ -9,10 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/internal/plugins/store"
 	"github.com/nationtech/harmony/internal/plugins/suite"
@@ -56,10 +58,14 @@ type cli struct {
 	// output is text or json.
 	output string
 	// index is the one index to look in; all when empty.
-	index          string
-	allowDowngrade bool
-	allowHTTP      bool
-	quiet          bool
+	index string
+	// allowDowngrade permits an older version of a plugin, and of an index all that
+	// it offers.
+	allowDowngrade, allowIndexDowngrade bool
+	// replaceSuite permits plugins of the names of harmony's own.
+	replaceSuite bool
+	allowHTTP    bool
+	quiet        bool
 	// file is the project's harmony.yaml, beside which the lock file lies.
 	file string
 	// started is true once the command line was found right.
@@ -69,8 +75,8 @@ type cli struct {
 func (c *cli) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "harmony-plugin",
-		Short: "Find, install and look after plugins",
-		Long: `Find, install and look after plugins: harmony plugin search, install, sync and so
+		Short: "Search, install and manage plugins",
+		Long: `Search, install and manage plugins: harmony plugin search, install, sync and so
 on are carried out here.
 
 An installed plugin lies in a folder of its own; one link on PATH leads to it. A crash at
@@ -100,6 +106,11 @@ is installed.`,
 	flags.StringVarP(&c.output, "output", "o", "text", "text or json")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "show results and failures only")
 	root.AddCommand(c.search(), c.info(), c.indexCommand(), c.install(), c.upgrade(), c.uninstall(), c.rollback(), c.lock(), c.sync(), c.doctor(), c.newPlugin(), c.version())
+	for _, listed := range suite.PluginCommands() { // as harmony shows them
+		if cmd, _, err := root.Find(strings.Fields(listed.Use)[:1]); err == nil {
+			cmd.Use, cmd.Short = listed.Use, listed.Short
+		}
+	}
 	return root
 }
 
@@ -120,23 +131,28 @@ func (c *cli) indexes() (*index.Store, error) {
 		return nil, err
 	}
 	s := index.Open(dirs)
-	s.Only, s.AllowDowngrade, s.Warn = c.index, c.allowDowngrade, c.warn
+	s.Only, s.AllowDowngrade, s.Warn = c.index, c.allowIndexDowngrade, c.warn
 	return s, nil
 }
 
 // store is the user's installed plugins.
 func (c *cli) store() (store.Store, error) {
-	folder, err := store.DefaultFolder(os.Getenv)
-	if err != nil {
-		return store.Store{}, err
-	}
-	return store.Store{
-		Folder: folder, Warn: c.warn,
-		Fetcher: store.Fetcher{AllowHTTP: c.allowHTTP},
-	}, nil
+	folder, err := artifact.Store(os.Getenv)
+	return c.storeIn(folder), err
 }
 
-// warn tells on stderr what is no error.
+// projectStore is the plugins that are installed for the project of a lock file
+// alone.
+func (c *cli) projectStore(lockFile string) (store.Store, error) {
+	folder, err := artifact.ProjectStore(os.Getenv, filepath.Dir(lockFile))
+	return c.storeIn(folder), err
+}
+
+func (c *cli) storeIn(folder string) store.Store {
+	return store.Store{Folder: folder, Warn: c.warn, Fetcher: store.Fetcher{AllowHTTP: c.allowHTTP}}
+}
+
+// warn reports on stderr what is not an error.
 func (c *cli) warn(text string) {
 	fmt.Fprintf(c.stderr, "warning: %s\n", term.Clean(text))
 }

@@ -25,7 +25,7 @@ type written struct {
 func (c *cli) newPlugin() *cobra.Command {
 	var language, directory string
 	cmd := &cobra.Command{
-		Use: "new NAME", Short: "Write a plugin that keeps the contract, to begin with",
+		Use: "new",
 		Long: `Write a stage plugin to begin with, into the folder harmony-NAME: a smoke stage that
 keeps the contract of a stage and has a place for checks of your own. A topology puts it
 in the place of harmony-smoke with 'smoke: {plugin: harmony-NAME}'.`,

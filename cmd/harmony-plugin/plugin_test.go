@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	pluginlock "github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/store"
 )
@@ -44,18 +46,26 @@ func TestLifeFromEveryIndex(t *testing.T) {
 			s.must("install", "corp/foo@1.1.0")
 
 			// The lock file still says 1.0.0: here, and for somebody who has no index.
-			if out := s.must("sync"); out != "downgraded foo from 1.1.0 to 1.0.0\n" || s.says("foo") != "foo 1.0.0 data of 1.0.0" {
-				t.Errorf("said %q, runs %q", out, s.says("foo"))
+			// What is synced is the project's alone.
+			if out := s.must("sync"); out != "installed foo 1.0.0\n" || s.synced("foo") != "foo 1.0.0 data of 1.0.0" || s.says("foo") != "foo 1.1.0 data of 1.1.0" {
+				t.Errorf("said %q, runs %q, elsewhere %q", out, s.synced("foo"), s.says("foo"))
 			}
 			other := newSandbox(t, index.env...)
 			must(t, os.Rename(s.lock(), other.lock()))
-			if out := other.must("sync"); out != "installed foo 1.0.0\n" || other.says("foo") != "foo 1.0.0 data of 1.0.0" {
-				t.Errorf("said %q, runs %q", out, other.says("foo"))
+			if out := other.must("sync"); out != "installed foo 1.0.0\n" || other.synced("foo") != "foo 1.0.0 data of 1.0.0" {
+				t.Errorf("said %q, runs %q", out, other.synced("foo"))
+			}
+			if _, err := os.Lstat(filepath.Join(other.bin(), "harmony-foo")); !os.IsNotExist(err) {
+				t.Errorf("it was installed for all projects: %v", err)
 			}
 			if out := other.must("sync"); !strings.Contains(out, "installed already") {
 				t.Errorf("said %q", out)
 			}
-			if out := s.must("uninstall", "foo"); out != "uninstalled foo 1.0.0\n" {
+			must(t, os.WriteFile(other.lock(), []byte("apiVersion: harmony.nationtech.io/v1\nkind: PluginLock\nspec: {plugins: []}\n"), 0o644))
+			if out := other.must("sync"); out != "uninstalled foo 1.0.0\n" {
+				t.Errorf("said %q", out)
+			}
+			if out := s.must("uninstall", "foo"); out != "uninstalled foo 1.1.0\n" {
 				t.Errorf("said %q", out)
 			}
 			if _, err := os.Lstat(filepath.Join(s.bin(), "harmony-foo")); !os.IsNotExist(err) {
@@ -126,10 +136,60 @@ func TestInstallRefuses(t *testing.T) {
 	// What was published changes under its version.
 	index.publish("1.2.0")
 	must(t, os.WriteFile(filepath.Join(index.url, "foo-1.2.0.tar.gz"), []byte("#!/bin/sh\necho evil\n"), 0o644))
-	s.refuse(4, "ended after", "install", "foo")
+	s.refuse(4, "download ended early", "install", "foo")
 	if got := s.says("foo"); got != "foo 0.9.0 data of 0.9.0" {
 		t.Errorf("runs %q", got)
 	}
+}
+
+// A name of harmony's own plugins is taken only when that is asked for, whether it
+// comes from an index or from a project's lock file.
+func TestReplaceSuite(t *testing.T) {
+	index := folderIndex(t)
+	index.publish("1.0.0")
+	file, data := writeArtifact(t, index.url, "9.9.9")
+	manifest := bytes.ReplaceAll(manifestOf("deploy", "9.9.9", "file://"+filepath.Join(index.url, file), data), []byte("stage: smoke"), []byte("stage: deploy"))
+	must(t, os.WriteFile(filepath.Join(index.url, "deploy.yaml"), manifest, 0o644))
+	s := newSandbox(t)
+	s.use(index.url)
+	s.refuse(2, "--replace-suite", "install", "foo", "deploy")
+	s.refuse(1, "it is not installed", "uninstall", "foo") // nothing was started
+	s.must("lock", "deploy")
+	s.refuse(2, "harmony deploy is a part of harmony", "sync")
+	s.must("sync", "--replace-suite")
+	if got := s.synced("deploy"); got != "foo 9.9.9 data of 9.9.9" {
+		t.Errorf("synced %q", got)
+	}
+	if _, err := os.Lstat(filepath.Join(s.bin(), "harmony-deploy")); !os.IsNotExist(err) {
+		t.Errorf("it reaches other projects: %v", err)
+	}
+	s.must("sync") // it was permitted for this project
+	s.must("install", "deploy", "--replace-suite")
+	if version, replaces := artifact.Link(filepath.Join(s.bin(), "harmony-deploy")); version != "9.9.9" || !replaces {
+		t.Errorf("installed %q, replacing %v", version, replaces)
+	}
+	s.must("upgrade", "deploy")
+}
+
+// A plugin's own --allow-downgrade lets no other plugin of the index go back.
+func TestDowngradeOfOne(t *testing.T) {
+	index := folderIndex(t)
+	write := func(version string) {
+		for _, name := range []string{"aa", "bb"} {
+			file, data := writeArtifact(t, index.url, version)
+			must(t, os.WriteFile(filepath.Join(index.url, name+".yaml"), manifestOf(name, version, "file://"+filepath.Join(index.url, file), data), 0o644))
+		}
+	}
+	write("1.1.0")
+	s := newSandbox(t)
+	s.use(index.url)
+	write("1.0.0")
+	s.refuse(1, "it offers aa 1.0.0 as the newest, and has offered 1.1.0 before", "install", "bb")
+	s.must("install", "aa@1.0.0", "--allow-downgrade")
+	s.refuse(1, "it offers bb 1.0.0 as the newest, and has offered 1.1.0 before", "install", "bb")
+	s.refuse(1, "it offers bb 1.0.0", "install", "aa@1.0.0", "bb@1.0.0")
+	s.must("install", "bb", "--allow-index-downgrade")
+	s.must("install", "aa", "bb")
 }
 
 func TestLock(t *testing.T) {

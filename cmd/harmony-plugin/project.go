@@ -79,6 +79,11 @@ func named(project *config.Project) []string {
 		if app.Chart.Builder != nil {
 			names = append(names, app.Chart.Builder.Plugin)
 		}
+		if b := app.Image.Buildable; b != nil { // those of harmony itself have no plugin
+			if p, err := pathFinder().Find("buildable-" + b.Type); err == nil {
+				names = append(names, p.Name)
+			}
+		}
 	}
 	steps := []string{protocol.StepRelease, protocol.StepDeploy, protocol.StepSmoke}
 	for _, p := range project.Pipelines {
@@ -92,7 +97,5 @@ func named(project *config.Project) []string {
 	return names
 }
 
-// pathFinder finds the plugins that harmony would run.
-func pathFinder() discovery.Finder {
-	return discovery.Finder{Path: os.Getenv("PATH"), BuiltIn: suite.BuiltIn(), UID: os.Getuid()}
-}
+// pathFinder finds the plugins that harmony would run outside of a project.
+func pathFinder() discovery.Finder { return suite.Finder(os.Getenv("PATH")) }

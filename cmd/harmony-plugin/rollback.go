@@ -4,7 +4,7 @@ import "github.com/spf13/cobra"
 
 func (c *cli) rollback() *cobra.Command {
 	return &cobra.Command{
-		Use: "rollback NAME", Short: "Go back to the version before",
+		Use: "rollback",
 		Long: `Go back to the version of a plugin that was run before the last install or upgrade. It
 is still there: nothing is downloaded.`,
 		Example:           "  harmony plugin rollback spinnaker",

@@ -28,6 +28,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
+
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 )
 
 // asPlugin makes the test binary harmony-plugin itself.
@@ -124,9 +126,18 @@ func (s *sandbox) refuse(status int, want string, args ...string) {
 }
 
 // says is what the installed plugin prints: it is run.
-func (s *sandbox) says(name string) string {
+func (s *sandbox) says(name string) string { return s.saidBy(s.bin(), "harmony-"+name) }
+
+// synced is what the plugin prints that was installed for the project.
+func (s *sandbox) synced(name string) string {
+	folder, err := artifact.ProjectStore(func(string) string { return s.home }, s.project)
+	must(s.t, err)
+	return s.saidBy(strings.Replace(folder, s.home+"/harmony", s.home+"/.local/share/harmony", 1), artifact.Bin, "harmony-"+name)
+}
+
+func (s *sandbox) saidBy(path ...string) string {
 	s.t.Helper()
-	out, err := exec.Command(filepath.Join(s.bin(), "harmony-"+name)).CombinedOutput()
+	out, err := exec.Command(filepath.Join(path...)).CombinedOutput()
 	if err != nil {
 		return err.Error()
 	}

@@ -27,7 +27,7 @@ func offerOf(f index.Found) offer {
 
 func (c *cli) search() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "search [WORD...]", Short: "List the plugins that the indexes offer",
+		Use: "search",
 		Long: `List the newest version of every plugin whose name or description holds all the words;
 all plugins when there is no word. An index's copy that is older than a day is fetched
 again first.`,
@@ -73,6 +73,8 @@ func (c *cli) writeOffers(found []index.Found) error {
 
 // downgradeFlag adds the flag that accepts an index which offers older versions
 // than before.
-func (c *cli) downgradeFlag(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&c.allowDowngrade, "allow-downgrade", false, "accept an index that offers older versions than before")
+func (c *cli) downgradeFlag(cmd *cobra.Command) { c.indexDowngradeFlag(cmd, "allow-downgrade") }
+
+func (c *cli) indexDowngradeFlag(cmd *cobra.Command, name string) {
+	cmd.Flags().BoolVar(&c.allowIndexDowngrade, name, false, "accept an index that offers older versions than before")
 }

@@ -4,7 +4,7 @@ import "github.com/spf13/cobra"
 
 func (c *cli) uninstall() *cobra.Command {
 	return &cobra.Command{
-		Use: "uninstall NAME...", Short: "Remove installed plugins, with all their versions",
+		Use:               "uninstall",
 		Example:           "  harmony plugin uninstall spinnaker",
 		Aliases:           []string{"remove"},
 		Args:              cobra.MinimumNArgs(1),

@@ -15,7 +15,7 @@ import (
 func (c *cli) upgrade() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "upgrade [NAME...]", Short: "Bring installed plugins to the newest version",
+		Use: "upgrade",
 		Long: `Bring installed plugins to the newest version of the index that they came from. The
 indexes are fetched first. An older version than the installed one is never taken.`,
 		Example:           "  harmony plugin upgrade spinnaker\n  harmony plugin upgrade --all",
@@ -28,7 +28,7 @@ indexes are fetched first. An older version than the installed one is never take
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all installed plugins")
-	cmd.Flags().BoolVar(&c.allowDowngrade, "allow-downgrade", false, "accept an index that offers older versions than before")
+	c.downgradeFlag(cmd)
 	c.httpFlag(cmd)
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -25,7 +26,7 @@ func borrowed() []*cobra.Command {
 	var list []*cobra.Command
 	for _, c := range []struct{ use, short string }{
 		{"diff [APP...]", "Show what a deploy would change on the cluster"},
-		{"rollback APP", "Bring an app back to an earlier release"},
+		{"rollback APP", "Roll an app back to an earlier release"},
 		{"status [APP...]", "Show what runs where"},
 	} {
 		name, _, _ := strings.Cut(c.use, " ")
@@ -46,10 +47,20 @@ func dispatchTo(command string, args []string) error {
 // dispatch replaces this process by the plugin's: its signals and its exit
 // status are then the plugin's own. It returns only when that fails.
 func dispatch(name string, args []string) error {
-	plugin, err := finder().Find(name)
+	f := finder()
+	plugin, err := f.Find(name)
 	if err != nil {
 		return err
 	}
-	err = syscall.Exec(plugin.Path, append([]string{plugin.Path}, args...), os.Environ())
+	if err := os.Setenv("PATH", f.SearchPath()); err != nil {
+		return err
+	}
+	return become(plugin, args)
+}
+
+// become replaces this process by the plugin's. Nobody but root and the caller can
+// change where its path leads, so what was checked is what runs.
+func become(plugin discovery.Plugin, args []string) error {
+	err := syscall.Exec(plugin.Path, append([]string{plugin.Path}, args...), os.Environ())
 	return protocol.Unsupported("run %s: %w", plugin.Path, err)
 }

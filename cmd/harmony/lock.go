@@ -6,21 +6,26 @@ import (
 
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
-	pluginlock "github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 )
 
-// lockOf refuses the plugins that differ from the project's lock file; it is nil
-// when there is none.
-func lockOf(project *config.Project) (func(discovery.Plugin) error, error) {
-	lock, found, err := pluginlock.Find(project.Root)
-	if !found || err != nil {
-		return nil, err
+// finderFor finds the plugins of a project's stages. Where the project has a lock
+// file, what differs from it is refused; so do the stages with what they start.
+func finderFor(project *config.Project) (discovery.Finder, error) {
+	f := suite.Finder(os.Getenv("PATH"))
+	check, found, err := lock.Of(project.Root)
+	if err != nil {
+		return f, err
 	}
-	check := pluginlock.Check{
-		File: filepath.Join(project.Root, pluginlock.FileName), Lock: lock, Suite: suite.Folder(), Cache: cacheFolder("hashes"),
+	if found {
+		f = check.Finder(f)
+		f.Admit = check.Plugin
 	}
-	return check.Plugin, nil
+	if err := os.Setenv("PATH", f.SearchPath()); err != nil {
+		return f, err
+	}
+	return f, os.Setenv(lock.EnvFile, filepath.Join(project.Root, lock.FileName))
 }
 
 // cacheFolder is one of the user's folders for what can be found out again; ""

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/plugin/signals"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -120,6 +121,5 @@ func pluginNames() []string {
 	return names
 }
 
-func finder() discovery.Finder {
-	return discovery.Finder{Path: os.Getenv("PATH"), BuiltIn: suite.BuiltIn(), UID: os.Getuid()}
-}
+// finder finds the plugin of a command.
+func finder() discovery.Finder { return lock.Command(os.Getenv("PATH")) }

@@ -12,7 +12,7 @@ import (
 
 func (h *harmony) plugin() *cobra.Command {
 	parent := &cobra.Command{
-		Use: "plugin", Short: "Find, install and look after plugins",
+		Use: "plugin", Short: "Search, install and manage plugins",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return protocol.Invalid("no command %q", "harmony plugin "+args[0]).WithHint("see 'harmony plugin --help'")

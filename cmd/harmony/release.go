@@ -51,8 +51,8 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	own.StringVar(&f.pipeline, "pipeline", "", "the project's pipeline by `name` (default its only one, or the one called default)")
 	own.BoolVar(&f.all, "all", false, "all apps of harmony.yaml")
 	own.BoolVarP(&f.quiet, "quiet", "q", false, "show results and failures only")
-	own.BoolVar(&f.explain, "explain", false, "tell why an app is built again, or where its image was found")
-	own.BoolVar(&f.noCache, "no-cache", false, "build everything anew, whatever was built before")
+	own.BoolVar(&f.explain, "explain", false, "explain why an app is rebuilt, or where its image was found")
+	own.BoolVar(&f.noCache, "no-cache", false, "rebuild everything, ignoring caches")
 	own.Bool(rollbackFlag, true, "go back to the last good release when a deploy fails; off by default in the topology local")
 	f.rollback = own.Lookup(rollbackFlag)
 	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
@@ -135,16 +135,15 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (pipeline
 	if apps, err = f.source.WithVersions(ctx, apps); err != nil {
 		return none, err
 	}
-	admit, err := lockOf(project)
+	finder, err := finderFor(project)
 	if err != nil {
 		return none, err
 	}
 	return pipeline.Release{
 		Topology: topology, Apps: apps, Steps: steps, Targets: targets,
 		Flags:     map[string][]string{capability.StageBuild: f.buildFlags(), capability.StageDeploy: f.deployFlags()},
-		Finder:    finder(),
+		Finder:    finder,
 		Describer: discovery.Describer{Cache: cacheFolder("describe")},
-		Admit:     admit,
 	}, nil
 }
 

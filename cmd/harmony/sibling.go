@@ -1,17 +1,14 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/suite"
-	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // sibling is the suite's own binary that carries out the commands of harmony
@@ -22,22 +19,10 @@ const sibling = "plugin"
 // managing are the commands that the sibling carries out, for help.
 func managing() []*cobra.Command {
 	var list []*cobra.Command
-	for _, c := range []struct{ use, short string }{
-		{"search [WORD...]", "List the plugins that the indexes offer"},
-		{"info NAME[@VERSION]", "Show what an index says of a plugin"},
-		{"install NAME[@VERSION]...", "Install plugins from an index"},
-		{"upgrade [NAME...]", "Bring installed plugins to the newest version"},
-		{"uninstall NAME...", "Remove installed plugins, with all their versions"},
-		{"rollback NAME", "Go back to the version before"},
-		{"lock", "Pin the project's plugins in harmony-plugins.lock"},
-		{"sync", "Install exactly what harmony-plugins.lock pins"},
-		{"index", "Configure the indexes in which plugins are looked for"},
-		{"doctor", "Look for what is wrong with PATH, plugins and the lock file"},
-		{"new NAME", "Write a plugin that keeps the contract, to begin with"},
-	} {
-		name, _, _ := strings.Cut(c.use, " ")
+	for _, c := range suite.PluginCommands() {
+		name, _, _ := strings.Cut(c.Use, " ")
 		cmd := &cobra.Command{
-			Use: c.use, Short: c.short, DisableFlagParsing: true,
+			Use: c.Use, Short: c.Short, DisableFlagParsing: true,
 			RunE: func(_ *cobra.Command, args []string) error { return manage(append([]string{name}, args...)) },
 		}
 		cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { // harmony help plugin NAME
@@ -70,6 +55,5 @@ func manage(args []string) error {
 	if err != nil {
 		return err
 	}
-	err = syscall.Exec(found.Path, append([]string{found.Path}, args...), os.Environ())
-	return protocol.Unsupported("run %s: %w", found.Path, err)
+	return become(found, args)
 }

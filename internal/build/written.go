@@ -10,7 +10,7 @@ import (
 	"github.com/nationtech/harmony/internal/build/buildable"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
-	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -23,7 +23,7 @@ type writtenSource struct {
 func openBuildable(j *job) (*writtenSource, error) {
 	source, err := buildable.Open(buildable.Options{
 		App: j.app, Platforms: j.platforms, Created: j.created, Memory: j.memory, DryRun: j.env.DryRun,
-		Finder: discovery.Finder{Path: os.Getenv("PATH"), UID: os.Getuid()},
+		Finder: lock.Finder(os.Getenv("PATH")),
 		Progress: func(phase, message string) {
 			j.env.Progress(protocol.Event{Metadata: j.app.Metadata, Phase: phase, Message: message})
 		},

@@ -164,7 +164,7 @@ func (r Release) offering(ctx context.Context, stage string) (discovery.Plugin, 
 		if err != nil {
 			return discovery.Plugin{}, err
 		}
-		info, err := r.describe(ctx, plugin)
+		info, err := r.Describer.Describe(ctx, plugin)
 		if err != nil || info.Stage == stage {
 			return plugin, err
 		}
@@ -172,20 +172,10 @@ func (r Release) offering(ctx context.Context, stage string) (discovery.Plugin, 
 	return r.Finder.Find(stage)
 }
 
-// describe asks a plugin that is admitted what it is.
-func (r Release) describe(ctx context.Context, plugin discovery.Plugin) (protocol.PluginInfo, error) {
-	if r.Admit != nil {
-		if err := r.Admit(plugin); err != nil {
-			return protocol.PluginInfo{}, err
-		}
-	}
-	return r.Describer.Describe(ctx, plugin)
-}
-
 // check holds what a plugin says of itself: its protocol, its stage and its
 // adapters.
 func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, provided map[string]protocol.Provider) (protocol.PluginInfo, error) {
-	info, err := r.describe(ctx, plugin)
+	info, err := r.Describer.Describe(ctx, plugin)
 	if err != nil {
 		return info, err
 	}

@@ -32,9 +32,6 @@ type Release struct {
 
 	Finder    discovery.Finder
 	Describer discovery.Describer
-	// Admit refuses a plugin that the project does not want to be run; none is
-	// refused when it is nil. It is called by several goroutines.
-	Admit func(discovery.Plugin) error
 
 	// Event, Line, Result and Failed take progress, lines of a stage's stderr,
 	// results and failures; none is nil. They are called by several goroutines.

@@ -247,7 +247,7 @@ func TestExternalIsNotFound(t *testing.T) {
 		"nowhere":                    {"elm", trusted, 3, `demo: image.buildable: type "elm" is neither go, rust-leptos, static nor an executable harmony-buildable-elm on PATH`, "docs/buildables.md"},
 		"misspelt":                   {"coyp", trusted, 3, "harmony-buildable-coyp", "did you mean copy?"},
 		"built in, misspelt":         {"statik", trusted, 3, "harmony-buildable-statik", "did you mean static?"},
-		"others could have written":  {"copy", others, 3, "is refused: " + others + " is writable by others", "writable by their owner only"},
+		"others could have written":  {"copy", others, 3, "is refused: " + others + " is writable by others", "chmod "},
 		"a path":                     {"../copy", trusted, 3, "is neither", ""},
 		"not in the current folder":  {"copy", ".", 3, "is neither", ""},
 		"no name of a plugin at all": {"Copy That", trusted, 3, `type "Copy That" is neither`, ""},

@@ -44,18 +44,24 @@ func Check(path string) error { return (&Checker{UID: os.Getuid()}).Check(path) 
 // root or the caller, but not as the last element. The error has a hint and no
 // exit status; a file that does not exist is fs.ErrNotExist.
 func (c *Checker) Check(path string) error {
+	_, err := c.Real(path)
+	return err
+}
+
+// Real checks a path as Check does, and returns it without links.
+func (c *Checker) Real(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if path, err = c.resolve(path, 0); err != nil {
-		return err
+		return "", err
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return c.writable(path, info)
+	return path, c.writable(path, info)
 }
 
 // resolve follows all links of a path and checks every element on the way.

@@ -18,8 +18,8 @@ const (
 	describeGrace    = time.Second
 )
 
-// Describer asks plugins what they are, and remembers the answers by path,
-// inode, size and modification time.
+// Describer asks plugins what they are, and remembers the answers while the file
+// stays the same.
 type Describer struct {
 	// Cache is the folder for answers; none are kept when it is empty.
 	Cache string

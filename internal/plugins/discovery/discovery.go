@@ -3,19 +3,19 @@
 package discovery
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/internal/cli/owner"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // Prefix starts the file name of every plugin.
-const Prefix = "harmony-"
+const Prefix = artifact.Prefix
 
 // validName reports whether a plugin can have the name: lower-case letters,
 // digits and dashes, of which it does not begin with a dash.
@@ -29,11 +29,11 @@ type Plugin struct {
 	Name string
 	Path string
 	// Version is that of a plugin that 'harmony plugin install' installed, or empty:
-	// nothing else tells it without running the plugin.
+	// other plugins would have to be run to find out.
 	Version string
 	// Refused says why the file is not run, or is empty.
 	Refused string
-	// Shadowed is what is run in its place, a path or "built-in"; or empty.
+	// Shadowed is what is run instead, a path or "built-in"; or empty.
 	Shadowed string
 }
 
@@ -45,13 +45,32 @@ type Finder struct {
 	BuiltIn []string
 	// UID is the caller's user id.
 	UID int
+	// Project is the folder of the project's own plugins, which come before PATH; it
+	// may be empty.
+	Project string
+	// Own are the names of the suite's own plugins. One that lies in OwnFolder,
+	// beside harmony, comes before one that 'harmony plugin' installed, unless that
+	// was to replace it.
+	Own       []string
+	OwnFolder string
+	// Admit refuses plugins that were found, for example by a lock file; it may be
+	// nil.
+	Admit func(Plugin) error
+}
+
+// SearchPath is the value of PATH by which others find the same plugins.
+func (f Finder) SearchPath() string {
+	if f.Project == "" || strings.HasPrefix(f.Path, f.Project+string(filepath.ListSeparator)) {
+		return f.Path
+	}
+	return f.Project + string(filepath.ListSeparator) + f.Path
 }
 
 // folders are the absolute entries of PATH, each once.
 func (f Finder) folders() []string {
 	var list []string
 	seen := map[string]bool{}
-	for _, folder := range filepath.SplitList(f.Path) {
+	for _, folder := range filepath.SplitList(f.SearchPath()) {
 		folder = filepath.Clean(folder)
 		if !filepath.IsAbs(folder) || seen[folder] {
 			continue
@@ -69,19 +88,35 @@ func (f Finder) Find(name string) (Plugin, error) {
 	if !validName(name) {
 		return Plugin{}, protocol.Invalid("%q is not a command or a plugin's name", name)
 	}
-	for _, folder := range f.folders() {
-		path := filepath.Join(folder, Prefix+name)
-		info, err := os.Stat(path)
-		if err != nil || !runnable(info) {
-			continue
-		}
-		if reason := f.distrust(path); reason != "" {
-			return Plugin{}, protocol.Unsupported("plugin %s is refused: %s", path, reason).
-				WithHint("make file and folder writable by their owner only, who is root or you")
-		}
-		return Plugin{Name: name, Path: path}, nil
+	path := f.lookup(name)
+	if path == "" {
+		return Plugin{}, f.notFound(name)
 	}
-	return Plugin{}, f.notFound(name)
+	if err := distrust(path, &owner.Checker{UID: f.UID}); err != nil {
+		return Plugin{}, protocol.Unsupported("plugin %s is refused: %w", path, err)
+	}
+	p := Plugin{Name: name, Path: path}
+	if f.Admit != nil {
+		return p, f.Admit(p)
+	}
+	return p, nil
+}
+
+// lookup is the path of what is run for a name; "" when there is nothing.
+func (f Finder) lookup(name string) string {
+	first := ""
+	for _, folder := range f.folders() {
+		if path := filepath.Join(folder, Prefix+name); runnable(path) {
+			first = path
+			break
+		}
+	}
+	if own := filepath.Join(f.OwnFolder, Prefix+name); slices.Contains(f.Own, name) && f.OwnFolder != "" && runnable(own) {
+		if version, replaces := artifact.Link(first); first == "" || version != "" && !replaces {
+			return own
+		}
+	}
+	return first
 }
 
 func (f Finder) notFound(name string) error {
@@ -94,7 +129,7 @@ func (f Finder) notFound(name string) error {
 		return err.WithHint("did you mean %s?", near)
 	}
 	if self, e := os.Executable(); e == nil {
-		if info, e := os.Stat(filepath.Join(filepath.Dir(self), Prefix+name)); e == nil && runnable(info) {
+		if runnable(filepath.Join(filepath.Dir(self), Prefix+name)) {
 			return err.WithHint("it is in %s, which is not on PATH", filepath.Dir(self))
 		}
 	}
@@ -108,6 +143,12 @@ func (f Finder) List() []Plugin {
 	for _, name := range f.BuiltIn {
 		first[name] = "built-in"
 	}
+	for _, name := range f.Own {
+		if path := f.lookup(name); path != "" && first[name] == "" {
+			first[name] = path
+		}
+	}
+	check := &owner.Checker{UID: f.UID}
 	var list []Plugin
 	for _, folder := range f.folders() {
 		entries, err := os.ReadDir(folder)
@@ -120,11 +161,17 @@ func (f Finder) List() []Plugin {
 				continue
 			}
 			path := filepath.Join(folder, entry.Name())
-			if info, err := os.Stat(path); err != nil || !runnable(info) {
+			if !runnable(path) {
 				continue
 			}
-			p := Plugin{Name: name, Path: path, Version: installedVersion(path), Shadowed: first[name], Refused: f.distrust(path)}
-			if p.Shadowed == "" {
+			p := Plugin{Name: name, Path: path}
+			p.Version, _ = artifact.Link(path)
+			if err := distrust(path, check); err != nil {
+				p.Refused = err.Error()
+			}
+			if before := first[name]; before != "" && !(slices.Contains(f.Own, name) && sameFile(path, before)) {
+				p.Shadowed = before
+			} else {
 				first[name] = path
 			}
 			list = append(list, p)
@@ -133,45 +180,27 @@ func (f Finder) List() []Plugin {
 	return list
 }
 
-func runnable(info fs.FileInfo) bool {
-	return info.Mode().IsRegular() && info.Mode()&0o111 != 0
+func runnable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// distrust says why a plugin is not to be run: others could have written it, or
-// the folder that it lies in. For a link this holds of both ends.
-func (f Finder) distrust(path string) string {
-	target, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return err.Error()
-	}
-	checked := []string{filepath.Dir(path), target}
-	if folder := filepath.Dir(target); folder != filepath.Dir(path) {
-		checked = append(checked, folder)
-	}
-	for _, file := range checked {
-		if reason := f.distrustFile(file); reason != "" {
-			return reason
-		}
-	}
-	return ""
+func sameFile(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
-func (f Finder) distrustFile(file string) string {
-	info, err := os.Stat(file)
+// distrust refuses a plugin that others could have written or replaced, or added
+// to its folder: neither the folder on PATH nor that of the file itself may be one
+// in which everybody creates files.
+func distrust(path string, check *owner.Checker) error {
+	if err := check.Check(filepath.Dir(path)); err != nil {
+		return err
+	}
+	file, err := check.Real(path)
 	if err != nil {
-		return err.Error()
+		return err
 	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Sprintf("%s is writable by others (mode %04o)", file, info.Mode().Perm())
-	}
-	owner, err := ownerOf(info)
-	if err != nil {
-		return fmt.Sprintf("%s: %v", file, err)
-	}
-	if owner != 0 && owner != f.UID {
-		return fmt.Sprintf("%s belongs to user %d, neither root nor you", file, owner)
-	}
-	return ""
+	return check.Check(filepath.Dir(file))
 }
-
-var errNoOwner = errors.New("the system does not tell who owns it")

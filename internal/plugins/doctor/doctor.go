@@ -1,5 +1,5 @@
-// Package doctor looks for what is wrong with a user's plugins: with PATH,
-// with the files on it, with what was installed, and with what the project pins.
+// Package doctor looks for problems of a user's plugins: of PATH, of the files on
+// it, of what was installed, and of what the project pins.
 package doctor
 
 import (
@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/nationtech/harmony/internal/cli/owner"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/store"
@@ -31,6 +32,8 @@ type Doctor struct {
 	Finder    discovery.Finder
 	Store     store.Store
 	Describer discovery.Describer
+	// Suite is the folder of harmony itself, or empty.
+	Suite string
 	// Check holds the project's lock file; its File is empty without one.
 	Check lock.Check
 }
@@ -71,7 +74,7 @@ func (d Doctor) files(listed []discovery.Plugin) []Finding {
 	var list []Finding
 	for _, p := range listed {
 		if p.Refused != "" {
-			list = append(list, Finding{p.Name, p.Path + " is not run: " + p.Refused, "make file and folder writable by their owner only, who is root or you"})
+			list = append(list, Finding{p.Name, p.Path + " is not run: " + p.Refused, d.fix(p)})
 		}
 		if p.Shadowed == "" || sameFile(p.Path, p.Shadowed) || d.carriesOut(p) {
 			continue
@@ -81,10 +84,15 @@ func (d Doctor) files(listed []discovery.Plugin) []Finding {
 	return list
 }
 
+// fix is what to do about a plugin that is refused.
+func (d Doctor) fix(p discovery.Plugin) string {
+	return protocol.HintOf((&owner.Checker{UID: d.Finder.UID}).Check(p.Path))
+}
+
 // carriesOut reports whether the plugin is the part of harmony that carries out
 // a built-in command.
 func (d Doctor) carriesOut(p discovery.Plugin) bool {
-	return p.Name == "plugin" && d.Check.Suite != "" && sameFile(p.Path, filepath.Join(d.Check.Suite, discovery.Prefix+p.Name))
+	return p.Name == "plugin" && d.Suite != "" && sameFile(p.Path, filepath.Join(d.Suite, discovery.Prefix+p.Name))
 }
 
 func sameFile(a, b string) bool {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
+	"github.com/nationtech/harmony/internal/registry/redirect"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -44,7 +45,7 @@ func read(index Index, files tree) (catalog, error) {
 	all := catalog{}
 	for _, file := range files.manifests() {
 		name, _, _ := manifestName(file)
-		all[name] = append(all[name], readEntry(index, file, files[file], source.local))
+		all[name] = append(all[name], readEntry(index, file, files[file], source))
 	}
 	for _, entries := range all {
 		order(entries)
@@ -52,11 +53,11 @@ func read(index Index, files tree) (catalog, error) {
 	return all, nil
 }
 
-func readEntry(index Index, file string, data []byte, local bool) entry {
+func readEntry(index Index, file string, data []byte, source location) entry {
 	e := entry{file: file}
 	e.manifest, e.err = Parse(index.Name+"/"+file, data)
 	if e.err == nil {
-		e.err = e.fits(local)
+		e.err = e.fits(source)
 	}
 	if e.err != nil {
 		return e
@@ -67,15 +68,20 @@ func readEntry(index Index, file string, data []byte, local bool) entry {
 
 // fits is nil when the manifest is the one that its file's name promises, and
 // points nowhere that its index has no business with.
-func (e entry) fits(local bool) error {
+func (e entry) fits(source location) error {
 	name, version, _ := manifestName(e.file)
 	m := e.manifest
 	if m.Name != name || version != "" && m.Version != version {
 		return protocol.Invalid("%s: is the manifest of %s, which its name does not say", e.file, m)
 	}
 	for _, p := range m.Platforms {
-		if u, err := parseURI(p.URI); err == nil && !local && u.Scheme != "https" && u.Scheme != "oci" {
+		u, err := parseURI(p.URI)
+		switch {
+		case err != nil: // found by Validate
+		case !source.local && u.Scheme != "https" && u.Scheme != "oci":
 			return protocol.Invalid("%s: %s/%s: an index from elsewhere cannot name a %s:// address", e.file, p.OS, p.Arch, u.Scheme)
+		case !source.local && !source.here && redirect.IsHere(u.Hostname()):
+			return protocol.Invalid("%s: %s/%s: an index from elsewhere cannot name an address of this machine, %s", e.file, p.OS, p.Arch, u.Host)
 		}
 	}
 	return nil
@@ -120,6 +126,13 @@ func (c catalog) newest(name string) (entry, error) {
 		return entry{}, first.err
 	}
 	return c[name][0], nil
+}
+
+// refuse makes all versions of a plugin useless.
+func (c catalog) refuse(name string, err error) {
+	for i := range c[name] {
+		c[name][i].err = err
+	}
 }
 
 // names lists the plugins, sorted.

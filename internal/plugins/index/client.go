@@ -18,6 +18,16 @@ func newClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: redirect.Check}
 }
 
+// transport is that for an index at a host: a server elsewhere that redirects to
+// this machine is not followed.
+func (s *Store) transport(host string) http.RoundTripper {
+	usual, ok := http.DefaultTransport.(*http.Transport)
+	if s.Transport != nil || !ok || redirect.IsHere(host) {
+		return s.Transport
+	}
+	return redirect.Outside(usual.Clone(), host)
+}
+
 // requestFailed is the error of a request without an answer. What may pass is
 // of status protocol.ExitRetryable; a certificate that is not trusted or a
 // redirect that is refused does not.

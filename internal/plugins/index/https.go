@@ -71,7 +71,7 @@ func (l List) Validate() error {
 
 func treeLocation(base *url.URL) location {
 	return location{fetch: func(ctx context.Context, o fetching) (tree, error) {
-		d := download{newClient(o.store.Transport), base}
+		d := download{newClient(o.store.transport(base.Hostname())), base}
 		return d.tree(ctx, o)
 	}}
 }

@@ -32,6 +32,13 @@ type Found struct {
 	Manifest Manifest
 }
 
+// Outside reports whether the index lies elsewhere, so that what it names must not
+// lead to this machine.
+func (f Found) Outside() bool {
+	source, err := parseLocation(f.Index.URL)
+	return err != nil || !source.local && !source.here
+}
+
 // Dirs are the folders of the user in which this package keeps files. Each is
 // that of harmony: ~/.config/harmony and so on.
 type Dirs struct{ Config, Cache, State string }

@@ -3,10 +3,12 @@ package index
 import (
 	"context"
 	"net/url"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
 
+	"github.com/nationtech/harmony/internal/registry/redirect"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -14,6 +16,8 @@ import (
 type location struct {
 	// local is true when it lies on this machine, and so may name files on it.
 	local bool
+	// here is true when it is served by this machine, and so may name its ports.
+	here bool
 	// folder is true when no copy is worth keeping.
 	folder bool
 	fetch  func(ctx context.Context, o fetching) (tree, error)
@@ -52,6 +56,30 @@ func parseLocation(address string) (location, error) {
 }
 
 func addressed(address string, u *url.URL) (location, error) {
+	found, err := byScheme(address, u)
+	found.here = redirect.IsHere(u.Hostname())
+	return found, err
+}
+
+// canonical is one way to write the address of an index.
+func canonical(address string) string {
+	if user, rest, ok := strings.Cut(address, "@"); ok && !strings.Contains(address, "://") { // user@host:path
+		host, file, _ := strings.Cut(rest, ":")
+		address = "ssh://" + user + "@" + host + "/" + file
+	}
+	if filepath.IsAbs(address) {
+		address = "file://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Host), map[string]string{"https": ":443", "git+https": ":443", "ssh": ":22", "git+ssh": ":22"}[u.Scheme])
+	scheme := strings.TrimPrefix(u.Scheme, "git+")
+	return scheme + "://" + u.User.String() + "@" + host + path.Clean("/"+u.Path) + "?" + u.RawQuery
+}
+
+func byScheme(address string, u *url.URL) (location, error) {
 	switch {
 	case u.Scheme == "file" && u.Host == "" && filepath.IsAbs(u.Path):
 		return folderLocation(u.Path), nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -23,17 +24,19 @@ const titleAnnotation = "org.opencontainers.image.title"
 
 func ociLocation(reference string) location {
 	return location{fetch: func(ctx context.Context, o fetching) (tree, error) {
-		files, err := pull(ctx, reference, o.store.Transport)
+		files, err := pull(ctx, reference, o.store)
 		return files, pullFailed(ctx, reference, err)
 	}}
 }
 
 // pull reads an artifact with one layer for each file.
-func pull(ctx context.Context, reference string, inner http.RoundTripper) (tree, error) {
+func pull(ctx context.Context, reference string, s *Store) (tree, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
 		return nil, protocol.Invalid("oci://%s: %w", reference, err)
 	}
+	host, _, _ := strings.Cut(ref.Context().RegistryStr(), ":")
+	inner := s.transport(host)
 	if inner == nil {
 		inner = remote.DefaultTransport
 	}

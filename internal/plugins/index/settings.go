@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -69,7 +71,30 @@ func (s *Store) Indexes() ([]Index, error) {
 		return nil, protocol.Invalid("read %s: %w", s.settingsFile(), err)
 	}
 	have, err := config.ParseOne[settings](s.settingsFile(), data)
-	return have.Indexes, err
+	if err != nil {
+		return nil, err
+	}
+	return have.Indexes, blankKeys(s.settingsFile(), data)
+}
+
+// blankKeys refuses an index with a key that is there and blank: whoever wrote it
+// wants signatures.
+func blankKeys(file string, data []byte) error {
+	var written struct {
+		Spec struct {
+			Indexes []map[string]any `yaml:"indexes"`
+		} `yaml:"spec"`
+	}
+	if err := yaml.Unmarshal(data, &written); err != nil {
+		return protocol.Invalid("%s: %w", file, err)
+	}
+	for i, index := range written.Spec.Indexes {
+		key, there := index["key"]
+		if text, _ := key.(string); there && strings.TrimSpace(text) == "" {
+			return protocol.Invalid("%s: spec.indexes[%d].key: is empty", file, i).WithHint("leave the key out for an index that is not signed")
+		}
+	}
+	return nil
 }
 
 // Add configures another index, once it was fetched and found right: with a key,

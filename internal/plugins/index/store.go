@@ -21,8 +21,11 @@ type Store struct {
 	// Only is the name or the URL of the one index to look in; all that are
 	// configured when empty.
 	Only string
-	// AllowDowngrade accepts an index that offers an older version than before.
+	// AllowDowngrade accepts an index that offers older versions than before.
 	AllowDowngrade bool
+	// Downgrade accepts that of these plugins alone: what else an index offers in an
+	// older version than before is not used.
+	Downgrade []string
 	// MaxAge is how old a copy may be before [Store.Search] and [Store.Find] fetch
 	// it again; a day when zero. One that is missing is always fetched.
 	MaxAge time.Duration
@@ -147,7 +150,11 @@ func (s *Store) catalog(ctx context.Context, index Index) (catalog, error) {
 		}
 		s.warn("index %s is of %s: %v", index.Name, kept.At.Local().Format(time.DateTime), err)
 	}
-	return read(index, kept.Files)
+	offered, err := read(index, kept.Files)
+	if err != nil {
+		return nil, err
+	}
+	return offered, s.remember(index, offered)
 }
 
 // Search lists the newest version of every plugin whose name or description
@@ -218,7 +225,7 @@ func (s *Store) findIn(ctx context.Context, indexes []Index, name, version strin
 		offered, err := s.catalog(ctx, index)
 		if err != nil {
 			if len(indexes) > 1 && protocol.HintOf(err) == "" {
-				err = &protocol.Error{Err: err, Hint: "name the index to look in no other: INDEX/" + name}
+				err = &protocol.Error{Err: err, Hint: "to look in one index only, name it: INDEX/" + name}
 			}
 			return Found{}, err
 		}

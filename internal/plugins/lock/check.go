@@ -1,17 +1,14 @@
 package lock
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -29,6 +26,15 @@ type Check struct {
 	Cache string
 }
 
+// Pinned refuses a plugin that the lock file pins and that differs from what it
+// pins; see [Check.Plugin].
+func (c Check) Pinned(p discovery.Plugin) error {
+	if _, ok := c.Lock.Plugin(p.Name); !ok {
+		return nil
+	}
+	return c.Plugin(p)
+}
+
 // Plugin refuses a plugin that is not the one that the lock file names. The
 // errors are of status protocol.ExitUnsupported.
 func (c Check) Plugin(p discovery.Plugin) error {
@@ -44,7 +50,7 @@ func (c Check) Plugin(p discovery.Plugin) error {
 	pinned, ok := entry.Platform(platform)
 	if !ok {
 		return protocol.Unsupported("%s has no hash of plugin %s for %s", c.File, p.Name, platform).
-			WithHint("write it anew: harmony plugin lock %s", p.Name)
+			WithHint("pin it for this platform: harmony plugin lock %s", p.Name)
 	}
 	sum, err := c.hash(p)
 	if err != nil {
@@ -79,23 +85,9 @@ func (c Check) hash(p discovery.Plugin) (string, error) {
 	if kept, ok := memory.Recall(file); ok && json.Unmarshal(kept, &sum) == nil {
 		return sum, nil
 	}
-	if sum, err = HashFile(file.Path); err != nil {
+	if sum, err = artifact.HashFile(file.Path); err != nil {
 		return "", err
 	}
 	memory.Keep(file, json.RawMessage(strconv.Quote(sum)))
 	return sum, nil
-}
-
-// HashFile is the SHA-256 of a file, in hexadecimal.
-func HashFile(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }

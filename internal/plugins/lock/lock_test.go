@@ -1,13 +1,16 @@
 package lock_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	pluginlock "github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -122,19 +125,13 @@ spec:
 func TestCheckRemembers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "harmony-ant")
 	must(t, os.WriteFile(path, []byte("one"), 0o755))
-	sum, err := pluginlock.HashFile(path)
+	sum, err := artifact.HashFile(path)
 	must(t, err)
 	entry := pinned("ant", "1.0.0", runtime.GOOS+"/"+runtime.GOARCH)
 	entry.Platforms[0].Executable = sum
 	check := pluginlock.Check{File: "x", Lock: pluginlock.Lock{}.With(entry), Cache: filepath.Join(t.TempDir(), "hashes")}
 	plugin := discovery.Plugin{Name: "ant", Path: path}
-	for range 2 {
-		must(t, check.Plugin(plugin))
-	}
-	kept, err := os.ReadDir(check.Cache)
-	if err != nil || len(kept) != 1 {
-		t.Fatalf("%v, %v", kept, err)
-	}
+	kept := remembered(t, check, plugin)
 	file := filepath.Join(check.Cache, kept[0].Name())
 	text, err := os.ReadFile(file)
 	must(t, err)
@@ -142,11 +139,105 @@ func TestCheckRemembers(t *testing.T) {
 	if err := check.Plugin(plugin); protocol.ExitCode(err) != protocol.ExitUnsupported {
 		t.Errorf("the hash that is kept is not used: %v", err)
 	}
+	must(t, os.Chmod(file, 0o666))
+	if err := check.Plugin(plugin); err != nil {
+		t.Errorf("what others could have written is believed: %v", err)
+	}
+	must(t, errors.Join(os.RemoveAll(check.Cache), os.Mkdir(check.Cache, 0o700)))
 	must(t, os.WriteFile(file, []byte("{garbage"), 0o600))
 	must(t, check.Plugin(plugin))
 	must(t, os.WriteFile(path, []byte("another"), 0o755))
 	if err := check.Plugin(plugin); err == nil || !strings.Contains(err.Error(), "differs from x, which pins ant 1.0.0") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// remembered holds the plugin against the lock file until its hash is kept: not
+// while the file was changed a moment ago.
+func remembered(t *testing.T, check pluginlock.Check, plugin discovery.Plugin) []os.DirEntry {
+	t.Helper()
+	for start := time.Now(); time.Since(start) < 10*time.Second; {
+		must(t, check.Plugin(plugin))
+		if kept, err := os.ReadDir(check.Cache); err == nil && len(kept) == 1 {
+			return kept
+		}
+	}
+	t.Fatal("no hash is kept")
+	return nil
+}
+
+// Another content of the same size, with the old time of modification, is found.
+func TestCheckFindsWhatHidesItsChange(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "harmony-ant")
+	must(t, os.WriteFile(path, []byte("good"), 0o755))
+	sum, err := artifact.HashFile(path)
+	must(t, err)
+	entry := pinned("ant", "1.0.0", runtime.GOOS+"/"+runtime.GOARCH)
+	entry.Platforms[0].Executable = sum
+	check := pluginlock.Check{File: "x", Lock: pluginlock.Lock{}.With(entry), Cache: filepath.Join(t.TempDir(), "hashes")}
+	plugin := discovery.Plugin{Name: "ant", Path: path}
+	remembered(t, check, plugin)
+	info, err := os.Stat(path)
+	must(t, err)
+	must(t, os.WriteFile(path, []byte("evil"), 0o755))
+	must(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
+	if err := check.Plugin(plugin); err == nil || !strings.Contains(err.Error(), "differs from x") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A lock file is found for the process, and the project's own plugins come first.
+// In CI no hash is remembered: a cache may be somebody else's.
+func TestFinder(t *testing.T) {
+	project, home, path := t.TempDir(), t.TempDir(), t.TempDir()
+	t.Setenv("XDG_DATA_HOME", home)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("CI", "")
+	t.Chdir(project)
+	must(t, os.WriteFile("harmony.yaml", nil, 0o644))
+	store, err := artifact.ProjectStore(os.Getenv, project)
+	must(t, err)
+	bin := filepath.Join(store, artifact.Bin)
+	must(t, os.MkdirAll(bin, 0o755))
+	for _, file := range []string{filepath.Join(bin, "harmony-ant"), filepath.Join(path, "harmony-ant"), filepath.Join(path, "harmony-bee")} {
+		must(t, os.WriteFile(file, []byte(file), 0o755))
+	}
+	find := func(f discovery.Finder, name string) string {
+		p, err := f.Find(name)
+		if err != nil {
+			return err.Error()
+		}
+		return p.Path
+	}
+	if got := find(pluginlock.Finder(path), "ant"); got != filepath.Join(path, "harmony-ant") {
+		t.Errorf("without a lock file: %s", got)
+	}
+	entry := pinned("ant", "1.0.0", runtime.GOOS+"/"+runtime.GOARCH)
+	entry.Platforms[0].Executable, err = artifact.HashFile(filepath.Join(bin, "harmony-ant"))
+	must(t, err)
+	must(t, pluginlock.Lock{}.With(entry).Write(pluginlock.FileName))
+	if got := find(pluginlock.Finder(path), "ant"); got != filepath.Join(bin, "harmony-ant") {
+		t.Errorf("with a lock file: %s", got)
+	}
+	if got := find(pluginlock.Finder(path), "bee"); !strings.Contains(got, "harmony-bee is not in ") {
+		t.Errorf("one that is not pinned: %s", got)
+	}
+	if got := find(pluginlock.Command(path), "bee"); got != filepath.Join(path, "harmony-bee") {
+		t.Errorf("one that is not pinned, by its name: %s", got)
+	}
+	must(t, os.Remove(filepath.Join(bin, "harmony-ant")))
+	if got := find(pluginlock.Command(path), "ant"); !strings.Contains(got, "harmony-ant differs from ") {
+		t.Errorf("another than the one that is pinned: %s", got)
+	}
+	t.Setenv(pluginlock.EnvFile, filepath.Join(path, pluginlock.FileName)) // of another project, which has none
+	if got := find(pluginlock.Finder(path), "ant"); got != filepath.Join(path, "harmony-ant") {
+		t.Errorf("within a release of another project: %s", got)
+	}
+	for ci, want := range map[string]bool{"": true, "true": false} {
+		t.Setenv("CI", ci)
+		if check, _, err := pluginlock.Of(project); err != nil || (check.Cache != "") != want {
+			t.Errorf("CI=%q: cache %q, %v", ci, check.Cache, err)
+		}
 	}
 }
 

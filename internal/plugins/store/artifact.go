@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -10,7 +11,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
-	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -29,6 +30,8 @@ type Artifact struct {
 	Executable string
 	// Index tells where the plugin was found.
 	Index string
+	// Outside is true when whoever wrote the URI must not reach this machine's ports.
+	Outside bool
 	// Protocol is the range that the plugin speaks; not looked at when zero.
 	Protocol protocol.ProtocolRange
 	// Others are the hashes of the other platforms' artifacts: to say so when a
@@ -75,10 +78,7 @@ func CheckName(name string) error {
 }
 
 func (a Artifact) bin() string {
-	if a.Bin == "" {
-		return discovery.Prefix + a.Name
-	}
-	return a.Bin
+	return cmp.Or(a.Bin, artifact.Prefix+a.Name)
 }
 
 // verify compares the hash of what was downloaded.
@@ -92,5 +92,15 @@ func (a Artifact) verify(sum string) error {
 	return fmt.Errorf("its SHA-256 is %s, not %s as the index tells: it is not what the index describes", sum, a.SHA256)
 }
 
-// folder is the name of the version's folder.
-func (a Artifact) folder() string { return a.Version + "-" + a.SHA256[:12] }
+// CheckReplace refuses the name of one of the suite's own plugins, unless that is
+// asked for or was at an earlier installation.
+func (s Store) CheckReplace(name string, asked bool) error {
+	if !slices.Contains(suite.Plugins(), name) || asked {
+		return nil
+	}
+	if current, err := s.Installed(name); err == nil && current.replaces() {
+		return nil
+	}
+	return protocol.Invalid("harmony %s is a part of harmony: a plugin of that name would replace it", name).
+		WithHint("if that is what you want: --replace-suite")
+}

@@ -44,7 +44,7 @@ type Fetcher struct {
 func (f Fetcher) Fetch(ctx context.Context, a Artifact, into *os.File) error {
 	address, err := url.Parse(a.URI)
 	if err != nil {
-		return protocol.Invalid("the artifact's address is none")
+		return protocol.Invalid("the artifact has no valid URL")
 	}
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
@@ -82,7 +82,7 @@ func (f Fetcher) attempt(ctx context.Context, address *url.URL, a Artifact, into
 		return err
 	}
 	patience := f.patience()
-	silence := time.AfterFunc(patience, func() { cancel(protocol.Retryable("the server was silent for %s", patience)) })
+	silence := time.AfterFunc(patience, func() { cancel(protocol.Retryable("no data received for %s", patience)) })
 	defer silence.Stop()
 	sum := sha256.New()
 	read := &meter{content: content, active: func() { silence.Reset(patience) }, progress: f.Progress, total: a.Size}
@@ -95,9 +95,9 @@ func (f Fetcher) attempt(ctx context.Context, address *url.URL, a Artifact, into
 	case err != nil:
 		return err
 	case n < a.Size:
-		return protocol.Retryable("it ended after %d of %d bytes", n, a.Size)
+		return protocol.Retryable("download ended early: got %d of %d bytes", n, a.Size)
 	case n > a.Size:
-		return fmt.Errorf("it is larger than the %d bytes that the index tells", a.Size)
+		return fmt.Errorf("it is larger than the %d bytes of the index", a.Size)
 	}
 	return a.verify(hex.EncodeToString(sum.Sum(nil)))
 }
@@ -108,7 +108,7 @@ func (f Fetcher) patience() time.Duration { return cmp.Or(f.Patience, usualPatie
 func (f Fetcher) open(ctx context.Context, address *url.URL, a Artifact) (io.ReadCloser, error) {
 	switch address.Scheme {
 	case "https", "http":
-		return f.openHTTP(ctx, address, a.Size)
+		return f.openHTTP(ctx, address, a)
 	case "oci":
 		return f.openOCI(ctx, address, a)
 	case "file":

@@ -150,7 +150,7 @@ func TestFetchRefuses(t *testing.T) {
 		"larger":                {larger, "it has 17001 bytes, the index tells of 17000", protocol.ExitFailed, 1},
 		"endless":               {endless, "larger than the 17000 bytes", protocol.ExitFailed, 1},
 		"cut":                   {cut, "after 100 of 17000 bytes", protocol.ExitRetryable, 3},
-		"short":                 {short, "ended after 100 of 17000 bytes", protocol.ExitRetryable, 3},
+		"short":                 {short, "ended early: got 100 of 17000 bytes", protocol.ExitRetryable, 3},
 		"other bytes":           {answer(200, strings.Repeat("x", len(content))), "not what the index describes", protocol.ExitFailed, 1},
 		"another platform's":    {answer(200, strings.Repeat("y", len(content))), "it is the artifact for darwin/arm64", protocol.ExitFailed, 1},
 	} {
@@ -250,7 +250,7 @@ func TestFetchLosesPatience(t *testing.T) {
 		<-r.Context().Done()
 	})
 	f.Patience = 50 * time.Millisecond
-	if _, err := fetch(t, f, artifactAt(url)); protocol.ExitCode(err) != protocol.ExitRetryable || !strings.Contains(err.Error(), "silent for 50ms") {
+	if _, err := fetch(t, f, artifactAt(url)); protocol.ExitCode(err) != protocol.ExitRetryable || !strings.Contains(err.Error(), "no data received for 50ms") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // transport is that of one download. Nothing is unpacked on the way: the hash is
 // that of the bytes sent.
-func (f Fetcher) transport() http.RoundTripper {
+func (f Fetcher) transport(outside bool) http.RoundTripper {
 	if f.Transport != nil {
 		return f.Transport
 	}
@@ -26,10 +26,13 @@ func (f Fetcher) transport() http.RoundTripper {
 	own := usual.Clone()
 	own.DisableCompression, own.ResponseHeaderTimeout = true, f.patience()
 	own.DisableKeepAlives = true // nobody would ever use the connection again
+	if outside {
+		return redirect.Outside(own)
+	}
 	return own
 }
 
-func (f Fetcher) openHTTP(ctx context.Context, address *url.URL, size int64) (io.ReadCloser, error) {
+func (f Fetcher) openHTTP(ctx context.Context, address *url.URL, a Artifact) (io.ReadCloser, error) {
 	if address.Scheme == "http" && !(f.AllowHTTP && auth.IsLoopback(address.Host)) {
 		err := protocol.Invalid("http:// is not safe")
 		if auth.IsLoopback(address.Host) {
@@ -42,12 +45,12 @@ func (f Fetcher) openHTTP(ctx context.Context, address *url.URL, size int64) (io
 		return nil, err
 	}
 	request.Header.Set("User-Agent", "harmony-plugin")
-	client := http.Client{Transport: f.transport(), CheckRedirect: redirect.Check}
+	client := http.Client{Transport: f.transport(a.Outside), CheckRedirect: redirect.Check}
 	response, err := client.Do(request)
 	if err != nil {
 		return nil, unreachable(err)
 	}
-	if err := checkResponse(response, size); err != nil {
+	if err := checkResponse(response, a.Size); err != nil {
 		return nil, errors.Join(err, response.Body.Close())
 	}
 	return response.Body, nil

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/Masterminds/semver/v3"
 
-	"github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/store/archive"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -46,6 +48,8 @@ type InstallOptions struct {
 	AllowDowngrade bool
 	// AllowChanged permits another content for the version installed.
 	AllowChanged bool
+	// ReplaceSuite permits a plugin that replaces the suite's own of its name.
+	ReplaceSuite bool
 }
 
 // Install makes a plugin's version the one that is run. It does nothing when
@@ -68,6 +72,9 @@ func (s Store) Install(ctx context.Context, a Artifact, o InstallOptions) (Resul
 func (s Store) install(ctx context.Context, a Artifact, o InstallOptions) (Result, error) {
 	current, err := s.replaceable(a.Name)
 	if err != nil {
+		return Result{}, err
+	}
+	if err := s.CheckReplace(a.Name, o.ReplaceSuite); err != nil {
 		return Result{}, err
 	}
 	result := Result{Name: a.Name, Version: a.Version, Previous: current.Version, Path: s.link(a.Name)}
@@ -141,12 +148,13 @@ func (a Artifact) before(current Installed) string {
 	return current.Folder
 }
 
-// prepare brings the version's folder about, if it is not there, and notes which
-// version it follows.
+// prepare makes the version's folder, if it is missing, and notes which version it
+// follows.
 func (s Store) prepare(ctx context.Context, a Artifact, current Installed) (Installed, error) {
-	folder := a.folder()
+	name := artifact.Folder(a.Version, a.SHA256, slices.Contains(suite.Plugins(), a.Name))
+	folder := name
 	for n := 1; folder == current.Folder; n++ { // it is broken, but what runs now is not touched
-		folder = fmt.Sprintf("%s.%d", a.folder(), n)
+		folder = fmt.Sprintf("%s.%d", name, n)
 	}
 	next, err := s.version(a.Name, folder)
 	if err == nil && next.SHA256 == a.SHA256 && next.bin() == a.bin() && a.admits(next.Executable) == nil && next.Verify() == nil {
@@ -203,20 +211,20 @@ func (s Store) drop(name, temporary string) error {
 
 // unpack fills the folder, and returns the hash of the executable.
 func (s Store) unpack(ctx context.Context, a Artifact, temporary string) (string, error) {
-	artifact, err := os.OpenFile(filepath.Join(s.plugins(), unfinished+"artifact"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	download, err := os.OpenFile(filepath.Join(s.plugins(), unfinished+"artifact"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(artifact.Name())
-	defer artifact.Close()
-	if err := s.Fetcher.Fetch(ctx, a, artifact); err != nil {
+	defer os.Remove(download.Name())
+	defer download.Close()
+	if err := s.Fetcher.Fetch(ctx, a, download); err != nil {
 		return "", err
 	}
-	files := filepath.Join(temporary, filesName)
+	files := filepath.Join(temporary, artifact.Files)
 	if err := errors.Join(os.Chmod(temporary, permFolder), os.Mkdir(files, permFolder)); err != nil {
 		return "", err
 	}
-	if err := archive.Unpack(ctx, artifact, files, a.bin(), archive.LimitsFor(a.Size)); err != nil {
+	if err := archive.Unpack(ctx, download, files, a.bin(), archive.LimitsFor(a.Size)); err != nil {
 		return "", err
 	}
 	executable := filepath.Join(files, filepath.FromSlash(a.bin()))
@@ -227,7 +235,7 @@ func (s Store) unpack(ctx context.Context, a Artifact, temporary string) (string
 	if err := os.Chmod(executable, permFolder); err != nil {
 		return "", err
 	}
-	sum, err := lock.HashFile(executable)
+	sum, err := artifact.HashFile(executable)
 	if err != nil {
 		return "", err
 	}

@@ -10,8 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/plugins/discovery"
-	"github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -39,10 +38,13 @@ type Installed struct {
 
 // target is what the plugin's link holds while this version is run.
 func (i Installed) target() string {
-	return filepath.Join("..", "plugins", i.Name, i.Folder, filesName, filepath.FromSlash(i.bin()))
+	return artifact.Target(i.Name, i.Folder, i.bin())
 }
 
-func (i Installed) bin() string { return cmp.Or(i.Bin, discovery.Prefix+i.Name) }
+func (i Installed) bin() string { return cmp.Or(i.Bin, artifact.Prefix+i.Name) }
+
+// replaces reports whether it was installed to replace the suite's own.
+func (i Installed) replaces() bool { return artifact.Replaces(i.Folder) }
 
 // ErrNotInstalled says that the store does not have a plugin.
 var ErrNotInstalled = errors.New("it is not installed")
@@ -60,9 +62,8 @@ func (s Store) Installed(name string) (Installed, error) {
 	case err != nil:
 		return Installed{}, foreign(s.link(name))
 	}
-	rest, ours := strings.CutPrefix(filepath.ToSlash(target), "../plugins/"+name+"/")
-	folder, _, _ := strings.Cut(rest, "/")
-	if !ours || !isVersion(folder) {
+	folder := artifact.FolderOf(name, target)
+	if !isVersion(folder) {
 		return Installed{}, foreign(s.link(name))
 	}
 	i, err := s.version(name, folder)
@@ -99,7 +100,7 @@ func (s Store) version(name, folder string) (Installed, error) {
 		return Installed{}, fmt.Errorf("plugin %s is broken: its record %s is not readable", name, folder)
 	}
 	i.Folder = folder
-	i.Path = filepath.Join(s.versions(name), folder, filesName, filepath.FromSlash(i.bin()))
+	i.Path = filepath.Join(s.versions(name), folder, artifact.Files, filepath.FromSlash(i.bin()))
 	return i, nil
 }
 
@@ -111,7 +112,7 @@ func (s Store) All() (list []Installed, broken []error, err error) {
 		return nil, nil, err
 	}
 	for _, entry := range entries { // sorted by name
-		name, ok := strings.CutPrefix(entry.Name(), discovery.Prefix)
+		name, ok := strings.CutPrefix(entry.Name(), artifact.Prefix)
 		if !ok {
 			continue
 		}
@@ -130,7 +131,7 @@ func (s Store) All() (list []Installed, broken []error, err error) {
 
 // Verify compares the file that is run with the one that was installed.
 func (i Installed) Verify() error {
-	sum, err := lock.HashFile(i.Path)
+	sum, err := artifact.HashFile(i.Path)
 	if err != nil {
 		return fmt.Errorf("plugin %s is broken: %w", i.Name, err)
 	}

@@ -22,11 +22,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nationtech/harmony/internal/plugins/discovery"
-	"github.com/nationtech/harmony/pkg/protocol"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 )
 
-// Store is one user's plugins.
+// Store is the plugins of a user, or of one project of the user's.
 type Store struct {
 	// Folder holds everything; it is made where it is missing.
 	Folder string
@@ -37,38 +36,25 @@ type Store struct {
 	Warn func(string)
 }
 
-// DefaultFolder is $XDG_DATA_HOME/harmony, or ~/.local/share/harmony.
-func DefaultFolder(getenv func(string) string) (string, error) {
-	if base := getenv("XDG_DATA_HOME"); filepath.IsAbs(base) {
-		return filepath.Join(base, "harmony"), nil
-	}
-	home := getenv("HOME")
-	if !filepath.IsAbs(home) {
-		return "", protocol.Invalid("HOME is not set: there is no folder for plugins").WithHint("set HOME or XDG_DATA_HOME")
-	}
-	return filepath.Join(home, ".local", "share", "harmony"), nil
-}
-
 const (
 	permFolder = 0o755
 	permFile   = 0o644
 	// unfinished begins the names of what is not complete yet, or no longer.
 	unfinished = ".new-"
-	filesName  = "files"
 	recordName = "plugin.json"
 	lockPause  = 50 * time.Millisecond
 )
 
 // Bin is the folder that belongs on PATH.
-func (s Store) Bin() string { return filepath.Join(s.Folder, "bin") }
+func (s Store) Bin() string { return filepath.Join(s.Folder, artifact.Bin) }
 
-func (s Store) plugins() string { return filepath.Join(s.Folder, "plugins") }
+func (s Store) plugins() string { return filepath.Join(s.Folder, artifact.Plugins) }
 
 // versions is the folder of all versions of a plugin.
 func (s Store) versions(name string) string { return filepath.Join(s.plugins(), name) }
 
 // link is what is run for a plugin's name.
-func (s Store) link(name string) string { return filepath.Join(s.Bin(), discovery.Prefix+name) }
+func (s Store) link(name string) string { return filepath.Join(s.Bin(), artifact.Prefix+name) }
 
 // locked does work while no other process changes the store. What an earlier
 // one left unfinished is removed first.

@@ -21,3 +21,9 @@ func Sibling(name string) (discovery.Plugin, error) {
 	}
 	return discovery.Finder{Path: folder, UID: os.Getuid()}.Find(name)
 }
+
+// Finder finds the plugins that harmony runs: those on a PATH, and its own where
+// they lie beside this very file.
+func Finder(path string) discovery.Finder {
+	return discovery.Finder{Path: path, BuiltIn: BuiltIn(), UID: os.Getuid(), Own: Plugins(), OwnFolder: Folder()}
+}

@@ -6,10 +6,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 )
 
 // atOnce is how many plugins are asked side by side what they are.
@@ -29,12 +31,13 @@ func Offers(ctx context.Context, path string) ([]Offer, error) {
 	if cache, err := os.UserCacheDir(); err == nil {
 		describer.Cache = filepath.Join(cache, "harmony", "describe")
 	}
-	plugins := finder(path).List()
+	finder := lock.Finder(path)
+	plugins := finder.List()
 	found := make([]Offer, len(plugins))
 	slots := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for i, p := range plugins {
-		if p.Refused != "" || p.Shadowed != "" {
+		if p.Refused != "" || p.Shadowed != "" || slices.Contains(finder.Own, p.Name) || finder.Admit != nil && finder.Admit(p) != nil {
 			continue
 		}
 		all.Go(func() {
@@ -57,9 +60,5 @@ func Offers(ctx context.Context, path string) ([]Offer, error) {
 
 // Named is the plugin on PATH that is called so: harmony-fleet, or fleet.
 func Named(path, name string) (discovery.Plugin, error) {
-	return finder(path).Find(strings.TrimPrefix(name, discovery.Prefix))
-}
-
-func finder(path string) discovery.Finder {
-	return discovery.Finder{Path: path, UID: os.Getuid()}
+	return lock.Finder(path).Find(strings.TrimPrefix(name, discovery.Prefix))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -18,14 +19,14 @@ const Plugin = "chart"
 // Find finds harmony-chart: beside this binary, else, where the two were
 // installed one by one, on PATH.
 func Find() (discovery.Plugin, error) {
-	plugin, err := suite.Sibling(Plugin)
+	plugin, err := lock.Finder(os.Getenv("PATH")).Find(Plugin)
 	if err == nil {
 		return plugin, nil
 	}
-	if found, failed := (discovery.Finder{Path: os.Getenv("PATH"), UID: os.Getuid()}).Find(Plugin); failed == nil {
-		return found, nil
+	if _, missing := suite.Sibling(Plugin); missing != nil {
+		return plugin, protocol.Unsupported("%w", missing).WithHint("%s; or: harmony plugin install %s --replace-suite", protocol.HintOf(missing), Plugin)
 	}
-	return discovery.Plugin{}, protocol.Unsupported("%w", err).WithHint("%s; or: harmony plugin install %s", protocol.HintOf(err), Plugin)
+	return plugin, err
 }
 
 // Eject makes a command hand --eject-chart, with all its arguments, to

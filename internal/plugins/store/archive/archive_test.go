@@ -202,6 +202,9 @@ func TestUnpackRefuses(t *testing.T) {
 		"zip: many":          {zipOf(t, many(6)...), "more than 5 entries"},
 		"zip: cut":           {zipOf(t, many(2)...)[:60], "not a valid zip file"},
 		"zip: with password": {locked(t), "is encrypted"},
+		"zip: rubbish after": {append(zipOf(t, member{name: "a"}), "rubbish"...), "bytes before or after its end"},
+		"zip: zip after":     {append(zipOf(t, member{name: "a"}), zipOf(t, member{name: "b"})...), "bytes before"},
+		"zip: entry before":  {append([]byte("PK\x03\x04"+strings.Repeat("x", 60)), zipOf(t, member{name: "a"})...), "bytes before"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder, err := unpack(t, test.data, few)
