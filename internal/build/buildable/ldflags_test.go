@@ -1,6 +1,8 @@
 package buildable
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -45,5 +47,28 @@ func TestLinkerFlags(t *testing.T) {
 				t.Errorf("status %d, %v", protocol.ExitCode(err), err)
 			}
 		})
+	}
+}
+
+// TestCredentialsStayHere looks what the go command and an executable of a
+// buildable get to see.
+func TestCredentialsStayHere(t *testing.T) {
+	t.Setenv("HARMONY_REGISTRY_PASSWORD", "s3cr3t")
+	t.Setenv("KEPT", "kept")
+	for _, variable := range append(environment(optionsOf(t, protocol.Buildable{Type: "go"}, nil).Platforms[0]), serverEnvironment(optionsOf(t, protocol.Buildable{Type: "go"}, nil).Platforms[0])...) {
+		if strings.Contains(variable, "s3cr3t") {
+			t.Errorf("the go command gets %s", variable)
+		}
+	}
+	o := optionsOf(t, protocol.Buildable{Type: "go"}, nil)
+	script := filepath.Join(t.TempDir(), "harmony-buildable-x")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nenv >\"$1/env\"\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	_, err := program{"harmony-buildable-x", script, programDeadline}.run(t.Context(), o, nil, dir)
+	seen, readErr := os.ReadFile(filepath.Join(dir, "env"))
+	if err == nil || readErr != nil || strings.Contains(string(seen), "s3cr3t") || !strings.Contains(string(seen), "KEPT=kept") {
+		t.Errorf("%v, %v, the executable got\n%s", err, readErr, seen)
 	}
 }
