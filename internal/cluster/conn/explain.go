@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
+	"strings"
 	"syscall"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -63,8 +65,17 @@ const namespaceTerminating metav1.CauseType = "NamespaceTerminating"
 // busy reports an answer of the server that a later request may not get.
 func busy(err error) bool {
 	return apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) ||
-		apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsInternalError(err) ||
+		apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsInternalError(err) && !broken(err) ||
 		apierrors.HasStatusCause(err, namespaceTerminating)
+}
+
+// broken reports an admission webhook that fails for another reason than that its
+// server is away: whoever repeats the request gets the same answer.
+func broken(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "failed calling webhook") && !slices.ContainsFunc(
+		[]string{"connection refused", "connection reset", "no endpoints available", "imeout", "deadline exceeded", "EOF", "no route to host"},
+		func(away string) bool { return strings.Contains(text, away) })
 }
 
 // passing reports that there was no answer at all. A certificate that does not
