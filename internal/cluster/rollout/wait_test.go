@@ -23,6 +23,7 @@ import (
 type server struct {
 	mu      sync.Mutex
 	objects map[string][]any // by resource
+	former  map[string][]any
 	version int
 	changed chan struct{}
 }
@@ -34,6 +35,12 @@ func (s *server) set(snapshot Snapshot, more ...any) {
 	stamp := func(o map[string]any) map[string]any {
 		o["metadata"].(map[string]any)["resourceVersion"] = fmt.Sprint(s.version)
 		return o
+	}
+	if s.former == nil {
+		s.former = map[string][]any{}
+	}
+	for resource, objects := range s.objects {
+		s.former[resource] = append(s.former[resource], objects...)
 	}
 	s.objects = map[string][]any{strings.ToLower(snapshot.Kind) + "s": {stamp(snapshot.Object.DeepCopy().Object)}}
 	for _, pod := range snapshot.Current {
@@ -50,10 +57,10 @@ func (s *server) set(snapshot Snapshot, more ...any) {
 	s.changed = make(chan struct{})
 }
 
-func (s *server) now(resource string) (objects []any, version int, changed chan struct{}) {
+func (s *server) now(resource string) (objects, former []any, version int, changed chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.objects[resource], s.version, s.changed
+	return s.objects[resource], s.former[resource], s.version, s.changed
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -67,7 +74,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "{}", http.StatusUnprocessableEntity) // as a server that cannot stream lists
 		return
 	}
-	objects, version, changed := s.now(resource)
+	objects, former, version, changed := s.now(resource)
 	if r.URL.Query().Get("watch") == "" {
 		if objects == nil {
 			objects = []any{}
@@ -79,14 +86,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": lists[resource][0], "kind": lists[resource][1], "metadata": map[string]any{"resourceVersion": fmt.Sprint(version)}, "items": objects})
 		return
 	}
-	before := objects
 	for seen := r.URL.Query().Get("resourceVersion"); ; seen = fmt.Sprint(version) {
-		objects, version, changed = s.now(resource)
+		objects, former, version, changed = s.now(resource)
 		if seen != fmt.Sprint(version) {
-			s.send(w, "DELETED", before)
+			s.send(w, "DELETED", former)
 			s.send(w, "ADDED", objects)
 		}
-		before = objects
 		w.(http.Flusher).Flush()
 		select {
 		case <-r.Context().Done():
