@@ -219,15 +219,6 @@ func (r Release) checkOffer(plugin discovery.Plugin, info protocol.PluginInfo) e
 	return nil
 }
 
-// splitTitle takes the title of a score apart into stage and target.
-func splitTitle(title string) (stage, target string) {
-	stage, target, _ = strings.Cut(title, " ")
-	if stage == "release" {
-		stage = capability.StageBuild
-	}
-	return stage, target
-}
-
 // Provider returns the capability and the adapter that made a result, for a
 // plan's table.
 func Provider(t protocol.Topology, s protocol.Spec) (name, adapter string) {

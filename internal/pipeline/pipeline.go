@@ -19,7 +19,9 @@ import (
 // step is the scores of one title, for all apps: they run side by side, and the
 // next step starts when all have ended.
 type step struct {
-	scores []capability.Score
+	// stage and target are those of an app that is not started.
+	stage, target string
+	scores        []capability.Score
 	// ordered: an app's score waits for those of the apps it depends on.
 	ordered bool
 	// left takes the apps whose score has ended or is left out; may be nil.
@@ -87,7 +89,7 @@ func (s step) run(ctx context.Context, record *capability.Record, out *outcome) 
 				return
 			}
 			if err := s.await(ctx, app, done, out); err != nil {
-				out.fail(app, s.stageError(score, err))
+				out.fail(app, &capability.StageError{Stage: s.stage, Target: s.target, Err: interruption(err)})
 				return
 			}
 			if err := score.Run(ctx, record); err != nil {
@@ -119,12 +121,6 @@ func (s step) await(ctx context.Context, app protocol.AppSpec, done map[string]c
 		}
 	}
 	return context.Cause(ctx)
-}
-
-// stageError says where an app that was not started would have been.
-func (s step) stageError(score capability.Score, err error) error {
-	stage, target := splitTitle(score.Title())
-	return &capability.StageError{Stage: stage, Target: target, Err: interruption(err)}
 }
 
 // interrupted makes an interruption of whatever went wrong after the context

@@ -6,11 +6,12 @@ import (
 	"slices"
 
 	"github.com/nationtech/harmony/internal/plugins/process"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // releaser stands for a topology that can release: it is a
-// [github.com/nationtech/harmony/pkg/capability.Releaser] whose work is done by
+// [capability.Releaser] whose work is done by
 // two stage processes. The second one knows the apps; see [introduced].
 type releaser struct {
 	build, publish *process.Process
@@ -56,12 +57,12 @@ func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 // checker runs smoke checks on one target by a smoke process, which waits for
 // the result of the deploy.
 type checker struct {
-	smoke   *process.Process
-	earlier *documents
+	smoke  *process.Process
+	record *capability.Record
 }
 
 func (c checker) Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
-	deployed := c.earlier.of(app.Name, target, protocol.KindDeployResult)
+	deployed := c.record.Of(app.Name, target, protocol.KindDeployResult)
 	if err := c.smoke.Send(append([]protocol.Spec{app}, deployed...)...); err != nil {
 		return protocol.SmokeReport{}, err
 	}

@@ -58,10 +58,10 @@ func (r Release) Run(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	out := &outcome{failed: map[string]int{}, onFailed: r.Failed}
-	earlier := &documents{}
-	steps, err := r.compose(running, earlier)
+	record := &capability.Record{Observe: func(m capability.Made) { r.Result(m.Document, m.Stage, m.Target) }}
+	steps, err := r.compose(running, record)
 	if err == nil {
-		runSteps(ctx, steps, &capability.Record{Observe: r.observer(earlier)}, out)
+		runSteps(ctx, steps, record, out)
 	}
 	err = errors.Join(err, closeAll(running))
 	if ctx.Err() != nil {
@@ -98,39 +98,6 @@ func Targets(t protocol.Topology, asked []string) ([]string, error) {
 		}
 	}
 	return asked, nil
-}
-
-// observer remembers a result, and hands it on with the stage that it came from.
-// Of an app's two images the first is that of build.
-func (r Release) observer(earlier *documents) func(protocol.Spec) {
-	var mu sync.Mutex
-	built := map[string]bool{}
-	return func(s protocol.Spec) {
-		if image, ok := s.(protocol.ImageRef); ok {
-			mu.Lock()
-			first := !built[image.Name]
-			built[image.Name] = true
-			mu.Unlock()
-			if first {
-				r.Result(s, capability.StageBuild, "")
-				return
-			}
-		}
-		stage, target := originOf(s)
-		earlier.add(s, target)
-		r.Result(s, stage, target)
-	}
-}
-
-// originOf is the stage, and the target, that a result of a built-in stage is of.
-func originOf(s protocol.Spec) (stage, target string) {
-	switch d := s.(type) {
-	case protocol.DeployResult:
-		return capability.StageDeploy, d.Target
-	case protocol.SmokeReport:
-		return capability.StageSmoke, d.Target
-	}
-	return capability.StagePublish, ""
 }
 
 // running is a step with its processes: build and publish of the step release,
@@ -229,7 +196,7 @@ func (r Release) flags(stage, target string) []string {
 }
 
 // compose makes the scores of the release.
-func (r Release) compose(steps []running, earlier *documents) ([]step, error) {
+func (r Release) compose(steps []running, record *capability.Record) ([]step, error) {
 	versions := make([]semver.Version, len(r.Apps))
 	for i, app := range r.Apps {
 		v, err := semver.StrictNewVersion(app.Version)
@@ -240,8 +207,8 @@ func (r Release) compose(steps []running, earlier *documents) ([]step, error) {
 	}
 	var list []step
 	for _, s := range steps {
-		one := step{ordered: s.Stage == protocol.StepDeploy}
-		score := r.scores(s, earlier, &one)
+		one := step{stage: needsOf(s.Stage)[0].stage, target: s.Target, ordered: s.Stage == protocol.StepDeploy}
+		score := r.scores(s, record, &one)
 		for i, app := range r.Apps {
 			one.scores = append(one.scores, score(app, versions[i]))
 		}
@@ -251,7 +218,7 @@ func (r Release) compose(steps []running, earlier *documents) ([]step, error) {
 }
 
 // scores makes the scores of one step, and sets up the step for them.
-func (r Release) scores(s running, earlier *documents, one *step) func(protocol.AppSpec, semver.Version) capability.Score {
+func (r Release) scores(s running, record *capability.Record, one *step) func(protocol.AppSpec, semver.Version) capability.Score {
 	first := s.processes[0]
 	switch s.Stage {
 	case protocol.StepRelease:
@@ -264,13 +231,12 @@ func (r Release) scores(s running, earlier *documents, one *step) func(protocol.
 		}
 	case protocol.StepSmoke:
 		return func(app protocol.AppSpec, v semver.Version) capability.Score {
-			return capability.NewSmokeScore(checker{first, earlier}, app, v, s.Target)
+			return capability.NewSmokeScore(checker{first, record}, app, v, s.Target)
 		}
 	}
 	all := newIntake(first, r.Apps)
 	one.left = all.done
-	score := stageScore{step: s.PipelineStep, info: s.info, process: first, intake: all, earlier: earlier, stands: r.standsFor(s.info)}
-	score.tell = func(result protocol.Result) { r.Result(result, s.Stage, s.Target) }
+	score := stageScore{step: s.PipelineStep, info: s.info, process: first, intake: all, stands: r.standsFor(s.info)}
 	return func(app protocol.AppSpec, _ semver.Version) capability.Score {
 		score.app = app
 		return score

@@ -19,8 +19,6 @@ type stageScore struct {
 	info    protocol.PluginInfo
 	process *process.Process
 	intake  *intake
-	earlier *documents
-	tell    func(protocol.Result)
 	// stands is the capability that the stage stands for, or "".
 	stands string
 }
@@ -32,11 +30,11 @@ func (s stageScore) Title() string { return s.step.String() }
 func (s stageScore) App() protocol.AppSpec { return s.app }
 
 // Run implements [capability.Score].
-func (s stageScore) Run(ctx context.Context, _ *capability.Record) error {
-	err := s.process.Send(append([]protocol.Spec{s.app}, s.earlier.of(s.app.Name, s.step.Target, s.info.Consumes...)...)...)
+func (s stageScore) Run(ctx context.Context, record *capability.Record) error {
+	err := s.process.Send(append([]protocol.Spec{s.app}, record.Of(s.app.Name, s.step.Target, s.info.Consumes...)...)...)
 	s.intake.done(s.app.Name)
 	if err == nil {
-		err = s.receive(ctx)
+		err = s.receive(ctx, record)
 	}
 	if err != nil {
 		return &capability.StageError{Stage: s.step.Stage, Target: s.step.Target, Err: err}
@@ -45,7 +43,7 @@ func (s stageScore) Run(ctx context.Context, _ *capability.Record) error {
 }
 
 // receive takes the app's results until the stage has ended.
-func (s stageScore) receive(ctx context.Context) error {
+func (s stageScore) receive(ctx context.Context, record *capability.Record) error {
 	missing := slices.Clone(s.info.Produces)
 	err := s.process.Each(ctx, s.app.Name, func(d protocol.Document) error {
 		if err := process.Failure(d); err != nil {
@@ -57,8 +55,7 @@ func (s stageScore) receive(ctx context.Context) error {
 		missing = slices.DeleteFunc(missing, func(kind protocol.Kind) bool { return kind == d.Kind })
 		result := protocol.ResultOf(d)
 		result.Capability = s.stands
-		s.earlier.add(result, s.step.Target)
-		s.tell(result)
+		record.Add(s.step.Stage, s.step.Target, result)
 		return nil
 	})
 	if err == nil && len(missing) > 0 {

@@ -65,17 +65,17 @@ func (s ReleaseScore[T]) Run(ctx context.Context, record *Record) error {
 	if err != nil {
 		return &StageError{Stage: StageBuild, Err: err}
 	}
-	record.Add(built)
+	record.Add(StageBuild, "", built)
 	image, err := s.topology.PushImage(ctx, s.app, built)
 	if err != nil {
 		return &StageError{Stage: StagePublish, Err: err}
 	}
-	record.Add(image)
+	record.Add(StagePublish, "", image)
 	chart, err := s.topology.PushChart(ctx, s.app, image)
 	if err != nil {
 		return &StageError{Stage: StagePublish, Err: err}
 	}
-	record.Add(chart)
+	record.Add(StagePublish, "", chart)
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (s DeployScore[T]) Run(ctx context.Context, record *Record) error {
 	}
 	result, err := s.topology.Deploy(ctx, s.app, s.target, image, chart)
 	if err == nil || result.Outcome == protocol.OutcomeRolledBack || result.Outcome == protocol.OutcomeFailed {
-		record.Add(result)
+		record.Add(StageDeploy, s.target, result)
 	}
 	if err != nil {
 		return &StageError{StageDeploy, s.target, err}
@@ -139,7 +139,7 @@ func (s SmokeScore[T]) App() protocol.AppSpec { return s.app }
 func (s SmokeScore[T]) Run(ctx context.Context, record *Record) error {
 	report, err := s.topology.Check(ctx, s.app, s.target)
 	if len(report.Checks) > 0 || err == nil {
-		record.Add(report)
+		record.Add(StageSmoke, s.target, report)
 	}
 	if err != nil {
 		return &StageError{StageSmoke, s.target, err}
@@ -172,6 +172,6 @@ func (s MonitoringScore[T]) Run(ctx context.Context, record *Record) error {
 	if err != nil {
 		return &StageError{StageMonitor, s.target, err}
 	}
-	record.Add(result)
+	record.Add(StageMonitor, s.target, result)
 	return nil
 }

@@ -3,6 +3,7 @@ package capability_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,8 +93,10 @@ func scores(w *world) []capability.Score {
 func TestPipelineOfScores(t *testing.T) {
 	w := &world{}
 	var record capability.Record
-	var kinds []protocol.Kind
-	record.Observe = func(s protocol.Spec) { kinds = append(kinds, s.DocumentKind()) }
+	var made []string
+	record.Observe = func(m capability.Made) {
+		made = append(made, strings.TrimSpace(fmt.Sprint(m.Document.DocumentKind(), " of ", m.Stage, " ", m.Target)))
+	}
 	var titles []string
 	for _, score := range scores(w) {
 		titles = append(titles, score.Title())
@@ -107,8 +110,8 @@ func TestPipelineOfScores(t *testing.T) {
 	if want := []string{"build 1.4.0", "push built", "chart of pushed", "deploy pushed chart to staging", "check staging", "monitor 1.4.0 on staging"}; !reflect.DeepEqual(w.calls, want) {
 		t.Errorf("calls %q, want %q", w.calls, want)
 	}
-	if want := []protocol.Kind{"ImageRef", "ImageRef", "ChartRef", "DeployResult", "SmokeReport", "MonitoringResult"}; !reflect.DeepEqual(kinds, want) {
-		t.Errorf("documents %q, want %q", kinds, want)
+	if want := []string{"ImageRef of build", "ImageRef of publish", "ChartRef of publish", "DeployResult of deploy staging", "SmokeReport of smoke staging", "MonitoringResult of monitor staging"}; !reflect.DeepEqual(made, want) {
+		t.Errorf("documents %q, want %q", made, want)
 	}
 }
 
@@ -126,7 +129,7 @@ func TestFailureTellsTheStage(t *testing.T) {
 	} {
 		w := &world{fail: test.fail}
 		documents := 0
-		record := capability.Record{Observe: func(protocol.Spec) { documents++ }}
+		record := capability.Record{Observe: func(capability.Made) { documents++ }}
 		for i, score := range scores(w) {
 			err := score.Run(t.Context(), &record)
 			if i < test.score {

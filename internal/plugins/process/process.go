@@ -31,8 +31,8 @@ type Process struct {
 
 	mu        sync.Mutex
 	arrived   sync.Cond      // a document, or the end
-	over      bool           // ended, under mu
-	broken    error          // why reading ended; read it once over
+	over      bool           // no more results come
+	broken    error          // why, if not by the end of the stage
 	sent      map[string]int // documents that the stage has yet to forward
 	mailboxes map[string][]result
 	whole     []result // those of the stage as a whole
@@ -112,17 +112,16 @@ func readEvents(r io.ReadCloser, show func(protocol.Event)) {
 }
 
 // readResults hands what the stage writes to whoever waits for it. What the
-// stage only forwards is not a result.
+// stage only forwards is not a result. Nothing more comes of a stage that writes
+// what nobody can read, even if it goes on.
 func (p *Process) readResults(stdout io.Reader, see Observer) {
+	defer close(p.ended)
 	broken := p.read(protocol.NewReader(stdout), see)
-	if broken != nil {
-		_, _ = io.Copy(io.Discard, stdout)
-	}
 	p.mu.Lock()
 	p.over, p.broken = true, broken
 	p.arrived.Broadcast()
 	p.mu.Unlock()
-	close(p.ended)
+	_, _ = io.Copy(io.Discard, stdout)
 }
 
 func (p *Process) read(reader *protocol.Reader, see Observer) error {
