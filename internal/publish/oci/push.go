@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -78,10 +77,10 @@ func (c *client) release(ctx context.Context, tag name.Tag, version string, m re
 	}
 	held, err := c.held(ctx, tag)
 	switch {
-	case err != nil:
+	case err != nil && !isRefused(err): // who may push need not be allowed to pull
 		return c.fail(ctx, "read back "+tag.Name(), err)
-	case held != digest:
-		return c.flags.MayReplace(tag.Name(), version, cmp.Or(held, "nothing"), digest)
+	case held != "" && held != digest: // reading may lag behind writing
+		return c.flags.MayReplace(tag.Name(), version, held, digest)
 	}
 	return nil
 }
