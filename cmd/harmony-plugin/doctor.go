@@ -3,11 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/nationtech/harmony/internal/cli/cachedir"
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/doctor"
@@ -54,9 +54,7 @@ func (c *cli) newDoctor() (doctor.Doctor, error) {
 		return doctor.Doctor{}, err
 	}
 	d := doctor.Doctor{Finder: pathFinder(), Store: s, Suite: suite.Folder()}
-	if cache, err := os.UserCacheDir(); err == nil {
-		d.Describer.Cache = filepath.Join(cache, "harmony", "describe")
-	}
+	d.Describer.Cache = cachedir.In("describe")
 	file, err := c.lockFile()
 	if errors.Is(err, config.ErrNoFile) && c.file == "" {
 		return d, nil // not in a project

@@ -27,13 +27,3 @@ func finderFor(project *config.Project) (discovery.Finder, error) {
 	}
 	return f, os.Setenv(lock.EnvFile, filepath.Join(project.Root, lock.FileName))
 }
-
-// cacheFolder is one of the user's folders for what can be found out again; ""
-// when there is no home.
-func cacheFolder(name string) string {
-	folder, err := os.UserCacheDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(folder, "harmony", name)
-}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/nationtech/harmony/internal/cli/cachedir"
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/pipeline"
@@ -143,7 +144,7 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (pipeline
 		Topology: topology, Apps: apps, Steps: steps, Targets: targets,
 		Flags:     map[string][]string{capability.StageBuild: f.buildFlags(), capability.StageDeploy: f.deployFlags()},
 		Finder:    finder,
-		Describer: discovery.Describer{Cache: cacheFolder("describe")},
+		Describer: discovery.Describer{Cache: cachedir.In("describe")},
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/nationtech/harmony/internal/cli/cachedir"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -54,11 +55,15 @@ func DirsOf(getenv func(string) string) (Dirs, error) {
 		}
 		return filepath.Join(base, "harmony")
 	}
-	d := Dirs{folder("XDG_CONFIG_HOME", ".config"), folder("XDG_CACHE_HOME", ".cache"), folder("XDG_STATE_HOME", ".local/state")}
-	for _, dir := range []string{d.Config, d.Cache, d.State} {
+	cache, err := cachedir.Folder(getenv)
+	if err != nil {
+		return Dirs{}, err
+	}
+	d := Dirs{folder("XDG_CONFIG_HOME", ".config"), cache, folder("XDG_STATE_HOME", ".local/state")}
+	for _, dir := range []string{d.Config, d.State} {
 		if !filepath.IsAbs(dir) {
 			return Dirs{}, protocol.Invalid("HOME is not set: there is no folder for the plugin indexes").
-				WithHint("set HOME, or XDG_CONFIG_HOME, XDG_CACHE_HOME and XDG_STATE_HOME")
+				WithHint("set HOME, or XDG_CONFIG_HOME and XDG_STATE_HOME")
 		}
 	}
 	return d, nil

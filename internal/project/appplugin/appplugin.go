@@ -5,11 +5,11 @@ package appplugin
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/nationtech/harmony/internal/cli/cachedir"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/lock"
 )
@@ -27,10 +27,7 @@ type Offer struct {
 // is when it is new or has changed; one that does not answer offers nothing. The
 // error is that of a cancelled context.
 func Offers(ctx context.Context, path string) ([]Offer, error) {
-	describer := discovery.Describer{}
-	if cache, err := os.UserCacheDir(); err == nil {
-		describer.Cache = filepath.Join(cache, "harmony", "describe")
-	}
+	describer := discovery.Describer{Cache: cachedir.In("describe")}
 	finder := lock.Finder(path)
 	plugins := finder.List()
 	found := make([]Offer, len(plugins))

@@ -1,0 +1,71 @@
+// Package cachedir finds the folder of the suite's caches, the same for every
+// binary. What lies there decides what is built and run, so it is one that nobody
+// else can write to.
+package cachedir
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"github.com/nationtech/harmony/internal/cli/owner"
+)
+
+// Folder is $XDG_CACHE_HOME/harmony, or harmony in the user's cache folder. Where
+// that cannot be written, as with a HOME that is missing or read-only, or where
+// others could write to it, it is a private folder below the temporary one. The
+// folder exists.
+func Folder(getenv func(string) string) (string, error) {
+	if base := base(getenv); filepath.IsAbs(base) {
+		if folder := filepath.Join(base, "harmony"); usable(folder) {
+			return folder, nil
+		}
+	}
+	return temporary(os.TempDir())
+}
+
+// In is a folder in that of this process's environment, for what can be found out
+// again; "" when there is none.
+func In(name string) string {
+	folder, err := Folder(os.Getenv)
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(folder, name)
+}
+
+// base is the folder of the user's caches, or "".
+func base(getenv func(string) string) string {
+	home := getenv("HOME")
+	switch xdg := getenv("XDG_CACHE_HOME"); {
+	case filepath.IsAbs(xdg):
+		return xdg
+	case home == "":
+		return ""
+	case runtime.GOOS == "darwin":
+		return filepath.Join(home, "Library", "Caches")
+	}
+	return filepath.Join(home, ".cache")
+}
+
+// usable makes the folder where it is missing, and reports whether this user can
+// write to it and no other one can.
+func usable(folder string) bool {
+	const all = 7 // read, write and search
+	return os.MkdirAll(folder, 0o700) == nil && owner.Check(folder) == nil && syscall.Access(folder, all) == nil
+}
+
+// temporary is harmony-UID in the temporary folder, if it is this user's alone;
+// another user may have made that before, so else it is a new folder for this run.
+func temporary(dir string) (string, error) {
+	folder := filepath.Join(dir, fmt.Sprintf("harmony-%d", os.Getuid()))
+	if err := os.Mkdir(folder, 0o700); err == nil || os.IsExist(err) {
+		info, err := os.Lstat(folder)
+		if err == nil && info.Mode() == os.ModeDir|0o700 && usable(folder) {
+			return folder, nil
+		}
+	}
+	return os.MkdirTemp(dir, "harmony-")
+}
