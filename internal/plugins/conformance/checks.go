@@ -104,12 +104,12 @@ func failedApp(ctx context.Context, s *subject) error {
 }
 
 func exitStatus(ctx context.Context, s *subject) error {
-	for _, code := range []int{protocol.ExitFailed, protocol.ExitInvalid, protocol.ExitUnsupported, protocol.ExitRetryable, protocol.ExitSmoke} {
+	for _, code := range []int{protocol.ExitFailed, protocol.ExitInvalid, protocol.ExitUnsupported, protocol.ExitRetryable, protocol.ExitSmoke, 0, 256, -1} {
 		r, err := s.with(ctx, stream(topology, failure(code), app))
 		if err != nil {
 			return err
 		}
-		if r.code != code {
+		if r.code != protocol.ExitCode(protocol.Failure{Code: code}.Err()) {
 			return fmt.Errorf("after a Failure of code %d it ended with status %d", code, r.code)
 		}
 	}
@@ -138,6 +138,9 @@ func ownFailure(ctx context.Context, s *subject) error {
 		}
 		if f.Message == "" || f.Stage == "" {
 			return errors.New("its Failure lacks the stage or the message")
+		}
+		if f.Code < 1 || f.Code > 255 {
+			return fmt.Errorf("its Failure has the code %d, with which no process can end", f.Code)
 		}
 		codes = append(codes, f.Code)
 	}

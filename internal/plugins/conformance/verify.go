@@ -36,7 +36,7 @@ func checks() []check {
 		{"describe", "describe prints one PluginInfo: its name, a protocol in common, the stage or apps that it offers", describe},
 		{"pass-through", "every document read is written again, byte for byte, in order: known and unknown kinds, unknown fields", passThrough},
 		{"failed-app", "no work is done for an app that has failed before", failedApp},
-		{"exit-status", "the exit status is that of the Failure read: 1, 2, 3, 4 and 5", exitStatus},
+		{"exit-status", "the exit status is that of the Failure read: 1, 2, 3, 4 and 5; a code outside 1 to 255 counts as 1", exitStatus},
 		{"own-failure", "a failure of its own is a Failure document with the exit status as its code", ownFailure},
 		{"no-input", "an empty stream is not a success", noInput},
 		{"garbage", "input that is no document ends with status 2, a Failure and a message", garbage},
