@@ -1,7 +1,7 @@
 // Package appkit is the runtime of an app plugin: an executable harmony-NAME
-// that offers apps instead of a stage, and may make their charts in Go, from
-// typed Kubernetes objects. A plugin is a [Plugin] and a main function of one
-// line; see the example.
+// that offers apps instead of a stage, and may make their charts in Go: package
+// appkit/chart does, from typed Kubernetes objects. A plugin is a [Plugin] and a
+// main function of one line; see the example.
 //
 // What a plugin is asked:
 //
@@ -36,16 +36,17 @@ import (
 
 // Plugin is an app plugin.
 type Plugin struct {
-	// Name is the executable's without harmony-, and Version a semantic version.
-	Name    string
+	// Name is the executable's without harmony-.
+	Name string
+	// Version is a semantic version.
 	Version string
 	// Description is one line for help.
 	Description string
-	Apps        []App
+	// Apps are those that the plugin offers.
+	Apps []App
 	// Topologies are those that the project defines, beside the built-in ones.
 	Topologies []protocol.Topology
-	// Pipelines are those that the project defines in the place of the built-in
-	// one.
+	// Pipelines are those that the project defines instead of the built-in one.
 	Pipelines []protocol.Pipeline
 	// Module is the Go module of the sources, such as example.com/fleet: in a
 	// checkout of it the apps are those of the checkout. May be empty.
@@ -65,10 +66,23 @@ type App struct {
 	Chart func(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (Chart, error)
 }
 
+// Chart is a Helm chart that a plugin makes: of Kubernetes objects by package
+// [github.com/nationtech/harmony/pkg/appkit/chart], or in any other way.
+type Chart interface {
+	// Write writes the chart below dir, a folder or a .tgz, and returns its Path and
+	// name, and where its values take the Image: nowhere, when the chart has it. The
+	// chart is the app's that is named.
+	Write(dir, app string) (protocol.ChartRef, error)
+}
+
 // Streams are what a plugin reads and writes: those of the process in main.
 type Streams struct {
-	In       io.Reader
-	Out, Err io.Writer
+	// In is stdin.
+	In io.Reader
+	// Out gets the answer, as documents.
+	Out io.Writer
+	// Err gets messages for people.
+	Err io.Writer
 }
 
 // Main answers what the arguments ask, those after the program's name, and
@@ -238,16 +252,12 @@ func (p Plugin) chart(ctx context.Context, in io.Reader, out *protocol.Writer, a
 	if err != nil {
 		return fmt.Errorf("chart of %s: %w", spec.Name, err)
 	}
-	if made.Name == "" {
-		made.Name = spec.Name
-	}
-	path, err := made.write(*dir)
+	ref, err := made.Write(*dir, spec.Name)
 	if err != nil {
 		return fmt.Errorf("chart of %s: %w", spec.Name, err)
 	}
-	return out.WriteSpec(protocol.ChartRef{
-		Metadata: spec.Metadata, Path: path, Chart: made.Name, ChartVersion: spec.Version, Image: made.Image,
-	})
+	ref.Metadata, ref.ChartVersion = spec.Metadata, spec.Version
+	return out.WriteSpec(ref)
 }
 
 // read takes the last AppSpec and ImageRef of a stream.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/nationtech/harmony/pkg/appkit"
+	"github.com/nationtech/harmony/pkg/appkit/chart"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -41,20 +42,20 @@ func shopChart(_ context.Context, app protocol.AppSpec, image protocol.ImageRef)
 			},
 		},
 	}
-	return appkit.Chart{
+	return chart.Chart{
 		Objects: []runtime.Object{deployment},
-		Values:  []appkit.Value{{Of: deployment, Field: "spec.replicas", Name: "replicas"}},
+		Values:  []chart.Value{{Of: deployment, Field: "spec.replicas", Name: "replicas"}},
 	}, nil
 }
 
 func Example() {
-	chart, err := shopChart(context.Background(), protocol.AppSpec{Metadata: protocol.Metadata{Name: "shop"}}, protocol.ImageRef{
+	made, err := shopChart(context.Background(), protocol.AppSpec{Metadata: protocol.Metadata{Name: "shop"}}, protocol.ImageRef{
 		Registry: "registry.example.com", Repository: "shop", Tag: "1.4.0",
 	})
 	if err != nil {
 		panic(err)
 	}
-	files, err := chart.Files()
+	files, err := made.(chart.Chart).Files()
 	if err != nil {
 		panic(err)
 	}

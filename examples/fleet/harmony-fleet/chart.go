@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/nationtech/harmony/pkg/appkit"
+	"github.com/nationtech/harmony/pkg/appkit/chart"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -21,10 +22,10 @@ import (
 func operatorChart(_ context.Context, app protocol.AppSpec, image protocol.ImageRef) (appkit.Chart, error) {
 	deployment := operatorDeployment(app, image)
 	const env = "spec.template.spec.containers.0.env."
-	return appkit.Chart{
+	return chart.Chart{
 		Description: "The registry of the fleet's devices",
 		Objects:     []runtime.Object{deployment, operatorService(app)},
-		Values: []appkit.Value{
+		Values: []chart.Value{
 			{Of: deployment, Field: "spec.replicas", Name: "replicas"},
 			{Of: deployment, Field: "spec.template.spec.containers.0.resources", Name: "resources"},
 			{Of: deployment, Field: env + "1.value", Name: "logLevel"},

@@ -20,6 +20,7 @@ import (
 	"github.com/nationtech/harmony/internal/chart/builder"
 	"github.com/nationtech/harmony/internal/chart/pack"
 	"github.com/nationtech/harmony/pkg/appkit"
+	"github.com/nationtech/harmony/pkg/appkit/chart"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -39,7 +40,7 @@ func shop() appkit.Plugin {
 				ObjectMeta: metav1.ObjectMeta{Name: app.Name, Annotations: map[string]string{"note": "{{ kept }}"}},
 				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "shop", Image: image.String()}}},
 			}
-			return appkit.Chart{Objects: []runtime.Object{pod}}, nil
+			return chart.Chart{Objects: []runtime.Object{pod}}, nil
 		},
 	}}}
 }

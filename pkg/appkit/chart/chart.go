@@ -1,7 +1,11 @@
-package appkit
+// Package chart makes Helm charts in Go, of Kubernetes objects, for app plugins. It
+// is apart from package appkit because Kubernetes' types are heavy: a plugin whose
+// charts are files does without.
+package chart
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -21,7 +25,8 @@ import (
 // release's version, checks it as any other chart, and packages it.
 type Chart struct {
 	// Name of the chart; the app's when empty.
-	Name        string
+	Name string
+	// Description goes into Chart.yaml.
 	Description string
 	// Objects are typed, such as *appsv1.Deployment, or unstructured. Kind and
 	// apiVersion of Kubernetes' own types are filled in. What looks like a
@@ -30,10 +35,10 @@ type Chart struct {
 	// Values are fields of the objects that a target's values can change. Their
 	// default is what the object has there.
 	Values []Value
-	// Templates are Helm templates beside the objects, by their name such as
-	// _labels.tpl; Defaults are the values that they read.
+	// Templates are further Helm templates, by their name such as _labels.tpl.
 	Templates map[string]string
-	Defaults  map[string]any
+	// Defaults are the values that Templates read.
+	Defaults map[string]any
 	// Image is where the values take the image; none when the objects hold it.
 	Image protocol.ChartImage
 }
@@ -49,32 +54,35 @@ type Value struct {
 	Name string
 }
 
-// write makes the chart's folder in dir, and returns its path.
-func (c Chart) write(dir string) (string, error) {
+// Write implements appkit.Chart: it makes the chart's folder in dir. The chart has
+// the app's name where it has none of its own.
+func (c Chart) Write(dir, app string) (protocol.ChartRef, error) {
+	var none protocol.ChartRef
+	c.Name = cmp.Or(c.Name, app)
 	files, err := c.Files()
 	if err != nil {
-		return "", err
+		return none, err
 	}
 	if !protocol.ValidName(c.Name) {
-		return "", protocol.Invalid("%q cannot name a chart: lower-case letters, digits and dashes", c.Name)
+		return none, protocol.Invalid("%q cannot name a chart: lower-case letters, digits and dashes", c.Name)
 	}
 	made, err := filepath.Abs(filepath.Join(dir, c.Name))
 	if err != nil {
-		return "", err
+		return none, err
 	}
 	if err := os.Mkdir(made, 0o755); err != nil {
-		return "", err
+		return none, err
 	}
 	for name, content := range files {
 		file := filepath.Join(made, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return "", err
+			return none, err
 		}
 		if err := os.WriteFile(file, content, 0o644); err != nil {
-			return "", err
+			return none, err
 		}
 	}
-	return made, nil
+	return protocol.ChartRef{Path: made, Chart: c.Name, Image: c.Image}, nil
 }
 
 // Files are the files of the chart, by their path in its folder. The same chart
@@ -88,7 +96,7 @@ func (c Chart) Files() (map[string][]byte, error) {
 	add := func(name string, content []byte) error {
 		name = path.Join("templates", name)
 		if _, twice := files[name]; twice || !filepath.IsLocal(name) || path.Dir(name) != "templates" {
-			return protocol.Invalid("two objects or templates are named %s, or that is no file name", name)
+			return protocol.Invalid("two objects or templates are named %s, or that is not a file name", name)
 		}
 		files[name] = content
 		return nil
@@ -183,12 +191,12 @@ func treeOf(object runtime.Object) (map[string]any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(encoded))
 	decoder.UseNumber() // a large one stays what it is
 	if err := decoder.Decode(&tree); err != nil || tree == nil {
-		return nil, protocol.Invalid("%T is nil, or no object", object)
+		return nil, protocol.Invalid("%T is nil or not an object", object)
 	}
 	if tree["kind"] == nil || tree["apiVersion"] == nil {
 		kinds, _, err := scheme.Scheme.ObjectKinds(object)
 		if err != nil {
-			return nil, protocol.Invalid("%T has no kind and is none of Kubernetes' own types: set its TypeMeta", object)
+			return nil, protocol.Invalid("%T has no kind and is not one of Kubernetes' own types: set its TypeMeta", object)
 		}
 		tree["apiVersion"], tree["kind"] = kinds[0].GroupVersion().String(), kinds[0].Kind
 	}
