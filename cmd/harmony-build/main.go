@@ -11,6 +11,7 @@ import (
 	"github.com/nationtech/harmony/internal/build/daemonless"
 	"github.com/nationtech/harmony/internal/build/docker"
 	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -30,5 +31,5 @@ func main() {
 		auto.Candidate{Name: "buildkit", New: adapters["buildkit"]},
 	)
 	stage := plugin.Build(suite.Version(), adapters)
-	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.Bind)))
+	os.Exit(command.Main(ctx, stage, project.Standard(), os.Args[1:], command.Flags(flags.Bind)))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/chart/pack"
 	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/charts"
 	"github.com/nationtech/harmony/internal/publish/eject"
@@ -29,5 +30,5 @@ func main() {
 		"oci": oci.NewHelmRegistry(flags, pack.Pack), "none": none.NewHelmRegistry(pack.Pack),
 	})
 	stage.Plugin, stage.Description = charts.Plugin, "Package the charts of published images, and publish them"
-	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.BindCharts), eject.Option(flags, os.Getenv), command.Subcommand(prune.Command())))
+	os.Exit(command.Main(ctx, stage, project.Standard(), os.Args[1:], command.Flags(flags.BindCharts), eject.Option(flags, os.Getenv), command.Subcommand(prune.Command())))
 }

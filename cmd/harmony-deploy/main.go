@@ -16,6 +16,7 @@ import (
 	"github.com/nationtech/harmony/internal/deploy/flux"
 	"github.com/nationtech/harmony/internal/deploy/helm"
 	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
 	"github.com/nationtech/harmony/pkg/plugin/signals"
@@ -31,7 +32,7 @@ func main() {
 		"helm":   helm.New,
 	}, edge.New)
 	bind := func(set *pflag.FlagSet) { kubeflags.Bind(&flags.Flags, set) }
-	streams := command.Standard()
+	streams := project.Standard()
 	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: streams}
 	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind))
 	os.Exit(command.Main(ctx, plugin.Deploy(suite.Version(), adapters), streams, os.Args[1:], options...))

@@ -9,6 +9,7 @@ import (
 	"github.com/nationtech/harmony/internal/monitor/none"
 	"github.com/nationtech/harmony/internal/monitor/prometheusoperator"
 	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -23,5 +24,5 @@ func main() {
 		none.Name:               none.New,
 		prometheusoperator.Name: prometheusoperator.New(flags),
 	})
-	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.Bind)))
+	os.Exit(command.Main(ctx, stage, project.Standard(), os.Args[1:], command.Flags(flags.Bind)))
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/charts"
 	"github.com/nationtech/harmony/internal/publish/check"
@@ -28,6 +29,6 @@ func main() {
 		plugin.Adapters[capability.HelmRegistry]{"oci": made.Open, "none": made.Open},
 	)
 	stage.Close = made.Close
-	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:],
+	os.Exit(command.Main(ctx, stage, project.Standard(), os.Args[1:],
 		command.Flags(flags.Bind), check.Option(flags, os.Getenv), charts.Eject(flags, os.Args[1:]), command.Subcommand(charts.Prune())))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/internal/smoke"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -18,5 +19,5 @@ func main() {
 	defer stop()
 	flags := &conn.Flags{}
 	stage := plugin.Smoke(suite.Version(), smoke.New(flags))
-	os.Exit(command.Main(ctx, stage, command.Standard(), os.Args[1:], command.Flags(flags.Bind)))
+	os.Exit(command.Main(ctx, stage, project.Standard(), os.Args[1:], command.Flags(flags.Bind)))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -59,7 +60,7 @@ func TestScripts(t *testing.T) {
 func stageMain(s plugin.Stage) {
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
-	os.Exit(command.Main(ctx, s, command.Standard(), os.Args[1:]))
+	os.Exit(command.Main(ctx, s, project.Standard(), os.Args[1:]))
 }
 
 // fake is every adapter. FAKE_FAIL names the calls that fail, and how:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -40,7 +41,8 @@ func (h *harmony) plan() *cobra.Command {
 		Short: "Show what a release would do, and change nothing",
 		Long: `Show what a release would do, step by step: the capability, the adapter that
 provides it, and whether there is anything to do. The registry and the clusters are
-read, and nothing is changed.`,
+read, and nothing is changed. With -o documents it prints the topology and the apps,
+as the stream that a stage reads, and looks at nothing else.`,
 		Example: `  harmony plan --all
   harmony plan fleet-operator --version 1.4.0 -o json`,
 		RunE: func(cmd *cobra.Command, apps []string) error { return h.runPlan(cmd, f, apps) },
@@ -50,6 +52,9 @@ read, and nothing is changed.`,
 }
 
 func (h *harmony) runPlan(cmd *cobra.Command, f *releaseFlags, patterns []string) error {
+	if f.output == "documents" {
+		return f.documents(cmd, patterns)
+	}
 	release, err := f.prepare(cmd.Context(), patterns)
 	if err != nil {
 		return err
@@ -81,6 +86,24 @@ func (h *harmony) runPlan(cmd *cobra.Command, f *releaseFlags, patterns []string
 		return writeJSON(cmd, plan)
 	}
 	return plan.table(cmd)
+}
+
+// documents prints what a stream begins with: the topology and the apps.
+func (f *releaseFlags) documents(cmd *cobra.Command, patterns []string) error {
+	if f.all {
+		patterns = []string{"*"}
+	}
+	f.source.Needs.Targets = f.targets
+	topology, apps, err := f.source.Read(cmd.Context(), patterns)
+	if err != nil {
+		return err
+	}
+	out := protocol.NewWriter(cmd.OutOrStdout())
+	err = out.WriteSpec(topology)
+	for _, app := range apps {
+		err = errors.Join(err, out.WriteSpec(app))
+	}
+	return err
 }
 
 // sort orders the steps app by app, each in the order of the release.

@@ -102,19 +102,19 @@ func readDocument(root *yaml.Node, p *problems) document {
 		e, d := readEnvelope[protocol.AppSpec](root, p)
 		e.Spec.Metadata = e.Metadata
 		d.app = &e.Spec
-		d.validate(p, e.APIVersion, e.Spec, e.Spec.Validate())
+		d.validate(p, e.APIVersion, e.Spec.Validate())
 		return d
 	case string(protocol.KindTopology):
 		e, d := readEnvelope[protocol.Topology](root, p)
 		e.Spec.Metadata = e.Metadata
 		d.topology = &e.Spec
-		d.validate(p, e.APIVersion, e.Spec, e.Spec.Validate())
+		d.validate(p, e.APIVersion, e.Spec.Validate())
 		return d
 	case string(protocol.KindPipeline):
 		e, d := readEnvelope[protocol.Pipeline](root, p)
 		e.Spec.Metadata = e.Metadata
 		d.pipeline = &e.Spec
-		d.validate(p, e.APIVersion, e.Spec, e.Spec.Validate())
+		d.validate(p, e.APIVersion, e.Spec.Validate())
 		return d
 	default:
 		e, d := readEnvelope[any](root, p)
@@ -183,7 +183,7 @@ func (d document) checkVersion(p *problems, version string) {
 
 // validate notes what the document's own validation found, but for that which
 // only follows from a problem already noted.
-func (d document) validate(p *problems, version string, spec protocol.Spec, err error) {
+func (d document) validate(p *problems, version string, err error) {
 	noted := d.noted()
 	d.checkVersion(p, version)
 	var found protocol.FieldErrors
@@ -192,9 +192,6 @@ func (d document) validate(p *problems, version string, spec protocol.Spec, err 
 		if !noted[d.present(f.Field)] {
 			p.add(d.line(f.Field), f.Field, "%s", f.Problem)
 		}
-	}
-	if _, err := protocol.Encode(spec); err != nil && len(d.found) == 0 {
-		p.add(d.line(""), "", "%v", err)
 	}
 }
 

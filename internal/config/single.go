@@ -51,6 +51,6 @@ func parseOne[S Validated, P protocol.Decodable[S]](data []byte, found *problems
 	if spec, err = protocol.Decode[S, P](whole); err != nil {
 		return spec, err
 	}
-	d.validate(found, e.APIVersion, spec, spec.Validate())
+	d.validate(found, e.APIVersion, spec.Validate())
 	return spec, nil
 }

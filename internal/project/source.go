@@ -1,6 +1,5 @@
-// Package project turns a project's configuration into the documents that start
-// a stream: a Topology, then the AppSpecs of the apps asked for, each with the
-// version of this release.
+// Package project reads what a stream starts with: a topology, and the apps asked
+// for, each with the version of this release.
 package project
 
 import (
@@ -82,44 +81,27 @@ func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]pr
 	return versioned, nil
 }
 
-// Documents reads the configuration and returns the start of a stream.
-func (s Source) Documents(ctx context.Context, patterns []string) ([]protocol.Document, error) {
+// Read reads the configuration: the topology, and the apps of these names or globs
+// with the version of this release.
+func (s Source) Read(ctx context.Context, patterns []string) (protocol.Topology, []protocol.AppSpec, error) {
+	var none protocol.Topology
 	project, err := s.Find(ctx, Wanted{Patterns: patterns})
 	if err != nil {
-		return nil, err
+		return none, nil, err
 	}
 	apps, err := project.Select(patterns)
 	if err != nil {
-		return nil, err
+		return none, nil, err
 	}
 	topology, err := project.Topology(s.Topology, s.Getenv)
 	if err != nil {
-		return nil, err
+		return none, nil, err
 	}
 	if err := project.Require(topology, s.Needs); err != nil {
-		return nil, err
+		return none, nil, err
 	}
-	if apps, err = s.WithVersions(ctx, apps); err != nil {
-		return nil, err
-	}
-	return Encode(topology, apps)
-}
-
-// Encode makes the documents of a topology and its apps.
-func Encode(topology protocol.Topology, apps []protocol.AppSpec) ([]protocol.Document, error) {
-	first, err := protocol.Encode(topology)
-	if err != nil {
-		return nil, err
-	}
-	documents := []protocol.Document{first}
-	for _, app := range apps {
-		d, err := protocol.Encode(app)
-		if err != nil {
-			return nil, err
-		}
-		documents = append(documents, d)
-	}
-	return documents, nil
+	apps, err = s.WithVersions(ctx, apps)
+	return topology, apps, err
 }
 
 // ConfiguredTopology is the topology for a stream that carries none.

@@ -1,24 +1,54 @@
 package plugin
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"path"
 	"slices"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
+// begin writes the documents of the project, which were validated when they were
+// read, and takes them as they are.
+func (r *run) begin(p project) {
+	r.projected = true
+	r.topology = &p.topology
+	specs := []protocol.Spec{p.topology}
+	for _, spec := range p.apps {
+		specs = append(specs, spec)
+	}
+	for _, s := range specs {
+		d, err := protocol.Encode(s)
+		if err != nil {
+			r.stopped = true
+			r.fail(protocol.Metadata{}, protocol.Invalid("%w", err))
+			return
+		}
+		_ = r.write(d, true) // it ends the run
+		if spec, ok := s.(protocol.AppSpec); ok {
+			a := r.app(spec.Metadata)
+			a.in.App, a.pending = spec, true
+		}
+	}
+}
+
 // accept forwards a document and takes from it what this stage needs.
-func (r *run) accept(d protocol.Document) {
-	r.write(d, true)
+func (r *run) accept(ctx context.Context, d protocol.Document) {
+	_ = r.write(d, true) // it ends the run
 	if !d.Known() {
 		return
 	}
 	switch d.Kind {
 	case protocol.KindTopology:
 		topology, err := protocol.Decode[protocol.Topology](d)
+		if err == nil {
+			err = r.vet(ctx, topology)
+		}
 		if err != nil {
 			r.stopped = true
-			r.fail(protocol.Metadata{}, protocol.Invalid("%w", err))
+			r.fail(protocol.Metadata{}, invalid(err))
 			return
 		}
 		r.topology = &topology
@@ -26,10 +56,26 @@ func (r *run) accept(d protocol.Document) {
 		r.forwardFailure(d)
 	case protocol.KindAppSpec, protocol.KindImageRef, protocol.KindChartRef, protocol.KindDeployResult:
 		a := r.app(d.Metadata)
-		if err := r.input(a, d); err != nil {
-			r.failApp(a, protocol.Invalid("%w", err))
+		if err := r.input(ctx, a, d); err != nil {
+			r.failApp(a, invalid(err))
 		}
 	}
+}
+
+// vet asks [Invocation.Vet].
+func (r *run) vet(ctx context.Context, s protocol.Spec) error {
+	if r.inv.Vet == nil {
+		return nil
+	}
+	return r.inv.Vet(ctx, s)
+}
+
+// invalid gives an error without a status of its own that of invalid input.
+func invalid(err error) error {
+	if _, ok := errors.AsType[*protocol.Error](err); ok {
+		return err
+	}
+	return protocol.Invalid("%w", err)
 }
 
 // app returns the state of an app of the stream.
@@ -44,7 +90,7 @@ func (r *run) app(id protocol.Metadata) *app {
 }
 
 // input takes a document into the inputs of its app.
-func (r *run) input(a *app, d protocol.Document) error {
+func (r *run) input(ctx context.Context, a *app, d protocol.Document) error {
 	switch d.Kind {
 	case protocol.KindAppSpec:
 		spec, err := protocol.Decode[protocol.AppSpec](d)
@@ -66,6 +112,9 @@ func (r *run) input(a *app, d protocol.Document) error {
 		if image.Planned && !r.inv.DryRun {
 			return fmt.Errorf("ImageRef of %q is of a dry run", a.id.Name)
 		}
+		if err := r.vet(ctx, image); err != nil {
+			return err
+		}
 		a.in.Image = &image
 	case protocol.KindChartRef:
 		chart, err := protocol.Decode[protocol.ChartRef](d)
@@ -74,6 +123,9 @@ func (r *run) input(a *app, d protocol.Document) error {
 		}
 		if chart.Planned && !r.inv.DryRun {
 			return fmt.Errorf("ChartRef of %q is of a dry run", a.id.Name)
+		}
+		if err := r.vet(ctx, chart); err != nil {
+			return err
 		}
 		a.in.Chart = &chart
 	case protocol.KindDeployResult:
@@ -97,7 +149,13 @@ func (r *run) input(a *app, d protocol.Document) error {
 
 // selected reports whether the arguments let the stage work on the app.
 func (r *run) selected(a *app) bool {
-	return r.inv.Stdin == nil || len(r.inv.Apps) == 0 || slices.Contains(r.inv.Apps, a.id.Name)
+	return r.projected || len(r.inv.Apps) == 0 || slices.ContainsFunc(r.inv.Apps, func(pattern string) bool { return matches(pattern, a) })
+}
+
+// matches reports whether a name or glob is the app's.
+func matches(pattern string, a *app) bool {
+	ok, err := path.Match(pattern, a.id.Name)
+	return ok && err == nil
 }
 
 // checkSelection fails for a stream that lacks what was asked for.
@@ -106,16 +164,15 @@ func (r *run) checkSelection() {
 		return
 	}
 	if len(r.order) == 0 {
-		r.fail(protocol.Metadata{}, protocol.Invalid("no AppSpec on stdin").
-			WithHint("stdin takes the documents of another stage; use </dev/null to read the project's configuration"))
+		r.fail(protocol.Metadata{}, protocol.Invalid("no AppSpec on stdin").WithHint(noDocuments))
 		return
 	}
-	if r.inv.Stdin == nil {
+	if r.projected {
 		return
 	}
-	for _, name := range r.inv.Apps {
-		if r.named(name) == nil {
-			r.fail(protocol.Metadata{Name: name}, protocol.Invalid("app %q is not among the documents on stdin", name))
+	for _, pattern := range r.inv.Apps {
+		if !slices.ContainsFunc(r.order, func(a *app) bool { return matches(pattern, a) }) {
+			r.fail(protocol.Metadata{}, protocol.Invalid("app %q is not among the documents on stdin", pattern))
 		}
 	}
 }
@@ -134,20 +191,17 @@ func (r *run) forwardFailure(d protocol.Document) {
 	failure, err := protocol.Decode[protocol.Failure](d)
 	if err != nil {
 		r.fail(d.Metadata, protocol.Invalid("%w", err))
-		failure.Code = protocol.ExitFailed
 	}
-	if failure.Code == protocol.ExitOK {
-		failure.Code = protocol.ExitFailed
-	}
-	r.codes = append(r.codes, failure.Code)
+	code := protocol.ExitCode(failure.Err())
+	r.codes = append(r.codes, code)
 	if d.Metadata.Name == "" {
 		r.stopped = true
 		return
 	}
-	r.app(d.Metadata).failed = true
+	r.app(d.Metadata)
 	for _, a := range r.order {
-		if a.id.Name == d.Metadata.Name && d.Metadata.Version == "" {
-			a.failed = true
+		if a.id == d.Metadata || a.id.Name == d.Metadata.Name && d.Metadata.Version == "" {
+			a.failed, a.code = true, code
 		}
 	}
 }

@@ -1,10 +1,13 @@
 package plugin
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -42,8 +45,9 @@ type run struct {
 	running  int
 	finished chan finished
 	codes    []int
-	// ended: no more documents come. stopped: no more work is started.
-	ended, stopped bool
+	// projected: the documents are the project's, not those of Stdin. ended: no more
+	// documents come. stopped: no more work is started.
+	projected, ended, stopped bool
 }
 
 // app is one app of the stream.
@@ -52,6 +56,8 @@ type app struct {
 	in Inputs
 	// pending: there are inputs that no work has seen yet.
 	pending, running, done, failed bool
+	// code is the exit status of a failed app.
+	code int
 }
 
 // opened is the work of the stage for one topology.
@@ -66,11 +72,18 @@ type finished struct {
 	err error
 }
 
-// message is what was read at once, and the end of the documents or what went
-// wrong.
+// message is a document of the stream or the whole project; io.EOF after the
+// last, or what went wrong.
 type message struct {
-	documents []protocol.Document
-	err       error
+	document *protocol.Document
+	project  *project
+	err      error
+}
+
+// project is what [Invocation.Source] answers.
+type project struct {
+	topology protocol.Topology
+	apps     []protocol.AppSpec
 }
 
 func (r *run) loop(ctx context.Context) int {
@@ -109,8 +122,8 @@ func (r *run) close(ctx context.Context) {
 	}
 }
 
-// read sends the documents of the stream, or those of the configuration, and at
-// last io.EOF or what went wrong.
+// read sends the documents of the stream or the project, and at last io.EOF or
+// what went wrong.
 func (r *run) read(ctx context.Context, to chan<- message) {
 	send := func(m message) bool {
 		select {
@@ -120,25 +133,26 @@ func (r *run) read(ctx context.Context, to chan<- message) {
 			return false
 		}
 	}
-	if r.inv.Stdin == nil {
+	stream := r.stream(ctx)
+	if ctx.Err() != nil {
+		return // the first byte may still be waited for
+	}
+	if stream == nil {
 		// All at once: later stages see every app, and so every dependency, before
 		// the first result.
-		documents, err := r.inv.Source(ctx, r.inv.Apps)
-		if err == nil {
-			err = io.EOF
-		}
-		send(message{documents, err})
+		topology, apps, err := r.inv.Source(ctx, r.inv.Apps)
+		send(message{project: &project{topology, apps}, err: cmp.Or(err, io.EOF)})
 		return
 	}
-	reader := protocol.NewReader(r.inv.Stdin)
+	reader := protocol.NewReader(stream)
 	for {
 		d, err := reader.Next()
 		if err != nil && !errors.Is(err, io.EOF) {
-			err = protocol.Invalid("stdin, %w", err).WithHint("stdin takes the documents of another stage; use </dev/null to read the project's configuration")
+			err = protocol.Invalid("stdin, %w", err).WithHint(noDocuments)
 		}
 		m := message{err: err}
 		if err == nil {
-			m.documents = []protocol.Document{d}
+			m.document = &d
 		}
 		if !send(m) {
 			return
@@ -146,19 +160,51 @@ func (r *run) read(ctx context.Context, to chan<- message) {
 	}
 }
 
-func (r *run) receive(ctx context.Context, m message) {
-	for _, d := range m.documents {
-		r.accept(d)
+const noDocuments = "stdin takes the documents of another stage; use </dev/null to read the project's configuration"
+
+// stream is Stdin, or nil where the project is to be read: there is none, or it is
+// one that nobody writes to.
+func (r *run) stream(ctx context.Context) io.Reader {
+	if r.inv.Stdin == nil || r.inv.Source == nil {
+		return r.inv.Stdin
 	}
-	r.prepare(ctx)
+	in := bufio.NewReaderSize(r.inv.Stdin, 64<<10)
+	first := make(chan error, 1)
+	go func() {
+		_, err := in.Peek(1)
+		first <- err
+	}()
+	var over <-chan time.Time
+	if r.inv.Patience > 0 {
+		over = time.After(r.inv.Patience)
+	}
+	select {
+	case err := <-first:
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+	case <-over:
+		return nil
+	case <-ctx.Done():
+	}
+	return in
+}
+
+func (r *run) receive(ctx context.Context, m message) {
 	switch {
-	case m.err == nil:
-	case errors.Is(m.err, io.EOF):
-		r.ended = true
-		r.checkSelection()
-	default:
+	case m.document != nil:
+		r.accept(ctx, *m.document)
+	case m.err != nil && !errors.Is(m.err, io.EOF):
 		r.ended, r.stopped = true, true
 		r.fail(protocol.Metadata{}, m.err)
+		return
+	case m.project != nil:
+		r.begin(*m.project)
+	}
+	r.prepare(ctx)
+	if m.err != nil {
+		r.ended = true
+		r.checkSelection()
 	}
 }
 
@@ -236,12 +282,12 @@ func (r *run) progress(e protocol.Event) {
 }
 
 func (r *run) failApp(a *app, err error) {
-	a.failed = true
+	a.failed, a.code = true, protocol.ExitCode(err)
 	r.fail(a.id, err)
 }
 
-// fail tells a failure: as a document, to a person, and by the exit status. A
-// document that cannot be written any more still tells by the latter two.
+// fail reports a failure: as a document, to a person, and by the exit status. The
+// latter two remain when the document can no longer be written.
 func (r *run) fail(id protocol.Metadata, err error) {
 	failure := protocol.FailureOf(id, r.stage.Name, r.inv.Target, err)
 	r.codes = append(r.codes, failure.Code)

@@ -108,6 +108,11 @@ func TestExitStatus(t *testing.T) {
 		{"failure without a code", stage(chart), plugin.Invocation{}, []string{topologyLine, failureLine("a", 0)}, 1, ``},
 		{"garbage", stage(chart), plugin.Invocation{}, []string{topologyLine, `garbage`}, 2, `stdin, line 2: not a JSON object`},
 		{"nothing", stage(chart), plugin.Invocation{}, nil, 2, `no AppSpec on stdin`},
+		{"an image alone", stage(chart), plugin.Invocation{}, []string{topologyLine, imageLine("a")}, 2, `the documents on stdin end without its AppSpec`},
+		{"one app of two without", stage(chart), plugin.Invocation{}, []string{topologyLine, appLine("b"), imageLine("a")}, 2, `"name":"a","version":"1.0.0"},"spec":{"stage":"test","code":2,"message":"the documents on stdin end without its AppSpec`},
+		{"a glob of none", stage(chart), plugin.Invocation{Apps: []string{"x*"}}, []string{topologyLine, appLine("b")}, 2, `app \"x*\" is not among the documents`},
+		{"a code that no process ends with", stage(chart), plugin.Invocation{}, []string{topologyLine, failureLine("a", 512)}, 1, ``},
+		{"work fails with such a code", stage(bad(256)), plugin.Invocation{}, []string{topologyLine, appLine("a")}, 1, `"code":1,`},
 		{"cut off", stage(chart, protocol.KindImageRef), plugin.Invocation{}, []string{topologyLine, appLine("a")}, 2, `end without its ImageRef`},
 		{"no topology", stage(chart), plugin.Invocation{}, []string{appLine("a")}, 2, `no Topology on stdin`},
 		{"invalid app", stage(chart), plugin.Invocation{}, []string{topologyLine, strings.Replace(appLine("a"), `"path":"chart"`, `"path":"../../etc"`, 1)}, 2, `spec.chart.path`},
@@ -272,21 +277,37 @@ func TestClosedStdout(t *testing.T) {
 	}
 }
 
+// source is a project with these apps.
+func source(t *testing.T, names ...string) func(context.Context, []string) (protocol.Topology, []protocol.AppSpec, error) {
+	t.Helper()
+	topology := decoded[protocol.Topology](t, topologyLine)
+	var apps []protocol.AppSpec
+	for _, name := range names {
+		apps = append(apps, decoded[protocol.AppSpec](t, appLine(name)))
+	}
+	return func(context.Context, []string) (protocol.Topology, []protocol.AppSpec, error) {
+		return topology, apps, nil
+	}
+}
+
+func decoded[S any, P protocol.Decodable[S]](t *testing.T, line string) S {
+	t.Helper()
+	d, err := protocol.Parse([]byte(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := protocol.Decode[S, P](d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestSource(t *testing.T) {
 	var out bytes.Buffer
 	code := stage(chart).Run(t.Context(), plugin.Invocation{
 		Stdout: &out, Apps: []string{"a*"},
-		Source: func(_ context.Context, apps []string) ([]protocol.Document, error) {
-			var documents []protocol.Document
-			for _, line := range []string{topologyLine, appLine("app"), appLine("late")} {
-				d, err := protocol.Parse([]byte(line))
-				if err != nil {
-					return nil, err
-				}
-				documents = append(documents, d)
-			}
-			return documents, nil
-		},
+		Source: source(t, "app", "late"),
 	})
 	// Every AppSpec comes before the first result: a later stage knows all
 	// dependencies from the start.
@@ -297,12 +318,87 @@ func TestSource(t *testing.T) {
 	out.Reset()
 	code = stage(chart).Run(t.Context(), plugin.Invocation{
 		Stdout: &out,
-		Source: func(context.Context, []string) ([]protocol.Document, error) {
-			return nil, protocol.Invalid("no app %q", "x")
+		Source: func(context.Context, []string) (protocol.Topology, []protocol.AppSpec, error) {
+			return protocol.Topology{}, nil, protocol.Invalid("no app %q", "x")
 		},
 	})
 	if code != 2 || !strings.Contains(out.String(), `"metadata":{"name":""}`) {
 		t.Errorf("exit status %d: %s", code, out.String())
+	}
+}
+
+func TestSelection(t *testing.T) {
+	read := []string{topologyLine, appLine("b1"), imageLine("a")} // without the AppSpec of a
+	for _, apps := range [][]string{{"b1"}, {"b*"}} {
+		code, written := run(t, stage(chart), plugin.Invocation{Apps: apps}, read...)
+		if made := results(written, read); code != 0 || len(made) != 1 || !strings.Contains(made[0], `"ChartRef","metadata":{"name":"b1"`) {
+			t.Errorf("%v: exit status %d, %q", apps, code, made)
+		}
+	}
+	if code, written := run(t, stage(chart), plugin.Invocation{Apps: []string{"*"}}, read[:2]...); code != 0 || len(written) != 3 {
+		t.Errorf("all: exit status %d, %q", code, written)
+	}
+}
+
+// A stream that ends before its first byte, or has none in time, is none: CI
+// systems leave such pipes as stdin. One with a byte is a stream.
+func TestStreamWithoutDocuments(t *testing.T) {
+	silent, writer := io.Pipe()
+	defer writer.Close()
+	for name, test := range map[string]struct {
+		inv  plugin.Invocation
+		code int
+		tell string
+	}{
+		"empty":         {plugin.Invocation{Stdin: strings.NewReader(""), Source: source(t, "app")}, 0, `"ChartRef"`},
+		"silent":        {plugin.Invocation{Stdin: silent, Patience: time.Millisecond, Source: source(t, "app")}, 0, `"ChartRef"`},
+		"no project":    {plugin.Invocation{Stdin: strings.NewReader("")}, 2, "no AppSpec on stdin"},
+		"not a project": {plugin.Invocation{Stdin: strings.NewReader(topologyLine + "\n"), Source: source(t, "app")}, 2, "no AppSpec on stdin"},
+		"a stream":      {plugin.Invocation{Stdin: strings.NewReader(topologyLine + "\n" + appLine("b")), Patience: time.Minute, Source: source(t, "app")}, 0, `"name":"b"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, written := run(t, stage(chart), test.inv)
+			if code != test.code || !strings.Contains(strings.Join(written, "\n"), test.tell) {
+				t.Errorf("exit status %d: %q", code, written)
+			}
+		})
+	}
+	code, written := run(t, stage(chart, protocol.KindImageRef), plugin.Invocation{Stdin: strings.NewReader(""), Source: source(t, "app")})
+	if code != 2 || !strings.Contains(strings.Join(written, "\n"), "it has no ImageRef yet, and stdin has no documents") {
+		t.Errorf("exit status %d: %q", code, written)
+	}
+}
+
+// The status of an app that was not started is that of the one it depends on, not
+// that of the run.
+func TestDependentHasTheStatusOfItsDependency(t *testing.T) {
+	ordered := stage(func(_ context.Context, in plugin.Inputs, _ func(protocol.Spec)) error {
+		return &protocol.Error{Code: map[string]int{"bad": 2, "late": 4}[in.App.Name], Message: "no"}
+	})
+	ordered.Ordered = true
+	_, written := run(t, ordered, plugin.Invocation{Parallel: 1}, topologyLine, appLine("bad"), appLine("late"), appLine("next", "late"), failureLine("gone", 5), appLine("after", "gone"))
+	text := strings.Join(written, "\n")
+	for _, want := range []string{`"code":4,"message":"not started: it depends on \"late\"`, `"code":5,"message":"not started: it depends on \"gone\"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}
+
+// What the stream allows is judged before it is used.
+func TestVet(t *testing.T) {
+	for _, refused := range []protocol.Kind{protocol.KindTopology, protocol.KindImageRef} {
+		vet := func(_ context.Context, s protocol.Spec) error {
+			if s.DocumentKind() == refused {
+				return errors.New("not this one")
+			}
+			return nil
+		}
+		read := []string{topologyLine, appLine("a"), imageLine("a")}
+		code, written := run(t, stage(chart, protocol.KindImageRef), plugin.Invocation{Vet: vet}, read...)
+		if made := results(written, read); code != 2 || len(made) != 1 || !strings.Contains(made[0], "not this one") {
+			t.Errorf("%s: exit status %d, %q", refused, code, made)
+		}
 	}
 }
 

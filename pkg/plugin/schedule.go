@@ -19,8 +19,8 @@ func (r *run) schedule(ctx context.Context) {
 				continue
 			}
 			switch failed, waiting := r.dependencies(a); {
-			case failed != "":
-				r.failApp(a, &protocol.Error{Code: r.codeOf(failed), Message: fmt.Sprintf("not started: it depends on %q, which failed", failed)})
+			case failed != nil:
+				r.failApp(a, &protocol.Error{Code: failed.code, Message: fmt.Sprintf("not started: it depends on %q, which failed", failed.id.Name)})
 				again = true
 			case !waiting:
 				r.start(ctx, a)
@@ -37,26 +37,20 @@ func (r *run) ready(a *app) bool {
 
 // dependencies looks at the apps that a depends on, as far as the stream has
 // them: one that failed, or whether one is still to be waited for.
-func (r *run) dependencies(a *app) (failed string, waiting bool) {
+func (r *run) dependencies(a *app) (failed *app, waiting bool) {
 	if !r.stage.Ordered {
-		return "", false
+		return nil, false
 	}
 	for _, name := range a.in.App.DependsOn {
 		switch dependency := r.named(name); {
 		case dependency == nil || !r.selected(dependency):
 		case dependency.failed:
-			return name, false
+			return dependency, false
 		case !dependency.done:
 			waiting = true
 		}
 	}
-	return "", waiting
-}
-
-// codeOf is the status under which an app's failure ends its dependents: that
-// of the run so far.
-func (r *run) codeOf(string) int {
-	return max(protocol.ExitFailed, protocol.WorstCode(r.codes...))
+	return nil, waiting
 }
 
 func (r *run) start(ctx context.Context, a *app) {
@@ -83,7 +77,7 @@ func (r *run) start(ctx context.Context, a *app) {
 	}()
 }
 
-// guard turns a panic of an adapter into an error: one app's trouble does not
+// guard turns a panic of an adapter into an error: a failure in one app does not
 // stop the others, and nobody is shown a stack trace.
 func guard(work func() error) (err error) {
 	defer func() {
@@ -129,13 +123,15 @@ func (r *run) failIncomplete() bool {
 		return false
 	}
 	for _, a := range r.order {
-		if !a.pending || a.failed {
+		if a.failed || a.done && !a.pending || !r.selected(a) {
 			continue
 		}
 		if missing := a.in.missing(r.stage.Needs); missing != "" {
-			r.failApp(a, protocol.Invalid("the documents on stdin end without its %s", missing).
-				WithHint("stage %s needs %s; the stage before did not finish, or is missing in the pipe", r.stage.Name, joinKinds(r.stage.Needs)))
+			r.failApp(a, r.lacking(missing))
 			return true
+		}
+		if !a.pending {
+			continue
 		}
 		// All inputs are there and nothing runs: it waits for an app that waits
 		// for it.
@@ -143,6 +139,17 @@ func (r *run) failIncomplete() bool {
 		return true
 	}
 	return false
+}
+
+// lacking is the error that a document is missing.
+func (r *run) lacking(kind protocol.Kind) error {
+	err := protocol.Invalid("the documents on stdin end without its %s", kind).
+		WithHint("stage %s needs %s; the stage before did not finish, or is missing in the pipe", r.stage.Name, joinKinds(r.stage.Needs))
+	if r.projected {
+		err = protocol.Invalid("it has no %s yet, and stdin has no documents", kind).
+			WithHint("stage %s needs %s: run it in a pipe, after the stage that makes it", r.stage.Name, joinKinds(r.stage.Needs))
+	}
+	return err
 }
 
 // cycle is the error that prints the circle of dependencies.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"time"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -12,11 +13,12 @@ import (
 type Stage struct {
 	// Name of the stage: build.
 	Name string
-	// Plugin is the plugin's name without its harmony- prefix where it is another
-	// one than the stage's: smoke-acme takes the place of smoke.
+	// Plugin is the plugin's name without its harmony- prefix, where it differs
+	// from the stage's: smoke-acme replaces smoke.
 	Plugin string
-	// Version of the plugin, a semantic version, and one line for help.
-	Version     string
+	// Version of the plugin, a semantic version.
+	Version string
+	// Description is one line for help.
 	Description string
 	// Needs lists the kinds of documents that an app's work cannot start
 	// without, AppSpec always among them.
@@ -32,8 +34,8 @@ type Stage struct {
 	// depends on.
 	Ordered bool
 	// Open makes the stage ready for a topology, as soon as there is an app: what
-	// takes its time there is done when the app's other documents come. It fails with status
-	// protocol.ExitUnsupported when the topology lacks something, before any
+	// takes time there is done when the app's other documents arrive. It fails with
+	// status protocol.ExitUnsupported when the topology lacks something, before any
 	// work is started.
 	Open func(ctx context.Context, env Environment) (Work, error)
 	// Close releases what Open has taken, once no work runs any more; may be nil.
@@ -46,9 +48,11 @@ type Work func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error
 
 // Environment is what a stage is opened with.
 type Environment struct {
+	// Topology is the one in force: the last of the stream, or the configured one.
 	Topology protocol.Topology
 	// Target is what --target named, or "".
 	Target string
+	// DryRun asks for what would be done, with nothing changed.
 	DryRun bool
 	// Progress takes events; never nil.
 	Progress func(protocol.Event)
@@ -58,8 +62,11 @@ type Environment struct {
 
 // Inputs are the documents of one app, the last of each kind.
 type Inputs struct {
-	App   protocol.AppSpec
+	// App is the app's AppSpec.
+	App protocol.AppSpec
+	// Image is nil when the stream has none.
 	Image *protocol.ImageRef
+	// Chart is nil when the stream has none.
 	Chart *protocol.ChartRef
 	// Deployed holds the results of deploys, by target.
 	Deployed map[string]protocol.DeployResult
@@ -92,25 +99,33 @@ func (in Inputs) missing(kinds []protocol.Kind) protocol.Kind {
 
 // Invocation is one run of a stage: its streams and arguments.
 type Invocation struct {
-	// Stdin is the stream of documents; nil when there is none, and Source is
-	// asked.
+	// Stdin is the stream of documents. Source is asked when it is nil, ends before
+	// its first byte, or has none within Patience.
 	Stdin io.Reader
-	// Source reads the project's configuration: a Topology, then the AppSpecs
-	// of the apps named.
-	Source func(ctx context.Context, apps []string) ([]protocol.Document, error)
+	// Patience is how long the first byte of Stdin is waited for; zero: as long as
+	// it takes.
+	Patience time.Duration
+	// Source reads the project's configuration: the topology, and the apps named,
+	// validated and with their versions. Nil when documents come from Stdin only.
+	Source func(ctx context.Context, apps []string) (protocol.Topology, []protocol.AppSpec, error)
 	// Topology is the configured topology, for a stream without one.
 	Topology func(ctx context.Context) (protocol.Topology, error)
+	// Vet refuses a Topology, ImageRef or ChartRef of the stream; may be nil.
+	Vet func(ctx context.Context, document protocol.Spec) error
 	// Stdout gets the documents.
 	Stdout io.Writer
-	// Apps limits the work to these; with Source it names the apps to read.
-	Apps   []string
+	// Apps are names or globs: the apps of the stream to work on, all when there
+	// are none; or those that Source reads.
+	Apps []string
+	// Target is what --target names, or "".
 	Target string
+	// DryRun asks for what would be done, with nothing changed.
 	DryRun bool
 	// Parallel bounds how many apps are worked on at once; 4 when zero.
 	Parallel int
-	// Events takes progress, and Failed every failure of this stage; either may
-	// be nil. They are called by several goroutines.
+	// Events takes progress; may be nil. Several goroutines call it.
 	Events func(protocol.Event)
+	// Failed takes every failure of this stage; may be nil.
 	Failed func(protocol.Failure)
 	// Observe sees every document that is written to Stdout; may be nil.
 	Observe func(d protocol.Document, forwarded bool)

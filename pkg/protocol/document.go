@@ -60,10 +60,14 @@ type Spec interface {
 
 // Document is one document with its envelope read and its spec left as it is.
 type Document struct {
+	// APIVersion is that of the envelope.
 	APIVersion string
-	Kind       Kind
-	Metadata   Metadata
-	Spec       json.RawMessage
+	// Kind says what Spec is.
+	Kind Kind
+	// Metadata says which app and release it is about.
+	Metadata Metadata
+	// Spec is the rest, undecoded.
+	Spec json.RawMessage
 
 	line []byte
 }
@@ -72,7 +76,9 @@ type Document struct {
 // the line end. The caller does not change it.
 func (d Document) Bytes() []byte { return d.line }
 
-// Parse reads one line. The error says what is wrong with it.
+// Parse reads one line. The error says what is wrong with it. A document of a
+// known kind in which an object has two fields of one name is refused: readers
+// would differ in which of them they take.
 func Parse(line []byte) (Document, error) {
 	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 	if len(line) > MaxDocument {
@@ -81,9 +87,8 @@ func Parse(line []byte) (Document, error) {
 	if !utf8.Valid(line) {
 		return Document{}, errors.New("document is not UTF-8")
 	}
-	// A map, not a struct: encoding/json would match "KIND" to Kind as well.
 	var envelope map[string]json.RawMessage
-	if err := json.Unmarshal(line, &envelope); err != nil {
+	if err := unmarshal(line, &envelope); err != nil {
 		return Document{}, fmt.Errorf("not a JSON object: %w", err)
 	}
 	d := Document{Spec: envelope["spec"], line: bytes.Clone(line)}
@@ -103,7 +108,7 @@ func Parse(line []byte) (Document, error) {
 		if !ok {
 			continue
 		}
-		if err := json.Unmarshal(value, field.into); err != nil {
+		if err := unmarshal(value, field.into); err != nil {
 			return Document{}, fmt.Errorf("document's %s: %w", field.name, err)
 		}
 	}
@@ -112,6 +117,11 @@ func Parse(line []byte) (Document, error) {
 		return Document{}, errors.New("document has an empty apiVersion")
 	case d.Kind == "":
 		return Document{}, errors.New("document has an empty kind")
+	}
+	if d.Known() && d.Spec != nil {
+		if err := (&exact{text: d.Spec}).value(nil); err != nil {
+			return Document{}, fmt.Errorf("%s of %q: %w", d.Kind, d.Metadata.Name, err)
+		}
 	}
 	return d, nil
 }
@@ -156,7 +166,7 @@ func NewDocument(kind Kind, id Metadata, spec any) (Document, error) {
 		return Document{}, fmt.Errorf("encode %s of %q: %w", kind, id.Name, err)
 	}
 	if len(line) > MaxDocument {
-		return Document{}, fmt.Errorf("encode %s of %q: %d bytes are over the limit of %d", kind, id.Name, len(line), MaxDocument)
+		return Document{}, Invalid("encode %s of %q: %d bytes are over the limit of %d", kind, id.Name, len(line), MaxDocument)
 	}
 	return Document{APIVersion: APIVersion, Kind: kind, Metadata: id, Spec: body, line: line}, nil
 }
@@ -181,8 +191,8 @@ type Decodable[S any] interface {
 }
 
 // Decode reads the spec of a document leniently: unknown fields are passed
-// over. It fails when the document is of another kind or a known field has the
-// wrong type.
+// over. The names of fields are exact. It fails when the document is of another
+// kind, a known field has the wrong type, or an object has two fields of one name.
 //
 //	image, err := protocol.Decode[protocol.ImageRef](document)
 func Decode[S any, P Decodable[S]](d Document) (S, error) {
@@ -194,7 +204,7 @@ func Decode[S any, P Decodable[S]](d Document) (S, error) {
 	if len(d.Spec) == 0 {
 		return s, fmt.Errorf("%s of %q has no spec", d.Kind, d.Metadata.Name)
 	}
-	if err := json.Unmarshal(d.Spec, &s); err != nil {
+	if err := unmarshal(d.Spec, &s); err != nil {
 		return s, fmt.Errorf("%s of %q: %w", d.Kind, d.Metadata.Name, err)
 	}
 	p.setIdentity(d.Metadata)

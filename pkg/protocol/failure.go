@@ -21,12 +21,14 @@ const (
 // stages forward it, do no work for that app, and exit with its code. A Failure
 // without metadata.name is one of the whole stage.
 type Failure struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 	// Stage is the name of the stage that failed: build, publish, deploy, smoke.
 	Stage string `json:"stage"`
 	// Target is the target of a deploy or smoke stage.
 	Target string `json:"target,omitempty"`
-	// Code is the exit status, one of the Exit constants.
+	// Code is the exit status, one of the Exit constants. One outside 1 to 255
+	// counts as ExitFailed.
 	Code int `json:"code"`
 	// Message says what is wrong and where.
 	Message string `json:"message"`
@@ -64,6 +66,7 @@ type Error struct {
 	Err error
 }
 
+// Error implements error.
 func (e *Error) Error() string {
 	switch {
 	case e.Err == nil:
@@ -74,6 +77,7 @@ func (e *Error) Error() string {
 	return e.Message + ": " + e.Err.Error()
 }
 
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Invalid is an error of status [ExitInvalid]. The format is that of
@@ -108,14 +112,23 @@ func ExitCode(err error) int {
 	}
 	var e *Error
 	for rest := err; errors.As(rest, &e); rest = e.Err {
-		if e.Code != 0 {
-			return e.Code
+		if e.Code != ExitOK {
+			return exitStatus(e.Code)
 		}
 	}
 	if errors.Is(err, context.Canceled) {
 		return ExitInterrupted
 	}
 	return ExitFailed
+}
+
+// exitStatus is a code that a process can end with: one outside 1 to 255, of which
+// the system would keep the low byte, counts as [ExitFailed].
+func exitStatus(code int) int {
+	if code < 1 || code > 255 {
+		return ExitFailed
+	}
+	return code
 }
 
 // HintOf is the first hint in the tree of err, or "".
@@ -140,6 +153,9 @@ func WorstCode(codes ...int) int {
 	rank := map[int]int{ExitOK: 0, ExitRetryable: 1, ExitSmoke: 2, ExitUnsupported: 4, ExitInvalid: 5, ExitInterrupted: 6}
 	worst, worstRank := ExitOK, 0
 	for _, code := range codes {
+		if code != ExitOK {
+			code = exitStatus(code)
+		}
 		r, known := rank[code]
 		if !known {
 			r = 3

@@ -8,27 +8,34 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony/internal/cli/term"
-	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // Streams are what a command reads and writes.
 type Streams struct {
-	In       io.Reader
-	Out, Err io.Writer
-	Getenv   func(string) string
+	// In is stdin: a stream of documents unless it is a terminal or /dev/null.
+	In io.Reader
+	// Out gets the documents, or what a person asked for.
+	Out io.Writer
+	// Err gets messages for people.
+	Err io.Writer
+	// Getenv looks up environment variables.
+	Getenv func(string) string
+	// Project reads the project's configuration; when it is nil, the harmony on PATH
+	// is asked to.
+	Project Project
 }
 
 // Standard are the streams of the process.
-func Standard() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr, os.Getenv} }
+func Standard() Streams {
+	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
+}
 
 // Option adds something to a plugin's command line.
 type Option func(root *cobra.Command)
@@ -38,52 +45,71 @@ func Flags(bind func(*pflag.FlagSet)) Option {
 	return func(root *cobra.Command) { bind(root.Flags()) }
 }
 
-// Subcommand adds a command beside the stage itself. What its RunE returns is
-// told with its hint, and ends the plugin with its exit status.
+// Subcommand adds a command to the stage's. An error of its RunE is printed with
+// its hint, and ends the plugin with its exit status.
 func Subcommand(c *cobra.Command) Option {
-	run := c.RunE
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := run(cmd, args); err != nil {
-			return &protocol.Error{Code: protocol.ExitCode(err), Hint: protocol.HintOf(err), Err: err}
-		}
-		return nil
-	}
 	return func(root *cobra.Command) { root.AddCommand(c) }
 }
 
 // Main runs a stage plugin with the arguments, those after the program's name,
 // and returns its exit status.
 func Main(ctx context.Context, stage plugin.Stage, streams Streams, args []string, options ...Option) int {
-	f := &face{stage: stage, streams: streams}
+	f := &face{stage: stage, streams: streams, project: streams.Project}
+	if f.project == nil {
+		f.project = installed{}
+	}
 	root := f.command()
 	for _, option := range options {
 		option(root)
 	}
+	began := false
+	each(root, func(c *cobra.Command) {
+		if run := c.RunE; run != nil {
+			c.RunE = func(cmd *cobra.Command, args []string) error {
+				began = true
+				return run(cmd, args)
+			}
+		}
+	})
 	root.SetArgs(args)
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
 	err := root.ExecuteContext(ctx)
-	var failure *protocol.Error
+	_, misused := errors.AsType[usageError](err)
 	switch {
-	case errors.As(err, &failure):
-		return f.tell(err)
-	case err != nil:
+	case err != nil && (misused || !began):
 		f.usage(err)
 		return protocol.ExitInvalid
+	case err != nil:
+		term.Tell(streams.Err, err)
+		return protocol.ExitCode(err)
 	}
 	return f.code
 }
+
+// each calls do for a command and those below it.
+func each(c *cobra.Command, do func(*cobra.Command)) {
+	do(c)
+	for _, sub := range c.Commands() {
+		each(sub, do)
+	}
+}
+
+// usageError is an error in the command line that the stage's own command finds;
+// cobra finds all others before a command begins.
+type usageError struct{ error }
 
 // face is a stage's command line.
 type face struct {
 	stage   plugin.Stage
 	streams Streams
-	source  project.Source
+	project Project
 
-	target, output   string
-	dryRun, all, mum bool
-	code             int
+	ask                Ask
+	output             string
+	dryRun, all, quiet bool
+	code               int
 }
 
 func (f *face) command() *cobra.Command {
@@ -94,9 +120,11 @@ func (f *face) command() *cobra.Command {
 		Long: f.stage.Description + `.
 
 Documents come from stdin when it is a pipe or a file, else from harmony.yaml in
-the current folder or the nearest one above, for the apps named as arguments
-(names or globs). Every document read is written to stdout again, and the results
-after it, one JSON document a line.`,
+the current folder or the nearest one above.
+` + f.choice() + `
+
+Every document read is written to stdout again, and the results after it, one JSON
+document a line.`,
 		Example: fmt.Sprintf(`  # one app of harmony.yaml
   harmony %[1]s fleet-operator
 
@@ -107,7 +135,7 @@ after it, one JSON document a line.`,
 		Args:              cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, apps []string) error {
 			if f.output != "auto" && f.output != "json" && f.output != "text" {
-				return fmt.Errorf("--output %q is not one of auto, json, text", f.output)
+				return usageError{fmt.Errorf("--output %q is not one of auto, json, text", f.output)}
 			}
 			f.code = f.run(cmd.Context(), apps)
 			return nil
@@ -115,16 +143,14 @@ after it, one JSON document a line.`,
 		ValidArgsFunction: f.completeApps,
 	}
 	own := root.Flags()
-	own.StringVarP(&f.source.File, "file", "f", "", "the project's `harmony.yaml`; found from the current folder by default")
-	own.StringVar(&f.source.Topology, "topology", "", "the topology by `name` (default HARMONY_TOPOLOGY, else ci where CI is set, else local)")
-	own.StringVar(&f.source.Version, "version", "", "the release's semantic `version` (default by git describe)")
-	own.StringVar(&f.target, "target", "", "the `target`, such as staging")
+	own.StringVarP(&f.ask.File, "file", "f", "", "the project's `harmony.yaml`; found from the current folder by default")
+	own.StringVar(&f.ask.Topology, "topology", "", "the topology by `name` (default HARMONY_TOPOLOGY, else ci where CI is set, else local)")
+	own.StringVar(&f.ask.Version, "version", "", "the release's semantic `version` (default by git describe)")
+	own.StringVar(&f.ask.Target, "target", "", "the `target`, such as staging")
 	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
 	own.BoolVar(&f.dryRun, "dry-run", false, "say what would be done and change nothing")
 	own.BoolVar(&f.all, "all", false, "all apps of harmony.yaml")
-	own.BoolVarP(&f.mum, "quiet", "q", false, "show failures only")
-	f.source.Getenv = f.streams.Getenv
-	f.source.Warn = func(text string) { term.Warn(f.streams.Err, text) }
+	own.BoolVarP(&f.quiet, "quiet", "q", false, "show failures only")
 	root.AddCommand(&cobra.Command{
 		Use: "describe", Short: "Print what this plugin is and can do, as a PluginInfo document",
 		Args: cobra.NoArgs,
@@ -141,15 +167,6 @@ after it, one JSON document a line.`,
 	return root
 }
 
-// tell prints the error of a subcommand and returns its exit status.
-func (f *face) tell(err error) int {
-	fmt.Fprintf(f.streams.Err, "error: %s\n", term.Clean(err.Error()))
-	if hint := protocol.HintOf(err); hint != "" {
-		fmt.Fprintf(f.streams.Err, "hint: %s\n", term.Clean(hint))
-	}
-	return protocol.ExitCode(err)
-}
-
 // usage tells what is wrong with the command line, to a person and to the next
 // stage of a pipe.
 func (f *face) usage(err error) {
@@ -161,137 +178,6 @@ func (f *face) usage(err error) {
 	if err := protocol.NewWriter(f.streams.Out).WriteSpec(failure); err != nil {
 		fmt.Fprintf(f.streams.Err, "error: %v\n", err)
 	}
-}
-
-func (f *face) run(ctx context.Context, apps []string) int {
-	if f.all {
-		apps = []string{"*"}
-	}
-	if f.target != "" {
-		f.source.Needs.Targets = []string{f.target}
-	}
-	inv := plugin.Invocation{
-		Source: f.source.Documents, Topology: f.source.ConfiguredTopology, Stdout: f.streams.Out,
-		Apps: apps, Target: f.target, DryRun: f.dryRun, Cache: cacheFolder(f.streams.Getenv),
-	}
-	if isStream(f.streams.In) {
-		inv.Stdin = f.streams.In
-	}
-	if events := eventsFile(f.streams.Getenv("HARMONY_EVENTS_FD")); events != nil {
-		defer events.Close()
-		f.forDispatcher(&inv, events)
-	} else {
-		console := f.forPerson(&inv)
-		defer console.Close()
-	}
-	return f.stage.Run(ctx, inv)
-}
-
-// forDispatcher sends progress to the events channel: the dispatcher shows it,
-// and the failures that it reads from stdout.
-func (f *face) forDispatcher(inv *plugin.Invocation, events io.Writer) {
-	writer := protocol.NewWriter(events)
-	inv.Events = func(e protocol.Event) {
-		// Progress is for whoever still listens; the work does not depend on it.
-		_ = writer.WriteSpec(e)
-	}
-}
-
-// forPerson shows progress, results and failures on stderr, or the results on
-// stdout in the place of documents when they are asked for as text.
-func (f *face) forPerson(inv *plugin.Invocation) *term.Console {
-	options := term.Options{Err: f.streams.Err, Getenv: f.streams.Getenv, Quiet: f.mum}
-	if f.output == "text" || f.output == "auto" && term.IsTerminal(f.streams.Out) {
-		inv.Stdout, options.Results = io.Discard, f.streams.Out
-	}
-	console := term.New(options)
-	inv.Events, inv.Failed = console.Event, console.Failure
-	inv.Observe = func(d protocol.Document, forwarded bool) {
-		if forwarded {
-			return
-		}
-		if result := decodeResult(d); result != nil {
-			console.Result(result, f.stage.Name, f.target)
-		}
-	}
-	return console
-}
-
-// decodeResult returns the typed result of a stage, or nil for other documents.
-func decodeResult(d protocol.Document) protocol.Spec {
-	var (
-		s   protocol.Spec
-		err error
-	)
-	switch d.Kind {
-	case protocol.KindImageRef:
-		s, err = protocol.Decode[protocol.ImageRef](d)
-	case protocol.KindChartRef:
-		s, err = protocol.Decode[protocol.ChartRef](d)
-	case protocol.KindDeployResult:
-		s, err = protocol.Decode[protocol.DeployResult](d)
-	case protocol.KindSmokeReport:
-		s, err = protocol.Decode[protocol.SmokeReport](d)
-	case protocol.KindFailure:
-		return nil // shown as one
-	default:
-		s = protocol.ResultOf(d)
-	}
-	if err != nil {
-		return nil
-	}
-	return s
-}
-
-// isStream reports whether stdin brings documents: it is a pipe, a socket or a
-// file, not a terminal or /dev/null. A reader that is no file is a stream.
-func isStream(in io.Reader) bool {
-	file, ok := in.(*os.File)
-	if !ok {
-		return in != nil
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice == 0
-}
-
-// cacheFolder is $XDG_CACHE_HOME/harmony, or one in the temporary folder for a
-// user without a home.
-func cacheFolder(getenv func(string) string) string {
-	if folder := getenv("XDG_CACHE_HOME"); filepath.IsAbs(folder) {
-		return filepath.Join(folder, "harmony")
-	}
-	folder, err := os.UserCacheDir()
-	if err != nil {
-		folder = filepath.Join(os.TempDir(), fmt.Sprintf("harmony-%d", os.Getuid()))
-	}
-	return filepath.Join(folder, "harmony")
-}
-
-func (f *face) completeApps(_ *cobra.Command, taken []string, _ string) ([]string, cobra.ShellCompDirective) {
-	project, err := f.source.Project()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return project.Names(), cobra.ShellCompDirectiveNoFileComp
-}
-
-// eventsFile opens the events channel, or returns nil when there is none.
-func eventsFile(number string) *os.File {
-	var fd int
-	if _, err := fmt.Sscanf(number, "%d", &fd); err != nil || fd < 3 {
-		return nil
-	}
-	if _, err := unixStat(fd); errors.Is(err, syscall.EBADF) {
-		return nil
-	}
-	syscall.CloseOnExec(fd)
-	return os.NewFile(uintptr(fd), "events")
-}
-
-func unixStat(fd int) (syscall.Stat_t, error) {
-	var stat syscall.Stat_t
-	err := syscall.Fstat(fd, &stat)
-	return stat, err
 }
 
 // flagsOf lists the flags of a command line for describe.
