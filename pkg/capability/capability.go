@@ -17,11 +17,11 @@ import (
 
 // The names of the capabilities, as PluginInfo and messages tell them.
 const (
-	NameContainerBuilder   = "ContainerBuilder"
-	NameOCIRegistry        = "OCIRegistry"
-	NameHelmRegistry       = "HelmRegistry"
-	NameContinuousDelivery = "ContinuousDelivery"
-	NameMonitoring         = "Monitoring"
+	NameContainerBuilder   = protocol.CapabilityContainerBuilder
+	NameOCIRegistry        = protocol.CapabilityOCIRegistry
+	NameHelmRegistry       = protocol.CapabilityHelmRegistry
+	NameContinuousDelivery = protocol.CapabilityContinuousDelivery
+	NameMonitoring         = protocol.CapabilityMonitoring
 )
 
 // ContainerBuilder makes an app's image.
@@ -93,6 +93,7 @@ type Releaser interface {
 type Environment struct {
 	// Topology is the one in force, and Provider its entry for the capability.
 	Topology protocol.Topology
+	// Provider is the topology's choice for this capability.
 	Provider protocol.Provider
 	// Cluster is the name of the cluster that the adapter is made for, where the
 	// target is one of several; the topology has the target as inCluster then.

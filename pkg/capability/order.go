@@ -13,6 +13,7 @@ type CycleError struct {
 	Apps []string
 }
 
+// Error implements error.
 func (e *CycleError) Error() string {
 	return "dependsOn goes in a circle: " + strings.Join(e.Apps, " -> ")
 }

@@ -33,12 +33,18 @@ type Score interface {
 
 // StageError says in which stage a score failed.
 type StageError struct {
-	Stage  string
+	// Stage is the name of the stage that failed.
+	Stage string
+	// Target is that of a deploy or smoke stage.
 	Target string
-	Err    error
+	// Err is what went wrong.
+	Err error
 }
 
+// Error implements error.
 func (e *StageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
 func (e *StageError) Unwrap() error { return e.Err }
 
 // ReleaseScore builds an app's image and publishes image and chart.

@@ -3,6 +3,7 @@ package protocol
 // AppSpec is one releasable component as data: one image, one chart. It names
 // nothing that does work; that is the topology's.
 type AppSpec struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 	// ProjectRoot is the folder that the other paths are relative to: in
 	// harmony.yaml relative to that file, in a document absolute.
@@ -29,9 +30,11 @@ func (AppSpec) DocumentKind() Kind { return KindAppSpec }
 type ImageSource struct {
 	// Repository is the path under the registry's prefix; the app's name when
 	// empty.
-	Repository string      `json:"repository,omitempty"`
+	Repository string `json:"repository,omitempty"`
+	// Dockerfile builds the image from a Dockerfile.
 	Dockerfile *Dockerfile `json:"dockerfile,omitempty"`
-	Buildable  *Buildable  `json:"buildable,omitempty"`
+	// Buildable builds the image without one.
+	Buildable *Buildable `json:"buildable,omitempty"`
 	// Platforms lists os/arch or os/arch/variant; linux on the architecture of
 	// the building machine when empty.
 	Platforms []string `json:"platforms,omitempty"`
@@ -140,6 +143,7 @@ func (c ChartImage) Places() string {
 // TargetValues are the chart values of one target. Files come first, in order,
 // then Values; later wins.
 type TargetValues struct {
+	// Values override those of ValuesFiles.
 	Values map[string]any `json:"values,omitempty"`
 	// ValuesFiles are YAML files relative to the chart's folder, or to the
 	// project root when there is none of that name in the chart.
@@ -150,10 +154,13 @@ type TargetValues struct {
 // TCP is set.
 type SmokeCheck struct {
 	// Name is unique within the app.
-	Name    string        `json:"name"`
+	Name string `json:"name"`
+	// Rollout waits until the workloads are rolled out.
 	Rollout *RolloutCheck `json:"rollout,omitempty"`
-	HTTP    *HTTPCheck    `json:"http,omitempty"`
-	TCP     *TCPCheck     `json:"tcp,omitempty"`
+	// HTTP makes a request.
+	HTTP *HTTPCheck `json:"http,omitempty"`
+	// TCP opens a connection.
+	TCP *TCPCheck `json:"tcp,omitempty"`
 	// Timeout bounds the whole check, all attempts together; 60s when zero.
 	Timeout Duration `json:"timeout,omitempty"`
 	// Interval is the pause between attempts; 1s when zero.
@@ -184,17 +191,21 @@ type HTTPCheck struct {
 	// Path is appended to the service's root or the URL.
 	Path string `json:"path,omitempty"`
 	// Method is GET when empty.
-	Method  string            `json:"method,omitempty"`
+	Method string `json:"method,omitempty"`
+	// Headers are those of the request.
 	Headers map[string]string `json:"headers,omitempty"`
 	// Body is sent as it is.
-	Body   string     `json:"body,omitempty"`
+	Body string `json:"body,omitempty"`
+	// Expect is what the response must be.
 	Expect HTTPExpect `json:"expect"`
-	TLS    *TLSConfig `json:"tls,omitempty"`
+	// TLS says how the server's certificate is verified.
+	TLS *TLSConfig `json:"tls,omitempty"`
 }
 
 // HTTPExpect is the expected answer. What is not set is not looked at, but the
 // status: without one, any of 200 to 399 will do.
 type HTTPExpect struct {
+	// Status is the response's; any from 200 to 399 when it is 0.
 	Status int `json:"status,omitempty"`
 	// Headers maps a header's name to the value that it must have.
 	Headers map[string]string `json:"headers,omitempty"`

@@ -3,6 +3,7 @@ package protocol
 // BuildContext is the answer of an executable harmony-buildable-NAME: the
 // Dockerfile and context that it wrote into the folder that it was given.
 type BuildContext struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 	// Context is the context folder, relative to the folder given; that folder
 	// when empty.

@@ -11,7 +11,8 @@ import (
 type EdgeDevice struct {
 	// Device and Group are names: lower-case letters, digits and dashes.
 	Device string `json:"device,omitempty"`
-	Group  string `json:"group,omitempty"`
+	// Group is the group of devices that get the release.
+	Group string `json:"group,omitempty"`
 	// Namespace is where the app runs on the devices.
 	Namespace string `json:"namespace"`
 	// Form is what the artifact holds; manifests when empty.
@@ -144,12 +145,14 @@ type PublishedState struct {
 	Digest string `json:"digest"`
 	// Image and Chart are the digests that the state asks for, proven or not.
 	Image string `json:"image"`
+	// Chart is the digest of the chart's manifest.
 	Chart string `json:"chart"`
 	// Unchanged is true when the same was published before.
 	Unchanged bool `json:"unchanged,omitempty"`
 	// Ready of Total known devices report that they run this state and are healthy;
 	// both are zero where nothing reports.
 	Ready int `json:"ready"`
+	// Total is how many devices the group has.
 	Total int `json:"total"`
 	// Devices are the devices, those that are not ready first; at most 500.
 	Devices []DeviceReport `json:"devices,omitempty"`
@@ -157,12 +160,15 @@ type PublishedState struct {
 
 // DeviceReport is what one device has reported last.
 type DeviceReport struct {
-	Device string      `json:"device"`
-	State  DeviceState `json:"state"`
+	// Device is the device's name.
+	Device string `json:"device"`
+	// State is what became of the release there.
+	State DeviceState `json:"state"`
 	// Digest is that of the state that the report is about.
 	Digest string `json:"digest,omitempty"`
 	// Time is when it was made, by the device's clock, in RFC 3339.
-	Time    string `json:"time,omitempty"`
+	Time string `json:"time,omitempty"`
+	// Message is the device's own, for people.
 	Message string `json:"message,omitempty"`
 }
 

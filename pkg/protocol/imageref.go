@@ -25,12 +25,14 @@ const (
 // ImageRef is an image: its name, its digest and where its bytes are now. It
 // prints as registry/project/name:tag@sha256:…
 type ImageRef struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 	// Registry is host or host:port; empty before the registry is known.
 	Registry string `json:"registry,omitempty"`
 	// Repository is the path in the registry: fleet/operator.
 	Repository string `json:"repository"`
-	Tag        string `json:"tag,omitempty"`
+	// Tag is the tag in the registry.
+	Tag string `json:"tag,omitempty"`
 	// Digest is that of the image's manifest or index: sha256:… A daemon has no
 	// manifest: it is made, always the same one, when the image is published, and
 	// until then Digest may be empty and ID tells which image it is.
@@ -45,7 +47,8 @@ type ImageRef struct {
 	// Location says where the bytes are, and Path the OCI layout folder,
 	// absolute, for InLayout.
 	Location ImageLocation `json:"location,omitempty"`
-	Path     string        `json:"path,omitempty"`
+	// Path is the folder of an OCI layout, absolute.
+	Path string `json:"path,omitempty"`
 	// Insecure is true when the registry is spoken to by plain http.
 	Insecure bool `json:"insecure,omitempty"`
 	// Unchanged is true when there was nothing to build or push.

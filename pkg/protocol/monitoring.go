@@ -26,7 +26,8 @@ type Metrics struct {
 	// Interval is the pause between two collections, and Timeout the bound of
 	// one; the environment's own when zero. Both are whole milliseconds.
 	Interval Duration `json:"interval,omitempty"`
-	Timeout  Duration `json:"timeout,omitempty"`
+	// Timeout bounds a scrape.
+	Timeout Duration `json:"timeout,omitempty"`
 	// Services are the labels of the Services that are asked;
 	// app.kubernetes.io/instance with the app's name when empty, as the charts
 	// have it that Helm and harmony generate.
@@ -47,9 +48,11 @@ type Alert struct {
 	// Labels are added to the alert, beside app, namespace and severity.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Summary is one line, Description more, and Runbook the URL of what to do.
-	Summary     string `json:"summary,omitempty"`
+	Summary string `json:"summary,omitempty"`
+	// Description says more, for the people who get the alert.
 	Description string `json:"description,omitempty"`
-	Runbook     string `json:"runbook,omitempty"`
+	// Runbook is the URL of what to do.
+	Runbook string `json:"runbook,omitempty"`
 }
 
 // AlertRoute sends alerts of the app to somebody. Exactly one of Webhook, Slack,
@@ -63,11 +66,15 @@ type AlertRoute struct {
 	GroupBy []string `json:"groupBy,omitempty"`
 	// Repeat is the pause after which a lasting alert is told again; the
 	// environment's own when zero.
-	Repeat    Duration      `json:"repeat,omitempty"`
-	Webhook   *WebhookRoute `json:"webhook,omitempty"`
-	Slack     *SlackRoute   `json:"slack,omitempty"`
-	PagerDuty *SecretRoute  `json:"pagerDuty,omitempty"`
-	Email     *EmailRoute   `json:"email,omitempty"`
+	Repeat Duration `json:"repeat,omitempty"`
+	// Webhook posts alerts to a URL.
+	Webhook *WebhookRoute `json:"webhook,omitempty"`
+	// Slack sends alerts to a channel.
+	Slack *SlackRoute `json:"slack,omitempty"`
+	// PagerDuty opens incidents; the secret is an integration key.
+	PagerDuty *SecretRoute `json:"pagerDuty,omitempty"`
+	// Email sends mail.
+	Email *EmailRoute `json:"email,omitempty"`
 }
 
 // WebhookRoute posts alerts to a URL. Exactly one field is set.
@@ -80,6 +87,7 @@ type WebhookRoute struct {
 
 // SlackRoute posts alerts to a channel.
 type SlackRoute struct {
+	// Channel is the channel or user.
 	Channel string `json:"channel"`
 	// Secret holds the URL of the incoming webhook; the environment's own when
 	// absent.
@@ -88,18 +96,22 @@ type SlackRoute struct {
 
 // SecretRoute is a receiver that takes a key, and nothing else.
 type SecretRoute struct {
+	// Secret is where the credential is.
 	Secret SecretKey `json:"secret"`
 }
 
 // EmailRoute sends mail, by the environment's own mail server.
 type EmailRoute struct {
+	// To is the recipient.
 	To string `json:"to"`
 }
 
 // SecretKey is a key of a Secret in the target's namespace.
 type SecretKey struct {
+	// Name is the Secret's.
 	Name string `json:"name"`
-	Key  string `json:"key"`
+	// Key is that of its data.
+	Key string `json:"key"`
 }
 
 // Change is what became of one object.
@@ -115,12 +127,15 @@ const (
 
 // MonitoringResult tells what watches an app on a target.
 type MonitoringResult struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 	// Target is the target's name and Adapter the one that did it.
-	Target  string `json:"target"`
+	Target string `json:"target"`
+	// Adapter is what set it up.
 	Adapter string `json:"adapter"`
 	// Context is the kubeconfig context, where one was named.
-	Context   string `json:"context,omitempty"`
+	Context string `json:"context,omitempty"`
+	// Namespace is the app's.
 	Namespace string `json:"namespace,omitempty"`
 	// Objects are those that are there, and those that were removed.
 	Objects []MonitoringObject `json:"objects"`
@@ -138,8 +153,10 @@ func (MonitoringResult) DocumentKind() Kind { return KindMonitoringResult }
 // MonitoringObject is one object of a monitoring system.
 type MonitoringObject struct {
 	// Kind is the object's own: ServiceMonitor.
-	Kind   string `json:"kind"`
-	Name   string `json:"name"`
+	Kind string `json:"kind"`
+	// Name is the object's.
+	Name string `json:"name"`
+	// Change is what was done to it.
 	Change Change `json:"change"`
 	// Cluster is the cluster of a multiCluster target that it is on.
 	Cluster string `json:"cluster,omitempty"`

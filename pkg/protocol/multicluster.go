@@ -18,8 +18,9 @@ type MultiCluster struct {
 	// extension harmony.nationtech.io/labels.
 	Selector string `json:"selector,omitempty"`
 	// ArgoCD takes clusters from Argo CD.
-	ArgoCD    *ArgoCDClusters `json:"argocd,omitempty"`
-	Namespace string          `json:"namespace"`
+	ArgoCD *ArgoCDClusters `json:"argocd,omitempty"`
+	// Namespace is created on every cluster where it is absent.
+	Namespace string `json:"namespace"`
 	// Waves say up to how many of the clusters each wave comes: a number, or a share
 	// such as 10%, which is rounded up. The last one is 100%. They are 1, 10% and
 	// 100% when absent.
@@ -39,7 +40,8 @@ type ArgoCDClusters struct {
 	Selector string `json:"selector,omitempty"`
 	// Context is the kubeconfig's for the cluster of Argo CD, the current one when
 	// empty; Namespace is where its Secrets lie, argocd when empty.
-	Context   string `json:"context,omitempty"`
+	Context string `json:"context,omitempty"`
+	// Namespace is Argo CD's; argocd when empty.
 	Namespace string `json:"namespace,omitempty"`
 }
 

@@ -11,6 +11,7 @@ import (
 // Pipeline is an order of steps in the place of the built-in one, for every app
 // and topology of a project.
 type Pipeline struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 	// Pipeline lists the steps. Each waits for the one before.
 	Pipeline []PipelineStep `json:"pipeline"`
@@ -36,6 +37,7 @@ type PipelineStep struct {
 	Target string `json:"-"`
 }
 
+// String is the step as people write it: deploy staging.
 func (s PipelineStep) String() string {
 	if s.Target == "" {
 		return s.Stage

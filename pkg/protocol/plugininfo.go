@@ -9,6 +9,7 @@ const (
 // PluginInfo is a plugin's answer to describe. Metadata holds the plugin's
 // name, without the harmony- prefix, and its version.
 type PluginInfo struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 	// Protocol is the range of protocol versions that the plugin speaks.
 	Protocol ProtocolRange `json:"protocol"`
@@ -21,6 +22,7 @@ type PluginInfo struct {
 	Apps []string `json:"apps,omitempty"`
 	// Consumes and Produces are kinds of documents.
 	Consumes []Kind `json:"consumes,omitempty"`
+	// Produces lists the kinds of its results.
 	Produces []Kind `json:"produces,omitempty"`
 	// Capabilities maps a capability to the adapters that the plugin has for it:
 	// ContainerBuilder: [daemonless, docker]. A topology that lacks one cannot run
@@ -35,7 +37,9 @@ func (PluginInfo) DocumentKind() Kind { return KindPluginInfo }
 
 // ProtocolRange is the lowest and the highest protocol version spoken.
 type ProtocolRange struct {
+	// Min is the lowest version.
 	Min int `json:"min"`
+	// Max is the highest version.
 	Max int `json:"max"`
 }
 
@@ -48,9 +52,11 @@ func (r ProtocolRange) Common(other ProtocolRange) (int, bool) {
 // Flag is one flag of a plugin.
 type Flag struct {
 	// Name without dashes.
-	Name  string `json:"name"`
+	Name string `json:"name"`
+	// Usage is one line for help.
 	Usage string `json:"usage,omitempty"`
 	// Type is string, bool, int, duration or strings.
-	Type    string `json:"type,omitempty"`
+	Type string `json:"type,omitempty"`
+	// Default is its value when it is not given.
 	Default string `json:"default,omitempty"`
 }

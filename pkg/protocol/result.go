@@ -6,15 +6,18 @@ import "encoding/json"
 // not know, with what every result may tell of itself. It is encoded as the
 // document that it was read from.
 type Result struct {
+	// Document is what was read.
 	Document `json:"-"`
 	// Target is where it was done, and Adapter the one that did it.
-	Target  string `json:"target"`
+	Target string `json:"target"`
+	// Adapter is what did it.
 	Adapter string `json:"adapter"`
 	// Summary is a line for people.
 	Summary string `json:"summary"`
 	// Unchanged is true when there was nothing to do, Planned in a dry run.
 	Unchanged bool `json:"unchanged"`
-	Planned   bool `json:"planned"`
+	// Planned is true in a dry run.
+	Planned bool `json:"planned"`
 	// Capability is the one that the stage stands for, where the reader knows it.
 	Capability string `json:"-"`
 }

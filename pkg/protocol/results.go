@@ -2,6 +2,7 @@ package protocol
 
 // ChartRef says where the app's chart is now. Either URL or Path is set.
 type ChartRef struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 	// URL is the chart's OCI repository, without a version:
 	// oci://registry.example.com/fleet-charts/operator.
@@ -9,7 +10,8 @@ type ChartRef struct {
 	// Path is a packaged chart on this machine, absolute.
 	Path string `json:"path,omitempty"`
 	// Chart is the chart's name and ChartVersion its version.
-	Chart        string `json:"chart"`
+	Chart string `json:"chart"`
+	// ChartVersion is the chart's semantic version.
 	ChartVersion string `json:"chartVersion"`
 	// Digest is that of the OCI manifest for a URL, and that of the archive for
 	// a Path: sha256:…
@@ -59,22 +61,30 @@ func (o Outcome) Delivered() bool {
 
 // DeployResult is the proof of a deploy: the digests that really run.
 type DeployResult struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 	// Target is the target's name and Adapter the one that delivered.
-	Target  string `json:"target"`
+	Target string `json:"target"`
+	// Adapter is what deployed the app.
 	Adapter string `json:"adapter"`
 	// Context is the kubeconfig context, where one was named.
-	Context   string `json:"context,omitempty"`
+	Context string `json:"context,omitempty"`
+	// Namespace is that of the release.
 	Namespace string `json:"namespace,omitempty"`
 	// Release is the name and Revision the number of the Helm release.
-	Release  string  `json:"release,omitempty"`
-	Revision int     `json:"revision,omitempty"`
-	Outcome  Outcome `json:"outcome"`
+	Release string `json:"release,omitempty"`
+	// Revision is the release's number, where the adapter counts.
+	Revision int `json:"revision,omitempty"`
+	// Outcome is what was done.
+	Outcome Outcome `json:"outcome"`
 	// Image is the digest proven to be running, Chart that of the chart in
 	// force; the Previous ones are those before this deploy, where known.
-	Image         string `json:"image"`
-	Chart         string `json:"chart"`
+	Image string `json:"image"`
+	// Chart is the digest of the chart.
+	Chart string `json:"chart"`
+	// PreviousImage is the digest before, where it is known.
 	PreviousImage string `json:"previousImage,omitempty"`
+	// PreviousChart is the chart's digest before, where it is known.
 	PreviousChart string `json:"previousChart,omitempty"`
 	// Drift names what somebody changed on the cluster by hand, where the topology
 	// says that it is reported and not repaired.
@@ -95,13 +105,20 @@ type DeployResult struct {
 
 // ClusterCount counts the clusters of a target by what became of them.
 type ClusterCount struct {
-	Total      int `json:"total"`
-	Installed  int `json:"installed,omitempty"`
-	Upgraded   int `json:"upgraded,omitempty"`
-	Unchanged  int `json:"unchanged,omitempty"`
+	// Total is how many clusters the target has.
+	Total int `json:"total"`
+	// Installed counts the first deploys.
+	Installed int `json:"installed,omitempty"`
+	// Upgraded counts the upgrades.
+	Upgraded int `json:"upgraded,omitempty"`
+	// Unchanged counts those with nothing to do.
+	Unchanged int `json:"unchanged,omitempty"`
+	// RolledBack counts those that went back to what ran before.
 	RolledBack int `json:"rolledBack,omitempty"`
-	Failed     int `json:"failed,omitempty"`
-	Skipped    int `json:"skipped,omitempty"`
+	// Failed counts those that failed and did not go back.
+	Failed int `json:"failed,omitempty"`
+	// Skipped counts those that were not tried.
+	Skipped int `json:"skipped,omitempty"`
 }
 
 // Add counts one more cluster.
@@ -146,10 +163,14 @@ func (DeployResult) DocumentKind() Kind { return KindDeployResult }
 
 // SmokeReport tells every smoke check of one app on one target.
 type SmokeReport struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
-	Target   string        `json:"target"`
-	Passed   bool          `json:"passed"`
-	Checks   []CheckResult `json:"checks"`
+	// Target is where the checks ran.
+	Target string `json:"target"`
+	// Passed is true when no check failed.
+	Passed bool `json:"passed"`
+	// Checks are the results in order.
+	Checks []CheckResult `json:"checks"`
 	// Planned is true in a dry run: every check is skipped.
 	Planned bool `json:"planned,omitempty"`
 }
@@ -169,13 +190,16 @@ const (
 
 // CheckResult is the end of one smoke check.
 type CheckResult struct {
+	// Name is the check's.
 	Name string `json:"name"`
 	// Cluster is the cluster of a multiCluster target that it was run on.
 	Cluster string `json:"cluster,omitempty"`
 	// Type is rollout, http or tcp.
-	Type     string      `json:"type"`
-	Status   CheckStatus `json:"status"`
-	Duration Duration    `json:"duration"`
+	Type string `json:"type"`
+	// Status is the outcome.
+	Status CheckStatus `json:"status"`
+	// Duration is how long all attempts took.
+	Duration Duration `json:"duration"`
 	// Attempts is how often it was tried.
 	Attempts int `json:"attempts,omitempty"`
 	// Message says what was seen, above all when the check failed.
@@ -199,15 +223,21 @@ const PhaseExplain = "explain"
 // Event is progress, on the events channel only: the file descriptor named by
 // the environment variable HARMONY_EVENTS_FD.
 type Event struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
-	Stage    string `json:"stage"`
-	Target   string `json:"target,omitempty"`
+	// Stage is the stage that is at work.
+	Stage string `json:"stage"`
+	// Target is that of a stage that has one.
+	Target string `json:"target,omitempty"`
 	// Phase is the step within the stage, such as compile, push or rollout.
 	Phase string `json:"phase"`
 	// Current of Total, in Unit (bytes, layers, pods); zero when not counted.
-	Current int64  `json:"current,omitempty"`
-	Total   int64  `json:"total,omitempty"`
-	Unit    string `json:"unit,omitempty"`
+	Current int64 `json:"current,omitempty"`
+	// Total is the end of Current, where it is known.
+	Total int64 `json:"total,omitempty"`
+	// Unit is that of Current and Total: bytes.
+	Unit string `json:"unit,omitempty"`
+	// Message is for people.
 	Message string `json:"message,omitempty"`
 }
 

@@ -9,14 +9,20 @@ import (
 // Topology is a named choice of one adapter per capability, and the targets of
 // a deploy.
 type Topology struct {
+	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 
-	ContainerBuilder   *Provider `json:"containerBuilder,omitempty"`
-	OCIRegistry        *Provider `json:"ociRegistry,omitempty"`
-	HelmRegistry       *Provider `json:"helmRegistry,omitempty"`
+	// ContainerBuilder makes images.
+	ContainerBuilder *Provider `json:"containerBuilder,omitempty"`
+	// OCIRegistry takes images.
+	OCIRegistry *Provider `json:"ociRegistry,omitempty"`
+	// HelmRegistry takes charts.
+	HelmRegistry *Provider `json:"helmRegistry,omitempty"`
+	// ContinuousDelivery brings apps to targets.
 	ContinuousDelivery *Provider `json:"continuousDelivery,omitempty"`
 	// Smoke may name another plugin for the smoke stage.
-	Smoke      *Provider `json:"smoke,omitempty"`
+	Smoke *Provider `json:"smoke,omitempty"`
+	// Monitoring watches deployed apps.
 	Monitoring *Provider `json:"monitoring,omitempty"`
 	// Capabilities are further ones, by the names that the plugins of their stages
 	// tell: BackupStore.
@@ -28,11 +34,21 @@ type Topology struct {
 // DocumentKind implements [Spec].
 func (Topology) DocumentKind() Kind { return KindTopology }
 
+// The names of the capabilities that have a field of their own in a topology.
+const (
+	CapabilityContainerBuilder   = "ContainerBuilder"
+	CapabilityOCIRegistry        = "OCIRegistry"
+	CapabilityHelmRegistry       = "HelmRegistry"
+	CapabilityContinuousDelivery = "ContinuousDelivery"
+	CapabilityMonitoring         = "Monitoring"
+)
+
 // ProvidedCapability is one capability that a topology has.
 type ProvidedCapability struct {
 	// Capability is its name: ContainerBuilder.
 	Capability string
-	Provider   Provider
+	// Provider is what provides it.
+	Provider Provider
 }
 
 // Provided lists the capabilities that the topology has, in the order of a
@@ -43,11 +59,11 @@ func (t Topology) Provided() []ProvidedCapability {
 		name     string
 		provider *Provider
 	}{
-		{"ContainerBuilder", t.ContainerBuilder},
-		{"OCIRegistry", t.OCIRegistry},
-		{"HelmRegistry", t.HelmRegistry},
-		{"ContinuousDelivery", t.ContinuousDelivery},
-		{"Monitoring", t.Monitoring},
+		{CapabilityContainerBuilder, t.ContainerBuilder},
+		{CapabilityOCIRegistry, t.OCIRegistry},
+		{CapabilityHelmRegistry, t.HelmRegistry},
+		{CapabilityContinuousDelivery, t.ContinuousDelivery},
+		{CapabilityMonitoring, t.Monitoring},
 	} {
 		if c.provider != nil {
 			list = append(list, ProvidedCapability{c.name, *c.provider})
@@ -63,8 +79,8 @@ func (t Topology) Provided() []ProvidedCapability {
 type Provider struct {
 	// Adapter is the adapter's name: daemonless, oci, helm, …
 	Adapter string `json:"adapter,omitempty"`
-	// Plugin is the plugin that carries out the stage in the place of the
-	// suite's own: harmony-deploy-spinnaker.
+	// Plugin is the plugin that carries out the stage instead of the suite's own:
+	// harmony-deploy-spinnaker.
 	Plugin string `json:"plugin,omitempty"`
 	// URL is a registry's host and prefix, without a scheme:
 	// registry.example.com/fleet.
@@ -102,9 +118,12 @@ func (r Provider) Vouched() (string, error) {
 
 // Target is where a deploy goes. Exactly one field is set.
 type Target struct {
-	InCluster    *InCluster    `json:"inCluster,omitempty"`
+	// InCluster is one cluster.
+	InCluster *InCluster `json:"inCluster,omitempty"`
+	// MultiCluster is several clusters, in waves.
 	MultiCluster *MultiCluster `json:"multiCluster,omitempty"`
-	EdgeDevice   *EdgeDevice   `json:"edgeDevice,omitempty"`
+	// EdgeDevice is a group of devices that fetch what they run.
+	EdgeDevice *EdgeDevice `json:"edgeDevice,omitempty"`
 }
 
 // InCluster is one namespace of one cluster.

@@ -19,11 +19,13 @@ type FieldError struct {
 	Problem string
 }
 
+// Error implements error.
 func (e FieldError) Error() string { return e.Field + ": " + e.Problem }
 
 // FieldErrors are all the problems of a document.
 type FieldErrors []FieldError
 
+// Error implements error: a line for each problem.
 func (e FieldErrors) Error() string {
 	lines := make([]string, len(e))
 	for i, f := range e {

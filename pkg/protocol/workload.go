@@ -10,7 +10,8 @@ type Workload struct {
 	Replicas *int `json:"replicas,omitempty"`
 	// Command replaces the image's entrypoint, Args its arguments.
 	Command []string `json:"command,omitempty"`
-	Args    []string `json:"args,omitempty"`
+	// Args are the arguments of the command.
+	Args []string `json:"args,omitempty"`
 	// Ports are those that the app listens on. Where there is one, a Service is
 	// made.
 	Ports []WorkloadPort `json:"ports,omitempty"`
@@ -23,16 +24,22 @@ type Workload struct {
 	// Resources are what a pod asks for, and may use at most.
 	Resources *Resources `json:"resources,omitempty"`
 	// The probes of the app's container.
-	StartupProbe   *Probe `json:"startupProbe,omitempty"`
+	StartupProbe *Probe `json:"startupProbe,omitempty"`
+	// ReadinessProbe decides when a pod gets traffic.
 	ReadinessProbe *Probe `json:"readinessProbe,omitempty"`
-	LivenessProbe  *Probe `json:"livenessProbe,omitempty"`
+	// LivenessProbe decides when the container is restarted.
+	LivenessProbe *Probe `json:"livenessProbe,omitempty"`
 	// Volumes are mounted into the app's container, by their name. The root file
 	// system is read-only: what the app writes to is a volume.
-	Volumes     map[string]Volume    `json:"volumes,omitempty"`
-	Service     *WorkloadService     `json:"service,omitempty"`
-	Ingress     *Ingress             `json:"ingress,omitempty"`
-	Autoscaling *Autoscaling         `json:"autoscaling,omitempty"`
-	Disruption  *PodDisruptionBudget `json:"podDisruptionBudget,omitempty"`
+	Volumes map[string]Volume `json:"volumes,omitempty"`
+	// Service changes the Service of the ports.
+	Service *WorkloadService `json:"service,omitempty"`
+	// Ingress makes the app reachable from outside the cluster.
+	Ingress *Ingress `json:"ingress,omitempty"`
+	// Autoscaling changes the number of replicas with the load.
+	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
+	// Disruption bounds how many pods a maintenance may stop at once.
+	Disruption *PodDisruptionBudget `json:"podDisruptionBudget,omitempty"`
 	// ServiceAccount of the pods; one is made, without a token, when absent.
 	ServiceAccount *ServiceAccount `json:"serviceAccount,omitempty"`
 	// Security loosens what is strict by default.
@@ -49,7 +56,8 @@ type WorkloadPort struct {
 	// Name is what probes, Service and Ingress call it: at most 15 lower-case
 	// letters, digits and dashes.
 	Name string `json:"name"`
-	Port int    `json:"port"`
+	// Port is the container's.
+	Port int `json:"port"`
 	// ServicePort is the Service's port; Port when zero.
 	ServicePort int `json:"servicePort,omitempty"`
 	// Protocol is TCP when empty, else UDP or SCTP.
@@ -58,16 +66,21 @@ type WorkloadPort struct {
 
 // EnvRef is one key of a Secret or of a ConfigMap in the target's namespace.
 type EnvRef struct {
-	Secret    string `json:"secret,omitempty"`
+	// Secret is the name of a Secret.
+	Secret string `json:"secret,omitempty"`
+	// ConfigMap is the name of a ConfigMap.
 	ConfigMap string `json:"configMap,omitempty"`
-	Key       string `json:"key"`
+	// Key is that of its data.
+	Key string `json:"key"`
 	// Optional lets the pod start without it.
 	Optional bool `json:"optional,omitempty"`
 }
 
 // EnvFrom is a whole Secret or ConfigMap in the target's namespace.
 type EnvFrom struct {
-	Secret    string `json:"secret,omitempty"`
+	// Secret is the name of a Secret.
+	Secret string `json:"secret,omitempty"`
+	// ConfigMap is the name of a ConfigMap.
 	ConfigMap string `json:"configMap,omitempty"`
 	// Prefix is put before every key.
 	Prefix string `json:"prefix,omitempty"`
@@ -87,14 +100,20 @@ type Resources struct {
 // Probe is one probe. Exactly one of HTTP, TCP and Exec is set. What is zero is
 // as Kubernetes has it.
 type Probe struct {
+	// HTTP makes a request.
 	HTTP *ProbeHTTP `json:"http,omitempty"`
-	TCP  *ProbeTCP  `json:"tcp,omitempty"`
+	// TCP opens a connection.
+	TCP *ProbeTCP `json:"tcp,omitempty"`
 	// Exec is a command that is run in the container.
-	Exec                []string `json:"exec,omitempty"`
-	InitialDelaySeconds int      `json:"initialDelaySeconds,omitempty"`
-	PeriodSeconds       int      `json:"periodSeconds,omitempty"`
-	TimeoutSeconds      int      `json:"timeoutSeconds,omitempty"`
-	FailureThreshold    int      `json:"failureThreshold,omitempty"`
+	Exec []string `json:"exec,omitempty"`
+	// InitialDelaySeconds is how long the first one is put off.
+	InitialDelaySeconds int `json:"initialDelaySeconds,omitempty"`
+	// PeriodSeconds is the time between two.
+	PeriodSeconds int `json:"periodSeconds,omitempty"`
+	// TimeoutSeconds bounds each.
+	TimeoutSeconds int `json:"timeoutSeconds,omitempty"`
+	// FailureThreshold is how many must fail in a row.
+	FailureThreshold int `json:"failureThreshold,omitempty"`
 }
 
 // ProbeHTTP holds when a GET is answered with a status of 200 to 399.
@@ -117,12 +136,17 @@ type Volume struct {
 	// Path is where it is mounted, absolute.
 	Path string `json:"path"`
 	// SubPath is a part of the volume to mount.
-	SubPath   string    `json:"subPath,omitempty"`
-	ReadOnly  bool      `json:"readOnly,omitempty"`
-	EmptyDir  *EmptyDir `json:"emptyDir,omitempty"`
-	Secret    string    `json:"secret,omitempty"`
-	ConfigMap string    `json:"configMap,omitempty"`
-	Claim     *Claim    `json:"claim,omitempty"`
+	SubPath string `json:"subPath,omitempty"`
+	// ReadOnly forbids writing.
+	ReadOnly bool `json:"readOnly,omitempty"`
+	// EmptyDir is empty at the start of each pod.
+	EmptyDir *EmptyDir `json:"emptyDir,omitempty"`
+	// Secret is the name of a Secret.
+	Secret string `json:"secret,omitempty"`
+	// ConfigMap is the name of a ConfigMap.
+	ConfigMap string `json:"configMap,omitempty"`
+	// Claim is storage that outlives the pod.
+	Claim *Claim `json:"claim,omitempty"`
 }
 
 // EmptyDir is a folder that ends with its pod.
@@ -136,9 +160,11 @@ type EmptyDir struct {
 // Claim is a PersistentVolumeClaim: one that exists, by its Name, or one that
 // is made, of a Size. One that was made stays when the app is uninstalled.
 type Claim struct {
+	// Name is that of a claim that exists already.
 	Name string `json:"name,omitempty"`
 	// Size is a quantity such as 1Gi.
-	Size         string `json:"size,omitempty"`
+	Size string `json:"size,omitempty"`
+	// StorageClass is the cluster's default when empty.
 	StorageClass string `json:"storageClass,omitempty"`
 	// AccessMode is ReadWriteOnce when empty. Of an app with a claim that only one
 	// node or pod can have, the old pods end before the new ones begin.
@@ -148,7 +174,8 @@ type Claim struct {
 // WorkloadService is the app's Service.
 type WorkloadService struct {
 	// Type is ClusterIP when empty, else NodePort or LoadBalancer.
-	Type        string            `json:"type,omitempty"`
+	Type string `json:"type,omitempty"`
+	// Annotations are those of the Service.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Disabled makes no Service.
 	Disabled bool `json:"disabled,omitempty"`
@@ -156,13 +183,17 @@ type WorkloadService struct {
 
 // Ingress brings requests from outside to the app's Service.
 type Ingress struct {
-	ClassName   string            `json:"className,omitempty"`
+	// ClassName is the cluster's default when empty.
+	ClassName string `json:"className,omitempty"`
+	// Annotations are those of the Ingress.
 	Annotations map[string]string `json:"annotations,omitempty"`
-	Hosts       []IngressHost     `json:"hosts"`
+	// Hosts are the names under which the app is reachable.
+	Hosts []IngressHost `json:"hosts"`
 }
 
 // IngressHost is one host name.
 type IngressHost struct {
+	// Host is the DNS name.
 	Host string `json:"host"`
 	// Path is the prefix of the paths; / when empty.
 	Path string `json:"path,omitempty"`
@@ -176,24 +207,29 @@ type IngressHost struct {
 type Autoscaling struct {
 	// MinReplicas is 1 when zero.
 	MinReplicas int `json:"minReplicas,omitempty"`
+	// MaxReplicas is the most.
 	MaxReplicas int `json:"maxReplicas"`
 	// CPU and Memory are the average use to aim at, in percent of the requests;
 	// CPU is 80 when both are zero.
-	CPU    int `json:"cpu,omitempty"`
+	CPU int `json:"cpu,omitempty"`
+	// Memory is the average utilization to keep, in percent of the request.
 	Memory int `json:"memory,omitempty"`
 }
 
 // PodDisruptionBudget bounds how many pods are away at once when nodes are
 // drained. Exactly one is set: a number of pods, or a share such as 25%.
 type PodDisruptionBudget struct {
-	MinAvailable   any `json:"minAvailable,omitempty"`
+	// MinAvailable is how many pods must stay: a number or a percentage.
+	MinAvailable any `json:"minAvailable,omitempty"`
+	// MaxUnavailable is how many may be missing: a number or a percentage.
 	MaxUnavailable any `json:"maxUnavailable,omitempty"`
 }
 
 // ServiceAccount is what the pods are in the eyes of the API server.
 type ServiceAccount struct {
 	// Name is one that exists; none is made then.
-	Name        string            `json:"name,omitempty"`
+	Name string `json:"name,omitempty"`
+	// Annotations are those of the ServiceAccount.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Token mounts its token into the pods, for an app that speaks to the API
 	// server.
@@ -205,7 +241,8 @@ type ServiceAccount struct {
 // and the runtime's own seccomp profile.
 type WorkloadSecurity struct {
 	// RunAsUser and RunAsGroup are 65532 when absent; never 0.
-	RunAsUser  *int64 `json:"runAsUser,omitempty"`
+	RunAsUser *int64 `json:"runAsUser,omitempty"`
+	// RunAsGroup is the group that the container runs as.
 	RunAsGroup *int64 `json:"runAsGroup,omitempty"`
 	// FSGroup owns the volumes; 65532 when absent.
 	FSGroup *int64 `json:"fsGroup,omitempty"`
