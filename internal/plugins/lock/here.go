@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/nationtech/harmony/internal/cli/cachedir"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
@@ -23,8 +24,8 @@ func Of(folder string) (c Check, found bool, err error) {
 	}
 	c = Check{File: filepath.Join(folder, FileName), Lock: lock, Suite: suite.Folder()}
 	// What is restored into the cache of a CI job is not believed.
-	if cache, err := os.UserCacheDir(); err == nil && os.Getenv("CI") == "" {
-		c.Cache = filepath.Join(cache, "harmony", "hashes")
+	if os.Getenv("CI") == "" {
+		c.Cache = cachedir.In("hashes")
 	}
 	return c, true, nil
 }

@@ -4,7 +4,6 @@ package appplugin
 
 import (
 	"context"
-	"os"
 	"slices"
 	"strings"
 	"sync"
