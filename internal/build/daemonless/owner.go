@@ -40,14 +40,12 @@ func (m *maker) user(ctx context.Context, text string, t *tree, b *base.Image) (
 	if err != nil {
 		return 0, 0, fmt.Errorf("user: %w", err)
 	}
-	switch {
-	case hasGroup && group == "":
-	case hasGroup:
+	if hasGroup && group != "" {
 		fields, err = m.account(ctx, "/etc/group", group, t, b)
 		if err == nil {
 			gid, err = strconv.Atoi(fields[2])
 		}
-	default:
+	} else {
 		gid, err = strconv.Atoi(fields[3])
 	}
 	if err != nil {

@@ -1,7 +1,6 @@
 package dockerfile
 
 import (
-	"cmp"
 	"path"
 	"strings"
 
@@ -40,7 +39,7 @@ func TakeOf(word string, parents bool, exclude []string) Take {
 	}
 	t.Pattern, t.Include = folder, strings.TrimPrefix(path.Clean("/"+pattern), "/")
 	if !IsPattern(word) {
-		t.Required = cmp.Or(word, ".")
+		t.Required = word
 	}
 	return t
 }

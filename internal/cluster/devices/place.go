@@ -26,14 +26,6 @@ const (
 	TagPrevious = "previous"
 )
 
-// The annotations of a state's manifest, beside those of the OCI.
-const (
-	AnnotationApp     = "harmony.nationtech.io/app"
-	AnnotationVersion = "harmony.nationtech.io/version"
-	AnnotationImage   = "harmony.nationtech.io/image"
-	AnnotationChart   = "harmony.nationtech.io/chart"
-)
-
 // Place is where the state of one app lies, for a device or a group, and where
 // it is reported on.
 type Place struct {
@@ -86,16 +78,23 @@ func repository(topology protocol.Topology, edge protocol.EdgeDevice, registry, 
 		}
 		registry, insecure = strings.Trim(images.URL, "/")+"/"+folder, insecure || images.Insecure
 	}
-	made, err := name.NewRepository(registry+within, auth.Naming(insecure)...)
+	var naming []name.Option
+	if insecure {
+		naming = append(naming, name.Insecure)
+	}
+	made, err := name.NewRepository(registry+within, naming...)
 	if err != nil {
 		return Repository{}, protocol.Invalid("%w", err)
 	}
-	guard := &auth.Guard{Host: made.RegistryStr(), Insecure: insecure}
+	guard := &auth.Guard{Host: made.RegistryStr(), Insecure: insecure, Inner: remote.DefaultTransport}
+	options := []remote.Option{
+		remote.WithTransport(guard), remote.WithAuthFromKeychain(auth.Keychain()), remote.WithUserAgent("harmony"), remote.WithJobs(atOnce),
+	}
 	r := Repository{name: made}
-	if r.puller, err = remote.NewPuller(auth.Through(guard, remote.WithJobs(atOnce))...); err != nil {
+	if r.puller, err = remote.NewPuller(options...); err != nil {
 		return Repository{}, err
 	}
-	r.pusher, err = remote.NewPusher(auth.Through(guard, remote.WithJobs(atOnce))...)
+	r.pusher, err = remote.NewPusher(options...)
 	return r, err
 }
 

@@ -183,3 +183,31 @@ func TestReplicasOfAnAutoscalerAreNoDrift(t *testing.T) {
 		}
 	}
 }
+
+// Scaled are named by autoscalers on the cluster or in the chart, with what they
+// were left at where they are.
+func TestScaled(t *testing.T) {
+	const object = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: %s, namespace: fleet}\nspec: {replicas: %d}\n"
+	const scaler = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: %s, namespace: fleet}\nspec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %s}}\n"
+	f, _ := finder(t, fmt.Sprintf(object, "web", 5), fmt.Sprintf(object, "fixed", 6), fmt.Sprintf(scaler, "h", "web"))
+	chart := []*unstructured.Unstructured{
+		decoded(t, fmt.Sprintf(object, "web", 1)), decoded(t, fmt.Sprintf(object, "fixed", 1)), decoded(t, fmt.Sprintf(object, "new", 1)),
+		decoded(t, fmt.Sprintf(scaler, "n", "new")),
+	}
+	found, err := f.Scaled(t.Context(), append(chart, chart[0]))
+	var got []string
+	for _, s := range found {
+		replicas := "none"
+		if s.Replicas != nil {
+			replicas = fmt.Sprint(*s.Replicas)
+		}
+		got = append(got, s.APIVersion+" "+s.Kind+" "+s.Name+" "+replicas)
+	}
+	slices.Sort(got)
+	if want := []string{"apps/v1 Deployment new none", "apps/v1 Deployment web 5"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	if own := f.ScaledBy(chart); len(own) != 1 || own[0].Name != "new" {
+		t.Errorf("by the chart's own: %+v", own)
+	}
+}

@@ -13,11 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
-
-// managedBy marks the Secrets that harmony made and may change.
-const managedBy = "app.kubernetes.io/managed-by"
 
 // Wanted is what an app needs of its namespace.
 type Wanted struct {
@@ -42,7 +40,7 @@ func PullSecret(name, registry, username, password string) (*corev1.Secret, erro
 		return nil, err
 	}
 	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{managedBy: "harmony"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{marks.ManagedBy: marks.Harmony}},
 		Type:       corev1.SecretTypeDockerConfigJson,
 		Data:       map[string][]byte{corev1.DockerConfigJsonKey: config},
 	}, nil
@@ -106,7 +104,7 @@ func (w Wanted) make(ctx context.Context, client kubernetes.Interface) error {
 	}
 	fresh := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.Name}}
 	if w.Release != "" {
-		fresh.Labels = map[string]string{managedBy: "Helm"}
+		fresh.Labels = map[string]string{marks.ManagedBy: "Helm"}
 		fresh.Annotations = map[string]string{"meta.helm.sh/release-name": w.Release, "meta.helm.sh/release-namespace": w.Name}
 	}
 	_, err := client.CoreV1().Namespaces().Create(ctx, fresh, metav1.CreateOptions{})
@@ -133,8 +131,8 @@ func (w Wanted) ensureSecret(ctx context.Context, client kubernetes.Interface) e
 	switch {
 	case w.hasCredentials(found):
 		return nil
-	case found.Labels[managedBy] != "harmony" || found.Type != w.PullSecret.Type:
-		return protocol.Invalid("secret %s in namespace %s is not harmony's: it has other content, and no label %s=harmony", name, w.Name, managedBy).
+	case found.Labels[marks.ManagedBy] != marks.Harmony || found.Type != w.PullSecret.Type:
+		return protocol.Invalid("secret %s in namespace %s is not harmony's: it has other content, and no label %s=harmony", name, w.Name, marks.ManagedBy).
 			WithHint("choose another name for pullSecret in the topology")
 	}
 	found.Data = maps.Clone(w.PullSecret.Data)

@@ -11,14 +11,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-const (
-	setKind = "ApplicationSet"
-	// labelWave is the wave of an Application, which the steps of a rollout go by.
-	labelWave = "harmony.nationtech.io/wave"
-)
+const setKind = "ApplicationSet"
 
 // member is a cluster of an ApplicationSet.
 type member struct {
@@ -53,7 +50,7 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 	}
 	for wave := 1; wave <= f.members[len(f.members)-1].wave; wave++ {
 		steps = append(steps, map[string]any{
-			"matchExpressions": []any{map[string]any{"key": labelWave, "operator": "In", "values": []any{strconv.Itoa(wave)}}},
+			"matchExpressions": []any{map[string]any{"key": marks.Wave, "operator": "In", "values": []any{strconv.Itoa(wave)}}},
 			"maxUpdate":        f.multi.AtOnce(),
 		})
 	}
@@ -70,8 +67,8 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 		"template": map[string]any{
 			"metadata": map[string]any{
 				"name":        "{{.application}}",
-				"labels":      map[string]any{labelManagedBy: managedBy, labelApp: f.app.Name, labelTarget: f.target, labelWave: "{{.wave}}"},
-				"annotations": map[string]any{annotationImage: r.Image, annotationVersion: r.Version},
+				"labels":      map[string]any{marks.ManagedBy: marks.Harmony, marks.App: f.app.Name, marks.Target: f.target, marks.Wave: "{{.wave}}"},
+				"annotations": map[string]any{marks.Image: r.Image, marks.Version: r.Version},
 			},
 			"spec": map[string]any{
 				"project": f.want.project, "source": escape(r.Source),
@@ -154,24 +151,17 @@ func (s *appSet) wants(spec map[string]any) bool {
 }
 
 // release is what it brings to the members now.
-func (s *appSet) release() (release, bool) { return noted(s.Unstructured, annotationCurrent) }
+func (s *appSet) release() (release, bool) { return noted(s.Unstructured, marks.Release) }
 
 // previous is what it brought before, and was good.
-func (s *appSet) previous() (release, bool) { return noted(s.Unstructured, annotationPrevious) }
+func (s *appSet) previous() (release, bool) { return noted(s.Unstructured, marks.Previous) }
 
-// annotationCurrent holds the release of an ApplicationSet, whose template has
-// it escaped.
-const annotationCurrent = "harmony.nationtech.io/release"
-
-// isGood reports that a rollout of the release came to its end.
+// isGood reports that all members were seen to run the release at one moment. What
+// Argo CD says of one of them later is no reason to forget that.
 func (s *appSet) isGood(r release) bool {
-	good, ok := noted(s.Unstructured, annotationGood)
+	good, ok := noted(s.Unstructured, marks.Good)
 	return ok && equality.Semantic.DeepEqual(good.Source, r.Source)
 }
-
-// annotationGood holds the last release that all members were seen to run. What
-// Argo CD says of one of them at some later moment is no reason to forget that.
-const annotationGood = "harmony.nationtech.io/good"
 
 // unknownServers are the members whose API server Argo CD has no cluster for.
 func unknownServers(all []member, servers []string) []string {

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -97,7 +99,7 @@ func TestSlug(t *testing.T) {
 func (f *fanout) applicationFor(t *testing.T, change func(map[string]any)) *application {
 	t.Helper()
 	object, err := plain(map[string]any{
-		"metadata": map[string]any{"annotations": map[string]any{annotationImage: f.want.Image}},
+		"metadata": map[string]any{"annotations": map[string]any{marks.Image: f.want.Image}},
 		"spec":     map[string]any{"source": f.want.Source},
 		"status": map[string]any{
 			"reconciledAt": metav1.Now().Format(time.RFC3339), "health": map[string]any{"status": "Healthy"},
@@ -112,7 +114,7 @@ func (f *fanout) applicationFor(t *testing.T, change func(map[string]any)) *appl
 	if change != nil {
 		change(object)
 	}
-	a, err := newApplication(&unstructured.Unstructured{Object: object})
+	a, err := api.New(&unstructured.Unstructured{Object: object})
 	if err != nil {
 		t.Fatal(err)
 	}

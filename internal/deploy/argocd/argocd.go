@@ -13,9 +13,21 @@ import (
 
 	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// What is read of Argo CD's objects.
+type (
+	application    = api.Application
+	place          = api.Place
+	source         = api.Source
+	condition      = api.Condition
+	operation      = api.Operation
+	operationState = api.OperationState
+	syncResource   = api.SyncResource
 )
 
 // Name is the adapter's name in a topology.

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -20,6 +19,7 @@ import (
 	kubeconn "github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -70,12 +70,11 @@ func (a *adapter) connectArgo(target *kubeconn.Conn) (*argo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
 	}
-	group, _ := schema.ParseGroupVersion(apiVersion)
 	return &argo{
 		Conn: conn, client: client, namespace: a.settings.namespace,
-		applications: objects.Resource(group.WithResource("applications")).Namespace(a.settings.namespace),
-		projects:     objects.Resource(group.WithResource("appprojects")).Namespace(a.settings.namespace),
-		sets:         objects.Resource(group.WithResource("applicationsets")).Namespace(a.settings.namespace),
+		applications: objects.Resource(api.Applications).Namespace(a.settings.namespace),
+		projects:     objects.Resource(api.Group.WithResource("appprojects")).Namespace(a.settings.namespace),
+		sets:         objects.Resource(api.Group.WithResource("applicationsets")).Namespace(a.settings.namespace),
 	}, nil
 }
 
@@ -93,7 +92,7 @@ func (a *argo) get(ctx context.Context) (*application, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", a, err)
 	}
-	return newApplication(object)
+	return api.New(object)
 }
 
 // missingKind tells the answer of a server that has no such kind from that of

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -65,8 +66,8 @@ func released(t *testing.T) map[string]any {
 	return map[string]any{
 		"apiVersion": apiVersion, "kind": kind, "metadata": map[string]any{
 			"name": "app-staging", "namespace": "argocd",
-			"labels":      map[string]any{labelManagedBy: managedBy, labelApp: "app", labelTarget: "staging"},
-			"annotations": map[string]any{annotationImage: "registry/app@" + digest("d"), annotationVersion: "1.4.0", annotationPrevious: string(previous)},
+			"labels":      map[string]any{marks.ManagedBy: marks.Harmony, marks.App: "app", marks.Target: "staging"},
+			"annotations": map[string]any{marks.Image: "registry/app@" + digest("d"), marks.Version: "1.4.0", marks.Previous: string(previous)},
 		}, "spec": map[string]any{"source": source("c")},
 	}
 }
@@ -125,12 +126,12 @@ func TestRestore(t *testing.T) {
 		o.SetAnnotations(annotations)
 		return o
 	}
-	found := &application{Unstructured: object(map[string]string{labelApp: "app", "team": "a"}, map[string]string{annotationImage: "old"}, "1")}
-	now := object(map[string]string{labelApp: "other", labelTarget: "x", "team": "b"}, map[string]string{annotationImage: "new", annotationPrevious: "{}", "note": "kept"}, "2")
+	found := &application{Unstructured: object(map[string]string{marks.App: "app", "team": "a"}, map[string]string{marks.Image: "old"}, "1")}
+	now := object(map[string]string{marks.App: "other", marks.Target: "x", "team": "b"}, map[string]string{marks.Image: "new", marks.Previous: "{}", "note": "kept"}, "2")
 	if err := (&work{found: found, written: true}).restore(now); err != nil {
 		t.Fatal(err)
 	}
-	want := object(map[string]string{labelApp: "app", "team": "b"}, map[string]string{annotationImage: "old", "note": "kept"}, "1")
+	want := object(map[string]string{marks.App: "app", "team": "b"}, map[string]string{marks.Image: "old", "note": "kept"}, "1")
 	delete(want.Object, "operation")
 	if !reflect.DeepEqual(now.Object, want.Object) {
 		t.Errorf("got %v, want %v", now.Object, want.Object)

@@ -30,7 +30,7 @@ func (f *fanout) rollbackAfter(ctx context.Context, why error) error {
 	}
 	outcomes := make([]protocol.Outcome, len(f.members))
 	for i, m := range f.members {
-		if a := applications[m.application]; f.ends[i].Outcome != "" || a != nil && a.began(f.want.release) {
+		if a := applications[m.application]; f.ends[i].Outcome != "" || a != nil && began(a, f.want.release) {
 			outcomes[i] = protocol.OutcomeRolledBack
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -50,12 +51,12 @@ func (f *following) look(ctx context.Context, found *application, s *operationSt
 	}
 	f.tell(s)
 	switch s.Phase {
-	case phaseSucceeded:
+	case api.Succeeded:
 		if got := f.revisionOf(found, s); got != revision {
 			return false, fmt.Errorf("%s: Argo CD synced %s instead of %s", f.argo, got, revision)
 		}
 		return true, nil
-	case phaseFailed, phaseError:
+	case api.Failed, api.Error:
 		return false, f.failed(ctx, found, s)
 	}
 	if err := f.window(found, s); err != nil {
@@ -85,7 +86,7 @@ func (f *following) window(found *application, s *operationState) error {
 // thing once.
 func (f *following) tell(s *operationState) {
 	message := s.Message
-	if s.Phase == phaseRunning && s.FinishedAt != nil {
+	if s.Phase == api.Running && s.FinishedAt != nil {
 		message = "will be tried again: " + message
 	}
 	if message != "" && message != f.last {
@@ -110,20 +111,7 @@ func (f *following) tell(s *operationState) {
 	}
 }
 
-// String is the object with what became of it.
-func (r syncResource) String() string {
-	status := r.Status
-	if r.HookType != "" {
-		status = r.HookType + " hook " + r.HookPhase
-	}
-	text := strings.ToLower(r.Kind) + "/" + r.Name + " " + status
-	if r.Message != "" {
-		text += ": " + r.Message
-	}
-	return text
-}
-
-func (r syncResource) reference() reference {
+func referenceOf(r syncResource) reference {
 	return reference{r.Group, r.Version, r.Kind, r.Namespace, r.Name}
 }
 
@@ -135,17 +123,17 @@ func (f *following) failed(ctx context.Context, found *application, s *operation
 	applied := false
 	if s.SyncResult != nil {
 		for _, r := range s.SyncResult.Resources {
-			bad := r.HookPhase == phaseFailed || r.HookPhase == phaseError
+			bad := r.HookPhase == api.Failed || r.HookPhase == api.Error
 			if bad || r.Status == "SyncFailed" {
 				lines = append(lines, clean(r.String()))
 			}
 			if bad && r.HookType != "" {
-				hooks = append(hooks, r.reference())
+				hooks = append(hooks, referenceOf(r))
 			}
-			applied = applied || r.Status == synced || r.HookType != "" || r.HookPhase != ""
+			applied = applied || r.Status == api.Synced || r.HookType != "" || r.HookPhase != ""
 		}
 	}
-	if c := found.problem(); c != nil && !applied {
+	if c := found.Problem(); c != nil && !applied {
 		return &refusal{f.complaint(*c)}
 	}
 	err := fmt.Errorf("sync of %s: %s%s", f.argo, clean(s.Message), listed(lines))
@@ -197,13 +185,13 @@ func (f *following) watch(ctx context.Context, s *operationState) error {
 		return err
 	default:
 	}
-	if s.Phase != phaseRunning || s.SyncResult == nil {
+	if s.Phase != api.Running || s.SyncResult == nil {
 		return nil
 	}
 	var waits []reference
 	for _, r := range s.SyncResult.Resources {
-		if r.HookPhase == phaseRunning {
-			waits = append(waits, r.reference())
+		if r.HookPhase == api.Running {
+			waits = append(waits, referenceOf(r))
 		}
 	}
 	if len(waits) == 0 || slices.Equal(waits, f.watched) {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -20,7 +21,7 @@ func (d *deployment) fromGit(found *application) error {
 		return d.sameDestination(found)
 	}
 	var repositories []string
-	for _, s := range found.sources() {
+	for _, s := range found.Sources() {
 		repositories = append(repositories, strings.TrimSuffix(s.RepoURL+" "+s.Chart, " "))
 	}
 	return protocol.Unsupported("%s does not take the chart from %s, but from: %s", d.argo, d.chart.URL, strings.Join(repositories, ", ")).
@@ -44,7 +45,7 @@ func (d *deployment) sameDestination(found *application) error {
 
 // gitRevision is what Git wants of the chart: a digest, or a tag or range.
 func (d *deployment) gitRevision(found *application) string {
-	return found.sources()[d.sourceIndex(found)].TargetRevision
+	return found.Sources()[d.sourceIndex(found)].TargetRevision
 }
 
 // gitWants reports that the Application wants the chart's digest. What a tag
@@ -55,7 +56,7 @@ func (d *deployment) gitWants(found *application) bool {
 	}
 	revision := d.gitRevision(found)
 	if !isDigest(revision) {
-		revision = pick(found.Status.Sync.Revision, found.Status.Sync.Revisions, d.sourceIndex(found))
+		revision = api.Pick(found.Status.Sync.Revision, found.Status.Sync.Revisions, d.sourceIndex(found))
 	}
 	return revision == d.want.chart()
 }

@@ -12,7 +12,9 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -37,11 +39,11 @@ func references(found *application) []reference {
 
 // applied are the objects as the last operation left them, which the rest of
 // the status may not tell yet.
-func (s *operationState) applied() []reference {
+func applied(s *operationState) []reference {
 	var all []reference
 	for _, r := range s.SyncResult.Resources {
-		if r.HookType == "" && r.Status == synced {
-			all = append(all, r.reference())
+		if r.HookType == "" && r.Status == api.Synced {
+			all = append(all, referenceOf(r))
 		}
 	}
 	return all
@@ -81,7 +83,7 @@ func (d *deployment) running(ctx context.Context, found *application) (bool, err
 }
 
 func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
-	return proof.NewProver(d.app.Name, image)
+	return proof.NewProver(d.app.Name, image, auth.Keychain())
 }
 
 // replaceStuck replaces the pods that are stuck.
@@ -101,8 +103,8 @@ func (d *deployment) follow(ctx context.Context, want release, image protocol.Im
 		return err
 	}
 	from := references(found)
-	if s := found.Status.OperationState; s != nil && s.Phase == phaseSucceeded && s.SyncResult != nil && !fresh(found) {
-		from = s.applied()
+	if s := found.Status.OperationState; s != nil && s.Phase == api.Succeeded && s.SyncResult != nil && !fresh(found) {
+		from = applied(s)
 	}
 	if err := d.rolledOut(ctx, from, image); err != nil {
 		return err
@@ -147,11 +149,11 @@ func (d *deployment) awaitHealthy(ctx context.Context, want release) error {
 			return fmt.Errorf("%s was changed meanwhile: it wants %s instead of %s", d.argo, now.chart(), want.chart())
 		}
 		status := found.Status.Health.Status
-		current := fresh(found) && pick(found.Status.Sync.Revision, found.Status.Sync.Revisions, d.sourceIndex(found)) == want.chart()
+		current := fresh(found) && api.Pick(found.Status.Sync.Revision, found.Status.Sync.Revisions, d.sourceIndex(found)) == want.chart()
 		switch {
-		case current && status == healthy && found.problem() == nil:
+		case current && status == api.Healthy && found.Problem() == nil:
 			return nil
-		case current && (status == degraded || found.problem() != nil):
+		case current && (status == api.Degraded || found.Problem() != nil):
 			if bad.IsZero() {
 				bad = time.Now()
 			}
@@ -191,11 +193,11 @@ func (d *deployment) hopeless(complaints []string) bool {
 // the Application itself.
 func complaints(found *application) []string {
 	var lines []string
-	if c := found.problem(); c != nil {
+	if c := found.Problem(); c != nil {
 		lines = append(lines, clean(c.Type+": "+c.Message))
 	}
 	for _, r := range found.Status.Resources {
-		if r.Health == nil || r.Health.Status == healthy || r.Health.Status == "" {
+		if r.Health == nil || r.Health.Status == api.Healthy || r.Health.Status == "" {
 			continue
 		}
 		line := strings.ToLower(r.Kind) + "/" + r.Name + " " + r.Health.Status

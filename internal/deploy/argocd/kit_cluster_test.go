@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/lease"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/deploytest"
 )
 
@@ -108,7 +109,7 @@ func (w *argoWorld) eventually(what string, holds func() bool) {
 // releaseNow is what the Application wants.
 func releaseNow(t *testing.T, w *argoWorld) release {
 	t.Helper()
-	found, err := newApplication(w.application())
+	found, err := api.New(w.application())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -30,25 +32,19 @@ const look = time.Second
 // long, and a repository server that hangs takes a minute of its worker's time.
 func (d *deployment) silence() time.Duration { return d.settings.timeout / 2 }
 
-// done reports an operation that is over. One that is running although it has
-// an end is about to be tried again.
-func (s *operationState) done() bool {
-	return s.Phase == phaseSucceeded || s.Phase == phaseFailed || s.Phase == phaseError
-}
-
 // revisionOf is the digest of the app's chart that an operation synced.
 func (d *deployment) revisionOf(found *application, s *operationState) string {
 	if s.SyncResult == nil {
 		return ""
 	}
-	return pick(s.SyncResult.Revision, s.SyncResult.Revisions, d.sourceIndex(found))
+	return api.Pick(s.SyncResult.Revision, s.SyncResult.Revisions, d.sourceIndex(found))
 }
 
 // begin asks the controller for a sync under the token, in the one write that
 // also changes what the Application wants.
 func (d *deployment) begin(ctx context.Context, token string, change func(*application) error) error {
 	return d.argo.edit(ctx, func(found *application) (bool, error) {
-		if found.Operation.token() == token || found.state(token) != nil {
+		if found.Operation.Token() == token || found.State(token) != nil {
 			return false, nil // an earlier request whose answer was lost
 		}
 		if found.Operation != nil {
@@ -83,10 +79,10 @@ func (d *deployment) request(object *unstructured.Unstructured, token string) er
 	}
 	request := map[string]any{
 		"info": []any{
-			map[string]any{"name": tokenName, "value": token},
+			map[string]any{"name": marks.Token, "value": token},
 			map[string]any{"name": "Reason", "value": fmt.Sprintf("harmony: %s %s for %s", d.app.Name, d.app.Version, d.target)},
 		},
-		"initiatedBy": map[string]any{"username": managedBy},
+		"initiatedBy": map[string]any{"username": marks.Harmony},
 		"sync":        sync,
 	}
 	if retry, ok := policy["retry"]; ok {
@@ -123,8 +119,8 @@ func (d *deployment) await(ctx context.Context, token, revision string) error {
 		if err != nil {
 			return f.late(err)
 		}
-		s := found.state(token)
-		if s == nil && found.Operation.token() != token {
+		s := found.State(token)
+		if s == nil && found.Operation.Token() != token {
 			return errReplaced
 		}
 		done, err := f.look(ctx, found, s, revision)
@@ -147,8 +143,8 @@ func (d *deployment) terminate(ctx context.Context, token string) error {
 		over := false
 		err := d.argo.edit(ctx, func(found *application) (bool, error) {
 			seen = found
-			s := found.state(token)
-			if over = found.Operation.token() != token; over {
+			s := found.State(token)
+			if over = found.Operation.Token() != token; over {
 				return false, nil
 			}
 			if s == nil || time.Since(asked) > endGrace/2 {
@@ -157,10 +153,10 @@ func (d *deployment) terminate(ctx context.Context, token string) error {
 				withdraw(found.Unstructured)
 				return true, nil
 			}
-			if s.Phase == phaseTerminating {
+			if s.Phase == api.Terminating {
 				return false, nil
 			}
-			return true, unstructured.SetNestedField(found.Object, phaseTerminating, "status", "operationState", "phase")
+			return true, unstructured.SetNestedField(found.Object, api.Terminating, "status", "operationState", "phase")
 		})
 		if err != nil || over {
 			return err
@@ -179,7 +175,7 @@ func (d *deployment) accepted(ctx context.Context, asked time.Time) error {
 		if err != nil {
 			return err
 		}
-		if c := found.problem(); looked(found, asked) {
+		if c := found.Problem(); looked(found, asked) {
 			if c != nil {
 				return &refusal{d.complaint(*c)}
 			}
@@ -210,7 +206,7 @@ func looked(found *application, asked time.Time) bool {
 	if found.GetAnnotations()[annotationRefresh] != "" {
 		return false
 	}
-	if c := found.problem(); c != nil && c.Type == invalidSpec {
+	if c := found.Problem(); c != nil && c.Type == api.InvalidSpec {
 		return true
 	}
 	at := found.Status.ReconciledAt
@@ -226,7 +222,7 @@ func (d *deployment) silent() error {
 // project does not allow is up to the topology.
 func (d *deployment) complaint(c condition) error {
 	message := clean(c.Message)
-	if c.Type == invalidSpec {
+	if c.Type == api.InvalidSpec {
 		return protocol.Unsupported("%s: %s", d.argo, message).WithHint("change AppProject %q, or the adapter's settings project and destination", d.settings.project)
 	}
 	return d.comparison(message)

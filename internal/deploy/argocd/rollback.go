@@ -56,7 +56,7 @@ func (d *deployment) rollbackTo(ctx context.Context, to release) error {
 		if err != nil {
 			return err
 		}
-		if token := found.Operation.token(); token != "" {
+		if token := found.Operation.Token(); token != "" {
 			if err := d.terminate(ctx, token); err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/cluster/namespace"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -90,7 +91,7 @@ func (d *deployment) wants(found *application) bool {
 // CD finds it in force and healthy, and the image runs.
 func (d *deployment) settled(ctx context.Context, found *application) (bool, error) {
 	if !d.wants(found) || found.Operation != nil || !d.inForce(found) ||
-		found.Status.Health.Status != healthy || found.problem() != nil {
+		found.Status.Health.Status != api.Healthy || found.Problem() != nil {
 		return false, nil
 	}
 	return d.running(ctx, found)
@@ -99,7 +100,7 @@ func (d *deployment) settled(ctx context.Context, found *application) (bool, err
 // inForce reports that Argo CD found the objects as the chart has them.
 func (d *deployment) inForce(found *application) bool {
 	s := found.Status.Sync
-	return s.Status == synced && pick(s.Revision, s.Revisions, d.sourceIndex(found)) == d.want.chart()
+	return s.Status == api.Synced && api.Pick(s.Revision, s.Revisions, d.sourceIndex(found)) == d.want.chart()
 }
 
 // drift names what somebody changed since it was put into force; nothing when
@@ -109,12 +110,12 @@ func (d *deployment) drift(found *application) []string {
 		return nil
 	}
 	s := found.Status.OperationState
-	if s == nil || s.Phase != phaseSucceeded || d.revisionOf(found, s) != d.want.chart() {
+	if s == nil || s.Phase != api.Succeeded || d.revisionOf(found, s) != d.want.chart() {
 		return nil
 	}
 	var changed []string
 	for _, r := range found.Status.Resources {
-		if r.Status != "" && r.Status != synced {
+		if r.Status != "" && r.Status != api.Synced {
 			changed = append(changed, strings.ToLower(r.Kind)+"/"+r.Name+" was changed")
 		}
 	}
@@ -136,7 +137,7 @@ func (d *deployment) reported(ctx context.Context, found *application) (protocol
 // sourceIndex is the place of the app's chart among the sources of an
 // Application; -1 when it is not there.
 func (d *deployment) sourceIndex(found *application) int {
-	for i, s := range found.sources() {
+	for i, s := range found.Sources() {
 		if s.RepoURL == d.chart.URL && s.Chart == "" {
 			return i
 		}
@@ -190,7 +191,7 @@ func (d *deployment) before(found *application) release {
 	if found == nil {
 		return release{}
 	}
-	if s := found.Status.OperationState; d.wants(found) && (s == nil || s.Phase != phaseSucceeded) {
+	if s := found.Status.OperationState; d.wants(found) && (s == nil || s.Phase != api.Succeeded) {
 		last, _ := previous(found)
 		return last
 	}
@@ -214,10 +215,10 @@ func (d *deployment) free(ctx context.Context) (*application, error) {
 		switch {
 		case found.GetDeletionTimestamp() != nil:
 			told = "is being deleted"
-		case found.Operation == nil || found.Operation.token() != "" && d.wants(found):
+		case found.Operation == nil || found.Operation.Token() != "" && d.wants(found):
 			return found, nil
-		case found.Operation.token() != "":
-			if err := d.terminate(ctx, found.Operation.token()); err != nil {
+		case found.Operation.Token() != "":
+			if err := d.terminate(ctx, found.Operation.Token()); err != nil {
 				return nil, err
 			}
 			continue
@@ -239,8 +240,8 @@ func (d *deployment) free(ctx context.Context) (*application, error) {
 }
 
 func (d *deployment) busyWith(found *application) string {
-	message := "has an operation of " + found.Operation.who() + " in progress"
-	if s := found.Status.OperationState; s != nil && !s.done() {
+	message := "has an operation of " + found.Operation.Who() + " in progress"
+	if s := found.Status.OperationState; s != nil && !s.Done() {
 		message += " since " + s.StartedAt.Format(time.TimeOnly)
 		if s.Message != "" {
 			message += " (" + clean(s.Message) + ")"

@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -43,7 +45,7 @@ func (f *fanout) ownedSet(found *appSet) error {
 		return nil
 	}
 	labels := found.GetLabels()
-	if labels[labelManagedBy] != managedBy || labels[labelApp] != f.app.Name || labels[labelTarget] != f.target {
+	if labels[marks.ManagedBy] != marks.Harmony || labels[marks.App] != f.app.Name || labels[marks.Target] != f.target {
 		return protocol.Unsupported("%s was made by somebody else, or for another app or target", f.set).
 			WithHint("give it another name with the setting application")
 	}
@@ -52,7 +54,7 @@ func (f *fanout) ownedSet(found *appSet) error {
 
 // applications are those of the ApplicationSet, by name.
 func (f *fanout) applications(ctx context.Context) (map[string]*application, error) {
-	selector := fmt.Sprintf("%s=%s,%s=%s,%s=%s", labelManagedBy, managedBy, labelApp, f.app.Name, labelTarget, f.target)
+	selector := fmt.Sprintf("%s=%s,%s=%s,%s=%s", marks.ManagedBy, marks.Harmony, marks.App, f.app.Name, marks.Target, f.target)
 	var list *unstructured.UnstructuredList
 	err := f.argo.patient(ctx, func() (err error) {
 		list, err = f.argo.applications.List(ctx, metav1.ListOptions{LabelSelector: selector})
@@ -63,7 +65,7 @@ func (f *fanout) applications(ctx context.Context) (map[string]*application, err
 	}
 	byName := map[string]*application{}
 	for i := range list.Items {
-		a, err := newApplication(&list.Items[i])
+		a, err := api.New(&list.Items[i])
 		if err != nil {
 			return nil, err
 		}
@@ -95,7 +97,7 @@ func (f *fanout) put(ctx context.Context, found *appSet, r release, spec map[str
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": apiVersion, "kind": setKind,
 		"metadata": map[string]any{"name": f.argo.name, "namespace": f.argo.namespace, "labels": map[string]any{
-			labelManagedBy: managedBy, labelApp: f.app.Name, labelTarget: f.target,
+			marks.ManagedBy: marks.Harmony, marks.App: f.app.Name, marks.Target: f.target,
 		}},
 	}}
 	if found != nil {
@@ -105,15 +107,15 @@ func (f *fanout) put(ctx context.Context, found *appSet, r release, spec map[str
 		object = found.Unstructured
 	}
 	object.Object["spec"] = spec
-	err := note(object, annotationCurrent, r)
+	err := note(object, marks.Release, r)
 	if err != nil {
 		return err
 	}
 	f.say("apply", "%s: chart %s for %d clusters", f.set, r.chart(), len(f.members))
 	if found == nil {
-		_, err = f.argo.sets.Create(ctx, object, metav1.CreateOptions{FieldManager: managedBy})
+		_, err = f.argo.sets.Create(ctx, object, metav1.CreateOptions{FieldManager: marks.Harmony})
 	} else {
-		_, err = f.argo.sets.Update(ctx, object, metav1.UpdateOptions{FieldManager: managedBy})
+		_, err = f.argo.sets.Update(ctx, object, metav1.UpdateOptions{FieldManager: marks.Harmony})
 	}
 	switch {
 	case err == nil:
@@ -130,12 +132,12 @@ func (f *fanout) markGood(ctx context.Context, r release) error {
 	if err != nil {
 		return err
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationGood: string(text)}}})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{marks.Good: string(text)}}})
 	if err != nil {
 		return err
 	}
 	err = f.argo.patient(ctx, func() error {
-		_, err := f.argo.sets.Patch(ctx, f.argo.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: managedBy})
+		_, err := f.argo.sets.Patch(ctx, f.argo.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: marks.Harmony})
 		return err
 	})
 	if err != nil {
@@ -152,7 +154,7 @@ func (f *fanout) keepGood(ctx context.Context, found *appSet, next release) erro
 		return nil
 	}
 	if found.isGood(now) {
-		return note(found.Unstructured, annotationPrevious, now)
+		return note(found.Unstructured, marks.Previous, now)
 	}
 	applications, err := f.applications(ctx)
 	if err != nil {
@@ -163,5 +165,5 @@ func (f *fanout) keepGood(ctx context.Context, found *appSet, next release) erro
 			return nil
 		}
 	}
-	return note(found.Unstructured, annotationPrevious, now)
+	return note(found.Unstructured, marks.Previous, now)
 }

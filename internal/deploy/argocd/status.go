@@ -3,6 +3,7 @@ package argocd
 import (
 	"context"
 
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -32,9 +33,9 @@ func (d *deployment) status(ctx context.Context) (status.Entry, error) {
 	if found == nil {
 		return status.Entry{State: status.Absent}, nil
 	}
-	e := status.Application(*found.Unstructured)
+	e := found.Entry()
 	now := releaseOf(found)
-	if now.Image == "" || found.Status.Health.Status != healthy {
+	if now.Image == "" || found.Status.Health.Status != api.Healthy {
 		return e, nil
 	}
 	if d.image, err = now.image(d.image); err != nil {

@@ -9,19 +9,20 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // runs reports that Argo CD finds the release in force and healthy, and that no
 // pod which it sees has another image of the app.
 func (f *fanout) runs(a *application, r release) bool {
-	return f.wantsOf(a, r) && a.Operation == nil && a.problem() == nil && fresh(a) &&
-		a.compared(r) && a.Status.Sync.Status == synced && a.Status.Health.Status == healthy && f.proven(a, r)
+	return f.wantsOf(a, r) && a.Operation == nil && a.Problem() == nil && fresh(a) &&
+		compared(a, r) && a.Status.Sync.Status == api.Synced && a.Status.Health.Status == api.Healthy && f.proven(a, r)
 }
 
 // compared reports that Argo CD's view is about the release: its chart, and the
 // values too.
-func (a *application) compared(r release) bool {
+func compared(a *application, r release) bool {
 	s := a.Status.Sync
 	return s.Revision == r.chart() && equality.Semantic.DeepEqual(s.ComparedTo.Source, r.Source)
 }
@@ -53,16 +54,16 @@ func (f *fanout) trouble(a *application, r release, since time.Time) (reason str
 		return "", false
 	}
 	s := a.Status.OperationState
-	switch c := a.problem(); {
+	switch c := a.Problem(); {
 	case c != nil:
 		return c.Type + ": " + c.Message, true
-	case s != nil && (s.Phase == phaseFailed || s.Phase == phaseError):
+	case s != nil && (s.Phase == api.Failed || s.Phase == api.Error):
 		return f.operationFailed(s), s.FinishedAt == nil || s.FinishedAt.Time.Before(since.Truncate(time.Second))
-	case s != nil && s.Phase == phaseRunning && s.FinishedAt != nil:
+	case s != nil && s.Phase == api.Running && s.FinishedAt != nil:
 		// It is about to be tried again. The controller of ApplicationSets asks for
 		// a sync anew when one has failed, so that its end may not be seen.
 		return f.operationFailed(s), true
-	case a.Status.Health.Status == degraded && a.compared(r) && fresh(a):
+	case a.Status.Health.Status == api.Degraded && compared(a, r) && fresh(a):
 		return "degraded" + listed(complaints(a)), true
 	}
 	return "", false
@@ -72,7 +73,7 @@ func (f *fanout) operationFailed(s *operationState) string {
 	var lines []string
 	if s.SyncResult != nil {
 		for _, r := range s.SyncResult.Resources {
-			if r.Status == "SyncFailed" || r.HookPhase == phaseFailed || r.HookPhase == phaseError {
+			if r.Status == "SyncFailed" || r.HookPhase == api.Failed || r.HookPhase == api.Error {
 				lines = append(lines, clean(r.String()))
 			}
 		}
@@ -182,22 +183,22 @@ func (s *steps) end(i int) {
 
 // began reports that an operation of Argo CD has put the release into force, or
 // tried to.
-func (a *application) began(r release) bool {
+func began(a *application, r release) bool {
 	s := a.Status.OperationState
 	return a.Operation != nil || s != nil && s.SyncResult != nil && equality.Semantic.DeepEqual(s.SyncResult.Source, r.Source)
 }
 
 // heals reports that no sync has failed: what is wrong with the health of objects,
 // and with comparing them, can pass.
-func (a *application) heals() bool {
+func heals(a *application) bool {
 	s := a.Status.OperationState
-	return a.problem() != nil || s == nil || s.Phase != phaseFailed && s.Phase != phaseError && (s.Phase != phaseRunning || s.FinishedAt == nil)
+	return a.Problem() != nil || s == nil || s.Phase != api.Failed && s.Phase != api.Error && (s.Phase != api.Running || s.FinishedAt == nil)
 }
 
 // failure is why a member cannot come to its end, once that is certain.
 func (s *steps) failure(i int, a *application) string {
 	why, lasting := s.trouble(a, s.release, s.began)
-	if lasting && a.heals() && !s.hopeless(append(complaints(a), why)) {
+	if lasting && heals(a) && !s.hopeless(append(complaints(a), why)) {
 		why = ""
 	}
 	if why == "" {
@@ -217,7 +218,7 @@ func (s *steps) failure(i int, a *application) string {
 
 // failedAgain reports a sync of the member that failed after another had.
 func (s *steps) failedAgain(i int, o *operationState) bool {
-	if o == nil || o.Phase == phaseSucceeded || o.FinishedAt == nil || o.FinishedAt.Time.Before(s.began.Truncate(time.Second)) {
+	if o == nil || o.Phase == api.Succeeded || o.FinishedAt == nil || o.FinishedAt.Time.Before(s.began.Truncate(time.Second)) {
 		return false
 	}
 	first, known := s.failed[i]

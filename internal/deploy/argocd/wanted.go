@@ -10,27 +10,17 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// What harmony writes into an Application beside its spec. The previous release
-// is kept there because Argo CD's own history knows no image, and also holds
-// what never became healthy.
-const (
-	labelManagedBy = "app.kubernetes.io/managed-by"
-	labelApp       = "harmony.nationtech.io/app"
-	labelTarget    = "harmony.nationtech.io/target"
+// refresh is the annotation by which Argo CD is asked to look again.
+const annotationRefresh = "argocd.argoproj.io/refresh"
 
-	annotationImage    = "harmony.nationtech.io/image"
-	annotationVersion  = "harmony.nationtech.io/version"
-	annotationPrevious = "harmony.nationtech.io/previous"
-	annotationRefresh  = "argocd.argoproj.io/refresh"
-
-	managedBy = "harmony"
-	domain    = "harmony.nationtech.io/"
-)
-
-// release is one state of an Application that can be gone back to.
+// release is one state of an Application that can be gone back to. The one before
+// is kept in an annotation, because Argo CD's own history knows no image, and also
+// holds what never became healthy.
 type release struct {
 	// Source is spec.source.
 	Source map[string]any `json:"source"`
@@ -69,13 +59,13 @@ func releaseOf(a *application) release {
 	}
 	from, _, _ := unstructured.NestedMap(a.Object, "spec", "source")
 	notes := a.GetAnnotations()
-	return release{Source: from, Image: notes[annotationImage], Version: notes[annotationVersion]}
+	return release{Source: from, Image: notes[marks.Image], Version: notes[marks.Version]}
 }
 
 // write makes the Application want the release.
 func (r release) write(object *unstructured.Unstructured) error {
-	annotate(object, annotationImage, r.Image)
-	annotate(object, annotationVersion, r.Version)
+	annotate(object, marks.Image, r.Image)
+	annotate(object, marks.Version, r.Version)
 	unstructured.RemoveNestedField(object.Object, "spec", "sources")
 	return unstructured.SetNestedMap(object.Object, r.Source, "spec", "source")
 }
@@ -172,7 +162,7 @@ func (w wanted) merged(there []string) []string {
 }
 
 // previous is the release to go back to, as it stands in the Application.
-func previous(a *application) (release, bool) { return noted(a.Unstructured, annotationPrevious) }
+func previous(a *application) (release, bool) { return noted(a.Unstructured, marks.Previous) }
 
 // noted is a release that stands in an annotation.
 func noted(object *unstructured.Unstructured, key string) (release, bool) {
@@ -197,11 +187,11 @@ func note(object *unstructured.Unstructured, key string, r release) error {
 // to, if that is known to be good.
 func keepPrevious(a *application) error {
 	now := releaseOf(a)
-	good := now.Image != "" && a.Status.Sync.Status == synced && a.Status.Sync.Revision == now.chart() && a.Status.Health.Status == healthy
+	good := now.Image != "" && a.Status.Sync.Status == api.Synced && a.Status.Sync.Revision == now.chart() && a.Status.Health.Status == api.Healthy
 	if !good {
 		return nil
 	}
-	return note(a.Unstructured, annotationPrevious, now)
+	return note(a.Unstructured, marks.Previous, now)
 }
 
 func annotate(object *unstructured.Unstructured, key, value string) {
@@ -222,10 +212,10 @@ func (d *deployment) owned(a *application) error {
 	case len(a.GetOwnerReferences()) > 0:
 		owner := a.GetOwnerReferences()[0]
 		return protocol.Unsupported("%s belongs to %s %s", d.argo, owner.Kind, owner.Name).WithHint("%s", hint)
-	case labels[labelManagedBy] != managedBy:
+	case labels[marks.ManagedBy] != marks.Harmony:
 		return protocol.Unsupported("%s was made by somebody else", d.argo).WithHint("%s", hint)
-	case labels[labelApp] != d.app.Name || labels[labelTarget] != d.target:
-		return protocol.Unsupported("%s is that of app %s for target %s", d.argo, labels[labelApp], labels[labelTarget]).
+	case labels[marks.App] != d.app.Name || labels[marks.Target] != d.target:
+		return protocol.Unsupported("%s is that of app %s for target %s", d.argo, labels[marks.App], labels[marks.Target]).
 			WithHint("give the app an Application of another name with the setting application")
 	}
 	return nil
@@ -236,7 +226,7 @@ func (d *deployment) newObject() *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": apiVersion, "kind": kind,
 		"metadata": map[string]any{"name": d.argo.name, "namespace": d.argo.namespace, "labels": map[string]any{
-			labelManagedBy: managedBy, labelApp: d.app.Name, labelTarget: d.target,
+			marks.ManagedBy: marks.Harmony, marks.App: d.app.Name, marks.Target: d.target,
 		}},
 		"spec": map[string]any{},
 	}}

@@ -6,6 +6,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 )
 
 // parse reads an Application as it comes from the API server.
@@ -19,7 +22,7 @@ func parse(t *testing.T, text string) *application {
 	if err := object.UnmarshalJSON(encoded); err != nil {
 		t.Fatal(err)
 	}
-	found, err := newApplication(object)
+	found, err := api.New(object)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +108,7 @@ func TestWriteThenMatches(t *testing.T) {
 	if err := d.want.write(found.Unstructured, places[0]); err != nil {
 		t.Fatal(err)
 	}
-	written, err := newApplication(found.Unstructured)
+	written, err := api.New(found.Unstructured)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +141,7 @@ func TestPrevious(t *testing.T) {
 		t.Errorf("previous of a degraded Application: %+v", last)
 	}
 	for _, text := range []string{"", "{", "null", `{"image":"x"}`, "[]"} {
-		annotate(bad.Unstructured, annotationPrevious, text)
+		annotate(bad.Unstructured, marks.Previous, text)
 		if last, ok := previous(bad); ok {
 			t.Errorf("previous of %q: %+v", text, last)
 		}
@@ -204,13 +207,13 @@ func TestOperationStates(t *testing.T) {
 		// It is about to be tried again.
 		`phase: Running, finishedAt: "2026-01-02T03:04:05Z"`: false,
 	} {
-		if got := state(text).done(); got != want {
+		if got := state(text).Done(); got != want {
 			t.Errorf("%s: done %t, want %t", text, got, want)
 		}
 	}
 	s := state("phase: Running, operation: {info: [{name: harmony.nationtech.io/token, value: mine}]}")
-	if s.Operation.token() != "mine" || s.Operation.who() != "harmony" {
-		t.Errorf("token %q of %s", s.Operation.token(), s.Operation.who())
+	if s.Operation.Token() != "mine" || s.Operation.Who() != "harmony" {
+		t.Errorf("token %q of %s", s.Operation.Token(), s.Operation.Who())
 	}
 }
 
@@ -218,7 +221,7 @@ func FuzzPrevious(f *testing.F) {
 	f.Add(`{"source":{"targetRevision":"sha256:a"},"image":"sha256:b"}`)
 	f.Fuzz(func(_ *testing.T, text string) {
 		a := &application{Unstructured: &unstructured.Unstructured{Object: map[string]any{}}}
-		annotate(a.Unstructured, annotationPrevious, text)
+		annotate(a.Unstructured, marks.Previous, text)
 		if r, ok := previous(a); ok {
 			r.chart()
 		}

@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -70,9 +72,9 @@ func (w *work) once(ctx context.Context) error {
 			return err
 		}
 	}
-	if w.found != nil && w.found.Operation.token() != "" && w.wants(w.found) {
+	if w.found != nil && w.found.Operation.Token() != "" && w.wants(w.found) {
 		w.say("sync", "taking over the operation of a harmony that is gone")
-		return w.finish(ctx, w.found.Operation.token())
+		return w.finish(ctx, w.found.Operation.Token())
 	}
 	if err := w.settle(ctx); err != nil {
 		return err
@@ -134,7 +136,7 @@ func (d *deployment) applied(found *application) bool {
 		return false
 	}
 	s := found.Status.OperationState
-	return s != nil && s.Phase == phaseSucceeded && d.revisionOf(found, s) == d.want.chart()
+	return s != nil && s.Phase == api.Succeeded && d.revisionOf(found, s) == d.want.chart()
 }
 
 func (w *work) finish(ctx context.Context, token string) error {
@@ -166,7 +168,7 @@ func (w *work) settle(ctx context.Context) error {
 // placed reports that neither project, nor repository, nor destination change.
 func (w *work) placed(found *application) bool {
 	return found.Spec.Project == w.want.project && found.Spec.Source.RepoURL == w.chart.URL &&
-		found.Spec.Destination == w.to && found.problem() == nil
+		found.Spec.Destination == w.to && found.Problem() == nil
 }
 
 func (w *work) create(ctx context.Context) error {
@@ -177,12 +179,12 @@ func (w *work) create(ctx context.Context) error {
 	}
 	annotate(object, annotationRefresh, "hard")
 	return w.argo.patient(ctx, func() error {
-		made, err := w.argo.applications.Create(ctx, object, metav1.CreateOptions{FieldManager: managedBy})
+		made, err := w.argo.applications.Create(ctx, object, metav1.CreateOptions{FieldManager: marks.Harmony})
 		if apierrors.IsAlreadyExists(err) {
 			// It is ours, of a request whose answer was lost, or another's.
 			if made, err = w.argo.applications.Get(ctx, w.argo.name, metav1.GetOptions{}); err == nil {
 				var there *application
-				if there, err = newApplication(made); err == nil {
+				if there, err = api.New(made); err == nil {
 					err = w.owned(there)
 				}
 			}
@@ -232,7 +234,7 @@ func (w *work) takeBack(ctx context.Context) error {
 		return nil
 	}
 	return w.argo.edit(ctx, func(now *application) (bool, error) {
-		if now.Operation != nil && now.Operation.token() == "" {
+		if now.Operation != nil && now.Operation.Token() == "" {
 			return false, nil
 		}
 		return true, w.restore(now.Unstructured)
@@ -257,7 +259,7 @@ func (w *work) restore(now *unstructured.Unstructured) error {
 // marksOf are the labels or annotations of now, with those of harmony as they were
 // before.
 func marksOf(now, before map[string]string) map[string]string {
-	ours := func(key, _ string) bool { return key == labelManagedBy || strings.HasPrefix(key, domain) }
+	ours := func(key, _ string) bool { return key == marks.ManagedBy || strings.HasPrefix(key, marks.Domain) }
 	made := map[string]string{}
 	for key, value := range before {
 		if ours(key, value) {

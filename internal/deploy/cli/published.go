@@ -51,13 +51,17 @@ type artifact struct{ host, path, tag, digest string }
 
 // lookup asks a registry for the digest of the app's version.
 func lookup(ctx context.Context, registry protocol.Provider, repository string, app protocol.AppSpec) (artifact, error) {
+	var options []name.Option
+	if registry.Insecure {
+		options = append(options, name.Insecure)
+	}
 	tag := strings.ReplaceAll(app.Version, "+", "_")
 	where := registry.URL + "/" + repository
-	ref, err := name.NewTag(where+":"+tag, auth.Naming(registry.Insecure)...)
+	ref, err := name.NewTag(where+":"+tag, options...)
 	if err != nil {
 		return artifact{}, protocol.Invalid("app %q: %w", app.Name, err)
 	}
-	found, err := remote.Head(ref, auth.Options(ctx, ref, registry.Insecure)...)
+	found, err := remote.Head(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()))
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
 		return artifact{}, protocol.Invalid("app %q: version %s is not published as %s", app.Name, app.Version, ref).

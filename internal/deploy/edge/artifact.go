@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/nationtech/harmony/internal/cluster/devices"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -67,13 +68,13 @@ func (d *deployment) annotations() map[string]string {
 		source = d.chart.Chart
 	}
 	return map[string]string{
-		annotationSource:          source,
-		annotationRevision:        d.app.Version + "@" + d.chart.Digest,
-		annotationCreated:         epoch.Format(time.RFC3339),
-		devices.AnnotationApp:     d.app.Name,
-		devices.AnnotationVersion: d.app.Version,
-		devices.AnnotationImage:   d.image.Digest,
-		devices.AnnotationChart:   d.chart.Digest,
+		annotationSource:   source,
+		annotationRevision: d.app.Version + "@" + d.chart.Digest,
+		annotationCreated:  epoch.Format(time.RFC3339),
+		marks.App:          d.app.Name,
+		marks.Version:      d.app.Version,
+		marks.Image:        d.image.Digest,
+		marks.Chart:        d.chart.Digest,
 	}
 }
 

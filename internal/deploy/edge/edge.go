@@ -15,6 +15,7 @@ import (
 	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/devices"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -204,7 +205,7 @@ func (d *deployment) result(p published, reported devices.Progress) protocol.Dep
 	r := protocol.DeployResult{
 		Metadata: d.app.Metadata, Target: d.target, Adapter: Name, Namespace: d.place.Target.Namespace, Release: d.app.Name,
 		Outcome: protocol.OutcomePublished, Planned: d.dryRun,
-		PreviousImage: p.previous.Annotations[devices.AnnotationImage], PreviousChart: p.previous.Annotations[devices.AnnotationChart],
+		PreviousImage: p.previous.Annotations[marks.Image], PreviousChart: p.previous.Annotations[marks.Chart],
 		Published: &protocol.PublishedState{
 			URL: d.place.URL(), Digest: p.digest, Image: d.image.Digest, Chart: d.chart.Digest, Unchanged: p.unchanged,
 			Ready: reported.Count(protocol.DeviceReady), Total: len(reported.Devices), Devices: reported.Worst(mostDevices),

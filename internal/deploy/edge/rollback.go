@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/nationtech/harmony/internal/cluster/devices"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -78,7 +79,7 @@ func (d *deployment) earlier(ctx context.Context, now devices.Artifact, to strin
 
 // become makes the deployment that of a state which was published before.
 func (d *deployment) become(state devices.Artifact) {
-	d.app.Version = state.Annotations[devices.AnnotationVersion]
-	d.image.Digest = state.Annotations[devices.AnnotationImage]
-	d.chart.Digest = state.Annotations[devices.AnnotationChart]
+	d.app.Version = state.Annotations[marks.Version]
+	d.image.Digest = state.Annotations[marks.Image]
+	d.chart.Digest = state.Annotations[marks.Chart]
 }

@@ -130,3 +130,27 @@ func TestWhatIsNotPublished(t *testing.T) {
 		t.Errorf("a plan before anything is published: %+v", r)
 	}
 }
+
+// Devices are told no replicas of what an autoscaler of the chart scales.
+func TestAutoscaledReplicas(t *testing.T) {
+	w := newWorld(t)
+	w.templates["more.yaml"] = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {replicas: 7, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: []}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: fixed}
+spec: {replicas: 8, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: []}}}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec: {maxReplicas: 9, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}
+`
+	w.deploy(protocol.OutcomePublished)
+	if text := w.file(fileApp); strings.Contains(text, "replicas: 7") || !strings.Contains(text, "replicas: 8") {
+		t.Errorf("published:\n%s", text)
+	}
+}

@@ -190,15 +190,6 @@ func TestRollbackOfTheTarget(t *testing.T) {
 	}
 }
 
-func TestOneClusterIsTheAdaptersOwn(t *testing.T) {
-	f := newFleet()
-	open := Adapters(&Flags{}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"]
-	d, err := open(t.Context(), capability.Environment{Topology: protocol.Topology{Targets: map[string]protocol.Target{"a": {InCluster: &protocol.InCluster{}}}}})
-	if _, own := d.(*standIn); err != nil || !own {
-		t.Errorf("a topology without multiCluster targets gets a %T", d)
-	}
-}
-
 // BenchmarkFleet is the orchestrator over stand-ins for clusters, each of which
 // takes a hundredth of a second: its time and its memory have to grow as the
 // clusters do, and no faster. OVER is the time beyond what the clusters take, 8

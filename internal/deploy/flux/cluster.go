@@ -17,12 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/nationtech/harmony/internal/cluster/lease"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/deploy/flux/api"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
-
-// manager is the name under which fields are ours.
-const manager = "harmony"
 
 // outage is how long an API server that is away in mid-deploy is waited for.
 const outage = time.Minute
@@ -53,7 +52,7 @@ func (d *deployment) prune(ctx context.Context) {
 		return
 	}
 	for _, old := range list.Items {
-		if old.GetName() == name || !isOurs(seen{Unstructured: &old}) {
+		if old.GetName() == name || !isOurs(seen{api.Seen{Unstructured: &old}}) {
 			continue
 		}
 		err := resource.Delete(ctx, old.GetName(), metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.GetUID()))})
@@ -84,7 +83,7 @@ func (d *deployment) noFlux(resource schema.GroupVersionResource) error {
 // apply writes the fields of want by server-side apply; in a dry run the server
 // only says what would come of it.
 func (d *deployment) apply(ctx context.Context, resource schema.GroupVersionResource, want *unstructured.Unstructured, force, dryRun bool) (seen, error) {
-	options := metav1.ApplyOptions{FieldManager: manager, Force: force}
+	options := metav1.ApplyOptions{FieldManager: marks.Harmony, Force: force}
 	if dryRun {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
@@ -97,7 +96,7 @@ func (d *deployment) apply(ctx context.Context, resource schema.GroupVersionReso
 
 // applyError tells whose fields are in the way.
 func (d *deployment) applyError(want *unstructured.Unstructured, err error) error {
-	told := fmt.Errorf("write %s: %w", seen{Unstructured: want}, err)
+	told := fmt.Errorf("write %s: %w", seen{api.Seen{Unstructured: want}}, err)
 	switch {
 	case apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict):
 		return &protocol.Error{
@@ -121,7 +120,7 @@ func (d *deployment) annotate(ctx context.Context, resource schema.GroupVersionR
 	}
 	return d.survive(ctx, func() error {
 		_, err := d.dynamic.Resource(resource).Namespace(s.GetNamespace()).
-			Patch(ctx, s.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
+			Patch(ctx, s.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: marks.Harmony})
 		if err != nil {
 			return fmt.Errorf("annotate %s: %w", s, err)
 		}

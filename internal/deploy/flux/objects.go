@@ -3,17 +3,12 @@ package flux
 import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
 )
 
 // The resources of Flux that are written.
 var sources, releases = api.Sources, api.Releases
-
-// The labels by which the OCIRepositories of a HelmRelease are found again.
-const (
-	releaseLabel   = "harmony.nationtech.io/release"
-	namespaceLabel = "harmony.nationtech.io/namespace"
-)
 
 // sourceAt is where the OCIRepository of the chart is. Each digest has its own,
 // so that a HelmRelease goes from one chart and its values to another chart and
@@ -26,8 +21,10 @@ func (d *deployment) sourceAt() (namespace, name string) {
 	return d.settings.sourceNamespace, d.Namespace + "-" + name
 }
 
+// sourceLabels are those by which the OCIRepositories of a HelmRelease are found
+// again.
 func (d *deployment) sourceLabels() map[string]string {
-	return map[string]string{releaseLabel: d.app.Name, namespaceLabel: d.Namespace}
+	return map[string]string{marks.Release: d.app.Name, marks.Namespace: d.Namespace}
 }
 
 // wantedSource is the OCIRepository that pins the chart.

@@ -13,13 +13,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // isOurs reports an object that harmony applies.
 func isOurs(s seen) bool {
 	return slices.ContainsFunc(s.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool {
-		return f.Manager == manager && f.Operation == metav1.ManagedFieldsOperationApply && f.Subresource == ""
+		return f.Manager == marks.Harmony && f.Operation == metav1.ManagedFieldsOperationApply && f.Subresource == ""
 	})
 }
 

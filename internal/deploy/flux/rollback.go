@@ -17,6 +17,7 @@ import (
 	deployvalues "github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -188,10 +189,10 @@ func (d *deployment) become(ctx context.Context, current, source seen, r *releas
 // repository that the HelmRelease names now, or else the topology.
 func (d *deployment) imageIn(current seen, objects []*unstructured.Unstructured) (protocol.ImageRef, error) {
 	image := d.image
-	if note := current.GetAnnotations()[imageNote]; note != "" {
+	if note := current.GetAnnotations()[marks.Image]; note != "" {
 		var err error
 		if image, err = protocol.ParseImageRef(note); err != nil {
-			return image, fmt.Errorf("%s: annotation %s: %w", current, imageNote, err)
+			return image, fmt.Errorf("%s: annotation %s: %w", current, marks.Image, err)
 		}
 	}
 	image.Tag, image.Digest = "", proof.DigestIn(objects, image)
@@ -211,8 +212,8 @@ func (d *deployment) chartOf(ctx context.Context, current, source seen, r *relea
 	digest, _, _ := unstructured.NestedString(source.Object, "spec", "ref", "digest")
 	version, _, _ := strings.Cut(r.Chart.Metadata.Version, "+")
 	chart := protocol.ChartRef{Metadata: d.app.Metadata, URL: url, Chart: r.Chart.Metadata.Name, ChartVersion: version, Insecure: insecure}
-	known := []string{digest, current.GetAnnotations()[chartBefore]}
-	for _, one := range current.status.History {
+	known := []string{digest, current.GetAnnotations()[marks.ChartBefore]}
+	for _, one := range current.Status.History {
 		known = append(known, one.OCIDigest)
 	}
 	for _, one := range known {
@@ -247,11 +248,16 @@ func (d *deployment) sourceOf(ctx context.Context, current seen) (seen, error) {
 
 // published asks the registry for the digest of a chart's version.
 func published(ctx context.Context, chart protocol.ChartRef) (string, error) {
-	ref, err := name.NewTag(strings.TrimPrefix(chart.URL, "oci://")+":"+protocol.TagOf(chart.ChartVersion), auth.Naming(chart.Insecure)...)
+	var options []name.Option
+	if chart.Insecure {
+		options = append(options, name.Insecure)
+	}
+	ref, err := name.NewTag(strings.TrimPrefix(chart.URL, "oci://")+":"+protocol.TagOf(chart.ChartVersion), options...)
 	if err != nil {
 		return "", err
 	}
-	found, err := remote.Head(ref, auth.Options(ctx, ref, chart.Insecure)...)
+	guard := &auth.Guard{Host: ref.RegistryStr(), Insecure: chart.Insecure, Inner: remote.DefaultTransport}
+	found, err := remote.Head(ref, remote.WithContext(ctx), remote.WithTransport(guard), remote.WithAuthFromKeychain(auth.Keychain()))
 	if err != nil {
 		return "", err
 	}

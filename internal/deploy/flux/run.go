@@ -14,11 +14,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/nationtech/harmony/internal/cluster/drift"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/namespace"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -172,7 +174,7 @@ const (
 )
 
 func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
-	return proof.NewProver(d.app.Name, image)
+	return proof.NewProver(d.app.Name, image, auth.Keychain())
 }
 
 // change brings the objects to what is wanted, under the lease.
@@ -257,7 +259,7 @@ func (d *deployment) write(ctx context.Context, p *parts, before standing) (toke
 
 // put applies an object.
 func (d *deployment) put(ctx context.Context, p part, force bool) (made seen, err error) {
-	d.progress(protocol.Event{Phase: "apply", Message: seen{Unstructured: p.want}.String()})
+	d.progress(protocol.Event{Phase: "apply", Message: seen{api.Seen{Unstructured: p.want}}.String()})
 	err = d.survive(ctx, func() (err error) {
 		made, err = d.apply(ctx, p.resource, p.want, force, false)
 		return err
@@ -276,10 +278,10 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	}
 	annotations := map[string]string{
 		meta.ReconcileRequestAnnotation: token, resetRequest: token,
-		imageNote: d.image.FullName() + "@" + d.image.Digest, versionNote: d.app.Version,
+		marks.Image: d.image.FullName() + "@" + d.image.Digest, marks.Version: d.app.Version,
 	}
 	if before.chart != "" {
-		annotations[chartBefore] = before.chart
+		annotations[marks.ChartBefore] = before.chart
 	}
 	if !p.differs {
 		return d.annotate(ctx, releases, p.seen, annotations)
@@ -293,12 +295,6 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	}
 	return err
 }
-
-// What a HelmRelease is told to run, for those who ask what is there.
-const (
-	imageNote   = "harmony.nationtech.io/image"
-	versionNote = "harmony.nationtech.io/version"
-)
 
 // resetRequest has helm-controller forget earlier failures, which would keep it
 // from trying again.

@@ -1,18 +1,17 @@
 package flux
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/fluxcd/pkg/apis/meta"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/flux/api"
 )
 
 // The conditions of a HelmRelease beside those that all objects of Flux have,
@@ -23,27 +22,6 @@ const (
 	rollbackSucceeded   = "RollbackSucceeded"
 )
 
-// status is what an OCIRepository or a HelmRelease tells.
-type status struct {
-	meta.ReconcileRequestStatus `json:",inline"`
-
-	ObservedGeneration int64              `json:"observedGeneration"`
-	Conditions         []metav1.Condition `json:"conditions"`
-	// Artifact is that of an OCIRepository.
-	Artifact *meta.Artifact `json:"artifact"`
-	// The others are those of a HelmRelease, the newest revision first.
-	StorageNamespace            string     `json:"storageNamespace"`
-	LastAttemptedRevisionDigest string     `json:"lastAttemptedRevisionDigest"`
-	History                     []revision `json:"history"`
-}
-
-// revision is one of a Helm release that Flux made.
-type revision struct {
-	Version      int    `json:"version"`
-	ChartVersion string `json:"chartVersion"`
-	OCIDigest    string `json:"ociDigest"`
-}
-
 // isOf reports that the chart's version, to which Flux adds the beginning of the
 // digest, is that of the digest.
 func isOf(chartVersion, digest string) bool {
@@ -53,39 +31,17 @@ func isOf(chartVersion, digest string) bool {
 
 // seen is an object of Flux as it was read; the zero value is one that does not
 // exist.
-type seen struct {
-	*unstructured.Unstructured
-	status status
-}
+type seen struct{ api.Seen }
 
 func (s seen) exists() bool { return s.Unstructured != nil }
 
-func (s seen) String() string { return s.GetKind() + " " + s.GetNamespace() + "/" + s.GetName() }
-
 func newSeen(object *unstructured.Unstructured) (seen, error) {
-	s := seen{Unstructured: object}
-	raw, _, err := unstructured.NestedMap(object.Object, "status")
-	if err == nil {
-		err = runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &s.status)
-	}
-	if err != nil {
-		return seen{}, fmt.Errorf("%s: status: %w", s, err)
-	}
-	return s, nil
-}
-
-// condition is one of the object as it is now, not of an earlier generation; nil
-// when there is none.
-func (s seen) condition(kind string) *metav1.Condition {
-	c := apimeta.FindStatusCondition(s.status.Conditions, kind)
-	if c == nil || c.ObservedGeneration != 0 && c.ObservedGeneration != s.GetGeneration() {
-		return nil
-	}
-	return c
+	read, err := api.Read(object)
+	return seen{read}, err
 }
 
 func (s seen) is(kind string) bool {
-	c := s.condition(kind)
+	c := s.Condition(kind)
 	return c != nil && c.Status == metav1.ConditionTrue
 }
 
@@ -93,7 +49,7 @@ func (s seen) is(kind string) bool {
 func (s seen) message() string {
 	var said []string
 	for _, kind := range []string{meta.StalledCondition, releasedCondition, meta.ReadyCondition, meta.ReconcilingCondition} {
-		c := s.condition(kind)
+		c := s.Condition(kind)
 		switch {
 		case c == nil || c.Message == "" || kind == releasedCondition && c.Status == metav1.ConditionTrue:
 		case kind == releasedCondition:
@@ -118,13 +74,13 @@ type verdict struct {
 
 // settled reports that the present generation is ready and nothing goes on.
 func (s seen) settled() bool {
-	return s.status.ObservedGeneration == s.GetGeneration() && s.is(meta.ReadyCondition) && !s.is(meta.ReconcilingCondition)
+	return s.Status.ObservedGeneration == s.GetGeneration() && s.is(meta.ReadyCondition) && !s.is(meta.ReconcilingCondition)
 }
 
 // progressing reports that Flux is working on the present generation, and not
 // for another time after a failure.
 func (s seen) progressing() bool {
-	ready := s.condition(meta.ReadyCondition)
+	ready := s.Condition(meta.ReadyCondition)
 	return s.is(meta.ReconcilingCondition) && (ready == nil || ready.Status != metav1.ConditionFalse) && !s.failing()
 }
 
@@ -135,7 +91,7 @@ var plainHTTP = regexp.MustCompile(`malformed HTTP|server gave HTTP response`)
 // failed only in answer to the request with the token: what it says before may be
 // about an earlier generation, whatever generation it names.
 func judgeSource(s seen, digest, token string) verdict {
-	ready := s.condition(meta.ReadyCondition)
+	ready := s.Condition(meta.ReadyCondition)
 	refused := ready != nil && ready.Status == metav1.ConditionFalse && (rollout.IsFinal(ready.Message) || plainHTTP.MatchString(ready.Message))
 	return verdict{
 		done:   s.settled() && holds(s, digest),
@@ -145,13 +101,13 @@ func judgeSource(s seen, digest, token string) verdict {
 
 // holds reports that the source has fetched the chart of the digest.
 func holds(source seen, digest string) bool {
-	return source.status.Artifact != nil && strings.HasSuffix(source.status.Artifact.Revision, digest)
+	return source.Status.Artifact != nil && strings.HasSuffix(source.Status.Artifact.Revision, digest)
 }
 
 // handled reports that the controller has answered to the request with the token;
 // an empty one asks for no answer.
 func handled(s seen, token string) bool {
-	return token == "" || s.status.LastHandledReconcileAt == token
+	return token == "" || s.Status.LastHandledReconcileAt == token
 }
 
 // judgeRelease looks for the chart of the digest in a HelmRelease, as the answer
@@ -160,7 +116,7 @@ func judgeRelease(s seen, digest, token string) verdict {
 	if !handled(s, token) {
 		return verdict{}
 	}
-	remediated := s.condition(remediatedCondition)
+	remediated := s.Condition(remediatedCondition)
 	return verdict{
 		done:       s.settled() && s.digest() == digest,
 		failed:     s.is(meta.StalledCondition),
@@ -170,32 +126,29 @@ func judgeRelease(s seen, digest, token string) verdict {
 
 // digest is that of the chart in force.
 func (s seen) digest() string {
-	if len(s.status.History) > 0 && s.status.History[0].OCIDigest != "" {
-		return s.status.History[0].OCIDigest
+	if len(s.Status.History) > 0 && s.Status.History[0].OCIDigest != "" {
+		return s.Status.History[0].OCIDigest
 	}
-	return s.status.LastAttemptedRevisionDigest
+	return s.Status.LastAttemptedRevisionDigest
 }
 
-// chartBefore is the annotation that holds the digest of the chart that was in
-// force before the last change: Flux forgets it when it rolls back.
-const chartBefore = "harmony.nationtech.io/chart-before"
-
 // inForce is the digest of the chart of the newest revision, also of one that
-// Flux rolled back to; "" when it is not known.
+// Flux rolled back to; "" when it is not known. Flux forgets it when it rolls back,
+// so that it is also kept in an annotation.
 func (s seen) inForce() string {
-	if len(s.status.History) == 0 {
+	if len(s.Status.History) == 0 {
 		return ""
 	}
-	newest := s.status.History[0]
+	newest := s.Status.History[0]
 	if newest.OCIDigest != "" {
 		return newest.OCIDigest
 	}
-	for _, r := range s.status.History[1:] {
+	for _, r := range s.Status.History[1:] {
 		if r.OCIDigest != "" && r.ChartVersion == newest.ChartVersion {
 			return r.OCIDigest
 		}
 	}
-	if before := s.GetAnnotations()[chartBefore]; isOf(newest.ChartVersion, before) {
+	if before := s.GetAnnotations()[marks.ChartBefore]; isOf(newest.ChartVersion, before) {
 		return before
 	}
 	return ""
@@ -205,7 +158,7 @@ func (s seen) inForce() string {
 // than one to show for it: it tries again, but for nothing unless somebody
 // changes something.
 func (s seen) refused(after int) bool {
-	ready := s.condition(meta.ReadyCondition)
+	ready := s.Condition(meta.ReadyCondition)
 	if ready == nil || ready.Status != metav1.ConditionFalse || s.revision() > after {
 		return false
 	}
@@ -222,14 +175,14 @@ var refusals = []string{"InstallFailed", "UpgradeFailed", "ArtifactFailed", "Val
 
 // failing reports that the release has failed and Flux is about to mend it.
 func (s seen) failing() bool {
-	c := s.condition(releasedCondition)
+	c := s.Condition(releasedCondition)
 	return c != nil && c.Status == metav1.ConditionFalse
 }
 
 // revision is the newest one that Flux knows of; 0 when there is none.
 func (s seen) revision() int {
-	if len(s.status.History) == 0 {
+	if len(s.Status.History) == 0 {
 		return 0
 	}
-	return s.status.History[0].Version
+	return s.Status.History[0].Version
 }

@@ -6,6 +6,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/nationtech/harmony/internal/cluster/marks"
 )
 
 // digests of a chart that is wanted, and of another.
@@ -116,7 +118,7 @@ func TestChartInForce(t *testing.T) {
 		"unknown":    {"status: {history: [{version: 3, chartVersion: 1.0.0+cccccccccccc}]}", ""},
 	} {
 		s := read(t, c.text)
-		s.SetAnnotations(map[string]string{chartBefore: wantedDigest})
+		s.SetAnnotations(map[string]string{marks.ChartBefore: wantedDigest})
 		if got := s.inForce(); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}

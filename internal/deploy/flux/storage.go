@@ -29,7 +29,7 @@ type stored struct {
 
 // storage is Helm's own, in the namespace that Flux keeps it in.
 func (d *deployment) storage(s seen) *driver.Secrets {
-	namespace := s.status.StorageNamespace
+	namespace := s.Status.StorageNamespace
 	if namespace == "" {
 		namespace = d.Namespace
 	}

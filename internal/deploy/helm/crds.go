@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -31,9 +32,6 @@ const (
 	crdsUpgrade crdPolicy = "upgrade"
 	crdsSkip    crdPolicy = "skip"
 )
-
-// fieldManager is the name under which harmony applies objects on its own.
-const fieldManager = "harmony"
 
 // establishTime is how long the API server may take to serve a new kind.
 const establishTime = 30 * time.Second
@@ -81,7 +79,7 @@ func (d *deployment) ensureCRD(ctx context.Context, client dynamic.ResourceInter
 		return false, protocol.Invalid("the folder crds is for CustomResourceDefinitions only")
 	}
 	if d.settings.crds == crdsCreate {
-		_, err := client.Create(ctx, object, metav1.CreateOptions{FieldManager: fieldManager})
+		_, err := client.Create(ctx, object, metav1.CreateOptions{FieldManager: marks.Harmony})
 		if apierrors.IsAlreadyExists(err) {
 			return false, nil
 		}
@@ -91,7 +89,7 @@ func (d *deployment) ensureCRD(ctx context.Context, client dynamic.ResourceInter
 	if err != nil {
 		return false, err
 	}
-	_, err = client.Patch(ctx, object.GetName(), types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: fieldManager, Force: new(true)})
+	_, err = client.Patch(ctx, object.GetName(), types.ApplyPatchType, data, metav1.PatchOptions{FieldManager: marks.Harmony, Force: new(true)})
 	return err == nil, err
 }
 

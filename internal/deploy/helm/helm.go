@@ -19,6 +19,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -108,7 +109,7 @@ func (a *adapter) prepare(conn *conn.Conn, app protocol.AppSpec, target string, 
 	}
 	d.image, d.chart, d.values = image, chart, values
 	d.want = record{chart: chart.Digest, image: image.Digest, values: digest}
-	d.prover = proof.NewProver(app.Name, image)
+	d.prover = proof.NewProver(app.Name, image, auth.Keychain())
 	return d, nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/metadata"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/nationtech/harmony/internal/cluster/marks"
 )
 
 // record is what a revision was made from. It is kept as annotations of the
@@ -23,17 +25,10 @@ type record struct {
 	chart, image, values string
 }
 
-// The annotations that hold a record.
-const (
-	annotationChart  = "harmony.nationtech.io/chart"
-	annotationImage  = "harmony.nationtech.io/image"
-	annotationValues = "harmony.nationtech.io/values"
-)
-
 func (r record) write(annotations map[string]string) {
-	annotations[annotationChart] = r.chart
-	annotations[annotationImage] = r.image
-	annotations[annotationValues] = r.values
+	annotations[marks.Chart] = r.chart
+	annotations[marks.Image] = r.image
+	annotations[marks.Values] = r.values
 }
 
 // recordOf is the record of a revision; all empty when harmony did not make it.
@@ -42,7 +37,7 @@ func recordOf(r *release.Release) record {
 		return record{}
 	}
 	a := r.Chart.Metadata.Annotations
-	return record{chart: a[annotationChart], image: a[annotationImage], values: a[annotationValues]}
+	return record{chart: a[marks.Chart], image: a[marks.Image], values: a[marks.Values]}
 }
 
 // lastRelease is the newest revision of a release, or nil. Only that one is

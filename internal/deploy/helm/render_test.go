@@ -7,6 +7,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -28,7 +29,7 @@ func TestLoadChart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := record{loaded.Metadata.Annotations[annotationChart], loaded.Metadata.Annotations[annotationImage], loaded.Metadata.Annotations[annotationValues]}
+	got := record{loaded.Metadata.Annotations[marks.Chart], loaded.Metadata.Annotations[marks.Image], loaded.Metadata.Annotations[marks.Values]}
 	if got != want {
 		t.Errorf("record %+v, want %+v", got, want)
 	}

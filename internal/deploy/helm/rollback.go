@@ -13,6 +13,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -178,7 +179,7 @@ func (d *deployment) withImage(r *release.Release, digest string) (*deployment, 
 		return nil, err
 	}
 	image.Insecure, image.Location = d.image.Insecure, d.image.Location
-	of.image, of.prover = image, proof.NewProver(d.app.Name, image)
+	of.image, of.prover = image, proof.NewProver(d.app.Name, image, auth.Keychain())
 	return &of, nil
 }
 

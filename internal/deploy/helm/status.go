@@ -42,7 +42,7 @@ func (d *deployment) status(ctx context.Context) ([]status.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := status.Controllers(ctx, client, d.Namespace, d.app.Name)
+	entries, err := controllers(ctx, client, d.Namespace, d.app.Name)
 	if err != nil {
 		return nil, err
 	}

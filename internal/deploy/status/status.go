@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 )
 
 // Entry is an app in one place.
@@ -50,6 +51,12 @@ type Entry struct {
 	// those who look closer.
 	Reference   string   `json:"-"`
 	DriftIgnore []string `json:"-"`
+}
+
+// Annotated takes what harmony wrote onto an object: what it is told to run.
+func (e *Entry) Annotated(notes map[string]string) {
+	e.Reference, e.Version = notes[marks.Image], notes[marks.Version]
+	e.Image = e.Reference[strings.LastIndex(e.Reference, "@")+1:]
 }
 
 // Absent is the state of an app that is not there, and Unknown that of one whose

@@ -11,14 +11,15 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // The labels of our objects: the app that an object watches, and whose it is.
 const (
-	labelApp     = "harmony.nationtech.io/app"
-	labelManaged = "app.kubernetes.io/managed-by"
-	managedBy    = "harmony"
+	labelApp     = marks.App
+	labelManaged = marks.ManagedBy
+	managedBy    = marks.Harmony
 )
 
 // instanceLabel is what Helm's and harmony's charts put on the objects of a

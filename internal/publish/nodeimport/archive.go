@@ -191,11 +191,15 @@ func (a archive) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, erro
 	if err == nil || !known {
 		return blob, err
 	}
-	reference, err := name.NewDigest(at.Registry+"/"+at.Repository+"@"+d.Digest.String(), auth.Naming(at.Insecure)...)
+	var options []name.Option
+	if at.Insecure {
+		options = append(options, name.Insecure)
+	}
+	reference, err := name.NewDigest(at.Registry+"/"+at.Repository+"@"+d.Digest.String(), options...)
 	if err != nil {
 		return nil, protocol.Invalid("%w", err)
 	}
-	layer, err := remote.Layer(reference, auth.Options(ctx, reference, at.Insecure)...)
+	layer, err := remote.Layer(reference, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()))
 	if err != nil {
 		return nil, fmt.Errorf("fetch the base image's layer %s: %w", reference, err)
 	}

@@ -32,8 +32,10 @@ func (r imageRegistry) unload(ctx context.Context, app protocol.Metadata, image 
 	if err != nil {
 		return "", r.fail(ctx, "push "+tag.Name()+" out of the daemon", err)
 	}
-	if err := r.putAll(ctx, tag, content.manifests); err != nil {
-		return "", err
+	for _, m := range content.manifests {
+		if err := r.pusher.Put(ctx, tag.Repository.Digest(m.descriptor.Digest.String()), m); err != nil {
+			return "", r.fail(ctx, "push manifest of "+tag.Name(), err)
+		}
 	}
 	digest = content.root().descriptor.Digest.String()
 	return digest, saved.InCache(r.env.Cache).Remember(image, digest)
@@ -43,11 +45,11 @@ func (r imageRegistry) unload(ctx context.Context, app protocol.Metadata, image 
 // machine remembers, or as a tag tells that has the image's configuration.
 func (r imageRegistry) unloaded(ctx context.Context, image protocol.ImageRef, tag name.Tag) (string, error) {
 	if digest, ok := saved.InCache(r.env.Cache).Digest(image); ok {
-		held, err := r.held(ctx, tag.Repository.Digest(digest))
+		_, err := r.puller.Head(ctx, tag.Repository.Digest(digest))
 		switch {
-		case held != "":
+		case err == nil:
 			return digest, nil
-		case err != nil && !isRefused(err):
+		case !isNotFound(err):
 			return "", r.fail(ctx, "look for "+tag.Repository.Digest(digest).Name(), err)
 		}
 	}
@@ -56,9 +58,9 @@ func (r imageRegistry) unloaded(ctx context.Context, image protocol.ImageRef, ta
 		tags = append(tags, tag.Repository.Tag(protocol.InputTag(image.InputDigest)))
 	}
 	for _, t := range tags {
-		held, err := r.get(ctx, t)
+		held, err := r.puller.Get(ctx, t)
 		switch {
-		case isNotFound(err), isRefused(err):
+		case isNotFound(err):
 			continue
 		case err != nil:
 			return "", r.fail(ctx, "look for "+t.Name(), err)

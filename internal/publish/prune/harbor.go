@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/nationtech/harmony/internal/registry/auth"
@@ -32,7 +33,11 @@ const (
 // index are not among them); that of other registries has not, and there are
 // none.
 func (r *Registry) untagged(ctx context.Context, repository name.Repository) ([]Entry, error) {
-	guard := r.guard(repository)
+	inner := r.Transport
+	if inner == nil {
+		inner = remote.DefaultTransport
+	}
+	guard := &auth.Guard{Host: repository.RegistryStr(), Insecure: r.Insecure, Inner: inner}
 	challenge, err := transport.Ping(ctx, repository.Registry, guard)
 	if err != nil {
 		return nil, classify(err)

@@ -15,7 +15,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // DefaultAddress is where the registry listens; the topology local names it.
@@ -97,10 +96,5 @@ func isLoopback(address string) bool {
 	if err != nil {
 		return false
 	}
-	return isLoopbackHost(host)
-}
-
-// isLoopbackHost takes an IPv6 address with brackets or without.
-func isLoopbackHost(host string) bool {
-	return strings.EqualFold(host, "localhost") || net.ParseIP(strings.Trim(host, "[]")).IsLoopback()
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }

@@ -1,0 +1,38 @@
+// Package marks names the labels and annotations by which harmony finds again what
+// it wrote: on objects of a cluster, in Helm releases, and on the artifacts that
+// devices pull.
+package marks
+
+// Domain begins all of harmony's own.
+const Domain = "harmony.nationtech.io/"
+
+// ManagedBy is the label of whatever manages an object; its value is Harmony on
+// what harmony made.
+const (
+	ManagedBy = "app.kubernetes.io/managed-by"
+	Harmony   = "harmony"
+)
+
+// What an object is for, and what it is told to run.
+const (
+	App       = Domain + "app"
+	Target    = Domain + "target"
+	Namespace = Domain + "namespace"
+	Release   = Domain + "release"
+	Wave      = Domain + "wave"
+	Image     = Domain + "image"
+	Version   = Domain + "version"
+	Chart     = Domain + "chart"
+	Values    = Domain + "values"
+)
+
+// What is remembered for a rollback: the release before, the last one that all
+// clusters ran, and the digest of the chart before.
+const (
+	Previous    = Domain + "previous"
+	Good        = Domain + "good"
+	ChartBefore = Domain + "chart-before"
+)
+
+// Token says whose operation of Argo CD it is.
+const Token = Domain + "token"
