@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,12 +10,7 @@ import (
 )
 
 // writeJSON prints a result as json.
-func (c *cli) writeJSON(v any) error {
-	e := json.NewEncoder(c.stdout)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
+func (c *cli) writeJSON(v any) error { return term.WriteJSON(c.stdout, v) }
 
 // results are told one by one as text, or all at the end as json.
 type results struct {

@@ -83,7 +83,7 @@ func (h *harmony) runPlan(cmd *cobra.Command, f *releaseFlags, patterns []string
 	plan.Targets = release.Targets
 	plan.sort(release.Apps)
 	if f.output == "json" {
-		return writeJSON(cmd, plan)
+		return term.WriteJSON(cmd.OutOrStdout(), plan)
 	}
 	return plan.table(cmd)
 }

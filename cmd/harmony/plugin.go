@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-
 	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony/internal/cli/term"
@@ -33,7 +31,7 @@ PATH that others can write or that depend on the current folder. No plugin is ru
 			}
 			switch output {
 			case "json":
-				return writeJSON(cmd, plugins)
+				return term.WriteJSON(cmd.OutOrStdout(), plugins)
 			case "text":
 				return listPlugins(cmd, plugins)
 			}
@@ -61,11 +59,4 @@ func listPlugins(cmd *cobra.Command, plugins []discovery.Plugin) error {
 		rows = append(rows, []string{p.Name, p.Version, p.Path, note})
 	}
 	return term.Table(cmd.OutOrStdout(), rows)
-}
-
-func writeJSON(cmd *cobra.Command, v any) error {
-	e := json.NewEncoder(cmd.OutOrStdout())
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

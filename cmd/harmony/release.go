@@ -54,7 +54,7 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	own.BoolVarP(&f.quiet, "quiet", "q", false, "show results and failures only")
 	own.BoolVar(&f.explain, "explain", false, "explain why an app is rebuilt, or where its image was found")
 	own.BoolVar(&f.noCache, "no-cache", false, "rebuild everything, ignoring caches")
-	own.Bool(rollbackFlag, true, "go back to the last good release when a deploy fails; off by default in the topology local")
+	own.Bool(rollbackFlag, true, "roll back to the last good release when a deploy fails; off by default in the topology local")
 	f.rollback = own.Lookup(rollbackFlag)
 	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
 	f.source.Getenv = os.Getenv
@@ -101,7 +101,7 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (pipeline
 		return none, protocol.Invalid("--output %q is not one of auto, json, text", f.output)
 	}
 	if f.fromTag != "" && (f.source.Version != "" || f.all) {
-		return none, protocol.Invalid("--from-tag says which app and which version: --version and --all do not go with it")
+		return none, protocol.Invalid("--from-tag sets app and version: it cannot be combined with --version or --all")
 	}
 	tag, patterns, err := f.wanted(patterns)
 	if err != nil {
@@ -173,7 +173,7 @@ func (f *releaseFlags) deployFlags() []string {
 func (f *releaseFlags) wanted(patterns []string) (tag string, _ []string, err error) {
 	switch {
 	case f.all && len(patterns) > 0:
-		return "", nil, protocol.Invalid("--all and the names of apps exclude each other")
+		return "", nil, protocol.Invalid("--all cannot be combined with app names")
 	case f.all:
 		patterns = []string{"*"}
 	case f.fromTag == "" && f.source.Version == "":

@@ -32,7 +32,7 @@ serve. The exit status is 1 when something does not hold.`,
 				}
 			}
 			if output == "json" {
-				return writeJSON(cmd, results)
+				return term.WriteJSON(cmd.OutOrStdout(), results)
 			}
 			return showVerification(cmd, results)
 		},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -56,7 +57,7 @@ func (e expectation) match(a answer) error {
 		return fmt.Errorf("the body is over %d bytes, which is as much as is looked at", maxBody)
 	}
 	if e.Body != "" && !strings.Contains(string(a.body), e.Body) {
-		return fmt.Errorf("the body does not contain %q%s", clean(e.Body, maxExcerpt), excerpt(a.body))
+		return fmt.Errorf("the body does not contain %q%s", term.Excerpt(e.Body, maxExcerpt), excerpt(a.body))
 	}
 	return e.matchJSON(a.body)
 }
@@ -82,7 +83,7 @@ func matchHeader(header http.Header, name, want string) error {
 	case secretHeader(name):
 		return fmt.Errorf("header %s has another value than expected (not shown)", name)
 	}
-	return fmt.Errorf("header %s is %q, expected %q", name, clean(strings.Join(values, ", "), maxExcerpt), want)
+	return fmt.Errorf("header %s is %q, expected %q", name, term.Excerpt(strings.Join(values, ", "), maxExcerpt), want)
 }
 
 func (e expectation) matchJSON(body []byte) error {
@@ -107,9 +108,9 @@ func show(v any) string {
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
-		return clean(fmt.Sprint(v), maxExcerpt)
+		return term.Excerpt(fmt.Sprint(v), maxExcerpt)
 	}
-	return clean(b.String(), maxExcerpt)
+	return term.Excerpt(b.String(), maxExcerpt)
 }
 
 func sortedKeys(m map[string]string) []string {

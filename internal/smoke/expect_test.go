@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -101,24 +99,6 @@ func TestExpectations(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzClean(f *testing.F) {
-	f.Add("plain", 10)
-	f.Add("\x1b[31mred\x1b[0m\r\nnext\x00\u202e", 4)
-	f.Add("\xff\xfe", 1)
-	f.Fuzz(func(t *testing.T, s string, limit int) {
-		limit = 1 + min(max(limit, -limit, 0), 1000)
-		got := clean(s, limit)
-		if n := utf8.RuneCountInString(got); n > limit+1 {
-			t.Errorf("%d characters, limit %d", n, limit)
-		}
-		for _, r := range got {
-			if unicode.IsControl(r) || r == '\u202e' {
-				t.Errorf("%q holds %U", got, r)
-			}
-		}
-	})
 }
 
 func FuzzJSONPath(f *testing.F) {

@@ -6,7 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"unicode"
+
+	"github.com/nationtech/harmony/internal/cli/term"
 )
 
 // The most characters of a body, and of a whole message, that a report shows.
@@ -15,29 +16,10 @@ const (
 	maxMessage = 600
 )
 
-// clean makes one printable line of what came from elsewhere: no control
-// characters, no line ends, at most limit characters.
-func clean(s string, limit int) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
-	s = strings.Join(strings.Fields(s), " ")
-	if runes := []rune(s); len(runes) > limit {
-		return string(runes[:limit]) + "…"
-	}
-	return s
-}
-
 // excerpt is the start of a body for a message; empty for an empty body.
 func excerpt(body []byte) string {
 	// Four bytes a character at most; the rest is never looked at.
-	s := clean(string(body[:min(len(body), 8*maxExcerpt)]), maxExcerpt)
+	s := term.Excerpt(string(body[:min(len(body), 8*maxExcerpt)]), maxExcerpt)
 	if s == "" {
 		return ""
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -43,10 +44,10 @@ func run(ctx context.Context, check protocol.SmokeCheck, p probe) (protocol.Chec
 	seen, err := repeat(ctx, check, p, &result.Attempts)
 	result.Duration = protocol.Duration(time.Since(start).Round(100 * time.Microsecond))
 	if err != nil {
-		result.Message = clean(err.Error(), maxMessage)
+		result.Message = term.Excerpt(err.Error(), maxMessage)
 		return result, err
 	}
-	result.Status, result.Message = protocol.CheckPassed, clean(seen, maxMessage)
+	result.Status, result.Message = protocol.CheckPassed, term.Excerpt(seen, maxMessage)
 	return result, nil
 }
 

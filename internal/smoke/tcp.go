@@ -19,6 +19,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -191,7 +192,7 @@ func refusalOf(stream io.Reader) error {
 	if i := strings.Index(text, "dial tcp"); i >= 0 {
 		text = text[i:]
 	}
-	return errors.New(clean(text, maxExcerpt))
+	return errors.New(term.Excerpt(text, maxExcerpt))
 }
 
 // drain reads what the app says, which would otherwise hold the errors back.

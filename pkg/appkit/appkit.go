@@ -31,6 +31,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -93,16 +94,13 @@ func (p Plugin) Main(ctx context.Context, streams Streams, args []string) int {
 	if err == nil {
 		return protocol.ExitOK
 	}
-	fmt.Fprintf(streams.Err, "error: %v\n", err)
-	if hint := protocol.HintOf(err); hint != "" {
-		fmt.Fprintf(streams.Err, "hint: %s\n", hint)
-	}
+	term.Tell(streams.Err, err)
 	failure := protocol.FailureOf(protocol.Metadata{}, "app", "", err)
 	if len(args) > 0 && args[0] == "chart" {
 		failure.Stage = "publish"
 	}
 	if err := out.WriteSpec(failure); err != nil {
-		fmt.Fprintf(streams.Err, "error: %v\n", err)
+		term.Tell(streams.Err, err)
 	}
 	return protocol.ExitCode(err)
 }

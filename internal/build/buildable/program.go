@@ -9,10 +9,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -68,7 +68,7 @@ func (p program) run(ctx context.Context, o Options, document []byte, dir string
 	var last []string
 	stdout := &process.Buffer{Limit: protocol.MaxDocument + 1}
 	stderr := &process.Lines{Max: longest, Show: func(line string) {
-		if line = strings.TrimSpace(plain(line)); line == "" {
+		if line = term.OneLine(line); line == "" {
 			return
 		}
 		o.progress("write", line)
@@ -115,17 +115,17 @@ func (p program) answer(text []byte, stderr string, exit *exec.ExitError, app st
 		return protocol.BuildContext{}, fmt.Errorf("%s ended without an answer: want one BuildContext document on stdout%s", p.name, stderr)
 	}
 	if err == nil && (document.Kind != protocol.KindBuildContext || !document.Known()) {
-		err = fmt.Errorf("it is kind %s of %s", plain(string(document.Kind)), plain(document.APIVersion))
+		err = fmt.Errorf("it is kind %s of %s", term.OneLine(string(document.Kind)), term.OneLine(document.APIVersion))
 	}
 	var said protocol.BuildContext
 	if err == nil {
 		said, err = protocol.Decode[protocol.BuildContext](document)
 	}
 	if err == nil && said.Name != app {
-		err = fmt.Errorf("it is about %q, not %q", plain(said.Name), app)
+		err = fmt.Errorf("it is about %q, not %q", term.OneLine(said.Name), app)
 	}
 	if err != nil {
-		return said, fmt.Errorf("%s did not answer with one BuildContext document: %s%s", p.name, plain(err.Error()), stderr)
+		return said, fmt.Errorf("%s did not answer with one BuildContext document: %s%s", p.name, term.OneLine(err.Error()), stderr)
 	}
 	return said, nil
 }
@@ -140,17 +140,4 @@ func complaint(last []string) string {
 		return ""
 	}
 	return "\n" + strings.Join(last, "\n")
-}
-
-// plain leaves out what a terminal would act on.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return ' '
-		}
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
-			return -1
-		}
-		return r
-	}, text)
 }

@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/cli/term"
 )
 
 // The names in a context that is written here.
@@ -31,7 +32,7 @@ type writer struct {
 // newWriter begins a Dockerfile; messages call it name.
 func newWriter(name string) *writer {
 	w := &writer{name: name}
-	w.line("# Written by harmony: %s", plain(name)) // a folder may have line breaks in its name
+	w.line("# Written by harmony: %s", term.OneLine(name)) // a folder may have line breaks in its name
 	return w
 }
 

@@ -43,10 +43,11 @@ func OneLine(s string) string {
 
 // Excerpt is OneLine, cut to a number of characters.
 func Excerpt(s string, most int) string {
-	if runes := []rune(OneLine(s)); len(runes) > most {
+	s = OneLine(s)
+	if runes := []rune(s); len(runes) > most {
 		return string(runes[:most]) + "…"
 	}
-	return OneLine(s)
+	return s
 }
 
 // FirstLine is the first line of a text from elsewhere that is not blank.

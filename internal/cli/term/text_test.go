@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -84,4 +86,25 @@ func eventually(t *testing.T, done func() bool) {
 			t.Fatal("not within 20 s")
 		}
 	}
+}
+
+func FuzzExcerpt(f *testing.F) {
+	f.Add("plain", 10)
+	f.Add("\x1b[31mred\x1b[0m\r\nnext\x00\u202e", 4)
+	f.Add("\xff\xfe", 1)
+	f.Fuzz(func(t *testing.T, s string, limit int) {
+		limit = 1 + min(max(limit, -limit, 0), 1000)
+		got := Excerpt(s, limit)
+		if n := utf8.RuneCountInString(got); n > limit+1 {
+			t.Errorf("%d characters, limit %d", n, limit)
+		}
+		if strings.Contains(got, "##[") || strings.HasPrefix(strings.TrimSpace(got), "::") {
+			t.Errorf("%q is a command", got)
+		}
+		for _, r := range got {
+			if unicode.IsControl(r) || r == '\u202e' {
+				t.Errorf("%q holds %U", got, r)
+			}
+		}
+	})
 }

@@ -7,13 +7,14 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/nationtech/harmony/internal/cli/term"
 )
 
 // What a diagnosis shows at most, and how long it may take.
@@ -122,20 +123,5 @@ func logOf(ctx context.Context, client kubernetes.Interface, p Problem) ([]strin
 // maxLine is the longest line that is shown, in characters.
 const maxLine = 1000
 
-// Clean takes control characters, which could drive a terminal, out of a text
-// and cuts it short.
-func Clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t' || r == '\n':
-			return ' '
-		case unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Bidi_Control, r):
-			return -1
-		}
-		return r
-	}, s)
-	if runes := []rune(s); len(runes) > maxLine {
-		return string(runes[:maxLine]) + "…"
-	}
-	return s
-}
+// Clean makes one line of a text of the cluster's, fit to be shown.
+func Clean(s string) string { return term.Excerpt(s, maxLine) }

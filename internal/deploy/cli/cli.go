@@ -4,8 +4,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -143,11 +141,4 @@ func (t Tools) console() (*term.Console, func(target string) func(protocol.Event
 			c.Event(e)
 		}
 	}
-}
-
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -79,7 +80,7 @@ func (t Tools) runStatus(ctx context.Context, p *project, patterns []string) err
 	}
 	status.Sort(entries)
 	if p.output == "json" {
-		err = writeJSON(t.Streams.Out, entries)
+		err = term.WriteJSON(t.Streams.Out, entries)
 	} else {
 		err = status.Table(t.Streams.Out, entries, time.Now())
 	}

@@ -5,7 +5,6 @@ package check
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -135,10 +134,7 @@ func worst(problems []error) error {
 
 func write(w io.Writer, results []Result, asText bool) error {
 	if !asText {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(map[string][]Result{"registries": results})
+		return term.WriteJSON(w, map[string][]Result{"registries": results})
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "CAPABILITY\tADAPTER\tREPOSITORY\tCREDENTIALS\tPULL\tPUSH")

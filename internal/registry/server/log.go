@@ -7,9 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"unicode"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/nationtech/harmony/internal/cli/term"
 )
 
 const (
@@ -81,18 +82,9 @@ func (t *logTail) read() string {
 	if err != nil {
 		return err.Error()
 	}
-	lines := strings.Split(strings.TrimSpace(printable(string(text))), "\n")
+	lines := strings.Split(strings.TrimSpace(term.Clean(string(text))), "\n")
 	if last := lines[max(0, len(lines)-tailLines):]; strings.Join(last, "") != "" {
 		return strings.Join(last, "\n")
 	}
 	return fmt.Sprintf("nothing (%s)", t.path)
-}
-
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c == '\n' || unicode.IsPrint(c) {
-			return c
-		}
-		return -1
-	}, s)
 }
