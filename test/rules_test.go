@@ -4,6 +4,10 @@ package test
 
 import (
 	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,4 +131,78 @@ func TestAdaptersStandAlone(t *testing.T) {
 			}
 		}
 	}
+}
+
+// One way leads to registries: the options of internal/registry/auth guard
+// against plain http and against servers that stop answering.
+func TestOneWayToRegistries(t *testing.T) {
+	own := map[string]string{ // ways around the options, and who may take them
+		"remote.WithTransport": "auth", "remote.WithAuthFromKeychain": "auth", "remote.WithAuth": "auth", "remote.WithUserAgent": "auth", "remote.DefaultTransport": "auth",
+		"transport.New": "auth", "transport.NewWithContext": "auth",
+	}
+	without := []string{"remote.With", "remote.Backoff", "remote.Descriptor", "remote.Taggable", "remote.Option", "remote.Puller", "remote.Pusher", "remote.Default"}
+	calls := 0
+	for _, file := range sources(t, "cmd", "pkg", "internal") {
+		if strings.Contains(file.name, "deploytest") || strings.Contains(file.name, "clustertest") || strings.Contains(file.name, "devicestest") {
+			continue // test kits push to registries of their own
+		}
+		guarded := map[ast.Node]bool{}
+		ast.Inspect(file.tree, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok && call.Ellipsis.IsValid() && len(call.Args) > 0 {
+				if options, ok := call.Args[len(call.Args)-1].(*ast.CallExpr); ok && slices.Contains([]string{"auth.Options", "auth.Through"}, selector(options.Fun)) {
+					guarded[call.Fun] = true
+				}
+			}
+			name := ""
+			if e, ok := n.(ast.Expr); ok {
+				name = selector(e)
+			}
+			room := filepath.Base(filepath.Dir(file.name))
+			switch {
+			case own[name] != "" && room != own[name], strings.HasPrefix(name, "remote.") && own[name] == "" && !guarded[n] &&
+				!slices.ContainsFunc(without, func(prefix string) bool { return strings.HasPrefix(name, prefix) }):
+				t.Errorf("%s calls %s without auth.Options", file.name, name)
+			}
+			return true
+		})
+		calls += len(guarded)
+	}
+	if calls == 0 {
+		t.Error("no guarded call was found: this test looks for the wrong thing")
+	}
+}
+
+// selector is an expression package.Name as text, else "".
+func selector(e ast.Expr) string {
+	if s, ok := e.(*ast.SelectorExpr); ok {
+		if x, ok := s.X.(*ast.Ident); ok {
+			return x.Name + "." + s.Sel.Name
+		}
+	}
+	return ""
+}
+
+type source struct {
+	name string
+	tree *ast.File
+}
+
+// sources parses the files in folders that are not tests.
+func sources(t *testing.T, folders ...string) (files []source) {
+	t.Helper()
+	set := token.NewFileSet()
+	for _, folder := range folders {
+		err := filepath.WalkDir("../"+folder, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "testdata") {
+				return err
+			}
+			tree, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+			files = append(files, source{path, tree})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
 }

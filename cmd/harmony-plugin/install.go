@@ -158,7 +158,7 @@ func artifactOf(f index.Found, system, processor string) (store.Artifact, error)
 	}
 	return store.Artifact{
 		Name: m.Name, Version: m.Version, Index: f.Index.Name, Outside: f.Outside(), Protocol: m.Protocol, Others: others,
-		URI: platform.URI, SHA256: platform.SHA256, Size: platform.Size, Bin: platform.Bin,
+		Artifact: platform.Artifact,
 	}, nil
 }
 

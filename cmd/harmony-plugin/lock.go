@@ -52,7 +52,7 @@ func (c *cli) runLock(ctx context.Context, args, platforms []string) error {
 			return err
 		}
 		if len(args) == 0 {
-			return protocol.Invalid("the project names no plugin of somebody else, and none is pinned").
+			return protocol.Invalid("the project names no third-party plugin, and none is pinned").
 				WithHint("name the plugins to pin: harmony plugin lock NAME")
 		}
 	}
@@ -133,7 +133,7 @@ func lacks(m index.Manifest, platforms []string) error {
 // already is not found out again.
 func (c *cli) measure(ctx context.Context, s store.Store, lock pluginlock.Lock, f index.Found, p index.Platform) (pluginlock.Platform, error) {
 	platform := p.OS + "/" + p.Arch
-	pinned := pluginlock.Platform{Platform: platform, URI: p.URI, SHA256: p.SHA256, Size: p.Size, Bin: p.Bin}
+	pinned := pluginlock.Platform{Platform: platform, Artifact: p.Artifact}
 	if entry, ok := lock.Plugin(f.Manifest.Name); ok {
 		if old, ok := entry.Platform(platform); ok && old.SHA256 == p.SHA256 && old.Bin == p.Bin {
 			pinned.Executable = old.Executable

@@ -243,7 +243,7 @@ func TestLock(t *testing.T) {
 		s.refuse(2, want, "sync")
 	}
 	must(t, os.WriteFile(s.lock(), []byte(strings.ReplaceAll(string(text), "executable: ", "executable: "+strings.Repeat("a", 64)+" #")), 0o644))
-	s.refuse(1, "as the lock file tells", "sync")
+	s.refuse(1, "of the lock file", "sync")
 	if _, err := os.Lstat(filepath.Join(s.bin(), "harmony-foo")); !os.IsNotExist(err) {
 		t.Errorf("something was installed: %v", err)
 	}

@@ -123,8 +123,7 @@ func (c *cli) pinnedArtifacts(s store.Store, file string, lock lock.Lock) ([]sto
 			}
 		}
 		list = append(list, store.Artifact{
-			Name: p.Name, Version: p.Version, URI: pinned.URI, SHA256: pinned.SHA256, Size: pinned.Size,
-			Bin: pinned.Bin, Executable: pinned.Executable, Others: others,
+			Name: p.Name, Version: p.Version, Artifact: pinned.Artifact, Executable: pinned.Executable, Others: others,
 		})
 	}
 	return list, nil

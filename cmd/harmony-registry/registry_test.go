@@ -30,7 +30,7 @@ import (
 const asCommand = "HARMONY_REGISTRY_TEST_COMMAND"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
+	if os.Getenv(asCommand) != "" || len(os.Args) > 1 && os.Args[1] == "serve" { // started by up, with no variables
 		main()
 	}
 	os.Exit(m.Run())
@@ -87,6 +87,7 @@ func push(address, tag string) error {
 }
 
 func TestUpStatusDown(t *testing.T) {
+	t.Setenv("HARMONY_REGISTRY_PASSWORD", "s3cret")
 	dir := state(t)
 	if s := status(t, dir); s.Running || s.DataBytes != 0 {
 		t.Errorf("got %+v", s)
@@ -100,6 +101,9 @@ func TestUpStatusDown(t *testing.T) {
 	first := status(t, dir)
 	if !first.Running || first.PID == 0 {
 		t.Fatalf("got %+v", first)
+	}
+	if environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", first.PID)); err == nil && bytes.Contains(environ, []byte("PASSWORD")) {
+		t.Errorf("it keeps %q", environ)
 	}
 	if err := push(first.Address, "1"); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strings"
 
@@ -210,6 +211,12 @@ func fieldsOf(t reflect.Type) (types map[string]reflect.Type, names []string) {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "-" || !f.IsExported() {
+			continue
+		}
+		if name == "" && f.Anonymous {
+			inner, own := fieldsOf(f.Type)
+			maps.Copy(types, inner)
+			names = append(names, own...)
 			continue
 		}
 		if name == "" {

@@ -76,7 +76,7 @@ var reference = regexp.MustCompile(`\[([A-Za-z.]+)\]`)
 // that it does not know, as a stage does with documents of a newer one.
 func newReflector(lenient bool) (*jsonschema.Reflector, error) {
 	r := &jsonschema.Reflector{Anonymous: true, AllowAdditionalProperties: lenient, Mapper: mapped}
-	for _, folder := range []string{"pkg/protocol", "internal/plugins/index"} {
+	for _, folder := range []string{"pkg/protocol", "internal/plugins/index", "internal/plugins/artifact"} {
 		if err := r.AddGoComments("github.com/nationtech/harmony", folder, jsonschema.WithFullComment()); err != nil {
 			return nil, err
 		}

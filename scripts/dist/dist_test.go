@@ -20,11 +20,11 @@ func source(t *testing.T) release {
 	root := filepath.Join(t.TempDir(), "somewhere", strings.ReplaceAll(t.Name(), "/", "-"))
 	const program = "package main\n\nimport \"example.com/suite/internal/plugins/suite\"\n\nfunc main() { println(suite.Version()) }\n"
 	for path, text := range map[string]string{
-		"go.mod":                  "module github.com/nationtech/harmony\n\ngo 1.26\n",
-		"LICENSE":                 "Do as you like.\n",
+		"go.mod":                          "module github.com/nationtech/harmony\n\ngo 1.26\n",
+		"LICENSE":                         "Do as you like.\n",
 		"internal/plugins/suite/suite.go": "package suite\n\nvar version string\n\nfunc Version() string { return version }\n",
-		"cmd/harmony/main.go":     strings.ReplaceAll(program, "example.com/suite", "github.com/nationtech/harmony"),
-		"cmd/harmony-foo/main.go": strings.ReplaceAll(program, "example.com/suite", "github.com/nationtech/harmony"),
+		"cmd/harmony/main.go":             strings.ReplaceAll(program, "example.com/suite", "github.com/nationtech/harmony"),
+		"cmd/harmony-foo/main.go":         strings.ReplaceAll(program, "example.com/suite", "github.com/nationtech/harmony"),
 		"plugin-index/foo.yaml": `apiVersion: harmony.nationtech.io/v1
 kind: Plugin
 metadata:

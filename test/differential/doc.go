@@ -28,4 +28,7 @@
 //	fails CODE TEXT         both refuse it, daemonless with this status and text
 //	refused TEXT            only daemonless refuses it, with status 3 or 2
 //	layers REASON           the numbers of layers differ, and why
+//
+// Besides, a generator makes contexts and Dockerfiles out of seeds. Only images
+// are compared there, and that both refuse what either refuses.
 package differential

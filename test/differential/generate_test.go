@@ -17,6 +17,8 @@ type generator struct {
 	t    *testing.T
 	dir  string
 	base string
+	// careful is set for one that avoids mistakes.
+	careful bool
 	// paths are what is in the context, and folders those of them that are.
 	paths, folders []string
 	// stages are the names of those that are written, and variables what is
@@ -29,13 +31,13 @@ type generator struct {
 // from.
 func generate(t *testing.T, seed uint64, base string) testCase {
 	t.Helper()
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, 11)), t: t, dir: t.TempDir(), base: base, folders: []string{""}}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 11)), t: t, dir: t.TempDir(), base: base, careful: seed%4 != 0, folders: []string{""}}
 	g.files()
 	g.ignore()
 	g.dockerfile()
 	put(t, filepath.Join(g.dir, "Dockerfile"), []byte(g.text.String()))
 	c := testCase{dir: g.dir, dockerfile: "Dockerfile", args: map[string]string{}, platform: one(g, "linux/amd64", "linux/amd64", "linux/arm64", "linux/arm/v6", "linux/arm")}
-	if g.chance(3) {
+	if g.chance(6) {
 		c.args[one(g, "A", "B", "TARGETARCH", "http_proxy")] = one(g, "given", "d", "", "x y")
 	}
 	if named := slices.DeleteFunc(slices.Clone(g.stages), func(s string) bool { return s == "" }); g.chance(6) && len(named) > 0 {
@@ -76,7 +78,11 @@ func (g *generator) files() {
 			continue
 		}
 		full := filepath.Join(g.dir, at)
-		switch g.IntN(9) {
+		kind := g.IntN(9)
+		if g.careful && kind == 3 {
+			kind = 5
+		}
+		switch kind {
 		case 0, 1, 2:
 			g.must(os.Mkdir(full, 0o755))
 			g.folders = append(g.folders, at)
@@ -100,13 +106,13 @@ func (g *generator) files() {
 func (g *generator) archive() string {
 	var b strings.Builder
 	for range 1 + g.IntN(6) {
-		name := one(g, "a", "d", "d/b", "d/c", "e/f/g", "./h", "l", "d/l", "/abs", "o", "o/p")
+		name := one(g, "a", "d/b", "d/c", "e/f/g", "./h", "/abs", "o/p")
 		owner := one(g, "0:0", "1:2", "1000:1000")
 		switch g.IntN(6) {
 		case 0:
-			fmt.Fprintf(&b, "d %s %s %s\n", one(g, "0755", "0700", "1777"), owner, name)
+			fmt.Fprintf(&b, "d %s %s %s\n", one(g, "0755", "0700", "1777"), owner, one(g, "d", "o", "e", "e/f"))
 		case 1:
-			fmt.Fprintf(&b, "l 0777 %s %s %s\n", owner, name, one(g, "a", "d", "/d", "../x", "nowhere"))
+			fmt.Fprintf(&b, "l 0777 %s %s %s\n", owner, one(g, "l", "d/l"), one(g, "a", "d", "/d", "../x", "nowhere"))
 		default:
 			fmt.Fprintf(&b, "- %s %s %s %s\n", one(g, "0644", "0600", "4755", "0755"), owner, name, one(g, "1", "22", "333"))
 		}
@@ -115,7 +121,7 @@ func (g *generator) archive() string {
 }
 
 func (g *generator) ignore() {
-	if !g.chance(2) {
+	if !g.chance(2) || g.careful && !g.chance(4) {
 		return
 	}
 	var b strings.Builder
@@ -127,7 +133,7 @@ func (g *generator) ignore() {
 }
 
 func (g *generator) dockerfile() {
-	g.text.WriteString(g.maybe(8, "# syntax=docker/dockerfile:1\n"))
+	g.text.WriteString(g.maybe(8, "# check=skip=all\n"))
 	for range g.IntN(3) {
 		g.line("ARG %s", one(g, "A=d", "B", "A=${B:-e}", "C=\"q r\"", "TARGETARCH", "P=linux/amd64"))
 	}
@@ -166,24 +172,34 @@ func (g *generator) instruction(stage int) {
 		name := one(g, "A", "B", "V")
 		g.variables = append(g.variables, name)
 		g.line("%s", one(g, "ARG "+name, "ARG "+name+"=d", "ENV "+name+"=e", "ENV "+name+" f g", "ENV "+name+"=\"x $A\" W='$A'", "ENV "+name+"=${A:-n}${B:+p}", "ENV "+name+"=\\$A",
-			"ARG "+name+"=${A%d} T=${A/d/x}", "ENV "+name+"=${A#*.}", "ENV "+name+"=${UNSET?needed}"))
+			"ARG "+name+"=${A%d} T=${A/d/x}", "ENV "+name+"=${A#*.}"))
 	case 12:
 		g.heredoc()
 	default:
-		g.line("%s", g.setting())
+		if g.careful || g.chance(2) {
+			g.line("%s", g.setting())
+		} else {
+			g.line("%s", g.mistake())
+		}
 	}
+}
+
+// mistake is an instruction that is refused, or should better be.
+func (g *generator) mistake() string {
+	return one(g, "EXPOSE 70000", "STOPSIGNAL nope", "STOPSIGNAL $A", "HEALTHCHECK CMD", "LABEL a", "SHELL /bin/sh", "ENV", "NOPE x", "ONBUILD ONBUILD ENV x=y",
+		"ONBUILD FROM x", "ENV A=${UNSET?needed}", "USER $A", "EXPOSE $A", "CMD", "VOLUME [\"/v 1\", \"$A\"]", "COPY --nope a /", "WORKDIR", "ENV A=${", "EXPOSE 1-2:3-9")
 }
 
 // setting is an instruction that is for the configuration.
 func (g *generator) setting() string {
 	return one(g,
-		"USER 1000", "USER web:staff", "USER $A", "EXPOSE 80", "EXPOSE 80/udp 90-92", "EXPOSE 8080:80", "EXPOSE 127.0.0.1:80:81/TCP", "EXPOSE 70000", "EXPOSE $A", "EXPOSE 9/", "EXPOSE 0", "EXPOSE 1-2:3-4/sctp",
-		"LABEL a=b", "LABEL a=\"b c\" d=$A", "LABEL \"e f\"=g", "LABEL a", "LABEL x='$A' y=\"$A\"", "VOLUME /v", "VOLUME [\"/v 1\", \"$A\"]", "VOLUME /v /w",
-		"STOPSIGNAL TERM", "STOPSIGNAL 9", "STOPSIGNAL SIGRTMIN+1", "STOPSIGNAL nope", "STOPSIGNAL $A",
-		"HEALTHCHECK NONE", "HEALTHCHECK --interval=5s --retries=2 CMD curl x", "HEALTHCHECK --start-interval=1s --start-period=1m --timeout=3s CMD [\"a\", \"b\"]", "HEALTHCHECK CMD", "HEALTHCHECK --interval=0s CMD x",
-		"SHELL [\"/bin/ash\", \"-e\"]", "SHELL /bin/sh", "CMD a \"b c\" $A", "CMD [\"a\", \"$A\"]", "CMD [\"a\", b]", "CMD []", "CMD", "ENTRYPOINT [\"e\"]", "ENTRYPOINT e f", "ENTRYPOINT []",
-		"ONBUILD COPY . /onbuild", "ONBUILD ENV OB=$A", "ONBUILD ONBUILD ENV x=y", "ONBUILD FROM x", "ONBUILD WORKDIR ob", "MAINTAINER me <m@example.com>",
-		"LABEL a=b \\\n # in between\n\n c=d", "ENV", "NOPE x", "LABEL a.b=$(x) c=`d`", "CMD echo \\\n  more")
+		"USER 1000", "USER web:staff", "EXPOSE 80", "EXPOSE 80/udp 90-92", "EXPOSE 8080:80", "EXPOSE 127.0.0.1:80:81/TCP", "EXPOSE 9/", "EXPOSE 0", "EXPOSE 1-2:3-4/sctp",
+		"LABEL a=b", "LABEL a=\"b c\" d=$A", "LABEL \"e f\"=g", "LABEL x='$A' y=\"$A\"", "VOLUME /v", "VOLUME [\"/v 1\"]", "VOLUME /v /w",
+		"STOPSIGNAL TERM", "STOPSIGNAL 9", "STOPSIGNAL SIGRTMIN+1",
+		"HEALTHCHECK NONE", "HEALTHCHECK --interval=5s --retries=2 CMD curl x", "HEALTHCHECK --start-interval=1s --start-period=1m --timeout=3s CMD [\"a\", \"b\"]", "HEALTHCHECK --interval=0s CMD x",
+		"SHELL [\"/bin/ash\", \"-e\"]", "CMD a \"b c\" $A", "CMD [\"a\", \"$A\"]", "CMD [\"a\", b]", "CMD []", "ENTRYPOINT [\"e\"]", "ENTRYPOINT e f", "ENTRYPOINT []",
+		"ONBUILD COPY . /onbuild", "ONBUILD ENV OB=$A", "ONBUILD WORKDIR ob", "MAINTAINER me <m@example.com>",
+		"LABEL a=b \\\n # in between\n\n c=d", "LABEL a.b=$(x) c=`d`", "CMD echo \\\n  more")
 }
 
 func (g *generator) heredoc() {
@@ -194,10 +210,13 @@ func (g *generator) heredoc() {
 
 // source is what COPY may name: a path as it is or in disguise.
 func (g *generator) source() string {
-	if g.chance(12) {
-		return one(g, ".", "*", "nope", "nope*", "/", "./", "d/", "$A", "?", "[a-c]*", "**", "d/*", "*/*.txt", "..", "é*", "*.txt")
+	if !g.careful && g.chance(12) {
+		return one(g, ".", "*", "nope", "nope*", "/", "./", "d/", "$A", "?", "[a-c]*", "**", "d/*", "*/*.txt", "é*", "*.txt")
 	}
 	name := one(g, g.paths...)
+	if g.careful {
+		return one(g, name, name, "./"+name, "/"+name, ".", "*", "[a-z]*", path.Dir(name), "*.txt", "d*", "?")
+	}
 	switch g.IntN(8) {
 	case 0:
 		return "./" + name
@@ -215,7 +234,10 @@ func (g *generator) source() string {
 
 // destination is where COPY may put it.
 func (g *generator) destination() string {
-	return one(g, "/", "/o", "/o/", "o", "./", ".", "/d", "/d/", "/d/e/", "/l", "/l/", "/d/l/x", "/o/$A/", "/o/../p/", "a.txt", "/etc/", "/o/p/q", "..", "/o/.")
+	if g.careful {
+		return one(g, "/", "/o/", "./", "o/", ".", "/d/", "/d/e/", "/l/", "/o/$A/", "/o/../p/", "/o/.", "/n/m/")
+	}
+	return one(g, "/", "/o", "/o/", "o", "./", ".", "/d", "/d/", "/d/e/", "/l", "/l/", "/d/l/x", "/o/$A/", "/o/../p/", "a.txt", "/etc/", "/o/p/q", "..", "/o/.", "/o/n/", "/n/m/")
 }
 
 // words are sources and a destination, as a list where a name needs that.
@@ -229,6 +251,10 @@ func (g *generator) words(sources ...string) string {
 
 // flags are some that COPY and ADD take.
 func (g *generator) flags() string {
+	if g.careful {
+		return g.maybe(5, " --chown="+one(g, "1:2", "7", ":5", "0:0", "1000:")) + g.maybe(5, " --chmod="+one(g, "600", "0755", "4711", "u=rwX,go=rX", "a+x", "go-w", "1777", "u+s,g=u")) +
+			g.maybe(7, " --link") + g.maybe(7, " --exclude="+one(g, "*.txt", "d", "**/f", "e/**", "**/*.txt --exclude=!a.txt"))
+	}
 	return g.maybe(6, " --chown="+one(g, "1:2", "7", ":5", "web", "web:staff", "nobody", "0:staff", "$A", "1000:web")) +
 		g.maybe(6, " --chmod="+one(g, "600", "0755", "4711", "u=rwX,go=rX", "a+x", "go-w", "1777", "8", "$A", "+x", "u+s")) +
 		g.maybe(7, " --link"+one(g, "", "", "=false", "=true")) +
@@ -238,6 +264,10 @@ func (g *generator) flags() string {
 func (g *generator) copy(stage int) {
 	flags := g.flags() + g.maybe(7, " --parents")
 	if stage > 0 && g.chance(2) {
+		if g.careful {
+			g.line("COPY --from=%s%s %s", one(g, "0", "0", g.base), flags, g.words(one(g, "/", ".", "/*", "/d*", "/[a-o]*", "/e*/*")))
+			return
+		}
 		from := one(g, "0", "0", fmt.Sprint(stage), "9", "ONE", "two", g.base)
 		g.line("COPY --from=%s%s %s", from, flags, g.words(one(g, "/", ".", "/d", "/d/*", "o", "/o/", "/l", "/d/e", "/*", "/nope", "d/./e", "a*", "/etc/passwd", "/here", "/w")))
 		return

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ func TestGenerated(t *testing.T) {
 	if registry == "" {
 		missing(t, "HARMONY_TEST_REGISTRY")
 	}
-	first, count := uint64(1), uint64(150)
+	first, count := uint64(1), uint64(60)
 	if text := os.Getenv("HARMONY_TEST_SEEDS"); text != "" {
 		if _, err := fmt.Sscan(text, &first, &count); err != nil {
 			t.Fatal(err)
@@ -46,6 +47,7 @@ func TestGenerated(t *testing.T) {
 			done++
 		}
 	}
+	t.Logf("%d of %d could be built", done, count)
 	if done < int(count)/4 {
 		t.Errorf("only %d of %d could be built: the generator makes too many mistakes", done, count)
 	}
@@ -58,24 +60,34 @@ func generatedBase(t *testing.T, seed uint64) []byte {
 	b.WriteString(one(g, `{}`, `{"Env":["PATH=/bin","A=base"],"User":"web","WorkingDir":"/d"}`, `{"Cmd":["c"],"Entrypoint":["e"],"Env":["B=x"]}`,
 		`{"OnBuild":["COPY . /triggered","ENV T=$A"],"Labels":{"a":"base"}}`, `{"WorkingDir":"rel","ExposedPorts":{"1/tcp":{}},"Volumes":{"/v":{}},"StopSignal":"HUP"}`) + "\n")
 	b.WriteString("layer\nd 0755 0:0 etc\n- 0644 0:0 etc/passwd web:x:33:34::/:\n- 0644 0:0 etc/group staff:x:50:\n")
-	for range g.IntN(3) {
+	for range g.IntN(4) {
 		b.WriteString("layer\n" + g.archive())
 		b.WriteString(g.maybe(2, one(g, "- 0644 0:0 .wh.a\n", "- 0644 0:0 d/.wh.b\n", "- 0644 0:0 d/.wh..wh..opq\n", "- 0644 0:0 .wh.d\n")))
 	}
 	return []byte(b.String())
 }
 
+// unknownUser is of what only BuildKit builds: it takes root for a name that it
+// does not know.
+var unknownUser = regexp.MustCompile(`cannot be looked up|is not in /etc/`)
+
+// dangling is of what only BuildKit refuses: with --exclude and --parents it
+// stumbles over links to nothing that are beside what is copied.
+var dangling = regexp.MustCompile(`failed to calculate checksum of ref .*: "/.+": not found`)
+
 // same reports whether the images are the same, and not both refused.
 func same(t *testing.T, buildkit builder, c testCase) bool {
 	t.Helper()
 	got, err := daemonlessBuild(t, c)
-	if protocol.ExitCode(err) == protocol.ExitUnsupported {
+	if protocol.ExitCode(err) == protocol.ExitUnsupported || err != nil && unknownUser.MatchString(err.Error()) {
 		return false
 	}
 	theirs, theirErr := buildkit.build(t.Context(), c)
 	problem := ""
 	switch {
 	case err != nil && theirErr != nil:
+		return false
+	case err == nil && theirErr != nil && dangling.MatchString(theirErr.Error()):
 		return false
 	case theirErr != nil:
 		problem = fmt.Sprintf("only BuildKit refuses it: %v", theirErr)

@@ -55,10 +55,6 @@ const (
 
 func (r Registry) insecure(at name.Repository) bool { return at.RegistryStr() == r.Insecure }
 
-func (r Registry) options(ctx context.Context, at name.Repository) []remote.Option {
-	return auth.Options(ctx, at, r.insecure(at))
-}
-
 // parse reads a reference.
 func (r Registry) parse(reference string) (name.Reference, error) {
 	ref, err := name.ParseReference(reference)
@@ -131,14 +127,14 @@ func (r Registry) lookUp(ctx context.Context, ref name.Reference) (digest.Digest
 	}
 	// HEAD is not counted by registries that ration downloads; not all of them
 	// answer it with a digest.
-	head, err := remote.Head(ref, r.options(ctx, ref.Context())...)
+	head, err := remote.Head(ref, auth.Options(ctx, ref.Context(), r.insecure(ref.Context()))...)
 	if err == nil {
 		return digest.Digest(head.Digest.String()), nil
 	}
 	if errors.As(err, new(*protocol.Error)) {
 		return "", err // it did not answer, and would not answer GET
 	}
-	got, err := remote.Get(ref, r.options(ctx, ref.Context())...)
+	got, err := remote.Get(ref, auth.Options(ctx, ref.Context(), r.insecure(ref.Context()))...)
 	if err != nil {
 		return "", classify(err)
 	}
@@ -149,7 +145,7 @@ func (r Registry) lookUp(ctx context.Context, ref name.Reference) (digest.Digest
 func (r Registry) manifest(ctx context.Context, repository name.Repository, sum digest.Digest) (data []byte, err error) {
 	err = r.use(ctx, sum, func(w io.Writer) error {
 		// The digest of the answer is compared.
-		got, err := remote.Get(repository.Digest(sum.String()), r.options(ctx, repository)...)
+		got, err := remote.Get(repository.Digest(sum.String()), auth.Options(ctx, repository, r.insecure(repository))...)
 		if err != nil {
 			return classify(err)
 		}

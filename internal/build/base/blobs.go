@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -47,7 +48,7 @@ func (r Registry) Keep(ctx context.Context, sum digest.Digest, fetch func(io.Wri
 // fetch downloads a blob. What is larger than its descriptor says is refused
 // before it fills the disk.
 func (r Registry) fetch(ctx context.Context, repository name.Repository, d ocispec.Descriptor, w io.Writer) error {
-	layer, err := remote.Layer(repository.Digest(d.Digest.String()), r.options(ctx, repository)...)
+	layer, err := remote.Layer(repository.Digest(d.Digest.String()), auth.Options(ctx, repository, r.insecure(repository))...)
 	if err != nil {
 		return classify(err)
 	}

@@ -29,7 +29,7 @@ func openDestination(p *protocol.Provider) *destination {
 	}
 	var d destination
 	d.host, d.prefix, _ = strings.Cut(strings.Trim(p.URL, "/"), "/")
-	d.guard = &auth.Guard{Host: d.host, Insecure: p.Insecure, Inner: remote.DefaultTransport}
+	d.guard = &auth.Guard{Host: d.host, Insecure: p.Insecure}
 	return &d
 }
 
@@ -54,16 +54,11 @@ var errAbsent = errors.New("what the builder pushed is not there: by this name i
 
 // verify looks whether the image is there, seen from here.
 func (d destination) verify(ctx context.Context, repository, digest string) error {
-	var options []name.Option
-	if d.guard.MayBePlain() {
-		options = append(options, name.Insecure)
-	}
-	ref, err := name.NewDigest(d.host+"/"+d.path(repository)+"@"+digest, options...)
+	ref, err := name.NewDigest(d.host+"/"+d.path(repository)+"@"+digest, auth.Naming(d.guard.MayBePlain())...)
 	if err != nil {
 		return err
 	}
-	_, err = remote.Head(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()),
-		remote.WithTransport(d.guard), remote.WithUserAgent("harmony"))
+	_, err = remote.Head(ref, auth.Through(d.guard, remote.WithContext(ctx))...)
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
 		return fmt.Errorf("%s: %w", ref, errAbsent)

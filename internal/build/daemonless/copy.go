@@ -128,12 +128,31 @@ func (e *evaluator) sources(ctx context.Context, c copyFlags, from *state, name 
 	if err != nil {
 		return nil, dockerfile.Invalid(e.file.Name, at.line, "%w", err)
 	}
+	if len(found) == 0 {
+		if err := e.nothing(ctx, s.take.Pattern); err != nil {
+			return nil, dockerfile.Locate(e.file.Name, at.line, err)
+		}
+	}
 	var sources []source
 	for _, f := range found {
 		s.found = f
 		sources = append(sources, s)
 	}
 	return sources, nil
+}
+
+// nothing refuses a pattern without a match in a folder that BuildKit does not
+// have: it has one only when something takes it or what is in it.
+func (e *evaluator) nothing(ctx context.Context, pattern string) error {
+	dir := strings.TrimPrefix(path.Clean("/"+pattern), "/")
+	for dockerfile.IsPattern(dir) {
+		dir = strings.TrimPrefix(path.Dir("/"+dir), "/")
+	}
+	there, err := e.source.Takes(ctx, dir, e.recipe.request.Takes)
+	if err == nil && !there {
+		err = protocol.Invalid("%s: nothing matches, and no other instruction takes %s", pattern, dir)
+	}
+	return err
 }
 
 // copyFrom is the stage or image of --from.

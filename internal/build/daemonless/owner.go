@@ -40,12 +40,14 @@ func (m *maker) user(ctx context.Context, text string, t *tree, b *base.Image) (
 	if err != nil {
 		return 0, 0, fmt.Errorf("user: %w", err)
 	}
-	if hasGroup && group != "" {
+	switch {
+	case hasGroup && group == "":
+	case hasGroup:
 		fields, err = m.account(ctx, "/etc/group", group, t, b)
 		if err == nil {
 			gid, err = strconv.Atoi(fields[2])
 		}
-	} else {
+	default:
 		gid, err = strconv.Atoi(fields[3])
 	}
 	if err != nil {

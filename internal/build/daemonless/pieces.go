@@ -65,6 +65,9 @@ func (m *maker) piecesFrom(ctx context.Context, s source) ([]piece, error) {
 	}
 	var pieces []piece
 	matched := s.take.Required == ""
+	if s.take.Include == "" && !matched {
+		return nil, fmt.Errorf("%s: no such file or folder", s.take.Required)
+	}
 	for _, name := range names {
 		p, err := t.piece(name)
 		if err != nil {

@@ -140,6 +140,9 @@ func (e *evaluator) image(ctx context.Context, name string, platform ocispec.Pla
 			ocilayout.PlatformString(b.Config.Platform), ocilayout.PlatformString(platform))
 	}
 	s := &state{base: b, image: b.Config}
+	if dir := s.image.Config.WorkingDir; dir != "" {
+		s.workdir(dir) // a relative one is below itself
+	}
 	s.variables = slices.Clone(dockerfile.Variables(s.image.Config.Env))
 	s.requirePath()
 	return s.child(), nil
@@ -226,10 +229,14 @@ func textOf(c instructions.Command) string {
 	return c.Name()
 }
 
-// workdir sets and returns the working folder, absolute and clean.
+// workdir sets the working folder, and returns it clean. An absolute one stays as
+// it is written.
 func (s *state) workdir(to string) string {
-	s.image.Config.WorkingDir = s.absolute(to)
-	return s.image.Config.WorkingDir
+	clean := s.absolute(to)
+	if s.image.Config.WorkingDir = to; !path.IsAbs(to) {
+		s.image.Config.WorkingDir = clean
+	}
+	return clean
 }
 
 // absolute is a path of the image from its root, without a trailing slash.

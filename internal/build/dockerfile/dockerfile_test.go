@@ -7,6 +7,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -69,4 +70,38 @@ func FuzzImages(f *testing.F) {
 			t.Errorf("status %d: %v", protocol.ExitCode(err), err)
 		}
 	})
+}
+
+func TestParsePlatform(t *testing.T) {
+	for name, want := range map[string]string{
+		"linux/aarch64": "linux/arm64", "linux/x86_64": "linux/amd64", "Linux/AMD64": "linux/amd64", "arm64": "linux/arm64",
+		"linux/arm64/v8": "linux/arm64", "linux/arm": "linux/arm/v7", "armhf": "linux/arm/v7", "linux/arm/v6": "linux/arm/v6", "macos/arm64": "darwin/arm64",
+		"linux/bogus": "", "bogus": "", "bogus/amd64": "", "linux/amd64/v2/x": "", "": "", "linux/": "", "linux/linux": "", "amd64/amd64": "",
+	} {
+		p, err := ParsePlatform(name)
+		if got := ocilayout.PlatformString(p); err == nil && got != want || err != nil && (want != "" || protocol.ExitCode(err) != protocol.ExitInvalid) {
+			t.Errorf("%q: %s, %v; want %q", name, got, err, want)
+		}
+	}
+}
+
+// TestStagesThatCannotBe are refused without a look at a registry.
+func TestStagesThatCannotBe(t *testing.T) {
+	for text, want := range map[string]string{
+		"FROM scratch AS one\nCOPY --from=two /b /b\nFROM scratch AS two\nCOPY f /b\nFROM one": "Dockerfile:2: --from=two: the stage needs to be defined before",
+		"FROM scratch AS one\nCOPY --from=one /b /b":                                           "Dockerfile:2: --from=one: circular dependency",
+		"FROM scratch AS one\nCOPY --from=0 /b /b":                                             "Dockerfile:2: --from=0: circular dependency",
+		"FROM scratch AS one\nRUN --mount=type=bind,from=one,target=/x y":                      "Dockerfile:2: --from=one: circular dependency",
+		"FROM scratch AS a\nCOPY --from=b / /\nFROM scratch AS b\nCOPY --from=a / /\nFROM a":   "circular dependency",
+		"FROM scratch\nCOPY --from=3 / /\nFROM scratch":                                        "Dockerfile:2: --from=3: no earlier stage",
+		"FROM scratch AS base\nFROM Base":                                                      "Dockerfile:2: Base: invalid reference format",
+	} {
+		file, err := Parse("Dockerfile", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = file.Images(amd64, Context{}); protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: status %d, %v; want %q", text, protocol.ExitCode(err), err, want)
+		}
+	}
 }

@@ -130,7 +130,7 @@ func (f *Folder) Find(ctx context.Context, t Take) ([]Source, error) {
 		return nil, fmt.Errorf("%s: %w", t.Pattern, err)
 	}
 	var found []Source
-	matched := t.Include == ""
+	matched := t.Required == ""
 	for _, name := range names {
 		s, err := f.load(ctx, name)
 		if err == nil && s != nil && s.Folder {
@@ -151,7 +151,7 @@ func (f *Folder) Find(ctx context.Context, t Take) ([]Source, error) {
 		}
 	}
 	switch {
-	case !matched && t.Required != "":
+	case !matched || t.Include == "" && t.Required != "":
 		return nil, absent{t.Required + ": no such file or folder"}
 	case len(found) > 0 || IsPattern(clean):
 		return found, nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/containerd/platforms"
+	"github.com/distribution/reference"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -48,9 +49,15 @@ func (f *File) StagePlatform(global Variables, s instructions.Stage, otherwise o
 
 // check refuses what is wrong with any stage, needed or not.
 func (f *File) check(global Variables) error {
-	for _, s := range f.Stages {
-		if _, err := f.BaseName(global, s); err != nil {
+	for i, s := range f.Stages {
+		name, err := f.BaseName(global, s)
+		if err != nil {
 			return err
+		}
+		if _, ok := f.Base(name, i); !ok {
+			if err := f.checkImage(name, Line(s.Location)); err != nil {
+				return err
+			}
 		}
 		if _, err := f.StagePlatform(global, s, ocispec.Platform{}); err != nil {
 			return err
@@ -66,7 +73,50 @@ func (f *File) check(global Variables) error {
 			if i, err := strconv.Atoi(c.From); err == nil && (i < 0 || i >= len(f.Stages)) {
 				return Invalid(f.Name, Line(c.Location()), "--from=%s: no earlier stage has this number", c.From)
 			}
+			if _, ok := f.Source(c.From); !ok {
+				if err := f.checkImage(c.From, Line(c.Location())); err != nil {
+					return err
+				}
+			}
 		}
+	}
+	seen := make([]int, len(f.Stages))
+	for i := range f.Stages {
+		if err := f.checkCycle(i, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkCycle refuses a stage that copies from itself, by way of others or not.
+// Stages that are being looked at have a 1, those that are done a 2.
+func (f *File) checkCycle(stage int, seen []int) error {
+	if seen[stage] == 2 {
+		return nil
+	}
+	seen[stage] = 1
+	for _, c := range f.Stages[stage].Commands {
+		for _, from := range sources(c) {
+			i, ok := f.Source(from)
+			if ok && seen[i] == 1 {
+				return Invalid(f.Name, Line(c.Location()), "--from=%s: circular dependency: the stage copies from itself", from)
+			}
+			if ok {
+				if err := f.checkCycle(i, seen); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	seen[stage] = 2
+	return nil
+}
+
+// checkImage refuses what cannot be the name of an image.
+func (f *File) checkImage(name string, line int) error {
+	if _, err := reference.ParseNormalizedNamed(name); err != nil {
+		return Invalid(f.Name, line, "%s: %w", name, err)
 	}
 	return nil
 }
@@ -152,8 +202,6 @@ func (s *search) follow(name string, stage, line int) error {
 	switch {
 	case s.named(name):
 		return nil
-	case ok && i == stage:
-		return Invalid(s.file.Name, line, "--from=%s: circular dependency: a stage cannot copy from itself", name)
 	case ok && i > stage:
 		return Invalid(s.file.Name, line, "--from=%s: the stage needs to be defined before the current one", name)
 	case ok:

@@ -1,6 +1,7 @@
 package dockerfile
 
 import (
+	"cmp"
 	"path"
 	"strings"
 
@@ -39,7 +40,7 @@ func TakeOf(word string, parents bool, exclude []string) Take {
 	}
 	t.Pattern, t.Include = folder, strings.TrimPrefix(path.Clean("/"+pattern), "/")
 	if !IsPattern(word) {
-		t.Required = word
+		t.Required = cmp.Or(word, ".")
 	}
 	return t
 }

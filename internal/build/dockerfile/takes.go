@@ -190,6 +190,14 @@ func refused(err error) error {
 	return protocol.Invalid("%w", err)
 }
 
+// Takes reports whether a folder, or anything in it, is taken.
+func (f *Folder) Takes(ctx context.Context, dir string, takes []Take) (bool, error) {
+	entries, err := f.Taken(ctx, takes)
+	return dir == "" || takes == nil || slices.ContainsFunc(entries, func(e Entry) bool {
+		return e.Name == dir || strings.HasPrefix(e.Name, dir+"/")
+	}), err
+}
+
 // Taken are the entries that a build takes, each once, sorted by their names in
 // the context. What is not there is left out. A folder that is only taken for
 // what is in it is Implied.

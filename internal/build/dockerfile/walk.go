@@ -30,6 +30,9 @@ func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
 // folder. A symbolic link is followed, inside of the context only. It is nil
 // when the ignore file leaves nothing of it.
 func (f *Folder) load(ctx context.Context, name string) (*Source, error) {
+	if ignored, err := f.ignoredLink(name); ignored || err != nil {
+		return nil, err
+	}
 	real, links, err := f.follow(name)
 	if err != nil {
 		return nil, err
@@ -43,6 +46,9 @@ func (f *Folder) load(ctx context.Context, name string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ignored && !s.Folder && len(links) > 0 {
+		return nil, absent{real + " is excluded by the .dockerignore file"}
+	}
 	if s.Folder {
 		s.Entries, err = f.walk(ctx, real, "", ignored, match)
 		if err == nil && ignored && len(s.Entries) == 0 {
@@ -55,6 +61,22 @@ func (f *Folder) load(ctx context.Context, name string) (*Source, error) {
 	}
 	s.Entries = []Entry{f.entry(real, "", info)}
 	return s, nil
+}
+
+// ignoredLink reports whether a path is a symbolic link that the ignore file
+// names.
+func (f *Folder) ignoredLink(name string) (bool, error) {
+	parent, _, err := f.follow(strings.TrimPrefix(path.Dir("/"+name), "/"))
+	if err != nil {
+		return false, err
+	}
+	at := path.Join(parent, path.Base(name))
+	info, err := f.root.Lstat(dot(at))
+	if err != nil || info.Mode().Type() != fs.ModeSymlink {
+		return false, err
+	}
+	ignored, _, err := f.ignored(at)
+	return ignored, err
 }
 
 // follow resolves the symbolic links of a path, component by component, and
@@ -83,6 +105,9 @@ func (f *Folder) follow(name string) (done string, links []Entry, err error) {
 		if info.Mode().Type() != fs.ModeSymlink {
 			done = next
 			continue
+		}
+		if ignored, _, err := f.ignored(next); ignored || err != nil {
+			return "", nil, cmp.Or[error](err, absent{next + " is excluded by the .dockerignore file"})
 		}
 		link := f.entry(next, next, info)
 		if link.Err != nil {

@@ -67,19 +67,15 @@ func readArchive(path, digest string) ([]byte, error) {
 // pullArchive reads an archive from a registry; the digest is that of the
 // manifest, and the library verifies it and the layer's.
 func pullArchive(ctx context.Context, ref protocol.ChartRef) ([]byte, error) {
-	var options []name.Option
-	if ref.Insecure {
-		options = append(options, name.Insecure)
-	}
 	repository, ok := strings.CutPrefix(ref.URL, "oci://")
 	if !ok {
 		return nil, protocol.Invalid("it is not an oci:// URL")
 	}
-	digest, err := name.NewDigest(repository+"@"+ref.Digest, options...)
+	digest, err := name.NewDigest(repository+"@"+ref.Digest, auth.Naming(ref.Insecure)...)
 	if err != nil {
 		return nil, protocol.Invalid("%w", err)
 	}
-	image, err := remote.Image(digest, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()))
+	image, err := remote.Image(digest, auth.Options(ctx, digest, ref.Insecure)...)
 	if err != nil {
 		return nil, err
 	}

@@ -78,23 +78,16 @@ func repository(topology protocol.Topology, edge protocol.EdgeDevice, registry, 
 		}
 		registry, insecure = strings.Trim(images.URL, "/")+"/"+folder, insecure || images.Insecure
 	}
-	var naming []name.Option
-	if insecure {
-		naming = append(naming, name.Insecure)
-	}
-	made, err := name.NewRepository(registry+within, naming...)
+	made, err := name.NewRepository(registry+within, auth.Naming(insecure)...)
 	if err != nil {
 		return Repository{}, protocol.Invalid("%w", err)
 	}
-	guard := &auth.Guard{Host: made.RegistryStr(), Insecure: insecure, Inner: remote.DefaultTransport}
-	options := []remote.Option{
-		remote.WithTransport(guard), remote.WithAuthFromKeychain(auth.Keychain()), remote.WithUserAgent("harmony"), remote.WithJobs(atOnce),
-	}
+	guard := &auth.Guard{Host: made.RegistryStr(), Insecure: insecure}
 	r := Repository{name: made}
-	if r.puller, err = remote.NewPuller(options...); err != nil {
+	if r.puller, err = remote.NewPuller(auth.Through(guard, remote.WithJobs(atOnce))...); err != nil {
 		return Repository{}, err
 	}
-	r.pusher, err = remote.NewPusher(options...)
+	r.pusher, err = remote.NewPusher(auth.Through(guard, remote.WithJobs(atOnce))...)
 	return r, err
 }
 

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -26,8 +26,8 @@ func Of(image protocol.ImageRef) Digests { return Digests{image.Digest: true} }
 // the digests that it was ever pulled under: the same image under another index
 // is told by either. So, for a container whose spec pins the image, a digest
 // that has one of the image's configurations is another name of it.
-func (d Digests) Learn(ctx context.Context, image protocol.ImageRef, containers []Container, keychain authn.Keychain) error {
-	own, err := lookup(ctx, image, keychain)
+func (d Digests) Learn(ctx context.Context, image protocol.ImageRef, containers []Container) error {
+	own, err := lookup(ctx, image)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (d Digests) Learn(ctx context.Context, image protocol.ImageRef, containers 
 		}
 		other := image
 		other.Digest = c.Digest
-		names, err := lookup(ctx, other, keychain)
+		names, err := lookup(ctx, other)
 		if err != nil {
 			continue // what the registry does not know is not proven to be the image
 		}
@@ -54,24 +54,20 @@ func (d Digests) Learn(ctx context.Context, image protocol.ImageRef, containers 
 // lookup asks the registry for the digests of the image, of its platforms'
 // manifests where it is an index, and of their configurations, which are the
 // image IDs of runtimes.
-func lookup(ctx context.Context, image protocol.ImageRef, keychain authn.Keychain) (Digests, error) {
-	digests, err := lookupAll(ctx, image, keychain)
+func lookup(ctx context.Context, image protocol.ImageRef) (Digests, error) {
+	digests, err := lookupAll(ctx, image)
 	if err != nil {
 		return nil, fmt.Errorf("look up image %s: %w", image, err)
 	}
 	return digests, nil
 }
 
-func lookupAll(ctx context.Context, image protocol.ImageRef, keychain authn.Keychain) (Digests, error) {
-	var options []name.Option
-	if image.Insecure {
-		options = append(options, name.Insecure)
-	}
-	ref, err := name.NewDigest(image.FullName()+"@"+image.Digest, options...)
+func lookupAll(ctx context.Context, image protocol.ImageRef) (Digests, error) {
+	ref, err := name.NewDigest(image.FullName()+"@"+image.Digest, auth.Naming(image.Insecure)...)
 	if err != nil {
 		return nil, err
 	}
-	descriptor, err := remote.Get(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain))
+	descriptor, err := remote.Get(ref, auth.Options(ctx, ref, image.Insecure)...)
 	if err != nil {
 		return nil, err
 	}

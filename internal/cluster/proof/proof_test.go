@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/random"
@@ -96,7 +95,7 @@ func TestLearn(t *testing.T) {
 	containers := []Container{
 		{Image: pinned, Digest: alias}, {Image: pinned, Digest: other}, {Image: pinned, Digest: wrong},
 	}
-	if err := digests.Learn(t.Context(), multi, containers, authn.DefaultKeychain); err != nil {
+	if err := digests.Learn(t.Context(), multi, containers); err != nil {
 		t.Fatal(err)
 	}
 
@@ -106,7 +105,7 @@ func TestLearn(t *testing.T) {
 	single.Digest = alias
 	for reference, want := range map[string]bool{single.FullName() + "@" + alias: true, single.FullName() + ":1": false} {
 		learned := Of(single)
-		err := learned.Learn(t.Context(), single, []Container{{Image: reference, Digest: multi.Digest}}, authn.DefaultKeychain)
+		err := learned.Learn(t.Context(), single, []Container{{Image: reference, Digest: multi.Digest}})
 		if err != nil || learned[multi.Digest] != want {
 			t.Errorf("%s: error %v, the index is taken for the image: %t, want %t", reference, err, learned[multi.Digest], want)
 		}
@@ -135,7 +134,7 @@ func TestLearn(t *testing.T) {
 	}
 
 	multi.Digest = wrong
-	if err := Of(multi).Learn(t.Context(), multi, nil, authn.DefaultKeychain); err == nil {
+	if err := Of(multi).Learn(t.Context(), multi, nil); err == nil {
 		t.Error("an image that does not exist was found")
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
@@ -17,17 +16,16 @@ import (
 // Prover proves that the pods of a release run its image, as often as it is
 // asked during a rollout. It is not safe for use by several goroutines.
 type Prover struct {
-	release  string
-	image    protocol.ImageRef
-	keychain authn.Keychain
+	release string
+	image   protocol.ImageRef
 	// digests are the names of the image that are known so far.
 	digests Digests
 }
 
-// NewProver makes the prover of a release. The keychain is asked when a runtime
-// tells the image by a name that only the registry knows.
-func NewProver(release string, image protocol.ImageRef, keychain authn.Keychain) *Prover {
-	return &Prover{release: release, image: image, keychain: keychain, digests: Of(image)}
+// NewProver makes the prover of a release. It asks the image's registry when a
+// runtime reports the image under a name that only the registry knows.
+func NewProver(release string, image protocol.ImageRef) *Prover {
+	return &Prover{release: release, image: image, digests: Of(image)}
 }
 
 // Proven reports whether the image is what runs in the pods of the release,
@@ -36,7 +34,7 @@ func NewProver(release string, image protocol.ImageRef, keychain authn.Keychain)
 func (p *Prover) Proven(ctx context.Context, objects []*unstructured.Unstructured, snapshots []rollout.Snapshot) (bool, error) {
 	v := Examine(p.image, p.digests, snapshots)
 	if len(v.Others) > 0 {
-		if err := p.digests.Learn(ctx, p.image, v.Others, p.keychain); err != nil {
+		if err := p.digests.Learn(ctx, p.image, v.Others); err != nil {
 			return false, errors.Join(p.wrong(v), err)
 		}
 		v = Examine(p.image, p.digests, snapshots)

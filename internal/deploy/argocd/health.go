@@ -14,7 +14,6 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
-	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -83,7 +82,7 @@ func (d *deployment) running(ctx context.Context, found *application) (bool, err
 }
 
 func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
-	return proof.NewProver(d.app.Name, image, auth.Keychain())
+	return proof.NewProver(d.app.Name, image)
 }
 
 // replaceStuck replaces the pods that are stuck.

@@ -51,17 +51,13 @@ type artifact struct{ host, path, tag, digest string }
 
 // lookup asks a registry for the digest of the app's version.
 func lookup(ctx context.Context, registry protocol.Provider, repository string, app protocol.AppSpec) (artifact, error) {
-	var options []name.Option
-	if registry.Insecure {
-		options = append(options, name.Insecure)
-	}
 	tag := strings.ReplaceAll(app.Version, "+", "_")
 	where := registry.URL + "/" + repository
-	ref, err := name.NewTag(where+":"+tag, options...)
+	ref, err := name.NewTag(where+":"+tag, auth.Naming(registry.Insecure)...)
 	if err != nil {
 		return artifact{}, protocol.Invalid("app %q: %w", app.Name, err)
 	}
-	found, err := remote.Head(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()))
+	found, err := remote.Head(ref, auth.Options(ctx, ref, registry.Insecure)...)
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
 		return artifact{}, protocol.Invalid("app %q: version %s is not published as %s", app.Name, app.Version, ref).

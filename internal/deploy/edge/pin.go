@@ -54,18 +54,13 @@ func (d *deployment) pin(ctx context.Context, objects []*unstructured.Unstructur
 
 // digestOf asks the image's registry.
 func (d *deployment) digestOf(ctx context.Context, image string) (string, error) {
-	var options []name.Option
 	host, _, _ := strings.Cut(image, "/")
 	insecure := d.image.Insecure && host == d.image.Registry
-	if insecure {
-		options = append(options, name.Insecure)
-	}
-	ref, err := name.ParseReference(image, options...)
+	ref, err := name.ParseReference(image, auth.Naming(insecure)...)
 	if err != nil {
 		return "", protocol.Invalid("chart %q: %w", d.chart.Chart, err)
 	}
-	guard := &auth.Guard{Host: ref.Context().RegistryStr(), Insecure: insecure, Inner: remote.DefaultTransport}
-	found, err := remote.Head(ref, remote.WithContext(ctx), remote.WithTransport(guard), remote.WithAuthFromKeychain(auth.Keychain()), remote.WithUserAgent("harmony"))
+	found, err := remote.Head(ref, auth.Options(ctx, ref.Context(), insecure)...)
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}

@@ -248,16 +248,11 @@ func (d *deployment) sourceOf(ctx context.Context, current seen) (seen, error) {
 
 // published asks the registry for the digest of a chart's version.
 func published(ctx context.Context, chart protocol.ChartRef) (string, error) {
-	var options []name.Option
-	if chart.Insecure {
-		options = append(options, name.Insecure)
-	}
-	ref, err := name.NewTag(strings.TrimPrefix(chart.URL, "oci://")+":"+protocol.TagOf(chart.ChartVersion), options...)
+	ref, err := name.NewTag(strings.TrimPrefix(chart.URL, "oci://")+":"+protocol.TagOf(chart.ChartVersion), auth.Naming(chart.Insecure)...)
 	if err != nil {
 		return "", err
 	}
-	guard := &auth.Guard{Host: ref.RegistryStr(), Insecure: chart.Insecure, Inner: remote.DefaultTransport}
-	found, err := remote.Head(ref, remote.WithContext(ctx), remote.WithTransport(guard), remote.WithAuthFromKeychain(auth.Keychain()))
+	found, err := remote.Head(ref, auth.Options(ctx, ref, chart.Insecure)...)
 	if err != nil {
 		return "", err
 	}

@@ -20,7 +20,6 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
-	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -174,7 +173,7 @@ const (
 )
 
 func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
-	return proof.NewProver(d.app.Name, image, auth.Keychain())
+	return proof.NewProver(d.app.Name, image)
 }
 
 // change brings the objects to what is wanted, under the lease.

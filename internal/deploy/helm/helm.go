@@ -19,7 +19,6 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
-	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -109,7 +108,7 @@ func (a *adapter) prepare(conn *conn.Conn, app protocol.AppSpec, target string, 
 	}
 	d.image, d.chart, d.values = image, chart, values
 	d.want = record{chart: chart.Digest, image: image.Digest, values: digest}
-	d.prover = proof.NewProver(app.Name, image, auth.Keychain())
+	d.prover = proof.NewProver(app.Name, image)
 	return d, nil
 }
 

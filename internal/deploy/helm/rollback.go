@@ -13,7 +13,6 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
-	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -179,7 +178,7 @@ func (d *deployment) withImage(r *release.Release, digest string) (*deployment, 
 		return nil, err
 	}
 	image.Insecure, image.Location = d.image.Insecure, d.image.Location
-	of.image, of.prover = image, proof.NewProver(d.app.Name, image, auth.Keychain())
+	of.image, of.prover = image, proof.NewProver(d.app.Name, image)
 	return &of, nil
 }
 

@@ -8,13 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -62,7 +62,7 @@ func (l List) Validate() error {
 			p.add(field+".file", "%s is there twice", m.File)
 		}
 		seen[m.File] = true
-		if !validHash(m.SHA256) {
+		if !artifact.ValidHash(m.SHA256) {
 			p.add(field+".sha256", "must be the manifest's SHA-256, 64 hexadecimal digits in lower case")
 		}
 	}
@@ -217,8 +217,4 @@ func (e *tooLarge) Error() string { return fmt.Sprintf("%s is larger than %d byt
 func hashOf(data []byte) string {
 	hash := sha256.Sum256(data)
 	return hex.EncodeToString(hash[:])
-}
-
-func validHash(s string) bool {
-	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -51,15 +52,7 @@ type Platform struct {
 	// OS and Arch are named as Go names them: linux or darwin, amd64 or arm64.
 	OS   string `json:"os"`
 	Arch string `json:"arch"`
-	// URI is where the artifact is: https://, oci://, or in an index on this
-	// machine file:///. It is a tar.gz, a zip, or the binary itself.
-	URI string `json:"uri"`
-	// SHA256 is the artifact's hash, 64 hexadecimal digits in lower case.
-	SHA256 string `json:"sha256"`
-	// Size of the artifact in bytes.
-	Size int64 `json:"size"`
-	// Bin is the path of the binary in the archive; harmony-NAME when empty.
-	Bin string `json:"bin,omitempty"`
+	artifact.Artifact
 }
 
 // DocumentKind implements [protocol.Spec].
@@ -80,14 +73,6 @@ func Parse(name string, data []byte) (Manifest, error) {
 		*text = strings.TrimSpace(term.Clean(*text))
 	}
 	return m, nil
-}
-
-// Binary is the path of the plugin's binary in the artifact of a platform.
-func (m Manifest) Binary(p Platform) string {
-	if p.Bin == "" {
-		return "harmony-" + m.Name
-	}
-	return p.Bin
 }
 
 // Platform is the artifact for an operating system and processor. When there is

@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -36,13 +35,9 @@ func pull(ctx context.Context, reference string, s *Store) (tree, error) {
 		return nil, protocol.Invalid("oci://%s: %w", reference, err)
 	}
 	host, _, _ := strings.Cut(ref.Context().RegistryStr(), ":")
-	inner := s.transport(host)
-	if inner == nil {
-		inner = remote.DefaultTransport
-	}
-	image, err := remote.Image(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()),
-		remote.WithTransport(&auth.Guard{Host: ref.Context().RegistryStr(), Inner: inner}), remote.WithUserAgent("harmony/"+suite.Version()),
-		remote.WithRetryBackoff(remote.Backoff{Duration: 200 * time.Millisecond, Factor: 3, Steps: 3}))
+	guard := &auth.Guard{Host: ref.Context().RegistryStr(), Inner: s.transport(host)}
+	image, err := remote.Image(ref, auth.Through(guard, remote.WithContext(ctx),
+		remote.WithRetryBackoff(remote.Backoff{Duration: 200 * time.Millisecond, Factor: 3, Steps: 3}))...)
 	if err != nil {
 		return nil, err
 	}

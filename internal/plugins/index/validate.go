@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	maxArtifact  = 2 << 30 // bytes of the largest artifact
 	maxPlatforms = 64
 	maxShort     = 100 // characters
 )
@@ -109,12 +108,7 @@ func (a Platform) validate(p *problems, field string) {
 	if err := validURI(a.URI); err != nil {
 		p.add(field+".uri", "%v", err)
 	}
-	if !validHash(a.SHA256) {
-		p.add(field+".sha256", "must be the artifact's SHA-256, 64 hexadecimal digits in lower case")
-	}
-	if a.Size <= 0 || a.Size > maxArtifact {
-		p.add(field+".size", "must be the artifact's size in bytes, at most %d", int64(maxArtifact))
-	}
+	a.Artifact.Validate(func(name, format string, args ...any) { p.add(field+"."+name, format, args...) })
 	if a.Bin != "" && (!printable(a.Bin) || strings.Contains(a.Bin, `\`) || path.IsAbs(a.Bin) || path.Clean(a.Bin) != a.Bin || a.Bin == "." || strings.HasPrefix(a.Bin, "..")) {
 		p.add(field+".bin", "%q must be a path within the archive, such as harmony-fleet or bin/fleet", a.Bin)
 	}

@@ -1,6 +1,6 @@
 // Package lock pins the plugins of a project: harmony-plugins.lock holds
 // the version and the hashes of each, and lies beside harmony.yaml. A release
-// runs no plugin in the place of a stage that differs from it.
+// runs no plugin that differs from it.
 package lock
 
 import (
@@ -18,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -28,9 +29,8 @@ const FileName = "harmony-plugins.lock"
 const Kind protocol.Kind = "PluginLock"
 
 const (
-	maxFile     = 4 << 20
-	maxArtifact = 2 << 30
-	maxVersion  = 128
+	maxFile    = 4 << 20
+	maxVersion = 128
 )
 
 // Lock is what a lock file holds.
@@ -52,14 +52,8 @@ type Plugin struct {
 // Platform is the artifact of a plugin for one platform.
 type Platform struct {
 	// Platform is os/arch: linux/amd64.
-	Platform string `json:"platform" yaml:"platform"`
-	// URI is where the artifact is.
-	URI string `json:"uri" yaml:"uri"`
-	// SHA256 is the artifact's hash, in hexadecimal, and Size its bytes.
-	SHA256 string `json:"sha256" yaml:"sha256"`
-	Size   int64  `json:"size" yaml:"size"`
-	// Bin is the path of the executable in the archive; harmony-NAME when empty.
-	Bin string `json:"bin,omitempty" yaml:"bin,omitempty"`
+	Platform          string `json:"platform" yaml:"platform"`
+	artifact.Artifact `yaml:",inline"`
 	// Executable is the hash of the executable: what a release compares.
 	Executable string `json:"executable" yaml:"executable"`
 }
@@ -67,15 +61,15 @@ type Platform struct {
 // DocumentKind implements [protocol.Spec].
 func (Lock) DocumentKind() protocol.Kind { return Kind }
 
-// Read reads a lock file strictly. There being none is fs.ErrNotExist; what is
-// wrong with it is told with lines, of status protocol.ExitInvalid.
+// Read reads a lock file strictly. A missing one is fs.ErrNotExist; what is
+// wrong with it has line numbers and is of status protocol.ExitInvalid.
 func Read(file string) (Lock, error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return Lock{}, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return Lock{}, protocol.Invalid("%s is no regular file of at most %d bytes", file, maxFile)
+		return Lock{}, protocol.Invalid("%s is not a regular file of at most %d bytes", file, maxFile)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -119,22 +113,16 @@ func (l Lock) Validate() error {
 }
 
 func (p Platform) validate(at string, add func(field, format string, args ...any)) {
-	hash := regexp.MustCompile(`^[0-9a-f]{64}$`)
 	if !regexp.MustCompile(`^[a-z0-9]+/[a-z0-9]+$`).MatchString(p.Platform) {
 		add(at+".platform", "%q is not os/arch, for example linux/amd64", p.Platform)
 	}
 	if p.URI == "" {
 		add(at+".uri", "is required")
 	}
-	if !hash.MatchString(p.SHA256) {
-		add(at+".sha256", "must be a SHA-256, 64 hexadecimal digits in lower case")
-	}
-	if !hash.MatchString(p.Executable) {
+	if !artifact.ValidHash(p.Executable) {
 		add(at+".executable", "must be a SHA-256, 64 hexadecimal digits in lower case")
 	}
-	if p.Size <= 0 || p.Size > maxArtifact {
-		add(at+".size", "must be the artifact's size in bytes, at most %d", int64(maxArtifact))
-	}
+	p.Artifact.Validate(func(name, format string, args ...any) { add(at+"."+name, format, args...) })
 }
 
 // Plugin returns the entry of a plugin.
@@ -155,7 +143,7 @@ func (p Plugin) Platform(platform string) (Platform, bool) {
 	return p.Platforms[i], true
 }
 
-// With returns the lock with a plugin's entry in the place of an earlier one.
+// With returns the lock with a plugin's entry instead of an earlier one.
 func (l Lock) With(p Plugin) Lock {
 	slices.SortFunc(p.Platforms, func(a, b Platform) int { return strings.Compare(a.Platform, b.Platform) })
 	l.Plugins = append(l.Without(p.Name).Plugins, p)

@@ -22,7 +22,7 @@ func pinned(name, version string, platforms ...string) pluginlock.Plugin {
 	p := pluginlock.Plugin{Name: name, Version: version}
 	for _, platform := range platforms {
 		p.Platforms = append(p.Platforms, pluginlock.Platform{
-			Platform: platform, URI: "https://example.com/" + name, SHA256: hash, Size: 12, Executable: hash,
+			Platform: platform, Artifact: artifact.Artifact{URI: "https://example.com/" + name, SHA256: hash, Size: 12}, Executable: hash,
 		})
 	}
 	return p

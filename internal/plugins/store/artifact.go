@@ -1,11 +1,9 @@
 package store
 
 import (
-	"cmp"
 	"fmt"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -19,13 +17,7 @@ import (
 // Artifact is one version of a plugin for one platform, and where it is.
 type Artifact struct {
 	Name, Version string
-	// URI is an https://, oci:// or file:// address.
-	URI string
-	// SHA256 is the hash of the artifact, in hexadecimal, and Size its bytes.
-	SHA256 string
-	Size   int64
-	// Bin is the path of the executable in the archive; harmony-NAME when empty.
-	Bin string
+	artifact.Artifact
 	// Executable is the hash that the executable has to have; any when empty.
 	Executable string
 	// Index tells where the plugin was found.
@@ -51,8 +43,8 @@ func (a Artifact) check() error {
 	if _, err := semver.StrictNewVersion(a.Version); err != nil || len(a.Version) > mostVersion {
 		return protocol.Invalid("plugin %s: %q is not a semantic version such as 1.4.0", a.Name, a.Version)
 	}
-	if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(a.SHA256) || a.Size <= 0 {
-		return protocol.Invalid("plugin %s %s: there is no hash or no size to hold the artifact against", a.Name, a.Version)
+	if !artifact.ValidHash(a.SHA256) || a.Size <= 0 {
+		return protocol.Invalid("plugin %s %s: the artifact has no hash or no size", a.Name, a.Version)
 	}
 	if bin := a.bin(); !filepath.IsLocal(bin) || path.Clean(bin) != bin || strings.Contains(bin, `\`) {
 		return protocol.Invalid("plugin %s %s: %q is not a path within the archive", a.Name, a.Version, bin)
@@ -65,8 +57,8 @@ func (a Artifact) check() error {
 	return nil
 }
 
-// CheckName refuses what is no plugin's name, and the names of built-in
-// commands, which no plugin can take the place of.
+// CheckName refuses what is not a plugin's name, and the names of built-in commands,
+// which no plugin can replace.
 func CheckName(name string) error {
 	if !protocol.ValidName(name) {
 		return protocol.Invalid("%q is not a plugin's name: lower-case letters, digits and dashes, at most 53", name)
@@ -77,9 +69,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-func (a Artifact) bin() string {
-	return cmp.Or(a.Bin, artifact.Prefix+a.Name)
-}
+func (a Artifact) bin() string { return a.Binary(a.Name) }
 
 // verify compares the hash of what was downloaded.
 func (a Artifact) verify(sum string) error {
@@ -89,7 +79,7 @@ func (a Artifact) verify(sum string) error {
 	if platform, ok := a.Others[sum]; ok {
 		return fmt.Errorf("it is the artifact for %s, not for this platform: the index, or who serves it, has mixed them up", platform)
 	}
-	return fmt.Errorf("its SHA-256 is %s, not %s as the index tells: it is not what the index describes", sum, a.SHA256)
+	return fmt.Errorf("its SHA-256 is %s, not %s: it is not what the index describes", sum, a.SHA256)
 }
 
 // CheckReplace refuses the name of one of the suite's own plugins, unless that is

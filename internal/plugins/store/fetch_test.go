@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/store"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -30,7 +31,7 @@ import (
 var content = []byte(strings.Repeat("a plugin's bytes\n", 1000))
 
 func artifactAt(uri string) store.Artifact {
-	return store.Artifact{Name: "foo", Version: "1.0.0", URI: uri, SHA256: hashOf(content), Size: int64(len(content))}
+	return store.Artifact{Name: "foo", Version: "1.0.0", Artifact: artifact.Artifact{URI: uri, SHA256: hashOf(content), Size: int64(len(content))}}
 }
 
 func hashOf(data []byte) string {

@@ -107,8 +107,8 @@ func (s Store) replaceable(name string) (Installed, error) {
 	return Installed{}, nil
 }
 
-// compare says what it is to install a over the version that is there, and
-// refuses what is not permitted.
+// compare says what installing a over the current version means, and refuses what is
+// not permitted.
 func (a Artifact) compare(current Installed, o InstallOptions) (Outcome, error) {
 	if current.Name == "" {
 		return OutcomeInstalled, nil
@@ -189,7 +189,7 @@ func (s Store) build(ctx context.Context, a Artifact) (temporary string, next In
 		return "", next, err
 	}
 	next = Installed{
-		Name: a.Name, Version: a.Version, Index: a.Index, URI: a.URI, SHA256: a.SHA256, Size: a.Size, Bin: a.Bin, Protocol: a.Protocol,
+		Name: a.Name, Version: a.Version, Index: a.Index, Artifact: a.Artifact, Protocol: a.Protocol,
 	}
 	if next.Executable, err = s.unpack(ctx, a, temporary); err != nil {
 		return "", next, errors.Join(err, s.drop(a.Name, temporary))
@@ -247,7 +247,7 @@ func (a Artifact) admits(executable string) error {
 	if a.Executable == "" || a.Executable == executable {
 		return nil
 	}
-	return fmt.Errorf("the executable %s has the SHA-256 %s, not %s as the lock file tells", a.bin(), executable, a.Executable)
+	return fmt.Errorf("the executable %s has the SHA-256 %s, not %s of the lock file", a.bin(), executable, a.Executable)
 }
 
 // prune removes the versions that are neither run nor the one before.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,15 +17,12 @@ import (
 type Installed struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
-	// Index, URI, SHA256 and Size tell where it came from.
-	Index  string `json:"index,omitempty"`
-	URI    string `json:"uri"`
-	SHA256 string `json:"sha256"`
-	Size   int64  `json:"size"`
-	Bin    string `json:"bin,omitempty"`
+	// Index is where it was found.
+	Index string `json:"index,omitempty"`
+	artifact.Artifact
 	// Executable is the hash of the file that is run.
 	Executable string `json:"executable"`
-	// Protocol is the range that the index told.
+	// Protocol is the range in the index.
 	Protocol protocol.ProtocolRange `json:"protocol,omitzero"`
 	// Previous is the folder of the version before; empty when there is none.
 	Previous string `json:"previous,omitempty"`
@@ -41,7 +37,7 @@ func (i Installed) target() string {
 	return artifact.Target(i.Name, i.Folder, i.bin())
 }
 
-func (i Installed) bin() string { return cmp.Or(i.Bin, artifact.Prefix+i.Name) }
+func (i Installed) bin() string { return i.Binary(i.Name) }
 
 // replaces reports whether it was installed to replace the suite's own.
 func (i Installed) replaces() bool { return artifact.Replaces(i.Folder) }
@@ -78,8 +74,7 @@ func isVersion(folder string) bool {
 	return filepath.IsLocal(folder) && filepath.Base(folder) == folder && !strings.HasPrefix(folder, ".")
 }
 
-// errForeign says that in the place of a plugin's link is a file of somebody
-// else.
+// errForeign says that a file of somebody else is where a plugin's link belongs.
 var errForeign = errors.New("was not made by harmony plugin install")
 
 func foreign(path string) error {

@@ -26,9 +26,8 @@ func (f Fetcher) openOCI(ctx context.Context, address *url.URL, a Artifact) (io.
 		return nil, protocol.Invalid("an oci:// address names a repository, such as oci://registry.example.com/plugins/foo:1.4.0: %w", err)
 	}
 	guard := &auth.Guard{Host: reference.Context().RegistryStr(), Inner: redirect.Transport{Inner: f.transport(a.Outside)}}
-	layer, err := remote.Layer(reference.Context().Digest("sha256:"+a.SHA256), remote.WithContext(ctx),
-		remote.WithAuthFromKeychain(auth.Keychain()), remote.WithTransport(guard), remote.WithUserAgent("harmony-plugin"),
-		remote.WithRetryBackoff(remote.Backoff{Steps: 1}))
+	layer, err := remote.Layer(reference.Context().Digest("sha256:"+a.SHA256),
+		auth.Through(guard, remote.WithContext(ctx), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))...)
 	if err != nil {
 		return nil, answered(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/store"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -33,7 +34,7 @@ func artifactOf(t testing.TB, name, version string, data []byte) store.Artifact 
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "artifact")
 	must(t, os.WriteFile(path, data, 0o600))
-	return store.Artifact{Name: name, Version: version, URI: "file://" + path, SHA256: hashOf(data), Size: int64(len(data)), Bin: "bin/tool"}
+	return store.Artifact{Name: name, Version: version, Artifact: artifact.Artifact{URI: "file://" + path, SHA256: hashOf(data), Size: int64(len(data)), Bin: "bin/tool"}}
 }
 
 func tarGz(t testing.TB, files map[string]string) []byte {
@@ -166,11 +167,11 @@ func TestInstallRefuses(t *testing.T) {
 		"absolute bin":             {changed(func(a *store.Artifact) { a.Bin = "/bin/sh" }), "not a path within the archive"},
 		"no bin":                   {changed(func(a *store.Artifact) { a.Bin = "bin/other" }), "has no executable bin/other"},
 		"a folder as bin":          {changed(func(a *store.Artifact) { a.Bin = "bin" }), "has no executable bin"},
-		"no hash":                  {changed(func(a *store.Artifact) { a.SHA256 = "" }), "there is no hash"},
-		"short hash":               {changed(func(a *store.Artifact) { a.SHA256 = "abc" }), "there is no hash"},
-		"no size":                  {changed(func(a *store.Artifact) { a.Size = 0 }), "there is no hash or no size"},
+		"no hash":                  {changed(func(a *store.Artifact) { a.SHA256 = "" }), "has no hash or no size"},
+		"short hash":               {changed(func(a *store.Artifact) { a.SHA256 = "abc" }), "has no hash or no size"},
+		"no size":                  {changed(func(a *store.Artifact) { a.Size = 0 }), "has no hash or no size"},
 		"other hash":               {changed(func(a *store.Artifact) { a.SHA256 = strings.Repeat("0", 64) }), "not what the index describes"},
-		"other executable":         {changed(func(a *store.Artifact) { a.Executable = strings.Repeat("0", 64) }), "as the lock file tells"},
+		"other executable":         {changed(func(a *store.Artifact) { a.Executable = strings.Repeat("0", 64) }), "of the lock file"},
 		"newer protocol":           {changed(func(a *store.Artifact) { a.Protocol = protocol.ProtocolRange{Min: 7, Max: 9} }), "speaks protocol 7 to 9, harmony 1 to 1: none in common"},
 		"another plugin, hostile":  {artifactOf(t, "bar", "1.2.0", tarGz(t, map[string]string{"/x": "x"})), "absolute path"},
 		"hostile archive":          {artifactOf(t, "foo", "1.2.0", tarGz(t, map[string]string{"../x": "x"})), "leads out of the archive"},

@@ -191,15 +191,11 @@ func (a archive) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, erro
 	if err == nil || !known {
 		return blob, err
 	}
-	var options []name.Option
-	if at.Insecure {
-		options = append(options, name.Insecure)
-	}
-	reference, err := name.NewDigest(at.Registry+"/"+at.Repository+"@"+d.Digest.String(), options...)
+	reference, err := name.NewDigest(at.Registry+"/"+at.Repository+"@"+d.Digest.String(), auth.Naming(at.Insecure)...)
 	if err != nil {
 		return nil, protocol.Invalid("%w", err)
 	}
-	layer, err := remote.Layer(reference, remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()))
+	layer, err := remote.Layer(reference, auth.Options(ctx, reference, at.Insecure)...)
 	if err != nil {
 		return nil, fmt.Errorf("fetch the base image's layer %s: %w", reference, err)
 	}

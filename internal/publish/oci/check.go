@@ -49,11 +49,14 @@ func (c *client) check(ctx context.Context, repository name.Repository) (Access,
 		return Access{}, err
 	}
 	access := Access{Repository: repository.Name(), Source: found.Source}
-	if _, err := c.puller.Head(ctx, repository.Tag(probe)); err != nil && !isNotFound(err) {
-		access.Pull = c.fail(ctx, "pull from "+repository.Name(), err)
+	_, pull := c.puller.Head(ctx, repository.Tag(probe))
+	push := c.tryPush(ctx, repository)
+	if push != nil {
+		access.Push = c.fail(ctx, "push to "+repository.Name(), push)
 	}
-	if err := c.tryPush(ctx, repository); err != nil {
-		access.Push = c.fail(ctx, "push to "+repository.Name(), err)
+	// Some refuse to tell of a repository that a push would make.
+	if pull != nil && !isNotFound(pull) && !(push == nil && isRefused(pull)) {
+		access.Pull = c.fail(ctx, "pull from "+repository.Name(), pull)
 	}
 	return access, ctx.Err()
 }
@@ -64,7 +67,7 @@ func (c *client) tryPush(ctx context.Context, repository name.Repository) error 
 	if err != nil {
 		return err
 	}
-	u := &upload{client: c, repository: repository, http: session}
+	u := &upload{client: c, repository: repository, http: session.client}
 	response, err := u.do(ctx, http.MethodPost, u.url("blobs/uploads/", nil), nil)
 	if err != nil {
 		return err

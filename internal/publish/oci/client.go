@@ -7,10 +7,8 @@
 package oci
 
 import (
-	"net/http"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -35,9 +33,8 @@ type client struct {
 	// naming makes names of this registry.
 	naming []name.Option
 	guard  *auth.Guard
-	// puller and pusher are for manifests; blobs go by upload.
+	// puller only reads; a session pushes.
 	puller   *remote.Puller
-	pusher   *remote.Pusher
 	flags    *publish.Flags
 	patience patience
 	steady   *steady
@@ -45,8 +42,8 @@ type client struct {
 	mounts   mounts
 }
 
-// userAgent is how registries know us.
-const userAgent = "harmony"
+// once leaves it to steady to try again.
+var once = remote.WithRetryBackoff(remote.Backoff{Steps: 1}) //nolint:gochecknoglobals // a constant
 
 // newClient only looks at the settings. flags may be nil.
 func newClient(env capability.Environment, field string, flags *publish.Flags) (*client, error) {
@@ -64,42 +61,15 @@ func newClient(env capability.Environment, field string, flags *publish.Flags) (
 		c.mounts.dir = filepath.Join(env.Cache, "mounts")
 	}
 	c.host, c.prefix, _ = strings.Cut(url, "/")
-	if env.Provider.Insecure {
-		c.naming = append(c.naming, name.Insecure)
-	}
-	if _, err := name.NewRegistry(c.host, c.naming...); err != nil {
+	c.naming = auth.Naming(env.Provider.Insecure)
+	registry, err := name.NewRegistry(c.host, c.naming...)
+	if err != nil {
 		return nil, protocol.Invalid("topology %q: %s.url %q: %w", env.Topology.Name, field, url, err)
 	}
-	c.guard = &auth.Guard{Host: c.host, Insecure: env.Provider.Insecure, Inner: newTransport()}
+	c.guard = &auth.Guard{Host: registry.RegistryStr(), Insecure: env.Provider.Insecure}
 	c.steady = &steady{inner: c.guard, patience: func() patience { return c.patience }}
-	options := []remote.Option{
-		remote.WithTransport(c.steady),
-		remote.WithAuthFromKeychain(auth.Keychain()),
-		remote.WithUserAgent(userAgent),
-		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // steady does it
-	}
-	if c.puller, err = remote.NewPuller(options...); err != nil {
-		return nil, err
-	}
-	if c.pusher, err = remote.NewPusher(options...); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-// silence is how long a registry may take to answer a request that it has got
-// whole. Some copy a blob to other storage in that time.
-const silence = 5 * time.Minute
-
-func newTransport() http.RoundTripper {
-	t, ok := remote.DefaultTransport.(*http.Transport)
-	if !ok {
-		return remote.DefaultTransport
-	}
-	t = t.Clone()
-	t.ResponseHeaderTimeout = silence
-	t.WriteBufferSize = 64 << 10
-	return t
+	c.puller, err = remote.NewPuller(auth.Through(c.steady, once)...)
+	return c, err
 }
 
 // path puts a repository under the prefix.

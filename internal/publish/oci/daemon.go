@@ -32,10 +32,8 @@ func (r imageRegistry) unload(ctx context.Context, app protocol.Metadata, image 
 	if err != nil {
 		return "", r.fail(ctx, "push "+tag.Name()+" out of the daemon", err)
 	}
-	for _, m := range content.manifests {
-		if err := r.pusher.Put(ctx, tag.Repository.Digest(m.descriptor.Digest.String()), m); err != nil {
-			return "", r.fail(ctx, "push manifest of "+tag.Name(), err)
-		}
+	if err := r.putAll(ctx, tag, content.manifests); err != nil {
+		return "", err
 	}
 	digest = content.root().descriptor.Digest.String()
 	return digest, saved.InCache(r.env.Cache).Remember(image, digest)
@@ -45,11 +43,11 @@ func (r imageRegistry) unload(ctx context.Context, app protocol.Metadata, image 
 // machine remembers, or as a tag tells that has the image's configuration.
 func (r imageRegistry) unloaded(ctx context.Context, image protocol.ImageRef, tag name.Tag) (string, error) {
 	if digest, ok := saved.InCache(r.env.Cache).Digest(image); ok {
-		_, err := r.puller.Head(ctx, tag.Repository.Digest(digest))
+		held, err := r.held(ctx, tag.Repository.Digest(digest))
 		switch {
-		case err == nil:
+		case held != "":
 			return digest, nil
-		case !isNotFound(err):
+		case err != nil && !isRefused(err):
 			return "", r.fail(ctx, "look for "+tag.Repository.Digest(digest).Name(), err)
 		}
 	}
@@ -58,9 +56,9 @@ func (r imageRegistry) unloaded(ctx context.Context, image protocol.ImageRef, ta
 		tags = append(tags, tag.Repository.Tag(protocol.InputTag(image.InputDigest)))
 	}
 	for _, t := range tags {
-		held, err := r.puller.Get(ctx, t)
+		held, err := r.get(ctx, t)
 		switch {
-		case isNotFound(err):
+		case isNotFound(err), isRefused(err):
 			continue
 		case err != nil:
 			return "", r.fail(ctx, "look for "+t.Name(), err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/saved"
@@ -119,29 +120,34 @@ func (r imageRegistry) bring(ctx context.Context, app protocol.Metadata, image p
 		}
 		return r.push(ctx, app, tag, content)
 	}
-	digest, err := v1.NewHash(image.Digest)
-	if err != nil {
+	if _, err := v1.NewHash(image.Digest); err != nil {
 		return protocol.Invalid("%w", err)
 	}
-	if image.Location == protocol.InRegistry && image.Repository != tag.RepositoryStr() {
-		return r.copy(ctx, image, tag)
+	from, read := tag.Repository, r.get
+	if image.Location == protocol.InRegistry && image.Repository != from.RepositoryStr() {
+		from, read = from.Registry.Repo(image.Repository), r.puller.Get
 	}
-	return r.retag(ctx, tag, digest)
+	m, err := read(ctx, from.Digest(image.Digest))
+	if err != nil {
+		return r.fail(ctx, "look for "+from.Digest(image.Digest).Name(), err)
+	}
+	if from != tag.Repository {
+		if err := r.copy(ctx, m, from, tag); err != nil {
+			return err
+		}
+	}
+	return r.release(ctx, tag, app.Version, m, image.Digest)
 }
 
-// copy brings an image of another repository of this registry, by mounting its
-// blobs where the registry can.
-func (r imageRegistry) copy(ctx context.Context, image protocol.ImageRef, tag name.Tag) error {
-	from, err := name.NewDigest(r.host+"/"+image.Repository+"@"+image.Digest, r.naming...)
-	if err != nil {
-		return protocol.Invalid("%w", err)
+// copy brings an image of another repository of this registry, untagged, by
+// mounting its blobs where the registry can.
+func (r imageRegistry) copy(ctx context.Context, m *remote.Descriptor, from name.Repository, tag name.Tag) error {
+	s, err := r.session(ctx, tag.Repository, from.RepositoryStr())
+	if err == nil {
+		err = s.pusher.Push(ctx, tag.Repository.Digest(m.Digest.String()), m)
 	}
-	held, err := r.puller.Get(ctx, from)
 	if err != nil {
-		return r.fail(ctx, "look for "+from.Name(), err)
-	}
-	if err := r.pusher.Push(ctx, tag, held); err != nil {
-		return r.fail(ctx, "copy "+from.Name()+" to "+tag.Name(), err)
+		return r.fail(ctx, "copy "+from.Digest(m.Digest.String()).Name()+" to "+tag.Name(), err)
 	}
 	return nil
 }
@@ -149,21 +155,22 @@ func (r imageRegistry) copy(ctx context.Context, image protocol.ImageRef, tag na
 // point sets the tag by which build finds the image of an input. It only saves
 // work, so that a registry where tags cannot move is told and no failure.
 func (r imageRegistry) point(ctx context.Context, app protocol.Metadata, image protocol.ImageRef, repository name.Repository) error {
-	digest, err := v1.NewHash(image.Digest)
-	if image.InputDigest == "" || err != nil {
-		return err
+	if image.InputDigest == "" {
+		return nil
 	}
 	tag := repository.Tag(protocol.InputTag(image.InputDigest))
 	if r.vouched != "" {
 		tag = repository.Registry.Repo(r.vouched).Tag(tag.TagStr())
 	}
-	if head, err := r.puller.Head(ctx, tag); err == nil && head.Digest == digest {
+	if held, err := r.held(ctx, tag); err == nil && held == image.Digest {
 		return nil
 	}
-	if tag.RepositoryStr() == image.Repository {
-		err = r.retag(ctx, tag, digest)
-	} else {
-		err = r.copy(ctx, image, tag)
+	m, err := r.get(ctx, repository.Digest(image.Digest))
+	if err == nil && tag.Repository != repository {
+		err = r.copy(ctx, m, repository, tag)
+	}
+	if err == nil {
+		err = r.put(ctx, tag, m)
 	}
 	if ctx.Err() != nil {
 		return err

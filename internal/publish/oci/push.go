@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 
@@ -17,25 +19,92 @@ import (
 // registry on the same machine does not take faster, and one far away may refuse.
 const parallel = 6
 
+// held is the digest that a tag or a digest stands for, empty where there is
+// nothing. Registries refuse to tell of a repository that the first push will
+// make: then it is an error that isRefused knows.
+func (c *client) held(ctx context.Context, ref name.Reference) (string, error) {
+	puller, err := c.reader(ctx, ref.Context())
+	if err != nil {
+		return "", err
+	}
+	head, err := puller.Head(ctx, ref)
+	if err == nil {
+		return head.Digest.String(), nil
+	}
+	if !isNotFound(err) && !errors.As(err, new(*url.Error)) { // not every registry answers HEAD as it answers GET
+		var got *remote.Descriptor
+		if got, err = puller.Get(ctx, ref); err == nil {
+			return got.Digest.String(), nil
+		}
+	}
+	if isNotFound(err) {
+		err = nil
+	}
+	return "", err
+}
+
 // published reports whether the tag holds the digest already. A tag with
 // another digest is an error: what was released once does not change. Only a
 // development version's tag moves.
 func (c *client) published(ctx context.Context, tag name.Tag, release, digest string) (bool, error) {
-	head, err := c.puller.Head(ctx, tag)
+	held, err := c.held(ctx, tag)
+	if isRefused(err) { // the push tells more; a dry run only tries to begin one
+		err = nil
+		if c.env.DryRun {
+			err = c.tryPush(ctx, tag.Repository)
+		}
+	}
 	switch {
-	case isNotFound(err):
-		return false, nil
 	case err != nil:
 		return false, c.fail(ctx, "look for "+tag.Name(), err)
-	case head.Digest.String() == digest:
-		return true, nil
+	case held == "" || held == digest:
+		return held != "", nil
 	}
-	return false, c.flags.MayReplace(tag.Name(), release, head.Digest.String(), digest)
+	return false, c.flags.MayReplace(tag.Name(), release, held, digest)
 }
 
-func isNotFound(err error) bool {
+// release puts a manifest under the tag of a version. Somebody else may release
+// the same version meanwhile; one of the two has to fail.
+func (c *client) release(ctx context.Context, tag name.Tag, version string, m remote.Taggable, digest string) error {
+	moves := c.flags.MayReplace(tag.Name(), version, "", digest) == nil
+	if !moves {
+		if held, err := c.published(ctx, tag, version, digest); held || err != nil {
+			return err
+		}
+	}
+	if err := c.put(ctx, tag, m); err != nil || moves {
+		return err
+	}
+	held, err := c.held(ctx, tag)
+	switch {
+	case err != nil && !isRefused(err): // who may push need not be allowed to pull
+		return c.fail(ctx, "read back "+tag.Name(), err)
+	case held != "" && held != digest: // reading may lag behind writing
+		return c.flags.MayReplace(tag.Name(), version, held, digest)
+	}
+	return nil
+}
+
+// put puts a manifest under a tag, whatever that holds.
+func (c *client) put(ctx context.Context, tag name.Tag, m remote.Taggable) error {
+	s, err := c.session(ctx, tag.Repository, "")
+	if err == nil {
+		err = s.pusher.Put(ctx, tag, m)
+	}
+	if err != nil {
+		return c.fail(ctx, "tag "+tag.Name(), err)
+	}
+	return nil
+}
+
+func isNotFound(err error) bool { return hasStatus(err, http.StatusNotFound) }
+
+// isRefused reports an answer for want of credentials that may do it.
+func isRefused(err error) bool { return hasStatus(err, http.StatusUnauthorized, http.StatusForbidden) }
+
+func hasStatus(err error, codes ...int) bool {
 	var answer *transport.Error
-	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
+	return errors.As(err, &answer) && slices.Contains(codes, answer.StatusCode)
 }
 
 // push brings the artifact into the tag's repository: blobs, manifests from the
@@ -50,25 +119,29 @@ func (c *client) push(ctx context.Context, app protocol.Metadata, tag name.Tag, 
 	if err := group.Wait(); err != nil {
 		return c.fail(ctx, "push "+tag.Name(), err)
 	}
-	for _, m := range a.manifests[:len(a.manifests)-1] {
-		if err := c.pusher.Put(ctx, tag.Repository.Digest(m.descriptor.Digest.String()), m); err != nil {
-			return c.fail(ctx, "push manifest of "+tag.Name(), err)
-		}
+	if err := c.putAll(ctx, tag, a.manifests[:len(a.manifests)-1]); err != nil {
+		return err
 	}
-	if err := c.pusher.Put(ctx, tag, a.root()); err != nil {
-		return c.fail(ctx, "tag "+tag.Name(), err)
+	return c.release(ctx, tag, app.Version, a.root(), a.root().descriptor.Digest.String())
+}
+
+// putAll puts manifests under their digests.
+func (c *client) putAll(ctx context.Context, tag name.Tag, manifests []manifest) error {
+	s, err := c.session(ctx, tag.Repository, "")
+	for i := 0; i < len(manifests) && err == nil; i++ {
+		err = s.pusher.Put(ctx, tag.Repository.Digest(manifests[i].descriptor.Digest.String()), manifests[i])
+	}
+	if err != nil {
+		return c.fail(ctx, "push manifest of "+tag.Name(), err)
 	}
 	return nil
 }
 
-// retag sets the tag to a manifest that the repository holds.
-func (c *client) retag(ctx context.Context, tag name.Tag, digest v1.Hash) error {
-	held, err := c.puller.Get(ctx, tag.Repository.Digest(digest.String()))
+// get reads a manifest.
+func (c *client) get(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
+	puller, err := c.reader(ctx, ref.Context())
 	if err != nil {
-		return c.fail(ctx, "look for "+tag.Repository.Digest(digest.String()).Name(), err)
+		return nil, err
 	}
-	if err := c.pusher.Put(ctx, tag, held); err != nil {
-		return c.fail(ctx, "tag "+tag.Name(), err)
-	}
-	return nil
+	return puller.Get(ctx, ref)
 }

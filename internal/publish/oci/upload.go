@@ -47,7 +47,7 @@ func (c *client) upload(ctx context.Context, repository name.Repository, b blob,
 	if err != nil {
 		return err
 	}
-	u := &upload{client: c, repository: repository, blob: counted, from: from, http: session}
+	u := &upload{client: c, repository: repository, blob: counted, from: from, http: session.client}
 	if err := u.run(ctx); err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 	switch {
 	case response.StatusCode == http.StatusOK:
 		return true, nil
-	case response.StatusCode != http.StatusNotFound:
+	case response.StatusCode != http.StatusNotFound && !isRefused(refusal(response)): // which the upload decides
 		return false, refusal(response)
 	}
 	query := url.Values{}
@@ -336,11 +336,11 @@ func (u *upload) follow(response *http.Response) error {
 	next, err := response.Request.URL.Parse(response.Header.Get("Location"))
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s gives an address that is none: %w", u.client.host, err)
+		return fmt.Errorf("%s returned an invalid Location header: %w", u.client.host, err)
 	case response.Header.Get("Location") == "":
-		return fmt.Errorf("%s gives no address for the upload", u.client.host)
+		return fmt.Errorf("%s returned no Location header for the upload", u.client.host)
 	case next.User != nil, next.Scheme != "http" && next.Scheme != "https":
-		return fmt.Errorf("%s gives an address for the upload that is not taken: %s", u.client.host, next.Redacted())
+		return fmt.Errorf("%s returned a Location header that harmony does not follow: %s", u.client.host, next.Redacted())
 	}
 	u.location = next
 	return nil

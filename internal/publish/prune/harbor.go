@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/nationtech/harmony/internal/registry/auth"
@@ -33,11 +32,7 @@ const (
 // index are not among them); that of other registries has not, and there are
 // none.
 func (r *Registry) untagged(ctx context.Context, repository name.Repository) ([]Entry, error) {
-	inner := r.Transport
-	if inner == nil {
-		inner = remote.DefaultTransport
-	}
-	guard := &auth.Guard{Host: repository.RegistryStr(), Insecure: r.Insecure, Inner: inner}
+	guard := r.guard(repository)
 	challenge, err := transport.Ping(ctx, repository.Registry, guard)
 	if err != nil {
 		return nil, classify(err)

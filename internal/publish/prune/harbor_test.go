@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/internal/registry/server"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -87,7 +88,7 @@ func TestUntaggedInHarbor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := remote.Write(ref, image, r.options(t.Context())...); err != nil {
+		if err := remote.Write(ref, image, auth.Through(r.guard(ref.Context()))...); err != nil {
 			t.Fatal(err)
 		}
 		h.listed = append(h.listed, artifact{Digest: sum.String(), PushTime: now.Add(-age)})
@@ -126,7 +127,7 @@ func TestUntaggedInHarbor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := remote.Head(ref, r.options(t.Context())...); (err == nil) != want {
+		if _, err := remote.Head(ref, auth.Through(r.guard(ref.Context()))...); (err == nil) != want {
 			t.Errorf("%s: %v", sum, err)
 		}
 	}

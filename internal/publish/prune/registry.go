@@ -24,37 +24,27 @@ import (
 type Registry struct {
 	// Insecure allows plain http beyond the loopback.
 	Insecure bool
-	// Transport is http's own when nil.
+	// Transport is that of every registry when nil.
 	Transport http.RoundTripper
 }
 
-func (r *Registry) options(ctx context.Context) []remote.Option {
-	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(auth.Keychain()), remote.WithUserAgent("harmony")}
-	if r.Transport != nil {
-		options = append(options, remote.WithTransport(r.Transport))
-	}
-	return options
-}
-
-func (r *Registry) naming() []name.Option {
-	if r.Insecure {
-		return []name.Option{name.Insecure}
-	}
-	return nil
+// guard is the way to the registry of a repository.
+func (r *Registry) guard(at name.Repository) *auth.Guard {
+	return &auth.Guard{Host: at.RegistryStr(), Insecure: r.Insecure, Inner: r.Transport}
 }
 
 // entries reads the development versions, the input tags and what has no tag of a
 // repository, and the digests that other tags hold, those of an index's parts too.
 func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry, others map[string]string, err error) {
-	repository, err := name.NewRepository(in.Name, r.naming()...)
+	repository, err := name.NewRepository(in.Name, auth.Naming(r.Insecure)...)
 	if err != nil {
 		return nil, nil, protocol.Invalid("%w", err)
 	}
-	puller, err := remote.NewPuller(r.options(ctx)...)
+	puller, err := remote.NewPuller(auth.Through(r.guard(repository))...)
 	if err != nil {
 		return nil, nil, err
 	}
-	tags, err := remote.List(repository, append(r.options(ctx), remote.Reuse(puller))...)
+	tags, err := puller.List(ctx, repository)
 	if err != nil && !notFound(err) { // which some say of one without tags
 		return nil, nil, classify(err)
 	}
@@ -137,11 +127,11 @@ func known(t time.Time) *time.Time {
 }
 
 func (r *Registry) delete(ctx context.Context, reference string) error {
-	digest, err := name.NewDigest(reference, r.naming()...)
+	digest, err := name.NewDigest(reference, auth.Naming(r.Insecure)...)
 	if err != nil {
 		return err
 	}
-	if err := remote.Delete(digest, r.options(ctx)...); err != nil && !notFound(err) {
+	if err := remote.Delete(digest, auth.Through(r.guard(digest.Repository), remote.WithContext(ctx))...); err != nil && !notFound(err) {
 		return classify(err)
 	}
 	return nil

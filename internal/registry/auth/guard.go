@@ -22,25 +22,33 @@ type Guard struct {
 	// Inner does the requests; a transport with limits when nil.
 	Inner http.RoundTripper
 
-	plain atomic.Bool
+	plain  atomic.Bool
+	logins logins
 }
 
 // RoundTrip implements [http.RoundTripper]. It fails with [PlainRefused].
 func (g *Guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	plain := r.URL.Scheme == "http"
-	if plain && !g.Insecure && !(IsLoopback(g.Host) && IsLoopback(r.URL.Host)) {
-		return nil, &PlainRefused{Host: r.URL.Host}
+	if err := g.refuse(r); err != nil {
+		return nil, err
 	}
+	plain := r.URL.Scheme == "http"
 	if !plain && isPing(r) && IsLoopback(r.URL.Host) {
 		if response := g.pingPlain(r); response != nil {
 			return response, nil
 		}
 	}
-	response, err := g.inner().RoundTrip(r)
+	response, err := g.roundTrip(r)
 	if err == nil && r.URL.Host == g.Host {
 		g.plain.Store(plain)
 	}
 	return response, err
+}
+
+func (g *Guard) refuse(r *http.Request) error {
+	if r.URL.Scheme != "http" || g.Insecure || IsLoopback(g.Host) && IsLoopback(r.URL.Host) {
+		return nil
+	}
+	return &PlainRefused{Host: r.URL.Host}
 }
 
 func (g *Guard) inner() http.RoundTripper {

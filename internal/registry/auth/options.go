@@ -12,6 +12,9 @@ import (
 	"github.com/nationtech/harmony/internal/registry/silence"
 )
 
+// userAgent is how registries know harmony.
+const userAgent = "harmony"
+
 // Options are those of every request to the registry of at, a repository: the
 // [Guard] against plain http, which insecure allows, the credentials, and limits
 // to how long the registry may be silent. There is no other way to a registry.
@@ -22,7 +25,7 @@ func Options(ctx context.Context, at authn.Resource, insecure bool, more ...remo
 
 // Through are the [Options] of requests by t, which ends in a [Guard].
 func Through(t http.RoundTripper, more ...remote.Option) []remote.Option {
-	return append([]remote.Option{remote.WithTransport(t), remote.WithAuthFromKeychain(Keychain()), remote.WithUserAgent("harmony")}, more...)
+	return append([]remote.Option{remote.WithTransport(t), remote.WithAuthFromKeychain(Keychain()), remote.WithUserAgent(userAgent)}, more...)
 }
 
 // Naming are the options of a name in a registry.

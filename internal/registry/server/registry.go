@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // DefaultAddress is where the registry listens; the topology local names it.
@@ -96,5 +97,10 @@ func isLoopback(address string) bool {
 	if err != nil {
 		return false
 	}
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
+	return isLoopbackHost(host)
+}
+
+// isLoopbackHost takes an IPv6 address with brackets or without.
+func isLoopbackHost(host string) bool {
+	return strings.EqualFold(host, "localhost") || net.ParseIP(strings.Trim(host, "[]")).IsLoopback()
 }

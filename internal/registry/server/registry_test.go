@@ -41,6 +41,36 @@ func TestOptionsAddress(t *testing.T) {
 	}
 }
 
+// A web page can make its own name resolve to this machine, and ask as one that
+// belongs there.
+func TestLocalAnswersNoWebPage(t *testing.T) {
+	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for _, test := range []struct {
+		host, origin  string
+		local, remote int
+	}{
+		{"localhost:5001", "", 200, 200}, {"127.0.0.1:5001", "", 200, 200}, {"[::1]:5001", "", 200, 200}, {"LOCALHOST", "", 200, 200}, {"[::1]", "", 200, 200},
+		{"localhost:5001", "http://localhost:5001", 200, 200},
+		{"evil.example:5001", "http://evil.example:5001", 403, 200}, {"evil.example", "", 403, 200}, {"", "", 403, 200},
+		{"localhost.evil.example:5001", "", 403, 200}, {"127.0.0.1.evil.example:5001", "", 403, 200}, {"10.0.0.1:5001", "", 403, 200},
+		{"localhost:5001", "http://evil.example", 403, 403}, {"localhost:5001", "http://localhost:3000", 403, 403}, {"localhost:5001", "null", 403, 403},
+		{"registry.corp:5001", "http://evil.example", 403, 403},
+	} {
+		for remote, want := range map[bool]int{false: test.local, true: test.remote} {
+			r := httptest.NewRequest(http.MethodPost, "/v2/x/blobs/uploads/", nil)
+			r.Host = test.host
+			if test.origin != "" {
+				r.Header.Set("Origin", test.origin)
+			}
+			w := httptest.NewRecorder()
+			local(ok, remote).ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("host %q, origin %q, remote %t: got %d, want %d", test.host, test.origin, remote, w.Code, want)
+			}
+		}
+	}
+}
+
 // What another process left behind is not taken for the one that runs now.
 func TestReadListening(t *testing.T) {
 	folder := Folder(t.TempDir())

@@ -74,7 +74,7 @@ func Serve(ctx context.Context, folder Folder, o Options, log io.Writer) error {
 		return errors.Join(err, listener.Close())
 	}
 	fmt.Fprintf(log, "registry at %s, storage in %s\n", listener.Addr(), folder.Data())
-	if err := serve(ctx, listener, handler); err != nil {
+	if err := serve(ctx, listener, local(handler, o.AllowRemote)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(log, "registry ended")
