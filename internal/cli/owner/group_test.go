@@ -40,14 +40,13 @@ func TestOwnGroupHere(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("the groups of other users differ from system to system")
 	}
-	c := Checker{}
-	if err := c.Check(file); err != nil {
+	if err := Check(file); err != nil {
 		t.Errorf("root's own group: %v", err)
 	}
 	if err := os.Chown(file, 0, 4711); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Check(file); err == nil {
+	if err := Check(file); err == nil {
 		t.Error("a group that nobody knows was taken for root's own")
 	}
 }

@@ -32,6 +32,7 @@ type Checker struct {
 // answer is what resolve found out about a path.
 type answer struct {
 	path string
+	info fs.FileInfo
 	err  error
 }
 
@@ -54,58 +55,53 @@ func (c *Checker) Real(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if path, err = c.resolve(path, 0); err != nil {
-		return "", err
+	found := c.resolve(path, 0)
+	if found.err != nil {
+		return "", found.err
 	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		return "", err
-	}
-	return path, c.writable(path, info)
+	return found.path, c.writable(found.path, found.info)
 }
 
 // resolve follows all links of a path and checks every element on the way.
-func (c *Checker) resolve(path string, links int) (string, error) {
+func (c *Checker) resolve(path string, links int) answer {
 	if known, ok := c.seen[path]; ok {
-		return known.path, known.err
+		return known
 	}
-	real, err := c.follow(path, links)
+	found := c.follow(path, links)
 	if c.seen == nil {
 		c.seen = map[string]answer{}
 	}
-	c.seen[path] = answer{real, err}
-	return real, err
+	c.seen[path] = found
+	return found
 }
 
-func (c *Checker) follow(path string, links int) (string, error) {
+func (c *Checker) follow(path string, links int) answer {
 	folder, name := "", ""
 	if path != "/" {
 		folder, name = split(path)
-		var err error
-		if folder, err = c.resolve(folder, links); err != nil {
-			return "", err
+		above := c.resolve(folder, links)
+		if above.err != nil || name == "." {
+			return above
 		}
+		folder = above.path
 	}
-	switch name {
-	case ".":
-		return folder, nil
-	case "..":
-		return filepath.Dir(folder), nil
+	if name == ".." {
+		return c.resolve(filepath.Dir(folder), links)
 	}
 	at := filepath.Join("/", folder, name)
 	info, err := os.Lstat(at)
-	if err != nil {
-		return "", err
+	if err == nil {
+		err = c.element(at, info)
 	}
-	if err := c.element(at, info); err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return at, err
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return answer{at, info, err}
 	}
 	target, err := os.Readlink(at)
-	if err != nil {
-		return "", err
+	if links++; err == nil && links > maxLinks {
+		err = fmt.Errorf("%s: %w", at, syscall.ELOOP)
 	}
-	if links++; links > maxLinks {
-		return "", fmt.Errorf("%s: %w", at, syscall.ELOOP)
+	if err != nil {
+		return answer{err: err}
 	}
 	if !filepath.IsAbs(target) {
 		target = folder + "/" + target // not cleaned: .. is relative to where a link leads

@@ -165,7 +165,9 @@ func (f Finder) List() []Plugin {
 				continue
 			}
 			p := Plugin{Name: name, Path: path}
-			p.Version, _ = artifact.Link(path)
+			if entry.Type()&os.ModeSymlink != 0 {
+				p.Version, _ = artifact.Link(path)
+			}
 			if err := distrust(path, check); err != nil {
 				p.Refused = err.Error()
 			}
