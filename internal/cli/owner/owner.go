@@ -131,7 +131,7 @@ func (c *Checker) element(path string, info fs.FileInfo) error {
 		return fmt.Errorf("%s: its owner is unknown", path)
 	}
 	if uid := int(stat.Uid); uid != 0 && uid != c.UID {
-		return untrusted(fmt.Sprintf("sudo chown -h root %s", quote(path)), "%s belongs to user %d, not to root or you", path, uid)
+		return untrusted(fmt.Sprintf("if you trust what it is: sudo chown -h root %s", quote(path)), "%s belongs to user %d, not to root or you", path, uid)
 	}
 	if info.Mode()&fs.ModeSymlink != 0 || info.IsDir() && info.Mode()&fs.ModeSticky != 0 {
 		return nil

@@ -3,13 +3,13 @@ package discovery
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/internal/cli/owner"
 )
 
@@ -101,15 +101,7 @@ func (m Memory) Keep(f File, document json.RawMessage) {
 		return
 	}
 	data, err := json.Marshal(remembered{f, document})
-	if m.Folder == "" || err != nil || os.MkdirAll(m.Folder, 0o700) != nil {
-		return
-	}
-	file, err := os.CreateTemp(m.Folder, "answer-*")
-	if err != nil {
-		return
-	}
-	_, err = file.Write(data)
-	if errors.Join(err, file.Close()) != nil || os.Rename(file.Name(), m.path(f)) != nil {
-		os.Remove(file.Name())
+	if m.Folder != "" && err == nil {
+		_ = atomicfile.Write(m.path(f), data, 0o600)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -39,7 +40,7 @@ func (s *Store) keep(index Index, files tree) error {
 	if err != nil {
 		return err
 	}
-	return replace(s.copyFile(index.Name), data)
+	return atomicfile.Write(s.copyFile(index.Name), data, 0o600)
 }
 
 // memory holds the newest versions that an index has offered so far.
@@ -114,7 +115,7 @@ func (s *Store) remember(index Index, offered catalog) error {
 	if err != nil {
 		return err
 	}
-	err = replace(s.memoryFile(index.Name), data)
+	err = atomicfile.Write(s.memoryFile(index.Name), data, 0o600)
 	if readOnly(err) {
 		s.warn("the versions that index %s offers cannot be remembered: %v", index.Name, err)
 		return nil

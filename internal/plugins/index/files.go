@@ -12,30 +12,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// replace writes a file at once: a reader sees the old or the new one.
-func replace(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary.Name())
-	if _, err := temporary.Write(data); err != nil {
-		temporary.Close()
-		return err
-	}
-	if err := temporary.Sync(); err != nil {
-		temporary.Close()
-		return err
-	}
-	if err := temporary.Close(); err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), path)
-}
-
 // lock holds what the file of that name in a folder stands for against other
 // processes, until unlock.
 func lock(folder, name string) (unlock func(), err error) {

@@ -3,9 +3,9 @@ package index
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -41,10 +41,7 @@ func Build(folder string) (int, error) {
 	if old, err := readFile(path, maxList); err == nil && string(old) == string(list) {
 		return len(files.manifests()), nil
 	}
-	if err := replace(path, list); err != nil {
-		return 0, err
-	}
-	return len(files.manifests()), os.Chmod(path, 0o644)
+	return len(files.manifests()), atomicfile.Write(path, list, 0o644)
 }
 
 // checked reads the manifests of a folder, all of which have to be right.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -63,7 +64,7 @@ func TestMemoryIsOfAddressOrKey(t *testing.T) {
 	}
 	at.publish(offer("fleet", "1.4.0"))
 	refused(t, s.Add(context.Background(), Index{Name: "corp", URL: at.url + "/"}), protocol.ExitFailed, "1.5.0 before")
-	if err := replace(s.memoryFile("signed"), []byte(`{"url":"https://a.example.com","key":"K","seen":{"fleet":"2.0.0"}}`)); err != nil {
+	if err := atomicfile.Write(s.memoryFile("signed"), []byte(`{"url":"https://a.example.com","key":"K","seen":{"fleet":"2.0.0"}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m, err := s.recall(Index{Name: "signed", URL: "https://b.example.com", Key: "K"})

@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -154,7 +155,7 @@ func (s *Store) change(edit func([]Index) ([]Index, error)) error {
 	if err != nil {
 		return err
 	}
-	return replace(s.settingsFile(), text)
+	return atomicfile.Write(s.settingsFile(), text, 0o600)
 }
 
 func unknownIndex(name string, indexes []Index) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -171,16 +172,8 @@ func (l Lock) Write(file string) error {
 	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
-	next, err := os.CreateTemp(filepath.Dir(file), ".harmony-plugins-*")
-	if err != nil {
+	if err := atomicfile.Write(file, text, 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
-	}
-	_, err = next.Write(text)
-	if err = errors.Join(err, next.Chmod(0o644), next.Sync(), next.Close()); err == nil {
-		err = os.Rename(next.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", file, err), os.Remove(next.Name()))
 	}
 	return nil
 }

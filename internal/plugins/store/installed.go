@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -142,16 +143,8 @@ func (i Installed) write(folder string) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(folder, unfinished+"*")
-	if err != nil {
+	if err := atomicfile.Write(filepath.Join(folder, recordName), append(data, '\n'), permFile); err != nil {
 		return err
-	}
-	_, err = file.Write(append(data, '\n'))
-	if err = errors.Join(err, file.Chmod(permFile), file.Sync(), file.Close()); err == nil {
-		err = os.Rename(file.Name(), filepath.Join(folder, recordName))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
 	}
 	return syncFolder(folder)
 }
