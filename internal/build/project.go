@@ -179,7 +179,8 @@ func (s *projectSource) files(ctx context.Context, kind, dir string, folder *doc
 	if err != nil {
 		return nil, err
 	}
-	return items, digests.Save()
+	digests.Save()
+	return items, nil
 }
 
 // Context implements [Source]: there is nothing to write.

@@ -248,6 +248,6 @@ func (j *job) inspect(image protocol.ImageRef) error {
 	}
 	digests := inputs.OpenDigests(filepath.Join(j.memory, "layout.digests"))
 	err := ocilayout.Verify(image.Path, digests.File)
-	_ = digests.Save() // without it the blobs are read again next time
+	digests.Save()
 	return err
 }

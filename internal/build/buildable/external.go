@@ -71,7 +71,8 @@ func (e *external) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Ite
 			e.folder = ""
 		}
 		e.answer = known
-		return known.Context, known.Items, e.digests.Save()
+		e.digests.Save()
+		return known.Context, known.Items, nil
 	}
 	if err := os.MkdirAll(e.options.Memory, 0o700); err != nil {
 		return dockerfile.Context{}, nil, err
@@ -85,7 +86,8 @@ func (e *external) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Ite
 		return dockerfile.Context{}, nil, err
 	}
 	e.folder = dir
-	return e.answer.Context, e.answer.Items, e.digests.Save()
+	e.digests.Save()
+	return e.answer.Context, e.answer.Items, nil
 }
 
 // Context implements [Source]. A context that Inputs had made is not made again.

@@ -55,7 +55,8 @@ func (g *golang) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item,
 	if err := g.look(ctx); err != nil {
 		return dockerfile.Context{}, nil, err
 	}
-	return g.dockerfile(), g.survey.Items, g.digests.Save()
+	g.digests.Save()
+	return g.dockerfile(), g.survey.Items, nil
 }
 
 // look brings the survey up to date.

@@ -110,7 +110,8 @@ func (l *leptos) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item,
 	for _, e := range l.entries {
 		items = append(items, inputs.Item{Kind: inputs.File, Name: e.Path, Value: l.sums[e.Path]})
 	}
-	return l.dockerfile(), items, l.digests.Save()
+	l.digests.Save()
+	return l.dockerfile(), items, nil
 }
 
 // survey lists the sources: what the project's ignore file leaves, without what

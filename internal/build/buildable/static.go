@@ -108,7 +108,8 @@ func (s *static) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item,
 	for _, f := range s.files {
 		items = append(items, inputs.Item{Kind: inputs.File, Name: f.name, Value: f.digest})
 	}
-	return s.dockerfile(), items, s.digests.Save()
+	s.digests.Save()
+	return s.dockerfile(), items, nil
 }
 
 // survey lists the files. Names that begin with a dot are not served, but for

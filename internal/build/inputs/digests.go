@@ -157,18 +157,17 @@ func (d *Digests) read(path string, open func() (fs.File, error)) (string, error
 }
 
 // Save writes the memory of the files that were asked for since it was opened;
-// others are forgotten, as are those that were changed too lately. It does nothing when there is nothing new.
-func (d *Digests) Save() error {
+// others are forgotten, as are those that were changed too lately. Where it cannot
+// be written, the files are read again next time.
+func (d *Digests) Save() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.changed && len(d.used) == len(d.known) {
-		return nil
+		return
 	}
-	if err := writeFile(d.path, encode(d.used)); err != nil {
-		return fmt.Errorf("remember file digests: %w", err)
+	if writeFile(d.path, encode(d.used)) == nil {
+		d.known, d.changed = maps.Clone(d.used), false
 	}
-	d.known, d.changed = maps.Clone(d.used), false
-	return nil
 }
 
 const header = "harmony digests 1\n"
