@@ -98,11 +98,11 @@ func TestPublicPackagesImportLittle(t *testing.T) {
 		// The command line, and what a person sees; nothing that reads a project.
 		"pkg/plugin/command": {
 			semver, protocol, capability, module + "pkg/plugin", "github.com/spf13/cobra", "github.com/spf13/pflag",
-			module + "internal/cli/term", module + "internal/cli/cachedir", module + "internal/cli/owner", module + "internal/cli/process", module + "pkg/plugin/signals",
+			module + "internal/cli/term", module + "internal/cli/plain", module + "internal/cli/cachedir", module + "internal/cli/owner", module + "internal/cli/process", module + "pkg/plugin/signals",
 			"golang.org/x/term", "golang.org/x/sys/unix",
 		},
 		"pkg/plugin/plugintest": {semver, protocol, module + "pkg/plugin/signals", module + "internal/plugins/conformance", module + "internal/cli/process"},
-		"pkg/appkit":            {semver, protocol},
+		"pkg/appkit":            {semver, protocol, module + "internal/cli/plain"},
 	}
 	for folder, names := range allowed {
 		names = append(names, module+folder, "vendor/golang.org/x/net/dns/dnsmessage")

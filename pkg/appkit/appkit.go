@@ -31,7 +31,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/cli/plain"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -94,13 +94,13 @@ func (p Plugin) Main(ctx context.Context, streams Streams, args []string) int {
 	if err == nil {
 		return protocol.ExitOK
 	}
-	term.Tell(streams.Err, err)
+	plain.Tell(streams.Err, err)
 	failure := protocol.FailureOf(protocol.Metadata{}, "app", "", err)
 	if len(args) > 0 && args[0] == "chart" {
 		failure.Stage = "publish"
 	}
 	if err := out.WriteSpec(failure); err != nil {
-		term.Tell(streams.Err, err)
+		plain.Tell(streams.Err, err)
 	}
 	return protocol.ExitCode(err)
 }

@@ -13,6 +13,7 @@ import (
 
 	xterm "golang.org/x/term"
 
+	"github.com/nationtech/harmony/internal/cli/plain"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -267,7 +268,7 @@ func (c *Console) print(w io.Writer, format string, args ...any) {
 		}
 	}
 	c.erase()
-	fmt.Fprintln(w, harmless(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(w, plain.Harmless(fmt.Sprintf(format, args...)))
 	c.draw()
 }
 
@@ -288,7 +289,7 @@ func (c *Console) draw() {
 			continue
 		}
 		line := fmt.Sprintf("%s %s  %s", spinner(time.Since(t.started)), c.progress(t), seconds(time.Since(t.started)))
-		fmt.Fprintln(c.w, harmless(cut(line, width-1)))
+		fmt.Fprintln(c.w, plain.Harmless(cut(line, width-1)))
 		c.drawn++
 	}
 }

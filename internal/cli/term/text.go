@@ -4,41 +4,16 @@ import (
 	"encoding/json"
 	"io"
 	"strings"
-	"unicode"
+
+	"github.com/nationtech/harmony/internal/cli/plain"
 )
 
-// Clean makes a text from elsewhere fit to be shown: it takes out control
-// characters, but for line ends and tabs, which could move the cursor or colour
-// the screen, and marks what a CI system would take for a command. Whatever is
-// shown of a registry, a cluster, a plugin or another program goes through it.
-func Clean(s string) string {
-	return harmless(strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
-			return -1
-		}
-		return r
-	}, s))
-}
-
-// harmless keeps the runners of GitHub, Gitea, Forgejo, Azure and TeamCity from
-// obeying a text: they take lines that begin with :: and what begins with ##[ or
-// ##name[ for commands.
-func harmless(s string) string {
-	if !strings.Contains(s, "::") && !strings.Contains(s, "##") {
-		return s
-	}
-	lines := strings.Split(strings.NewReplacer("##[", "# #[", "##vso[", "# #vso[", "##teamcity[", "# #teamcity[").Replace(s), "\n")
-	for i, line := range lines {
-		if text := strings.TrimLeftFunc(line, unicode.IsSpace); strings.HasPrefix(text, "::") {
-			lines[i] = strings.TrimSuffix(line, text) + "| " + text
-		}
-	}
-	return strings.Join(lines, "\n")
-}
+// Clean makes a text from elsewhere fit to be shown; see [plain.Clean].
+func Clean(s string) string { return plain.Clean(s) }
 
 // OneLine is a text from elsewhere, cleaned, in one line.
 func OneLine(s string) string {
-	return harmless(strings.Join(strings.Fields(Clean(s)), " "))
+	return Clean(strings.Join(strings.Fields(Clean(s)), " "))
 }
 
 // Excerpt is OneLine, cut to a number of characters.

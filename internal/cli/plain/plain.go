@@ -1,0 +1,49 @@
+// Package plain makes text from elsewhere fit to be shown. It is small, for app
+// plugins link it.
+package plain
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Clean makes a text from elsewhere fit to be shown: it takes out control
+// characters, but for line ends and tabs, which could move the cursor or colour
+// the screen, and marks what a CI system would take for a command. Whatever is
+// shown of a registry, a cluster, a plugin or another program goes through it.
+func Clean(s string) string {
+	return Harmless(strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			return -1
+		}
+		return r
+	}, s))
+}
+
+// Harmless keeps the runners of GitHub, Gitea, Forgejo, Azure and TeamCity from
+// obeying a text: they take lines that begin with :: and what begins with ##[ or
+// ##name[ for commands.
+func Harmless(s string) string {
+	if !strings.Contains(s, "::") && !strings.Contains(s, "##") {
+		return s
+	}
+	lines := strings.Split(strings.NewReplacer("##[", "# #[", "##vso[", "# #vso[", "##teamcity[", "# #teamcity[").Replace(s), "\n")
+	for i, line := range lines {
+		if text := strings.TrimLeftFunc(line, unicode.IsSpace); strings.HasPrefix(text, "::") {
+			lines[i] = strings.TrimSuffix(line, text) + "| " + text
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Tell prints an error with its hint, for a command that ends with it.
+func Tell(w io.Writer, err error) {
+	fmt.Fprintf(w, "error: %s\n", Clean(err.Error()))
+	if hint := protocol.HintOf(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", Clean(hint))
+	}
+}
