@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -67,7 +68,7 @@ func TestEnsure(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Helm only takes for its own what was made for its release.
-		owner := made.Annotations["meta.helm.sh/release-name"] + made.Annotations["meta.helm.sh/release-namespace"] + made.Labels[managedBy]
+		owner := made.Annotations["meta.helm.sh/release-name"] + made.Annotations["meta.helm.sh/release-namespace"] + made.Labels[marks.ManagedBy]
 		if want := map[bool]string{true: "webfleetHelm"}[there == nil]; owner != want {
 			t.Errorf("%s: marks %q, want %q", name, owner, want)
 		}
@@ -88,7 +89,7 @@ func TestSecretOfOthers(t *testing.T) {
 	if err := (Wanted{Name: "fleet", PullSecret: secret}).Ensure(t.Context(), client); protocol.ExitCode(err) != protocol.ExitInvalid {
 		t.Errorf("error %v, want invalid input", err)
 	}
-	other.Labels = map[string]string{managedBy: "harmony"}
+	other.Labels = map[string]string{marks.ManagedBy: "harmony"}
 	client = fake.NewClientset(namespace(nil), other)
 	if err := (Wanted{Name: "fleet", PullSecret: secret}).Ensure(t.Context(), client); err != nil {
 		t.Errorf("harmony's own with old credentials: %v", err)

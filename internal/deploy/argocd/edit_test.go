@@ -40,7 +40,7 @@ func newServer(t *testing.T, object map[string]any, status int) *apiServer {
 		s.writes.Add(1)
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(map[string]any{"kind": "Status", "status": "Failure", "code": status, "reason": map[int]string{
-			http.StatusInternalServerError: "InternalError", http.StatusConflict: "Conflict"}[status], "message": `failed calling webhook "x"`})
+			http.StatusInternalServerError: "InternalError", http.StatusConflict: "Conflict"}[status], "message": "etcdserver: no leader"})
 	}))
 	t.Cleanup(s.Close)
 	return s
@@ -72,9 +72,8 @@ func released(t *testing.T) map[string]any {
 	}
 }
 
-// An API server whose admission webhook is broken answers reads, and every write
-// with 500; one that others write to all the time answers 409. Neither is written
-// to at full speed, nor for ever.
+// An API server may answer reads, and every write with 500; one that others write
+// to all the time answers 409. Neither is written to at full speed, nor for ever.
 func TestWritesAreNotRepeatedForEver(t *testing.T) {
 	for _, status := range []int{http.StatusInternalServerError, http.StatusConflict} {
 		s := newServer(t, released(t), status)
