@@ -12,7 +12,6 @@ import (
 	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/charts"
-	"github.com/nationtech/harmony/internal/publish/eject"
 	"github.com/nationtech/harmony/internal/publish/none"
 	"github.com/nationtech/harmony/internal/publish/oci"
 	"github.com/nationtech/harmony/internal/publish/prune"
@@ -30,5 +29,5 @@ func main() {
 		"oci": oci.NewHelmRegistry(flags, pack.Pack), "none": none.NewHelmRegistry(pack.Pack),
 	})
 	stage.Plugin, stage.Description = charts.Plugin, "Package the charts of published images, and publish them"
-	os.Exit(command.Main(ctx, stage, project.Standard(), os.Args[1:], command.Flags(flags.BindCharts), eject.Option(flags, os.Getenv), command.Subcommand(prune.Command())))
+	os.Exit(command.Main(ctx, stage, project.Standard(), os.Args[1:], command.Flags(flags.BindCharts), command.Subcommand(prune.Command())))
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/charts"
-	"github.com/nationtech/harmony/internal/publish/check"
+	"github.com/nationtech/harmony/internal/publish/cli"
 	"github.com/nationtech/harmony/internal/publish/nodeimport"
 	"github.com/nationtech/harmony/internal/publish/oci"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -30,5 +30,5 @@ func main() {
 	)
 	stage.Close = made.Close
 	os.Exit(command.Main(ctx, stage, project.Standard(), os.Args[1:],
-		command.Flags(flags.Bind), check.Option(flags, os.Getenv), charts.Eject(flags, os.Args[1:]), command.Subcommand(charts.Prune())))
+		command.Flags(flags.Bind), cli.Check(flags, os.Getenv), cli.Eject(flags, os.Getenv), command.Subcommand(charts.Prune())))
 }

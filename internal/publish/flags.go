@@ -11,10 +11,10 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Flags are those of harmony publish, beside the ones that every stage has. The
+// Flags are those of harmony publish that not every stage has. The
 // zero value is as without any.
 type Flags struct {
-	// Check only tells what the registries allow.
+	// Check only shows what the registries allow.
 	Check bool
 	// Overwrite moves a released version's tag to another digest.
 	Overwrite bool
@@ -25,13 +25,13 @@ type Flags struct {
 
 // Bind adds the flags to those of a command.
 func (f *Flags) Bind(set *pflag.FlagSet) {
-	set.BoolVar(&f.Check, "check", false, "tell for each registry of the topology where the credentials come from and whether pull and push are allowed; push nothing")
+	set.BoolVar(&f.Check, "check", false, "the same as the subcommand check")
+	set.StringVar(&f.EjectChart, "eject-chart", "", "the same as the subcommand eject, into this `folder`")
 	f.BindCharts(set)
 }
 
 // BindCharts adds the flags that are for charts too.
 func (f *Flags) BindCharts(set *pflag.FlagSet) {
-	set.StringVar(&f.EjectChart, "eject-chart", "", "write the chart that is generated from the app's chart.workload into the `folder`, to be kept in the project; publish nothing")
 	set.BoolVar(&f.Overwrite, "overwrite", false, "move the tag of a released version to another digest")
 }
 

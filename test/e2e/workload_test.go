@@ -28,7 +28,7 @@ func TestGeneratedChart(t *testing.T) {
 	p.checkPods(1, "staging")
 	p.checkPods(2, "production")
 
-	told := p.must("harmony", "publish", "--eject-chart", "charts/pages", "pages").stdout
+	told := p.must("harmony", "publish", "eject", "pages").stdout
 	text, err := os.ReadFile(filepath.Join(p.dir, "harmony.yaml"))
 	if err != nil {
 		t.Fatal(err)

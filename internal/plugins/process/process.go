@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 
 	child "github.com/nationtech/harmony/internal/cli/process"
@@ -55,6 +56,9 @@ type Plugin struct {
 	Flags []string
 	// Registry gives the stage the credentials of the registry.
 	Registry bool
+	// Later is set for a stage that starts before there is work for it: it gives way
+	// to other processes.
+	Later bool
 }
 
 // Start starts a stage plugin. When ctx is cancelled it gets SIGTERM, and is killed with what
@@ -85,6 +89,9 @@ func Start(ctx context.Context, plugin Plugin, see Observer) (*Process, error) {
 	if err != nil {
 		events.Close()
 		return nil, protocol.Unsupported("start %s: %w", plugin.Path, err)
+	}
+	if plugin.Later {
+		_ = syscall.Setpriority(syscall.PRIO_PGRP, p.child.Process().Pid, 10) // else it is only in the way
 	}
 	go func() {
 		<-p.child.Done()

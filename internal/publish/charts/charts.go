@@ -54,7 +54,7 @@ func (s *Stage) Open(ctx context.Context, env capability.Environment) (capabilit
 }
 
 func start(ctx context.Context, path string, flags []string, env capability.Environment) (*process.Process, error) {
-	p, err := process.Start(ctx, process.Plugin{Path: path, Flags: flags, Registry: true}, process.Observer{
+	p, err := process.Start(ctx, process.Plugin{Path: path, Flags: flags, Registry: true, Later: true}, process.Observer{
 		Event: env.Progress,
 		Line:  func(line string) { fmt.Fprintln(os.Stderr, term.Clean(line)) },
 	})

@@ -9,7 +9,6 @@ import (
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/suite"
-	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -27,20 +26,6 @@ func Find() (discovery.Plugin, error) {
 		return plugin, protocol.Unsupported("%w", missing).WithHint("%s; or: harmony plugin install %s --replace-suite", protocol.HintOf(missing), Plugin)
 	}
 	return plugin, err
-}
-
-// Eject makes a command hand --eject-chart, with all its arguments, to
-// harmony-chart.
-func Eject(flags *publish.Flags, args []string) func(*cobra.Command) {
-	return func(root *cobra.Command) {
-		run := root.RunE
-		root.RunE = func(cmd *cobra.Command, apps []string) error {
-			if flags.EjectChart == "" {
-				return run(cmd, apps)
-			}
-			return become(args)
-		}
-	}
 }
 
 // Prune is the command that harmony-chart carries out: it asks clusters, whose

@@ -157,7 +157,7 @@ func (r *registry) bring(ctx context.Context, bring importer, nodes []node, imag
 		names[i] = n.name
 	}
 	r.env.Progress(protocol.Event{Metadata: imported.Metadata, Phase: "import", Message: imported.FullName() + ":" + imported.Tag + " into " + strings.Join(names, ", ")})
-	content, err := readArchive(ctx, image.Path, imported)
+	content, err := readArchive(image.Path, imported)
 	if err != nil {
 		return err
 	}

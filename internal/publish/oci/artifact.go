@@ -8,6 +8,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // artifact is what stands behind one tag: a manifest and all it refers to.
@@ -43,7 +45,7 @@ type blob struct {
 	descriptor v1.Descriptor
 	open       func() (io.ReadCloser, error)
 	// elsewhere is set for a blob that is in a registry only.
-	elsewhere *place
+	elsewhere *ocilayout.Place
 }
 
 func (b blob) Digest() (v1.Hash, error)            { return b.descriptor.Digest, nil }

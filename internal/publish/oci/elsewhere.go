@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -36,7 +37,7 @@ func (c *client) fetched(ctx context.Context, b blob) blob {
 		if err != nil {
 			return nil, other.fail(ctx, "fetch the base image's layer "+digest.Name(), err)
 		}
-		return verify(bytes, b.descriptor), nil
+		return ocilayout.Checked(bytes, b.descriptor), nil
 	}
 	return b
 }

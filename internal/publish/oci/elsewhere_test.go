@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -45,7 +46,7 @@ func withBaseElsewhere(t *testing.T, registry, repository string) (protocol.Imag
 		t.Fatal(err)
 	}
 	layer := manifest.Layers[0]
-	list, err := json.Marshal(map[string]any{"blobs": map[string]place{layer.Digest.String(): {Registry: registry, Repository: repository, Insecure: true}}})
+	list, err := json.Marshal(map[string]any{"blobs": map[string]ocilayout.Place{layer.Digest.String(): {Registry: registry, Repository: repository, Insecure: true}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -25,7 +26,7 @@ func (c *client) fail(ctx context.Context, doing string, err error) error {
 	var known *protocol.Error
 	var answer *transport.Error
 	var refused *auth.PlainRefused
-	var broken *corrupt
+	var broken *ocilayout.Corrupt
 	var hasty *impatient
 	failed := &protocol.Error{Code: protocol.ExitFailed, Message: doing, Err: err}
 	switch {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
 // upload brings one blob into a repository. An upload that broke off goes on
@@ -251,7 +253,7 @@ type noting struct {
 
 func (n *noting) Read(p []byte) (int, error) {
 	read, err := n.ReadCloser.Read(p)
-	var wrong *corrupt
+	var wrong *ocilayout.Corrupt
 	if errors.As(err, &wrong) {
 		*n.err = err
 	}
@@ -286,7 +288,7 @@ func (u *upload) check() error {
 	if err != nil {
 		return err
 	}
-	all := verify(body, u.blob.descriptor)
+	all := ocilayout.Checked(body, u.blob.descriptor)
 	defer all.Close()
 	_, err = io.Copy(io.Discard, all)
 	return err

@@ -282,7 +282,13 @@ func (f *flags) remove(cmd *cobra.Command, registry *Registry, entries []Entry) 
 		fmt.Fprintf(cmd.ErrOrStderr(), "%d would be removed; --yes removes them\n", count)
 		return nil
 	}
+	planned := slices.Clone(entries)
 	removed, err := Remove(cmd.Context(), registry, entries)
+	for i, e := range entries {
+		if planned[i].Remove && !e.Remove {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s stays: %s\n", e.name(), e.Reason)
+		}
+	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d removed\n", removed, count)
 	return err
 }

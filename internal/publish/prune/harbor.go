@@ -41,6 +41,7 @@ func (r *Registry) untagged(ctx context.Context, repository name.Repository) ([]
 	if challenge.Parameters["service"] != harborService || !ok {
 		return nil, nil
 	}
+	r.harbor[repository.Name()] = true
 	scheme := "https"
 	if challenge.Insecure {
 		scheme = "http"

@@ -198,23 +198,36 @@ func spare(entries []Entry) {
 
 // Remove deletes what the plan says, an index before its parts. It returns how
 // many entries went; what went stays gone when a later one fails.
+//
+// The plan may be old: what another tag has by now stays, and its entries say so.
+// The tags go first, so that nobody finds the image while it is deleted.
 func Remove(ctx context.Context, registry *Registry, entries []Entry) (int, error) {
-	removed, gone := 0, map[string]bool{}
-	for _, e := range entries {
-		if !e.Remove {
+	removed := 0
+	same, going := map[string][]*Entry{}, map[string]bool{} // entries of one digest, and all names
+	for i := range entries {
+		if e := &entries[i]; e.Remove {
+			same[e.Repository+"@"+e.Digest] = append(same[e.Repository+"@"+e.Digest], e)
+			going[e.name()] = true
+		}
+	}
+	for i := range entries {
+		name := entries[i].Repository + "@" + entries[i].Digest
+		group := same[name]
+		if len(group) == 0 {
 			continue
 		}
-		for _, digest := range append([]string{e.Digest}, e.manifest...) {
-			name := e.Repository + "@" + digest
-			if gone[name] {
-				continue
-			}
-			if err := registry.delete(ctx, name); err != nil {
-				return removed, protocolError(err, e)
-			}
-			gone[name] = true
+		delete(same, name)
+		by, err := registry.remove(ctx, group, going)
+		if err != nil {
+			return removed, protocolError(err, *group[0])
 		}
-		removed++
+		if by == "" {
+			removed += len(group)
+			continue
+		}
+		for _, e := range group {
+			e.Remove, e.Reason = false, "meanwhile also tagged "+by
+		}
 	}
 	return removed, nil
 }

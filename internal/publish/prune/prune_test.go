@@ -2,6 +2,7 @@ package prune
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"strings"
@@ -177,5 +178,58 @@ func TestPlanAndRemove(t *testing.T) {
 	again, err := Plan(t.Context(), r, NewUses(), []Repository{{repository, project}, {repository + "/none", project}}, options)
 	if err != nil || len(again) != 1 || again[0].Remove {
 		t.Errorf("the second plan is %+v, %v", again, err)
+	}
+}
+
+// What is released while a prune runs stays, whether that is before its image is
+// deleted or while its tags are.
+func TestRemoveSparesWhatWasReleasedMeanwhile(t *testing.T) {
+	handler, err := server.NewHandler(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, during := range []bool{false, true} {
+		var meanwhile func()
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodDelete && meanwhile != nil {
+				meanwhile()
+				meanwhile = nil
+			}
+			handler.ServeHTTP(w, r)
+		}))
+		defer server.Close()
+		repository, err := name.NewRepository(fmt.Sprintf("%s/fleet/%t", strings.TrimPrefix(server.URL, "http://"), during))
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err := random.Image(100, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tag := func(tag string) {
+			t.Helper()
+			if err := remote.Write(repository.Tag(tag), image); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tag("1.3.1-dev.3.gabcdef012345")
+		tag("input-" + strings.Repeat("a", 64))
+		r := &Registry{}
+		entries, err := Plan(t.Context(), r, NewUses(), []Repository{{Name: repository.Name()}}, Options{Now: now})
+		if err != nil || len(entries) != 2 || !entries[0].Remove || !entries[1].Remove {
+			t.Fatalf("planned %+v, %v", entries, err)
+		}
+		if during {
+			meanwhile = func() { tag("1.4.0") }
+		} else {
+			tag("1.4.0")
+		}
+		removed, err := Remove(t.Context(), r, entries)
+		if err != nil || removed != 0 || entries[0].Remove || !strings.Contains(entries[0].Reason, "1.4.0") {
+			t.Errorf("during %t: removed %d, %v: %+v", during, removed, err, entries)
+		}
+		if _, err := remote.Head(repository.Tag("1.4.0")); err != nil {
+			t.Errorf("during %t: the release is gone: %v", during, err)
+		}
 	}
 }

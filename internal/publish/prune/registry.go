@@ -26,6 +26,9 @@ type Registry struct {
 	Insecure bool
 	// Transport is that of every registry when nil.
 	Transport http.RoundTripper
+
+	seen   map[string][]string // digests of tags, first their own
+	harbor map[string]bool     // repositories in a Harbor
 }
 
 // guard is the way to the registry of a repository.
@@ -49,6 +52,9 @@ func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry,
 		return nil, nil, classify(err)
 	}
 	others = map[string]string{}
+	if r.seen == nil {
+		r.seen, r.harbor = map[string][]string{}, map[string]bool{}
+	}
 	for _, tag := range tags {
 		got, err := puller.Get(ctx, repository.Tag(tag))
 		if notFound(err) {
@@ -61,8 +67,10 @@ func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry,
 		if e.parts, e.Created, err = r.look(got); err != nil {
 			return nil, nil, err
 		}
+		digests := append([]string{e.Digest}, e.parts...)
+		r.seen[repository.Tag(tag).Name()] = digests
 		if e.version == nil && !strings.HasPrefix(tag, inputPrefix) {
-			for _, digest := range append([]string{e.Digest}, e.parts...) {
+			for _, digest := range digests {
 				others[digest] = tag
 			}
 		}
@@ -126,15 +134,95 @@ func known(t time.Time) *time.Time {
 	return &t
 }
 
-func (r *Registry) delete(ctx context.Context, reference string) error {
-	digest, err := name.NewDigest(reference, auth.Naming(r.Insecure)...)
+// remove deletes the entries, which have one digest, with their parts. It leaves
+// what another tag than those that are going has by now, and returns that tag.
+func (r *Registry) remove(ctx context.Context, group []*Entry, going map[string]bool) (by string, err error) {
+	repository, err := name.NewRepository(group[0].Repository, auth.Naming(r.Insecure)...)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if err := remote.Delete(digest, auth.Through(r.guard(digest.Repository), remote.WithContext(ctx))...); err != nil && !notFound(err) {
-		return classify(err)
+	held, err := r.held(ctx, repository, going)
+	if by := held[group[0].Digest]; by != "" || err != nil {
+		return by, err
 	}
-	return nil
+	digests := []string{group[0].Digest}
+	for _, e := range group {
+		digests = append(digests, e.manifest...)
+		if e.Tag == "" || r.harbor[repository.Name()] { // which deletes what a tag names
+			continue
+		}
+		if err := r.delete(ctx, repository.Tag(e.Tag)); protocol.ExitCode(err) == protocol.ExitRetryable {
+			return "", err // else it cannot delete a tag alone
+		}
+	}
+	held, err = r.held(ctx, repository, going)
+	if by := held[group[0].Digest]; by != "" || err != nil {
+		return by, err
+	}
+	for _, digest := range digests {
+		if held[digest] != "" {
+			continue
+		}
+		if err := r.delete(ctx, repository.Digest(digest)); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
+}
+
+// held are the digests that the tags of a repository name now, with an index's
+// parts, each with one of its tags. Those that are going do not count.
+func (r *Registry) held(ctx context.Context, repository name.Repository, going map[string]bool) (map[string]string, error) {
+	puller, err := remote.NewPuller(auth.Through(r.guard(repository))...)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := puller.List(ctx, repository)
+	if err != nil && !notFound(err) {
+		return nil, classify(err)
+	}
+	held := map[string]string{}
+	for _, tag := range tags {
+		ref := repository.Tag(tag)
+		if going[ref.Name()] {
+			continue
+		}
+		digests, err := r.digests(ctx, puller, ref)
+		if err != nil {
+			return nil, err
+		}
+		for _, digest := range digests {
+			held[digest] = tag
+		}
+	}
+	return held, nil
+}
+
+// digests are those of a tag, as they were seen unless it is new or has moved.
+func (r *Registry) digests(ctx context.Context, puller *remote.Puller, ref name.Tag) ([]string, error) {
+	seen := r.seen[ref.Name()]
+	if len(seen) > 0 {
+		if head, err := puller.Head(ctx, ref); err == nil && head.Digest.String() == seen[0] {
+			return seen, nil
+		}
+	}
+	got, err := puller.Get(ctx, ref)
+	if notFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, classify(err)
+	}
+	parts, _, err := r.look(got)
+	return append([]string{got.Digest.String()}, parts...), err
+}
+
+func (r *Registry) delete(ctx context.Context, ref name.Reference) error {
+	err := remote.Delete(ref, auth.Through(r.guard(ref.Context()), remote.WithContext(ctx))...)
+	if err == nil || notFound(err) {
+		return nil
+	}
+	return classify(err)
 }
 
 func notFound(err error) bool {

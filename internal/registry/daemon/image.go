@@ -72,7 +72,10 @@ func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) 
 
 // Tag gives the image another name, repository:tag.
 func (c *Client) Tag(ctx context.Context, id, name string) error {
-	repository, tag, _ := strings.Cut(name, ":")
+	repository, tag := name, ""
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') { // else it is a registry's port
+		repository, tag = name[:i], name[i+1:]
+	}
 	query := url.Values{"repo": {repository}, "tag": {tag}}
 	response, err := c.do(ctx, http.MethodPost, "/images/"+id+"/tag", query, nil, nil)
 	if err != nil {

@@ -1,4 +1,4 @@
-package oci
+package ocilayout
 
 import (
 	"crypto/sha256"
@@ -12,17 +12,14 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// corrupt is the error of a blob that is not what its descriptor says.
-type corrupt struct {
+// Corrupt is the error of a blob that is not what its descriptor says.
+type Corrupt struct {
 	digest v1.Hash
 	how    string
 }
 
-func (e *corrupt) Error() string { return fmt.Sprintf("blob %s %s", e.digest, e.how) }
+func (e *Corrupt) Error() string { return fmt.Sprintf("blob %s %s", e.digest, e.how) }
 
-// verified reads a blob and fails, in the place of its last bytes, when they
-// are not what the descriptor says: whoever reads a wrong blob never has all of
-// it.
 type verified struct {
 	io.ReadCloser
 	descriptor v1.Descriptor
@@ -30,11 +27,11 @@ type verified struct {
 	n          int64
 }
 
-// measure is verify but for the digest. It is for bytes that go to a registry,
+// Measured is [Checked] but for the digest. It is for bytes that go to a registry,
 // which verifies the digest itself and takes nothing else (OCI distribution
 // specification, "Pushing blobs"): to do so twice costs a fifth of a push. A file
 // stays one, so that the system can send it by itself.
-func measure(r io.ReadCloser, d v1.Descriptor) (io.ReadCloser, error) {
+func Measured(r io.ReadCloser, d v1.Descriptor) (io.ReadCloser, error) {
 	file, ok := r.(*os.File)
 	if !ok {
 		return &verified{ReadCloser: r, descriptor: d}, nil
@@ -54,14 +51,16 @@ func measure(r io.ReadCloser, d v1.Descriptor) (io.ReadCloser, error) {
 func wrongSize(want v1.Descriptor, n int64, ended bool) error {
 	switch {
 	case n > want.Size:
-		return &corrupt{want.Digest, fmt.Sprintf("has more than %d bytes", want.Size)}
+		return &Corrupt{want.Digest, fmt.Sprintf("has more than %d bytes", want.Size)}
 	case n < want.Size && ended:
-		return &corrupt{want.Digest, fmt.Sprintf("ends after %d of %d bytes", n, want.Size)}
+		return &Corrupt{want.Digest, fmt.Sprintf("ends after %d of %d bytes", n, want.Size)}
 	}
 	return nil
 }
 
-func verify(r io.ReadCloser, d v1.Descriptor) *verified {
+// Checked reads a blob and fails, instead of giving its last bytes, when they are
+// not what the descriptor says: whoever reads a wrong blob never has all of it.
+func Checked(r io.ReadCloser, d v1.Descriptor) io.ReadCloser {
 	return &verified{ReadCloser: r, descriptor: d, hash: sha256.New()}
 }
 
@@ -76,7 +75,7 @@ func (v *verified) Read(p []byte) (int, error) {
 		return 0, wrong
 	}
 	if v.hash != nil && v.n == want.Size && hex.EncodeToString(v.hash.Sum(nil)) != want.Digest.Hex {
-		return 0, &corrupt{want.Digest, "holds bytes of another digest"}
+		return 0, &Corrupt{want.Digest, "holds bytes of another digest"}
 	}
 	return n, err
 }

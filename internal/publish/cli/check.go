@@ -1,6 +1,4 @@
-// Package check is harmony publish --check: it tells for each registry of the
-// topology which credentials are used and what they allow.
-package check
+package cli
 
 import (
 	"cmp"
@@ -17,10 +15,11 @@ import (
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/oci"
 	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/plugin/command"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Result is what --check -o json prints, as registries: one for each capability
+// Result is what check -o json prints, as registries: one for each capability
 // of the topology that has a registry or does without.
 type Result struct {
 	// Capability is OCIRegistry or HelmRegistry, and Adapter what provides it.
@@ -39,45 +38,33 @@ type Result struct {
 	Hint   string `json:"hint,omitempty"`
 }
 
-// Option makes a command check where the flag is set.
-func Option(flags *publish.Flags, getenv func(string) string) func(*cobra.Command) {
-	return func(root *cobra.Command) {
-		run := root.RunE
-		root.RunE = func(cmd *cobra.Command, args []string) error {
-			if !flags.Check {
-				return run(cmd, args)
-			}
-			text := func(name string) string { return cmd.Flag(name).Value.String() }
-			from := project.Source{File: text("file"), Topology: text("topology"), Getenv: getenv}
+// Check is harmony publish check, and --check: it shows for each registry of the
+// topology which credentials are used and what they allow.
+func Check(flags *publish.Flags, getenv func(string) string) command.Option {
+	return subcommand(&cobra.Command{
+		Use: "check", Short: "Show where credentials come from and what the registries allow; push nothing",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			from := project.Source{File: flag(cmd, "file"), Topology: flag(cmd, "topology"), Getenv: getenv}
 			topology, err := from.ConfiguredTopology(cmd.Context())
 			if err != nil {
-				return stated(err)
+				return err
 			}
 			out := cmd.OutOrStdout()
-			results, err := Run(cmd.Context(), topology)
+			results, err := checkAll(cmd.Context(), topology)
 			if len(results) > 0 {
-				asText := text("output") == "text" || text("output") == "auto" && term.IsTerminal(out)
+				asText := flag(cmd, "output") == "text" || flag(cmd, "output") == "auto" && term.IsTerminal(out)
 				if failed := write(out, results, asText); failed != nil {
-					return stated(failed)
+					return failed
 				}
 			}
-			return stated(err)
-		}
-	}
+			return err
+		},
+	}, func() bool { return flags.Check })
 }
 
-// stated gives an error the type by which the command line knows that it is none
-// of usage.
-func stated(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &protocol.Error{Code: protocol.ExitCode(err), Err: err}
-}
-
-// Run checks the topology's registries. The error tells of all that is not
+// checkAll checks the topology's registries. The error tells of all that is not
 // allowed.
-func Run(ctx context.Context, t protocol.Topology) ([]Result, error) {
+func checkAll(ctx context.Context, t protocol.Topology) ([]Result, error) {
 	var results []Result
 	var problems []error
 	for _, one := range []struct {
@@ -108,7 +95,7 @@ func Run(ctx context.Context, t protocol.Topology) ([]Result, error) {
 func (r *Result) fill(a oci.Access) {
 	r.Repository, r.Source = a.Repository, a.Source
 	r.Pull, r.Push = new(a.Pull == nil), new(a.Push == nil)
-	if err := firstOf(a.Push, a.Pull); err != nil {
+	if err := cmp.Or(a.Push, a.Pull); err != nil {
 		r.Reason, r.Hint = err.Error(), protocol.HintOf(err)
 	}
 }
@@ -152,13 +139,4 @@ func allowed(yes *bool) string {
 		return "yes"
 	}
 	return "no"
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

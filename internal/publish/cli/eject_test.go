@@ -1,4 +1,4 @@
-package eject_test
+package cli_test
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	helmpack "github.com/nationtech/harmony/internal/chart/pack"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/publish"
-	"github.com/nationtech/harmony/internal/publish/eject"
+	"github.com/nationtech/harmony/internal/publish/cli"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -51,10 +51,10 @@ func project(t *testing.T, text string) string {
 // command runs harmony publish with the flag.
 func command(file, dir string, apps ...string) (string, error) {
 	flags := &publish.Flags{}
-	root := &cobra.Command{SilenceErrors: true, SilenceUsage: true, RunE: func(*cobra.Command, []string) error { return io.ErrUnexpectedEOF }}
+	root := &cobra.Command{Args: cobra.ArbitraryArgs, SilenceErrors: true, SilenceUsage: true, RunE: func(*cobra.Command, []string) error { return io.ErrUnexpectedEOF }}
 	root.Flags().String("file", "", "")
 	flags.Bind(root.Flags())
-	eject.Option(flags, os.Getenv)(root)
+	cli.Eject(flags, os.Getenv)(root)
 	var out bytes.Buffer
 	root.SetOut(&out)
 	root.SetArgs(append([]string{"--file", file, "--eject-chart", dir}, apps...))

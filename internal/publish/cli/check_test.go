@@ -1,4 +1,4 @@
-package check
+package cli
 
 import (
 	"bytes"
@@ -36,7 +36,7 @@ func server(t *testing.T) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
-func TestOption(t *testing.T) {
+func TestCheck(t *testing.T) {
 	host := server(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "harmony.yaml")
@@ -49,9 +49,9 @@ func TestOption(t *testing.T) {
 	}
 	t.Setenv("DOCKER_CONFIG", dir)
 	t.Setenv("HARMONY_REGISTRY", "")
-	run := func(output string) (string, error) {
+	run := func(output string, how string) (string, error) {
 		flags := &publish.Flags{}
-		root := &cobra.Command{Use: "publish", SilenceErrors: true, SilenceUsage: true, RunE: func(*cobra.Command, []string) error {
+		root := &cobra.Command{Args: cobra.ArbitraryArgs, Use: "publish", SilenceErrors: true, SilenceUsage: true, RunE: func(*cobra.Command, []string) error {
 			t.Error("the stage ran")
 			return nil
 		}}
@@ -59,14 +59,14 @@ func TestOption(t *testing.T) {
 			root.Flags().String(name, "", "")
 		}
 		flags.Bind(root.Flags())
-		Option(flags, os.Getenv)(root)
+		Check(flags, os.Getenv)(root)
 		var out bytes.Buffer
 		root.SetOut(&out)
-		root.SetArgs([]string{"--check", "--file", file, "--topology", "mine", "--output", output})
+		root.SetArgs([]string{how, "--file", file, "--topology", "mine", "--output", output})
 		err := root.ExecuteContext(t.Context())
 		return out.String(), err
 	}
-	out, err := run("json")
+	out, err := run("json", "check")
 	var got struct{ Registries []Result }
 	if failed := json.Unmarshal([]byte(out), &got); failed != nil || len(got.Registries) != 2 {
 		t.Fatalf("%v: %s", failed, out)
@@ -78,7 +78,7 @@ func TestOption(t *testing.T) {
 	if second.Adapter != "none" || second.Pull != nil {
 		t.Errorf("got %+v", second)
 	}
-	table, err := run("text")
+	table, err := run("text", "--check")
 	if err == nil || !strings.Contains(table, "yes   no") {
 		t.Errorf("got %v\n%s", err, table)
 	}

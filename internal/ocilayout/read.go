@@ -1,0 +1,134 @@
+package ocilayout
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// maxManifest is the largest manifest that registries have to take.
+const maxManifest = 4 << 20
+
+// Content is what a layout folder holds of its one image.
+type Content struct {
+	// Manifests are the image's manifests and indexes, each after those that it
+	// lists: the last one is the image.
+	Manifests []Manifest
+	// Blobs are all else that they refer to.
+	Blobs []v1.Descriptor
+
+	path   layout.Path
+	places map[digest.Digest]Place
+	seen   map[v1.Hash]bool
+}
+
+// Manifest is a manifest or an index, with its bytes.
+type Manifest struct {
+	v1.Descriptor
+	Raw []byte
+}
+
+// Read reads the image with the digest out of a layout folder, of which the index
+// lists just that one. Manifests are verified; blobs are for whoever opens them.
+func Read(path, want string) (Content, error) {
+	c := Content{path: layout.Path(path), seen: map[v1.Hash]bool{}}
+	file, err := os.Open(filepath.Join(path, "index.json"))
+	if err != nil {
+		return c, protocol.Invalid("OCI layout: %w", err)
+	}
+	defer file.Close()
+	index, err := v1.ParseIndexManifest(io.LimitReader(file, maxManifest))
+	if err != nil {
+		return c, protocol.Invalid("OCI layout %s: index.json: %w", path, err)
+	}
+	if n := len(index.Manifests); n != 1 {
+		return c, protocol.Invalid("OCI layout %s lists %d images, not one", path, n)
+	}
+	root := index.Manifests[0]
+	if root.Digest.String() != want {
+		return c, protocol.Invalid("OCI layout %s holds %s, not %s", path, root.Digest, want)
+	}
+	if c.places, err = Elsewhere(path); err != nil {
+		return c, protocol.Invalid("OCI layout: %w", err)
+	}
+	if err := c.manifest(root); err != nil {
+		return c, fmt.Errorf("OCI layout %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// manifest reads a manifest or index, first what it lists.
+func (c *Content) manifest(d v1.Descriptor) error {
+	if c.seen[d.Digest] {
+		return nil
+	}
+	c.seen[d.Digest] = true
+	raw, err := c.read(d)
+	if err != nil {
+		return err
+	}
+	var content struct {
+		Manifests []v1.Descriptor `json:"manifests"`
+		Config    *v1.Descriptor  `json:"config"`
+		Layers    []v1.Descriptor `json:"layers"`
+	}
+	if err := json.Unmarshal(raw, &content); err != nil {
+		return fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	for _, child := range content.Manifests {
+		if err := c.manifest(child); err != nil {
+			return err
+		}
+	}
+	if content.Config != nil {
+		content.Layers = append(content.Layers, *content.Config)
+	}
+	for _, blob := range content.Layers {
+		if !c.seen[blob.Digest] {
+			c.seen[blob.Digest] = true
+			c.Blobs = append(c.Blobs, blob)
+		}
+	}
+	c.Manifests = append(c.Manifests, Manifest{d, raw})
+	return nil
+}
+
+func (c *Content) read(d v1.Descriptor) ([]byte, error) {
+	if !d.MediaType.IsImage() && !d.MediaType.IsIndex() {
+		return nil, fmt.Errorf("manifest %s is of the unknown type %q", d.Digest, d.MediaType)
+	}
+	if d.Size > maxManifest {
+		return nil, fmt.Errorf("manifest %s has %d bytes; registries take %d at most", d.Digest, d.Size, maxManifest)
+	}
+	file, err := c.Open(d)
+	if err != nil {
+		return nil, err
+	}
+	var raw bytes.Buffer
+	checked := Checked(file, d)
+	defer checked.Close()
+	_, err = raw.ReadFrom(checked)
+	return raw.Bytes(), err
+}
+
+// Open opens a blob of the folder.
+func (c *Content) Open(d v1.Descriptor) (io.ReadCloser, error) { return c.path.Blob(d.Digest) }
+
+// Place is where a blob is that the folder does not have.
+func (c *Content) Place(d v1.Descriptor) (Place, bool) {
+	at, ok := c.places[digest.Digest(d.Digest.String())]
+	if ok {
+		_, err := os.Lstat(filepath.Join(string(c.path), "blobs", d.Digest.Algorithm, d.Digest.Hex))
+		ok = err != nil
+	}
+	return at, ok
+}
