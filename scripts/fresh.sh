@@ -18,6 +18,7 @@ clean() {
 trap clean EXIT
 trap 'exit 130' INT TERM
 release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+# shellcheck disable=SC2016 # apt-get's own variable
 mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $release" | head -1)
 debootstrap --variant=minbase --include=ca-certificates "$release" "$root" "$mirror" >"$root.log" 2>&1 ||
   { tail -20 "$root.log" && exit 1; }

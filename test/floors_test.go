@@ -13,7 +13,8 @@ import (
 // floors are the folders of internal/, from the ground up. A folder imports only
 // folders of the floors below its own. docs/architecture.md has the picture.
 var floors = [][]string{
-	{"registry", "ocilayout", "cli", "clustertest"},
+	{"cli"},
+	{"registry", "ocilayout", "clustertest"},
 	{"config", "cluster"},
 	{"plugins", "smoke", "monitor"},
 	{"pipeline", "project"},
@@ -93,7 +94,7 @@ func TestArchitectureIsCurrent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(named) < 60 || !slices.Contains(floors[0], "registry") {
+	if len(named) < 60 || !slices.Contains(floors[0], "cli") {
 		t.Errorf("only %d folders named", len(named))
 	}
 }
