@@ -1,4 +1,4 @@
-// Command harmony-monitor is the stage that lets deployed apps be watched.
+// Command harmony-monitor is the stage that sets up monitoring for deployed apps.
 package main
 
 import (

@@ -12,7 +12,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// EnvAppPlugin names the app plugin that the apps come from, in the place of a
+// EnvAppPlugin names the app plugin that the apps come from, instead of a
 // harmony.yaml: harmony-fleet, or fleet.
 const EnvAppPlugin = "HARMONY_APP_PLUGIN"
 

@@ -45,7 +45,7 @@ type Plugin struct {
 	Description string
 	// Apps are those that the plugin offers.
 	Apps []App
-	// Topologies are those that the project defines, beside the built-in ones.
+	// Topologies are those that the project adds to the built-in ones.
 	Topologies []protocol.Topology
 	// Pipelines are those that the project defines instead of the built-in one.
 	Pipelines []protocol.Pipeline

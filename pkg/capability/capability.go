@@ -51,9 +51,9 @@ type HelmRegistry interface {
 type ContinuousDelivery interface {
 	// Deploy makes the target run the chart with the image, waits until it does,
 	// and proves it. Nothing to do is no error but protocol.OutcomeUnchanged. A
-	// deploy that failed and was rolled back is an error, beside a result of
+	// deploy that failed and was rolled back is an error, and has a result of
 	// protocol.OutcomeRolledBack that tells what runs now. What devices pull by
-	// themselves is protocol.OutcomePublished until they have told that it runs.
+	// themselves is protocol.OutcomePublished until they report that it runs.
 	Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error)
 }
 
@@ -77,7 +77,7 @@ type Monitoring interface {
 // Checker runs the smoke checks of an app on a target. It is no capability that
 // environments swap, only what a [SmokeScore] needs.
 type Checker interface {
-	// Check runs every check. A failed check is told by the report and by an
+	// Check runs every check. A failed check is in the report, and is an
 	// error of status protocol.ExitSmoke.
 	Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error)
 }

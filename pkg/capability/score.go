@@ -153,14 +153,14 @@ func (s SmokeScore[T]) Run(ctx context.Context, record *Record) error {
 	return nil
 }
 
-// MonitoringScore lets a deployed app be watched on a target.
+// MonitoringScore sets up monitoring for a deployed app on a target.
 type MonitoringScore[T Monitoring] struct {
 	topology T
 	app      protocol.AppSpec
 	target   string
 }
 
-// NewMonitoringScore lets the app be watched on the target.
+// NewMonitoringScore sets up monitoring for the app on the target.
 func NewMonitoringScore[T Monitoring](topology T, app protocol.AppSpec, version semver.Version, target string) MonitoringScore[T] {
 	app.Version = version.String()
 	return MonitoringScore[T]{topology, app, target}

@@ -7,7 +7,7 @@
 //     project's configuration.
 //   - An app's work starts as soon as the documents that it needs are there, so
 //     that the stages of a pipe overlap.
-//   - A failure is written as a Failure document and told by the exit status. An
+//   - A failure is written as a Failure document, and is the exit status. An
 //     app with a Failure gets no more work, and the stage ends with that
 //     failure's code.
 //   - One app's failure does not stop the others.

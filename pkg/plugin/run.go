@@ -231,7 +231,7 @@ func (r *run) write(d protocol.Document, forwarded bool) error {
 	return nil
 }
 
-// prepare opens the stage when there is an app for it. What is wrong is told by
+// prepare opens the stage when there is an app for it. What is wrong is reported by
 // the work that cannot start.
 func (r *run) prepare(ctx context.Context) {
 	if r.stopped || r.topology == nil {

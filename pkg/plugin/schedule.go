@@ -100,7 +100,7 @@ func (r *run) finish(ctx context.Context, f finished) {
 	r.failApp(f.app, f.err)
 }
 
-// interrupt ends the run: what works is told so by its context, what has not
+// interrupt ends the run: work under way learns of it by its context, what has not
 // started is not started any more.
 func (r *run) interrupt(cause error) {
 	r.ended, r.stopped = true, true

@@ -157,10 +157,10 @@ func Smoke(version string, checker capability.Adapter[capability.Checker]) Stage
 	}
 }
 
-// Monitor is the stage that lets deployed apps be watched.
+// Monitor is the stage that sets up monitoring for deployed apps.
 func Monitor(version string, adapters Adapters[capability.Monitoring]) Stage {
 	return Stage{
-		Name: capability.StageMonitor, Version: version, Description: "Let deployed apps be watched, and alerts be raised",
+		Name: capability.StageMonitor, Version: version, Description: "Set up monitoring and alerts for deployed apps",
 		Needs:        []protocol.Kind{protocol.KindAppSpec},
 		Awaits:       []protocol.Kind{protocol.KindDeployResult},
 		Produces:     []protocol.Kind{protocol.KindMonitoringResult},
@@ -177,7 +177,7 @@ func Monitor(version string, adapters Adapters[capability.Monitoring]) Stage {
 	}
 }
 
-// monitor lets the app be watched on its targets.
+// monitor sets up monitoring for the app on its targets.
 func monitor(ctx context.Context, monitoring capability.Monitoring, env Environment, in Inputs, emit func(protocol.Spec)) error {
 	list, err := targets(env, in)
 	if err != nil {

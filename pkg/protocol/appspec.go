@@ -146,7 +146,7 @@ type TargetValues struct {
 	// Values override those of ValuesFiles.
 	Values map[string]any `json:"values,omitempty"`
 	// ValuesFiles are YAML files relative to the chart's folder, or to the
-	// project root when there is none of that name in the chart.
+	// project root when the chart has no file of that name.
 	ValuesFiles []string `json:"valuesFiles,omitempty"`
 }
 

@@ -12,7 +12,7 @@
 // metadata.name is the app and metadata.version the release's semantic
 // version: together they correlate the documents of one release.
 //
-// Decoding is lenient, so that a newer stage may sit beside an older one: an
+// Decoding is lenient, so that a newer stage works with an older one: an
 // unknown field is passed over, and a document that is forwarded keeps its
 // bytes ([Document.Bytes]). Configuration files are decoded strictly, by the
 // reader of harmony.yaml, not here.

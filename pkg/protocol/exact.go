@@ -28,7 +28,7 @@ func unmarshal(text []byte, into any) error {
 	return json.Unmarshal(text, into)
 }
 
-// exact walks valid JSON beside the type that it is read into. What no type
+// exact walks valid JSON together with the type that it is read into. What no type
 // says anything about is only searched for duplicate fields.
 type exact struct {
 	text []byte
@@ -137,7 +137,7 @@ func (s *exact) blank(from, to int) {
 	copy(s.cleaned[from:to], bytes.Repeat([]byte{' '}, to-from))
 }
 
-// elementOf is the type of a container's elements; nil when there is none, and
+// elementOf is the type of a container's elements; nil when it has none, and
 // rawType, which is not looked into, for itself.
 func elementOf(t reflect.Type) reflect.Type {
 	if t == nil || t == rawType {

@@ -45,7 +45,7 @@ type Alert struct {
 	For Duration `json:"for,omitempty"`
 	// Severity becomes a label: warning when empty.
 	Severity string `json:"severity,omitempty"`
-	// Labels are added to the alert, beside app, namespace and severity.
+	// Labels are added to the alert, as are app, namespace and severity.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Summary is one line, Description more, and Runbook the URL of what to do.
 	Summary string `json:"summary,omitempty"`
@@ -62,9 +62,9 @@ type AlertRoute struct {
 	Name string `json:"name"`
 	// Match are labels that an alert must have; all of the app's when empty.
 	Match map[string]string `json:"match,omitempty"`
-	// GroupBy are labels: alerts that have the same are told together.
+	// GroupBy are labels: alerts that have the same values are sent together.
 	GroupBy []string `json:"groupBy,omitempty"`
-	// Repeat is the pause after which a lasting alert is told again; the
+	// Repeat is the pause after which a lasting alert is sent again; the
 	// environment's own when zero.
 	Repeat Duration `json:"repeat,omitempty"`
 	// Webhook posts alerts to a URL.

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Pipeline is an order of steps in the place of the built-in one, for every app
+// Pipeline is an order of steps that replaces the built-in one, for every app
 // and topology of a project.
 type Pipeline struct {
 	// Metadata is the envelope's: app and version, or a name of its own.
@@ -53,10 +53,10 @@ func (s PipelineStep) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]string{s.Stage: s.Target})
 }
 
-// noStep begins the Stage of what is no step.
+// noStep begins the Stage of what is not a step.
 const noStep = "no step: "
 
-// UnmarshalJSON implements json.Unmarshaler. What is no step is kept for
+// UnmarshalJSON implements json.Unmarshaler. What is not a step is kept for
 // Validate, which tells its place.
 func (s *PipelineStep) UnmarshalJSON(text []byte) error {
 	*s = PipelineStep{}

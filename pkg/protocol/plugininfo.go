@@ -16,7 +16,7 @@ type PluginInfo struct {
 	// Description is one line for help.
 	Description string `json:"description,omitempty"`
 	// Stage is the stage that the plugin carries out: build, publish, deploy, smoke,
-	// or one of its own that a pipeline names; empty for a plugin that is none.
+	// or one of its own that a pipeline names; empty for a plugin that is not a stage.
 	Stage string `json:"stage,omitempty"`
 	// Apps names the apps that an app plugin offers.
 	Apps []string `json:"apps,omitempty"`

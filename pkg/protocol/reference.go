@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Reference says where a secret is, in the place of the secret.
+// Reference says where a secret is, and stands for it.
 type Reference struct {
 	// Env is a variable of the environment, or File a path.
 	Env, File string

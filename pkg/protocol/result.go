@@ -29,7 +29,7 @@ func (r Result) DocumentKind() Kind { return r.Kind }
 func (r Result) Identity() Metadata { return r.Metadata }
 
 // ResultOf reads what a document tells of itself. A field that the kind uses for
-// something else tells nothing.
+// something else is left empty.
 func ResultOf(d Document) Result {
 	r := Result{Document: d}
 	var fields map[string]json.RawMessage

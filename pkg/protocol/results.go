@@ -43,7 +43,7 @@ const (
 )
 
 // The further outcomes on a multiCluster target: one that failed and was not
-// rolled back, and one that the rollout did not come to.
+// rolled back, and one that the rollout did not reach.
 const (
 	OutcomeFailed  Outcome = "failed"
 	OutcomeSkipped Outcome = "skipped"
@@ -54,7 +54,7 @@ const (
 const OutcomePublished Outcome = "published"
 
 // Delivered reports an outcome after which this release runs. One that is not
-// known does: a deploy that failed is told by its Failure in any case.
+// known does: a deploy that failed has its Failure in any case.
 func (o Outcome) Delivered() bool {
 	return o != OutcomeRolledBack && o != OutcomeFailed && o != OutcomeSkipped
 }
@@ -94,7 +94,7 @@ type DeployResult struct {
 	// Cluster makes it the result of one cluster of a multiCluster target, by the
 	// cluster's name. That of the target as a whole has none; it comes last.
 	Cluster string `json:"cluster,omitempty"`
-	// Message says why a cluster failed or was not come to.
+	// Message says why a cluster failed or was skipped.
 	Message string `json:"message,omitempty"`
 	// Clusters counts the clusters, in the result of a multiCluster target.
 	Clusters *ClusterCount `json:"clusters,omitempty"`

@@ -155,7 +155,7 @@ func (s ChartSource) validate(p *problems, field string) {
 	case image == ChartImage{}:
 		p.add(at, "is required: where the chart's values take the image, for example {value: image}")
 	case image.Value != "" && image != (ChartImage{Value: image.Value}):
-		p.add(at, "has value beside other fields: value takes the whole reference, so it stands alone")
+		p.add(at, "has value and other fields: value takes the whole reference, so it must be the only one")
 	case image.Value == "" && (image.Repository == "" || image.Digest == ""):
 		p.add(at, "needs value, or both repository and digest")
 	}

@@ -222,7 +222,7 @@ func dropEmptyTimes(value any) {
 	}
 }
 
-// replace puts a token in the place of a field, and returns what was there.
+// replace replaces a field by a token, and returns what was there.
 func replace(node any, path []string, token string) (any, error) {
 	key, rest := path[0], path[1:]
 	switch v := node.(type) {

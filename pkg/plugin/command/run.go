@@ -144,7 +144,7 @@ func decodeResult(d protocol.Document) protocol.Spec {
 }
 
 // isStream reports whether stdin brings documents: it is a pipe, a socket or a
-// file, not a terminal or /dev/null. A reader that is no file is a stream.
+// file, not a terminal or /dev/null. A reader that is not a file is a stream.
 func isStream(in io.Reader) bool {
 	file, ok := in.(*os.File)
 	if !ok {
