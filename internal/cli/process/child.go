@@ -116,15 +116,7 @@ func (c *Child) run(ctx context.Context, started chan<- error) {
 	c.closeAll(c.theirs)
 	over := signals.BeforeEnd(ctx, func() { c.signal(syscall.SIGKILL) })
 	defer context.AfterFunc(ctx, c.cancel)()
-	copied := make(chan struct{})
-	var copies sync.WaitGroup
-	for _, output := range c.outputs {
-		copies.Go(output)
-	}
-	go func() { copies.Wait(); close(copied) }()
-	if c.input != nil {
-		go c.input()
-	}
+	copied := c.copy()
 	close(started)
 	err = c.cmd.Wait()
 	close(c.exited)
@@ -144,6 +136,21 @@ func (c *Child) run(ctx context.Context, started chan<- error) {
 		c.err = c.broken
 	}
 	close(c.done)
+}
+
+// copy copies what the child reads and writes. What it returns is closed when all
+// that it writes was taken.
+func (c *Child) copy() <-chan struct{} {
+	copied := make(chan struct{})
+	var copies sync.WaitGroup
+	for _, output := range c.outputs {
+		copies.Go(output)
+	}
+	go func() { copies.Wait(); close(copied) }()
+	if c.input != nil {
+		go c.input()
+	}
+	return copied
 }
 
 func within(d time.Duration, done <-chan struct{}) {

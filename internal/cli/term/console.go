@@ -334,16 +334,6 @@ func cut(line string, width int) string {
 	return string(runes[:width-1]) + "…"
 }
 
-// annotation escapes a message for GitHub's workflow commands, and property the
-// value of one of their properties.
-func annotation(s string) string {
-	return strings.NewReplacer("%", "%25", "\n", "%0A").Replace(Clean(s))
-}
-
-func property(s string) string {
-	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(annotation(s))
-}
-
 // Summary tells how a release ended.
 func (c *Console) Summary(topology string, apps []protocol.AppSpec, code int, took time.Duration) {
 	names := make([]string, len(apps))

@@ -38,3 +38,13 @@ func WriteJSON(w io.Writer, v any) error {
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
+
+// annotation escapes a message for GitHub's workflow commands, and property the
+// value of one of their properties.
+func annotation(s string) string {
+	return strings.NewReplacer("%", "%25", "\n", "%0A").Replace(Clean(s))
+}
+
+func property(s string) string {
+	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(annotation(s))
+}
