@@ -45,8 +45,9 @@ func TestFieldThatTheServerDoesNotKnowIsTold(t *testing.T) {
 	t.Error("no event warns of the unknown field")
 }
 
-// What an autoscaler does to the replicas is not undone.
-func TestAutoscaledReplicasAreNoDrift(t *testing.T) {
+// What an autoscaler does to the replicas is not undone: it is no drift, and stays
+// in an upgrade and a rollback.
+func TestAutoscaledReplicasStay(t *testing.T) {
 	w := newWorld(t)
 	w.deploy(protocol.OutcomeInstalled, 1)
 	scaler := &autoscalingv2.HorizontalPodAutoscaler{
@@ -60,8 +61,19 @@ func TestAutoscaledReplicasAreNoDrift(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.patchDeployment(`{"spec":{"replicas":2}}`)
-	w.deploy(protocol.OutcomeUnchanged, 1)
-	if n := *w.getDeployment().Spec.Replicas; n != 2 {
-		t.Errorf("%d replicas, want 2", n)
+	two := func(after string) {
+		t.Helper()
+		if n := *w.getDeployment().Spec.Replicas; n != 2 {
+			t.Errorf("%d replicas after %s, want 2", n, after)
+		}
 	}
+	w.deploy(protocol.OutcomeUnchanged, 1)
+	two("a deploy of the same")
+	w.image = clustertest.Push(t, "harmony-test/app", "1.1.0")
+	w.deploy(protocol.OutcomeUpgraded, 2)
+	two("an upgrade")
+	if _, err := w.operator().Rollback(t.Context(), w.spec(), "test", ""); err != nil {
+		t.Fatal(err)
+	}
+	two("a rollback")
 }
