@@ -10,8 +10,12 @@ import (
 // Made is a document with the stage that made it, and the target, which is empty
 // for what is made for all of them.
 type Made struct {
-	Stage, Target string
-	Document      protocol.Spec
+	// Stage is the name of the stage.
+	Stage string
+	// Target is where it was made for.
+	Target string
+	// Document is what was made.
+	Document protocol.Spec
 }
 
 // Record holds the documents that the scores of a run have made so far: what a

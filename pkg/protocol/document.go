@@ -186,6 +186,7 @@ func marshal(v any) ([]byte, error) {
 // Decodable is a pointer to a typed document.
 type Decodable[S any] interface {
 	*S
+	// DocumentKind is the kind under which the document is written.
 	DocumentKind() Kind
 	setIdentity(Metadata)
 }
