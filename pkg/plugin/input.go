@@ -42,10 +42,7 @@ func (r *run) accept(ctx context.Context, d protocol.Document) {
 	}
 	switch d.Kind {
 	case protocol.KindTopology:
-		topology, err := protocol.Decode[protocol.Topology](d)
-		if err == nil {
-			err = r.vet(ctx, topology)
-		}
+		topology, err := vetted[protocol.Topology](ctx, r, d)
 		if err != nil {
 			r.stopped = true
 			r.fail(protocol.Metadata{}, invalid(err))
@@ -62,12 +59,13 @@ func (r *run) accept(ctx context.Context, d protocol.Document) {
 	}
 }
 
-// vet asks [Invocation.Vet].
-func (r *run) vet(ctx context.Context, s protocol.Spec) error {
-	if r.inv.Vet == nil {
-		return nil
+// vetted decodes a document and asks [Invocation.Vet].
+func vetted[S protocol.Spec, P protocol.Decodable[S]](ctx context.Context, r *run, d protocol.Document) (S, error) {
+	s, err := protocol.Decode[S, P](d)
+	if err == nil && r.inv.Vet != nil {
+		err = r.inv.Vet(ctx, s)
 	}
-	return r.inv.Vet(ctx, s)
+	return s, err
 }
 
 // invalid gives an error without a status of its own that of invalid input.
@@ -93,39 +91,27 @@ func (r *run) app(id protocol.Metadata) *app {
 func (r *run) input(ctx context.Context, a *app, d protocol.Document) error {
 	switch d.Kind {
 	case protocol.KindAppSpec:
-		spec, err := protocol.Decode[protocol.AppSpec](d)
+		spec, err := appOf(d)
 		if err != nil {
 			return err
 		}
-		if err := spec.Validate(); err != nil {
-			return fmt.Errorf("AppSpec of %q: %w", a.id.Name, err)
-		}
-		if spec.Version == "" {
-			return fmt.Errorf("AppSpec of %q has no metadata.version", a.id.Name)
-		}
 		a.in.App = spec
 	case protocol.KindImageRef:
-		image, err := protocol.Decode[protocol.ImageRef](d)
+		image, err := vetted[protocol.ImageRef](ctx, r, d)
 		if err != nil {
 			return err
 		}
 		if image.Planned && !r.inv.DryRun {
 			return fmt.Errorf("ImageRef of %q is of a dry run", a.id.Name)
 		}
-		if err := r.vet(ctx, image); err != nil {
-			return err
-		}
 		a.in.Image = &image
 	case protocol.KindChartRef:
-		chart, err := protocol.Decode[protocol.ChartRef](d)
+		chart, err := vetted[protocol.ChartRef](ctx, r, d)
 		if err != nil {
 			return err
 		}
 		if chart.Planned && !r.inv.DryRun {
 			return fmt.Errorf("ChartRef of %q is of a dry run", a.id.Name)
-		}
-		if err := r.vet(ctx, chart); err != nil {
-			return err
 		}
 		a.in.Chart = &chart
 	case protocol.KindDeployResult:
@@ -145,6 +131,21 @@ func (r *run) input(ctx context.Context, a *app, d protocol.Document) error {
 		a.pending = r.selected(a)
 	}
 	return nil
+}
+
+// appOf reads and validates an AppSpec.
+func appOf(d protocol.Document) (protocol.AppSpec, error) {
+	spec, err := protocol.Decode[protocol.AppSpec](d)
+	if err != nil {
+		return spec, err
+	}
+	if err := spec.Validate(); err != nil {
+		return spec, fmt.Errorf("AppSpec of %q: %w", d.Metadata.Name, err)
+	}
+	if spec.Version == "" {
+		return spec, fmt.Errorf("AppSpec of %q has no metadata.version", d.Metadata.Name)
+	}
+	return spec, nil
 }
 
 // selected reports whether the arguments let the stage work on the app.

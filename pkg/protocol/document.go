@@ -118,12 +118,18 @@ func Parse(line []byte) (Document, error) {
 	case d.Kind == "":
 		return Document{}, errors.New("document has an empty kind")
 	}
-	if d.Known() && d.Spec != nil {
-		if err := (&exact{text: d.Spec}).value(nil); err != nil {
-			return Document{}, fmt.Errorf("%s of %q: %w", d.Kind, d.Metadata.Name, err)
-		}
+	return d, d.checkDuplicates()
+}
+
+// checkDuplicates fails for two fields of one name in the spec of a known kind.
+func (d Document) checkDuplicates() error {
+	if !d.Known() || d.Spec == nil {
+		return nil
 	}
-	return d, nil
+	if err := (&exact{text: d.Spec}).value(nil); err != nil {
+		return fmt.Errorf("%s of %q: %w", d.Kind, d.Metadata.Name, err)
+	}
+	return nil
 }
 
 // Known reports whether the document is of this package's apiVersion and of a

@@ -143,14 +143,7 @@ document a line.`,
 		ValidArgsFunction: f.completeApps,
 	}
 	own := root.Flags()
-	own.StringVarP(&f.ask.File, "file", "f", "", "the project's `harmony.yaml`; found from the current folder by default")
-	own.StringVar(&f.ask.Topology, "topology", "", "the topology by `name` (default HARMONY_TOPOLOGY, else ci where CI is set, else local)")
-	own.StringVar(&f.ask.Version, "version", "", "the release's semantic `version` (default by git describe)")
-	own.StringVar(&f.ask.Target, "target", "", "the `target`, such as staging")
-	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
-	own.BoolVar(&f.dryRun, "dry-run", false, "say what would be done and change nothing")
-	own.BoolVar(&f.all, "all", false, "all apps of harmony.yaml")
-	own.BoolVarP(&f.quiet, "quiet", "q", false, "show failures only")
+	f.bind(own)
 	root.AddCommand(&cobra.Command{
 		Use: "describe", Short: "Print what this plugin is and can do, as a PluginInfo document",
 		Args: cobra.NoArgs,
@@ -165,6 +158,18 @@ document a line.`,
 		},
 	})
 	return root
+}
+
+// bind adds the flags that every stage has.
+func (f *face) bind(own *pflag.FlagSet) {
+	own.StringVarP(&f.ask.File, "file", "f", "", "the project's `harmony.yaml`; found from the current folder by default")
+	own.StringVar(&f.ask.Topology, "topology", "", "the topology by `name` (default HARMONY_TOPOLOGY, else ci where CI is set, else local)")
+	own.StringVar(&f.ask.Version, "version", "", "the release's semantic `version` (default by git describe)")
+	own.StringVar(&f.ask.Target, "target", "", "the `target`, such as staging")
+	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
+	own.BoolVar(&f.dryRun, "dry-run", false, "say what would be done and change nothing")
+	own.BoolVar(&f.all, "all", false, "all apps of harmony.yaml")
+	own.BoolVarP(&f.quiet, "quiet", "q", false, "show failures only")
 }
 
 // usage tells what is wrong with the command line, to a person and to the next
