@@ -29,7 +29,7 @@ type places struct {
 	Blobs map[digest.Digest]Place `json:"blobs"`
 }
 
-// Elsewhere tells the blobs that are not in a layout folder but in a registry,
+// Elsewhere lists the blobs that are not in a layout folder but in a registry,
 // where whoever pushes the image there need not bring them from here.
 func Elsewhere(dir string) (map[digest.Digest]Place, error) {
 	path := filepath.Join(dir, elsewhereFile)

@@ -62,7 +62,7 @@ func Check(flags *publish.Flags, getenv func(string) string) command.Option {
 	}, func() bool { return flags.Check })
 }
 
-// checkAll checks the topology's registries. The error tells of all that is not
+// checkAll checks the topology's registries. The error lists all that is not
 // allowed.
 func checkAll(ctx context.Context, t protocol.Topology) ([]Result, error) {
 	var results []Result

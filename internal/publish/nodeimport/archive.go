@@ -56,7 +56,7 @@ type unreadable struct{ error }
 func (e *unreadable) Unwrap() error { return e.error }
 
 // write writes the tar stream. What makes an image of the blobs comes last, so
-// that a stream that breaks off is none.
+// that a stream that breaks off makes no image.
 func (a archive) write(ctx context.Context, w io.Writer) error {
 	out := tar.NewWriter(w)
 	file := func(path string, size int64) error {

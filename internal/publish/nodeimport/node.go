@@ -172,7 +172,7 @@ func (h held) missing(image protocol.ImageRef) string {
 	case h.tagged == "":
 		return "does not have " + byTag
 	case h.tagged != image.Digest:
-		return fmt.Sprintf("has %s with the digest %s in the place of %s", byTag, h.tagged, image.Digest)
+		return fmt.Sprintf("has %s with the digest %s instead of %s", byTag, h.tagged, image.Digest)
 	case h.pinned != image.Digest:
 		return "does not have " + byDigest
 	case h.status != "complete":

@@ -202,7 +202,7 @@ func TestRefuses(t *testing.T) {
 	}{
 		{with(func(i *protocol.ImageRef) { i.Planned = true }), protocol.ExitInvalid, "only planned"},
 		{with(func(i *protocol.ImageRef) { i.Location = protocol.InRegistry }), protocol.ExitUnsupported, `location "registry"`},
-		{with(func(i *protocol.ImageRef) { i.Location, i.ID = protocol.InDaemon, "../x" }), protocol.ExitInvalid, `"../x" is no digest`},
+		{with(func(i *protocol.ImageRef) { i.Location, i.ID = protocol.InDaemon, "../x" }), protocol.ExitInvalid, `"../x" is not a digest`},
 		{with(func(i *protocol.ImageRef) { i.Repository = "../x" }), protocol.ExitInvalid, "repository"},
 		{image, protocol.ExitUnsupported, "has no nodes"},
 	} {
@@ -234,7 +234,7 @@ func TestSettings(t *testing.T) {
 		code       int
 		want       string
 	}{
-		{nil, prod, protocol.ExitUnsupported, `"prod" is no cluster of k3d or kind`},
+		{nil, prod, protocol.ExitUnsupported, `"prod" is not a k3d or kind cluster`},
 		{nil, dir + "/none", protocol.ExitUnsupported, "no current kube context"},
 		{map[string]any{"contianerd": "/x"}, prod, protocol.ExitInvalid, "contianerd is not a setting"},
 		{map[string]any{"containerd": 1}, prod, protocol.ExitInvalid, "containerd must be a string"},

@@ -49,7 +49,7 @@ func (s options) places(t protocol.Topology, getenv func(string) string) (places
 	for _, context := range contexts {
 		cluster, ok := localcluster.Of(context)
 		if !ok {
-			return p, protocol.Unsupported("topology %q: the kube context %q is no cluster of k3d or kind, so that the adapter node-import cannot reach its nodes", t.Name, context).
+			return p, protocol.Unsupported("topology %q: the kube context %q is not a k3d or kind cluster: the adapter node-import cannot reach its nodes", t.Name, context).
 				WithHint("use the adapter oci with a registry, or set spec.ociRegistry.settings.containerd to the socket of a node on this machine")
 		}
 		p.clusters = append(p.clusters, cluster)
@@ -83,7 +83,7 @@ func (s options) contexts(t protocol.Topology, getenv func(string) string) ([]st
 			return nil, protocol.Invalid("%w", err)
 		}
 		if current == "" {
-			return nil, protocol.Unsupported("there is no current kube context, so that the adapter node-import knows no nodes").WithHint("set KUBECONFIG")
+			return nil, protocol.Unsupported("no current kube context: the adapter node-import cannot find its nodes").WithHint("set KUBECONFIG")
 		}
 		all[current] = true
 	}

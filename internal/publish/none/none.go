@@ -13,7 +13,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// registry is the HelmRegistry that is none.
+// registry is a HelmRegistry that keeps charts local.
 type registry struct {
 	env  capability.Environment
 	pack chart.Packer

@@ -11,7 +11,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Access tells what a registry allows.
+// Access is what a registry allows.
 type Access struct {
 	// Repository is the one that was asked for, with its registry. It need not
 	// exist.

@@ -40,7 +40,7 @@ func (r imageRegistry) unload(ctx context.Context, app protocol.Metadata, image 
 }
 
 // unloaded is the digest of the daemon's image if the repository has it: as this
-// machine remembers, or as a tag tells that has the image's configuration.
+// machine remembers, or as a tag with the image's configuration shows.
 func (r imageRegistry) unloaded(ctx context.Context, image protocol.ImageRef, tag name.Tag) (string, error) {
 	if digest, ok := saved.InCache(r.env.Cache).Digest(image); ok {
 		held, err := r.held(ctx, tag.Repository.Digest(digest))

@@ -72,7 +72,7 @@ func (c *client) answered(failed *protocol.Error, answer *transport.Error) error
 	case code == http.StatusPreconditionFailed:
 		return failed.WithHint("the registry keeps this tag as it is: release under a new version")
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return failed.WithHint("log in with docker login %s, or set HARMONY_REGISTRY_USERNAME and HARMONY_REGISTRY_PASSWORD_FILE beside HARMONY_REGISTRY; the account must be allowed to push", c.host)
+		return failed.WithHint("log in with docker login %s, or set HARMONY_REGISTRY_USERNAME and HARMONY_REGISTRY_PASSWORD_FILE along with HARMONY_REGISTRY; the account must be allowed to push", c.host)
 	case code == http.StatusNotFound:
 		return failed.WithHint("some registries want the project or repository to be made first; %s.url is %s", c.field, c.env.Provider.URL)
 	}

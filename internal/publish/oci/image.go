@@ -30,7 +30,7 @@ func NewRegistry(flags *publish.Flags) capability.Adapter[capability.OCIRegistry
 	}
 }
 
-// PushImage implements [capability.OCIRegistry]. An image that tells its input
+// PushImage implements [capability.OCIRegistry]. An image with an input
 // digest gets the tag of protocol.InputTag as well, by which the next build
 // finds it.
 func (r imageRegistry) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {

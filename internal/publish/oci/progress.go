@@ -15,7 +15,7 @@ import (
 // eventPause is the shortest time between two events of one push.
 const eventPause = 100 * time.Millisecond
 
-// progress tells how much of one push is done.
+// progress reports how much of one push is done.
 type progress struct {
 	send  func(protocol.Event)
 	mu    sync.Mutex
@@ -55,11 +55,11 @@ type countedBlob struct {
 	blob
 	progress *progress
 	n        int64
-	// file is the one that is sent, if it is one: its offset tells how far.
+	// file is the one that is sent, if it is one: its offset shows how far.
 	file atomic.Pointer[os.File]
 }
 
-// Compressed starts to count anew: a blob that is read again is sent again.
+// Compressed restarts the count: a blob that is read again is sent again.
 func (b *countedBlob) Compressed() (io.ReadCloser, error) {
 	r, err := b.blob.Compressed()
 	if err != nil {

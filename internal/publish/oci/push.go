@@ -48,7 +48,7 @@ func (c *client) held(ctx context.Context, ref name.Reference) (string, error) {
 // development version's tag moves.
 func (c *client) published(ctx context.Context, tag name.Tag, release, digest string) (bool, error) {
 	held, err := c.held(ctx, tag)
-	if isRefused(err) { // the push tells more; a dry run only tries to begin one
+	if isRefused(err) { // the push shows why; a dry run only tries to begin one
 		err = nil
 		if c.env.DryRun {
 			err = c.tryPush(ctx, tag.Repository)

@@ -34,7 +34,7 @@ type attempts struct {
 	since time.Time
 }
 
-// progressed starts anew: the step came further than ever before.
+// progressed resets the count: the step came further than ever before.
 func (a *attempts) progressed() { a.n = 0 }
 
 // wait pauses before the next attempt, for as long as the registry asked or a

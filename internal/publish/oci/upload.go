@@ -282,7 +282,7 @@ func (u *upload) commit(ctx context.Context) error {
 	return err
 }
 
-// check tells whether it is our bytes that are wrong.
+// check finds out whether our bytes are wrong.
 func (u *upload) check() error {
 	body, err := u.blob.blob.Compressed()
 	if err != nil {
@@ -329,7 +329,7 @@ func (u *upload) answered(response *http.Response) error {
 	return &again{err: err, asked: retryAfter(response.Header, time.Now())}
 }
 
-// refusal is the answer as go-containerregistry tells it.
+// refusal is the answer as go-containerregistry reports it.
 func refusal(response *http.Response) error { return transport.CheckError(response) }
 
 // follow takes the address for what comes next. Bytes may go where the registry

@@ -55,7 +55,7 @@ type Entry struct {
 type Repository struct {
 	// Name is registry/path.
 	Name string
-	// Folder is the project, whose git history tells how old a version is.
+	// Folder is the project, whose git history shows how old a version is.
 	Folder string
 }
 

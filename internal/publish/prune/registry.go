@@ -85,7 +85,7 @@ func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry,
 	return append(entries, untagged...), others, err
 }
 
-// look reads the parts of an index and the time that a manifest tells. Images
+// look reads the parts of an index and the time in a manifest. Images
 // that are made reproducibly tell 1970, which is no time.
 func (r *Registry) look(got *remote.Descriptor) (parts []string, created *time.Time, err error) {
 	if got.MediaType.IsIndex() {

@@ -47,7 +47,7 @@ func (c connected) Close() error {
 // CheckID refuses what is no image ID of a daemon.
 func CheckID(image protocol.ImageRef) error {
 	if err := checkDigest(image.ID); err != nil {
-		return protocol.Invalid("image %s is in a daemon, but its id %q is no digest", image.FullName(), image.ID)
+		return protocol.Invalid("image %s is in a daemon, but its id %q is not a digest", image.FullName(), image.ID)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ type logins struct {
 	open map[string]http.RoundTripper
 }
 
-// loginKey tells the requests that one token serves.
+// loginKey is the same for requests that can share a token.
 func loginKey(r *http.Request) (key, repository, scope string) {
 	match := repositoryPath.FindStringSubmatch(r.URL.Path)
 	if match == nil || strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {

@@ -85,7 +85,7 @@ func readFile(path string) (file, error) {
 		return f, nil
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
-		return f, fmt.Errorf("registry credentials: %s is no JSON as docker login writes it: %w", path, withoutText(err))
+		return f, fmt.Errorf("registry credentials: %s is not a JSON file such as docker login writes: %w", path, withoutText(err))
 	}
 	return f, nil
 }
@@ -110,7 +110,7 @@ func withoutText(err error) error {
 	return errors.New("unreadable")
 }
 
-// find tells what the file says of the target.
+// find looks up the target in the file.
 func (f file) find(ctx context.Context, target authn.Resource) (Credentials, bool, error) {
 	host := target.RegistryStr()
 	keys := keysOf(target)
@@ -201,7 +201,7 @@ func (f file) entry(key string) (Credentials, bool, error) {
 		}
 		c.Auth.Username, c.Auth.Password = username, password
 	}
-	if c.Auth.IdentityToken != "" { // beside it the password is none, or a placeholder
+	if c.Auth.IdentityToken != "" { // the password next to it is empty or a placeholder
 		c.Auth.Password = ""
 	}
 	return c, c.Auth != (authn.AuthConfig{Username: c.Auth.Username}), nil

@@ -95,7 +95,7 @@ func (e *PlainRefused) Error() string {
 	return fmt.Sprintf("plain http to %s is not allowed", e.Host)
 }
 
-// IsLoopback tells it from the name alone, with or without a port.
+// IsLoopback looks at the name alone, with or without a port.
 func IsLoopback(hostport string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {

@@ -34,7 +34,7 @@ type Message struct {
 	ID     string `json:"id"`
 	// Error ends the build.
 	Error string `json:"error"`
-	// Aux tells the ID of the image.
+	// Aux has the ID of the image.
 	Aux struct{ ID string } `json:"aux"`
 }
 

@@ -168,7 +168,7 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	return protocol.Retryable("the daemon at %s: %w", c.endpoint, err)
 }
 
-// Refusal is what a daemon answers in the place of a result.
+// Refusal is what a daemon answers instead of a result.
 type Refusal struct {
 	// Daemon is where it is, Status the one of HTTP, Message its own words.
 	Daemon  string

@@ -100,7 +100,7 @@ func (e Endpoint) check() error {
 		return protocol.Unsupported("%s: %s is a named pipe of Windows, which harmony does not speak", e.From, u.Redacted()).
 			WithHint("use a daemon on a unix socket, tcp:// or ssh://")
 	}
-	return protocol.Invalid("%s: %q is none of unix:///PATH, tcp://HOST:PORT and ssh://HOST", e.From, u.Redacted())
+	return protocol.Invalid("%s: %q must be unix:///PATH, tcp://HOST:PORT or ssh://HOST", e.From, u.Redacted())
 }
 
 // readTLS reads ca.pem, and cert.pem with key.pem, of which a folder has those

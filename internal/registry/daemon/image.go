@@ -20,7 +20,7 @@ type Image struct {
 	Architecture string
 	OS           string `json:"Os"`
 	Variant      string
-	// Tagged is when it got its last name, where the daemon tells, else when it
+	// Tagged is when it got its last name, where the daemon says so, else when it
 	// was made.
 	Tagged time.Time `json:"-"`
 	// Config is the part of its configuration that decides what a build FROM it

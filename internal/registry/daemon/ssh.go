@@ -28,7 +28,7 @@ func dialSSH(address string) (dialer, error) {
 // sshWord is how long a failed Write waits for what ssh said.
 const sshWord = time.Second
 
-// sshConn tells why ssh ended also where it is written to: only Read knows what
+// sshConn reports why ssh ended to writers too: only Read knows what
 // ssh said.
 type sshConn struct {
 	net.Conn

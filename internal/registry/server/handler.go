@@ -19,7 +19,7 @@ func NewHandler(ctx context.Context, data string) (http.Handler, error) {
 
 func newHandler(ctx context.Context, c *configuration.Configuration) (handler http.Handler, err error) {
 	defer func() {
-		if problem := recover(); problem != nil { // as NewApp tells a bad configuration
+		if problem := recover(); problem != nil { // as NewApp reports a bad configuration
 			err = fmt.Errorf("registry: %v", problem)
 		}
 	}()

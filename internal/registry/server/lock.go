@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// A POSIX record lock goes with its process, however that ends, and tells who
+// A POSIX record lock goes with its process, however that ends, and shows who
 // holds it. It is not for several registries within one process: there it
 // excludes nobody, and closing the file anywhere gives it up.
 
@@ -30,7 +30,7 @@ func (f Folder) acquire() (file *os.File, held bool, err error) {
 	return nil, false, fmt.Errorf("lock %s: %w", f.lock(), err)
 }
 
-// holder is the process that holds the lock; 0 when there is none.
+// holder is the process that holds the lock; 0 when nobody does.
 func (f Folder) holder() (int, error) {
 	file, err := os.OpenFile(f.lock(), os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {

@@ -2,7 +2,7 @@
 // distribution project's server and its filesystem storage.
 //
 // One registry belongs to one state folder. The process that serves it holds a
-// lock on a file there for as long as it lives, and the kernel tells who that
+// lock on a file there for as long as it lives, and the kernel knows who that
 // is: no process id is ever read from a file, so none is ever signalled that
 // belongs to another program by now.
 package server

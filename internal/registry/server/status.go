@@ -23,7 +23,7 @@ type Status struct {
 	asked string
 }
 
-// Look tells whether a registry runs on the folder, and where. It changes
+// Look reports whether a registry runs on the folder, and where. It changes
 // nothing and does not measure the storage.
 func Look(folder Folder) (Status, error) {
 	status := Status{Data: folder.Data(), Log: folder.Log()}
