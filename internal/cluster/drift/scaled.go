@@ -243,7 +243,7 @@ var otherScaler = regexp.MustCompile(`(?i)autoscal|keda`)
 // counts where it cannot be seen whether there still is one.
 func (t targets) owns(live *unstructured.Unstructured) bool {
 	return slices.ContainsFunc(live.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
-		return e.Subresource == "scale" && e.FieldsV1 != nil && strings.Contains(string(e.FieldsV1.Raw), `"f:replicas"`) &&
+		return e.Subresource == "scale" && e.FieldsV1 != nil && strings.Contains(e.FieldsV1.GetRawString(), `"f:replicas"`) &&
 			(t.blind && e.Manager == "kube-controller-manager" || otherScaler.MatchString(e.Manager))
 	})
 }

@@ -74,7 +74,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "{}", http.StatusUnprocessableEntity) // as a server that cannot stream lists
 		return
 	}
-	objects, former, version, changed := s.now(resource)
+	objects, _, version, _ := s.now(resource)
 	if r.URL.Query().Get("watch") == "" {
 		if objects == nil {
 			objects = []any{}
@@ -87,7 +87,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for seen := r.URL.Query().Get("resourceVersion"); ; seen = fmt.Sprint(version) {
-		objects, former, version, changed = s.now(resource)
+		objects, former, now, changed := s.now(resource)
+		version = now
 		if seen != fmt.Sprint(version) {
 			s.send(w, "DELETED", former)
 			s.send(w, "ADDED", objects)

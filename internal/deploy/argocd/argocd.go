@@ -23,9 +23,7 @@ import (
 type (
 	application    = api.Application
 	place          = api.Place
-	source         = api.Source
 	condition      = api.Condition
-	operation      = api.Operation
 	operationState = api.OperationState
 	syncResource   = api.SyncResource
 )

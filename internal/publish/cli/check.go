@@ -95,8 +95,10 @@ func checkAll(ctx context.Context, t protocol.Topology) ([]Result, error) {
 func (r *Result) fill(a oci.Access) {
 	r.Repository, r.Source = a.Repository, a.Source
 	r.Pull, r.Push = new(a.Pull == nil), new(a.Push == nil)
-	if err := cmp.Or(a.Push, a.Pull); err != nil {
-		r.Reason, r.Hint = err.Error(), protocol.HintOf(err)
+	for _, err := range []error{a.Pull, a.Push} { // why it cannot be pushed counts more
+		if err != nil {
+			r.Reason, r.Hint = err.Error(), protocol.HintOf(err)
+		}
 	}
 }
 
