@@ -16,7 +16,8 @@ can_run_cluster() {
 
 trap 'exit 130' INT TERM
 if can_run_cluster; then
-  go run ./test/cluster install test
+  # With a cluster of the user's, the tools are the user's as well.
+  go run ./test/cluster install test || [ "${CLUSTER:-}" = current ]
 fi
 scripts/lint.sh
 if can_run_cluster; then
