@@ -14,7 +14,7 @@ import (
 )
 
 // choose picks the manifest of a platform out of an index, the best of those
-// that fit. One that tells no platform may be for any.
+// that fit. One without a platform may be for any.
 func choose(manifests []ocispec.Descriptor, want ocispec.Platform) (digest.Digest, error) {
 	fit := platforms.Only(want)
 	var best *ocispec.Descriptor

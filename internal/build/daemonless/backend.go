@@ -108,7 +108,7 @@ func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.Image
 	draft.Annotations = map[string]string{protocol.InputAnnotation: r.Input}
 	registry := b.registry
 	if r.NoCache {
-		// Everything is fetched anew, into what is removed after the build.
+		// Everything is fetched again, into a folder that is removed after the build.
 		if registry.Cache, err = draft.Dir(); err != nil {
 			return ref, err
 		}
