@@ -174,6 +174,10 @@ func TestTroubleOfAMember(t *testing.T) {
 			failed(time.Now())(object)
 			with("Running", "status", "operationState", "phase")(object)
 		}, "failed to apply", true},
+		{"a sync of another release that failed", func(object map[string]any) {
+			failed(now.Add(-time.Hour))(object)
+			with(map[string]any{"source": map[string]any{"targetRevision": oldDigest}}, "status", "operationState", "syncResult")(object)
+		}, "", false},
 		{"a condition", with([]any{map[string]any{"type": "ComparisonError", "message": "no chart"}}, "status", "conditions"), "no chart", true},
 		{"degraded", with("Degraded", "status", "health", "status"), "degraded", true},
 	} {

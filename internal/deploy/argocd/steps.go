@@ -54,6 +54,9 @@ func (f *fanout) trouble(a *application, r release, since time.Time) (reason str
 		return "", false
 	}
 	s := a.Status.OperationState
+	if s != nil && s.SyncResult != nil && !equality.Semantic.DeepEqual(s.SyncResult.Source, r.Source) {
+		s = nil // the operation is that of another release
+	}
 	switch c := a.Problem(); {
 	case c != nil:
 		return c.Type + ": " + c.Message, true

@@ -278,5 +278,9 @@ func (r *rollout) failure(count protocol.ClusterCount, where string) error {
 	if hint == "" {
 		hint = "fix the failing clusters and run the same command again: clusters that are done are left as they are"
 	}
-	return &protocol.Error{Code: protocol.WorstCode(codes...), Err: errors.New(text.String()), Hint: hint}
+	code := protocol.WorstCode(codes...)
+	if begun := count.Installed + count.Upgraded + count.RolledBack; begun > 0 && (code == protocol.ExitInvalid || code == protocol.ExitUnsupported) {
+		code = protocol.ExitFailed // these two say that nothing was started
+	}
+	return &protocol.Error{Code: code, Err: errors.New(text.String()), Hint: hint}
 }

@@ -109,6 +109,20 @@ func TestFailuresThatMayBe(t *testing.T) {
 	}
 }
 
+// Status 2 says that nothing was started, which is not so once a cluster has
+// changed.
+func TestStatusOfARefusalInALaterWave(t *testing.T) {
+	for bad, want := range map[string]int{"c000": protocol.ExitInvalid, "c002": protocol.ExitFailed} {
+		f := newFleet()
+		kubeconfig, _ := kubeconfigOf(t, 3)
+		f.bad[bad] = protocol.ExitInvalid
+		_, _, err := f.deploy(t.Context(), t, kubeconfig, protocol.MultiCluster{Selector: "fleet", Parallel: 1}, "v2", nil)
+		if code := protocol.ExitCode(err); code != want {
+			t.Errorf("%s is refused: status %d, want %d: %v", bad, code, want, err)
+		}
+	}
+}
+
 func TestNoRollbackWhereTheTopologyWantsNone(t *testing.T) {
 	f := newFleet()
 	kubeconfig, _ := kubeconfigOf(t, 3)

@@ -26,7 +26,7 @@ func (d *deployment) fetched(ctx context.Context, source part, isNew bool) error
 	}
 	return d.await(ctx, sources, s, "fetch", func(s seen) (bool, error) {
 		v := judgeSource(s, d.chart.Digest, token)
-		if v.failed {
+		if v.failed || d.settings.failFast && v.refused {
 			return false, &protocol.Error{
 				Code: protocol.ExitFailed, Message: fmt.Sprintf("%s: Flux cannot fetch the chart: %s", s, rollout.Clean(s.message())),
 				Hint: "see that the cluster reaches the registry, and that continuousDelivery.settings.secretRef names its credentials where it wants any",

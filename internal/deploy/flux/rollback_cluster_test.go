@@ -34,8 +34,8 @@ func TestRollback(t *testing.T) {
 			t.Errorf("rollback to %q: %v, hint %q", to, err, protocol.HintOf(err))
 		}
 	}
-	refused("", "no earlier one")
-	refused("7.0.0", "none of version 7.0.0")
+	refused("", "no earlier revision")
+	refused("7.0.0", "no revision with version 7.0.0")
 
 	w.NextImage("1.1.0")
 	w.Values["env"] = []any{map[string]any{"name": "NEW", "value": "yes"}}

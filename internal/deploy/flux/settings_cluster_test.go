@@ -26,7 +26,9 @@ func TestSourceNamespaceSecretAndServiceAccount(t *testing.T) {
 	}
 	w.Settings["sourceNamespace"], w.Settings["secretRef"], w.Settings["serviceAccount"] = elsewhere, "registry", "deployer"
 
+	w.Settings["failFast"] = true
 	w.Fails(30*time.Second, protocol.ExitFailed, "cannot fetch the chart", "registry")
+	delete(w.Settings, "failFast")
 	registry := clustertest.Registry(t)
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "registry"}, Type: corev1.SecretTypeDockerConfigJson,

@@ -68,6 +68,8 @@ func (s seen) message() string {
 type verdict struct {
 	// done is true when the object is as wanted, and failed when Flux gave up.
 	done, failed bool
+	// refused is true while a source cannot be fetched, for whatever reason.
+	refused bool
 	// rolledBack is true when Flux went back to the revision before.
 	rolledBack bool
 }
@@ -92,10 +94,12 @@ var plainHTTP = regexp.MustCompile(`malformed HTTP|server gave HTTP response`)
 // about an earlier generation, whatever generation it names.
 func judgeSource(s seen, digest, token string) verdict {
 	ready := s.Condition(meta.ReadyCondition)
-	refused := ready != nil && ready.Status == metav1.ConditionFalse && (rollout.IsFinal(ready.Message) || plainHTTP.MatchString(ready.Message))
+	refused := handled(s, token) && ready != nil && ready.Status == metav1.ConditionFalse
+	final := refused && (rollout.IsFinal(ready.Message) || plainHTTP.MatchString(ready.Message))
 	return verdict{
-		done:   s.settled() && holds(s, digest),
-		failed: handled(s, token) && (s.is(meta.StalledCondition) || refused),
+		done:    s.settled() && holds(s, digest),
+		failed:  handled(s, token) && s.is(meta.StalledCondition) || final,
+		refused: refused,
 	}
 }
 

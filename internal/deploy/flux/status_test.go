@@ -76,9 +76,9 @@ func TestJudgeSource(t *testing.T) {
 		"ready":          {ready, verdict{done: true}},
 		"another chart":  {strings.Replace(ready, "WANTED", "OTHER", 1), verdict{}},
 		"a tag as well":  {strings.Replace(ready, "WANTED", "1.0.0@WANTED", 1), verdict{done: true}},
-		"refused":        {refused, verdict{failed: true}},
+		"refused":        {refused, verdict{failed: true, refused: true}},
 		"refused before": {strings.Replace(refused, "token", "older", 1), verdict{}},
-		"away":           {strings.Replace(refused, "MANIFEST_UNKNOWN: manifest unknown", "connection refused", 1), verdict{}},
+		"away":           {strings.Replace(refused, "MANIFEST_UNKNOWN: manifest unknown", "connection refused", 1), verdict{refused: true}},
 	} {
 		if got := judgeSource(read(t, c.text), wantedDigest, "token"); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
