@@ -41,7 +41,7 @@ func TestBuildFarm(t *testing.T) {
 
 	p.pipelineAccount(namespace)
 	p.farmProject(namespace)
-	t.Setenv("SOURCE_DATE_EPOCH", "1") // or files that RUN makes have the time of the build
+	p.env = append(p.env, "SOURCE_DATE_EPOCH=1") // or files that RUN makes have the time of the build
 	built := only(documents(t, p.must("harmony", "build", "--topology=farm", "-o", "json").stdout), "ImageRef")
 	if len(built) != 1 || !strings.HasPrefix(built[0].Spec.Digest, "sha256:") || built[0].Spec.Unchanged {
 		t.Fatalf("built %+v", built)
