@@ -13,7 +13,7 @@ export CGO_ENABLED := 0
 .PHONY: help build install cross dist plugin-index test lint generate demo fresh bench cluster-up cluster-down clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## build the suite into bin/
 	@install -d -m 755 bin

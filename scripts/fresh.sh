@@ -52,7 +52,7 @@ optional='rustc|cargo|debootstrap|security|wincred|osxkeychain'
 missing=
 for tool in $({
   git ls-files '*.go' | xargs grep -hoE '(exec\.Command(Context)?\((ctx, |t\.Context\(\), |context\.Background\(\), )?|LookPath\()"[a-z][a-z0-9-]+"' | grep -oE '"[^"]+"' | tr -d '"'
-  cat <<<"apt-get bash cat chroot cmp column cp env find grep head install mktemp sed sha256sum sort tail tput tr umount xargs gofmt shellcheck make ip iptables mount nsenter containerd docker dockerd docker-registry redis-server skopeo sshd ssh podman python3 jq xz busybox gcc setpriv unshare"
+  cat <<<"apt-get bash cat chroot cmp cp env expand find grep head install mktemp sed sha256sum sort tail tput tr umount xargs gofmt shellcheck make ip iptables mount nsenter containerd docker dockerd docker-registry redis-server skopeo sshd ssh podman python3 jq xz busybox gcc setpriv unshare"
 } | sort -u); do
   if [[ ! $tool =~ ^($built|$optional)$ ]] && ! inside "command -v $tool" >/dev/null; then
     missing="$missing $tool"
