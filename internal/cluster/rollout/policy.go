@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -78,7 +79,7 @@ func (p Policies) of(kind schema.GroupVersionKind) Policy {
 // policies have it. A kind that the server does not know, and one that may not
 // be read although nobody asked for it, is left out: whoever applies it says
 // more.
-func Objects(ctx context.Context, objects []*unstructured.Unstructured, namespace string, client dynamic.Interface, mapper meta.RESTMapper, policies Policies) ([]Workload, error) {
+func Objects(ctx context.Context, objects []*unstructured.Unstructured, space manifest.Space, policies Policies) ([]Workload, error) {
 	var found []Workload
 	for _, object := range objects {
 		kind := object.GroupVersionKind()
@@ -86,21 +87,15 @@ func Objects(ctx context.Context, objects []*unstructured.Unstructured, namespac
 		if group, pods := groups[kind.Kind]; policy == PolicyIgnore || pods && group == kind.Group {
 			continue
 		}
-		mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
+		resource, namespace, err := space.Resource(object)
 		if meta.IsNoMatchError(err) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", kind.Kind, object.GetName(), err)
 		}
-		w := Workload{Kind: kind.Kind, Name: object.GetName(), Policy: policy, Resource: client.Resource(mapping.Resource)}
-		if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-			if w.Namespace = object.GetNamespace(); w.Namespace == "" {
-				w.Namespace = namespace
-			}
-			w.Resource = client.Resource(mapping.Resource).Namespace(w.Namespace)
-		}
-		if skip, err := w.needless(ctx, client); err != nil {
+		w := Workload{Kind: kind.Kind, Namespace: namespace, Name: object.GetName(), Policy: policy, Resource: resource}
+		if skip, err := w.needless(ctx, space.Dynamic); err != nil {
 			return nil, err
 		} else if !skip {
 			found = append(found, w)

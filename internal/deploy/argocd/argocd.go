@@ -9,12 +9,12 @@ package argocd
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -25,7 +25,7 @@ type (
 	place          = api.Place
 	condition      = api.Condition
 	operationState = api.OperationState
-	syncResource   = api.SyncResource
+	reference      = api.Reference
 )
 
 // Name is the adapter's name in a topology.
@@ -36,39 +36,29 @@ const Name = "argocd"
 func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
 		s, err := readSettings(env)
-		return &adapter{Unsupported: Name, flags: flags, env: env, settings: s}, err
+		return &adapter{delivery.Base{Unsupported: Name, Flags: flags, Env: env}, s}, err
 	}
 }
 
-// adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
-	delivery.Unsupported
-	flags    *conn.Flags
-	env      capability.Environment
+	delivery.Base
 	settings options
 }
 
-// deployment is one call of Deploy.
+// deployment is one call of the adapter. Its cluster is the one in which the app
+// runs: Argo CD writes there, and harmony only reads.
 type deployment struct {
+	delivery.Call
 	settings options
-	dryRun   bool
-	progress func(protocol.Event)
-	// argo is where the Application lies, and destination where the app runs.
-	argo        *argo
-	destination *destination
-
-	app    protocol.AppSpec
-	target string
-	image  protocol.ImageRef
-	chart  protocol.ChartRef
-	values map[string]any
-	want   wanted
+	// argo is where the Application is.
+	argo *argo
+	want wanted
 }
 
 // Deploy implements [capability.ContinuousDelivery]. An error of status
-// protocol.ExitInvalid or protocol.ExitUnsupported tells that nothing was
-// touched. A deploy that failed and was rolled back is told by both the result
-// and the error.
+// protocol.ExitInvalid or protocol.ExitUnsupported means that nothing was
+// changed. After a rollback there is a result as well as the error that led to
+// it.
 func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
 	if err := a.check(app, image, chart); err != nil {
 		return protocol.DeployResult{}, err
@@ -81,78 +71,103 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 	return result, d.explain(ctx, err)
 }
 
-// check tells what Argo CD cannot deploy.
+// check refuses a release that Argo CD cannot deploy.
 func (a *adapter) check(app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) error {
 	if chart.URL == "" {
 		return protocol.Unsupported("the chart of %s is a local path, %s: Argo CD takes charts from a registry", app.Name, chart.Path).
-			WithHint("set spec.helmRegistry of topology %q to {adapter: oci, url: registry.example.com/charts}, and publish again", a.env.Topology.Name)
+			WithHint("set spec.helmRegistry of topology %q to {adapter: oci, url: registry.example.com/charts}, and publish again", a.Env.Topology.Name)
 	}
-	return delivery.Published(a.env, app, image, chart)
+	return delivery.Published(a.Env, app, image, chart)
 }
 
 func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
-	conn, err := conn.Connect(a.flags, a.env.Topology, target)
+	call, err := a.Open(app, target)
 	if err != nil {
 		return nil, err
 	}
-	d, err := a.deployment(conn, app, target, image, chart)
-	if err != nil {
-		return nil, err
-	}
-	d.destination, err = newDestination(conn)
-	return d, err
+	return a.deployment(call, image, chart)
 }
 
-// deployment is one that does not know yet where the app runs. conn is the way
-// to Argo CD, unless the settings name another.
-func (a *adapter) deployment(conn *conn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
-	made, err := values.Of(app, target)
-	if err != nil {
+// deployment makes one out of a call. Argo CD is in the call's cluster, unless
+// the settings name another.
+func (a *adapter) deployment(call delivery.Call, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+	d := &deployment{Call: call, settings: a.settings}
+	d.Image, d.Chart = image, chart
+	var err error
+	if d.Values, err = values.Of(d.App, d.Target); err != nil {
 		return nil, err
 	}
-	d := &deployment{
-		settings: a.settings, dryRun: a.env.DryRun,
-		app: app, target: target, image: image, chart: chart, values: made,
-		progress: delivery.Progress(a.env, app),
-	}
-	if d.argo, err = a.connectArgo(conn); err != nil {
+	if d.argo, err = a.connectArgo(call.Cluster, a.settings.applicationOf(d.App.Name, d.Target)); err != nil {
 		return nil, err
 	}
-	d.argo.name = a.settings.applicationOf(app.Name, target)
 	d.want, err = newWanted(d)
 	return d, err
 }
 
-// explain makes an error one for people.
 func (d *deployment) explain(ctx context.Context, err error) error {
-	return delivery.Explain(ctx, d.argo.Conn, "deploy "+d.app.Name+" to "+d.target, d.settings.timeout, err)
+	return d.Explained(ctx, d.argo.Conn, d.settings.timeout, err)
 }
 
-// lock is a change of the object, which lies beside the Application, by the work.
+// lock is a change of an object under a Lease beside it.
 func (d *deployment) lock(what string, work func(context.Context) (protocol.DeployResult, error)) delivery.Change {
-	return delivery.Change{
-		Conn: d.argo.Conn, Leases: d.argo.client.CoordinationV1().Leases(d.argo.namespace), Release: d.argo.name, What: what,
-		DryRun: d.dryRun, Progress: d.progress,
-		Work: func(ctx context.Context, _ bool) (protocol.DeployResult, error) { return work(ctx) },
-	}
+	c := d.Lock(d.argo.Cluster, d.argo.namespace, d.argo.name, what)
+	c.Work = func(ctx context.Context, _ bool) (protocol.DeployResult, error) { return work(ctx) }
+	return c
 }
 
-// result is the document for an outcome; before is what was in force.
+// result is the document for an outcome; before is the release that was in force.
 func (d *deployment) result(outcome protocol.Outcome, now, before release) protocol.DeployResult {
-	return protocol.DeployResult{
-		Metadata: d.app.Metadata, Target: d.target, Adapter: Name,
-		Context: d.destination.Context, Namespace: d.destination.Namespace, Release: d.app.Name,
-		Outcome: outcome, Image: now.digest(), Chart: now.chart(),
-		PreviousImage: before.digest(), PreviousChart: before.chart(), Planned: d.dryRun,
-	}
+	r := d.Result(Name, outcome)
+	r.Image, r.Chart, r.PreviousImage, r.PreviousChart = now.digest(), now.chart(), before.digest(), before.chart()
+	return r
 }
 
-// say tells one line of progress.
-func (d *deployment) say(phase, format string, args ...any) {
-	d.progress(protocol.Event{Phase: phase, Message: clean(fmt.Sprintf(format, args...))})
-}
-
-// bounded is a context that ends after the deploy's time.
+// bounded is a context that ends after the time of a deploy.
 func (d *deployment) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d.settings.timeout, context.DeadlineExceeded)
+}
+
+// Status tells what the Application says of the app, wherever the Application
+// lies, and whether its image is what runs.
+func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
+	d, err := a.prepare(app, target, protocol.ImageRef{Metadata: app.Metadata}, protocol.ChartRef{Metadata: app.Metadata})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := d.bounded(ctx)
+	defer cancel()
+	e, err := d.status(ctx)
+	if err != nil {
+		return nil, d.explain(ctx, err)
+	}
+	e.App, e.Target, e.Context, e.Namespace = app.Name, target, d.Context, d.Namespace
+	return []status.Entry{e}, nil
+}
+
+func (d *deployment) status(ctx context.Context) (status.Entry, error) {
+	found, err := d.argo.get(ctx)
+	if err != nil {
+		return status.Entry{}, err
+	}
+	if found == nil {
+		return status.Entry{State: status.Absent}, nil
+	}
+	e := found.Entry()
+	now := releaseOf(found)
+	if now.Image == "" || found.Status.Health.Status != api.Healthy {
+		return e, nil
+	}
+	if d.Image, err = now.image(d.Image); err != nil {
+		return status.Entry{}, err
+	}
+	runs, err := d.running(ctx, found)
+	if err != nil {
+		return status.Entry{}, err
+	}
+	// What somebody changed is told as drift.
+	e.Healthy, e.Message = runs, ""
+	if !runs {
+		e.Message = "Argo CD finds it healthy, but its pods do not all run " + now.Image + ", and ready"
+	}
+	return e, nil
 }

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -50,12 +52,12 @@ func (a *adapter) DeployAll(ctx context.Context, app protocol.AppSpec, target st
 
 func (a *adapter) prepareAll(app protocol.AppSpec, target string, clusters []conn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
 	each func(protocol.DeployResult)) (*fanout, error) {
-	multi := *a.env.Topology.Targets[target].MultiCluster
-	conn, err := a.connectHub(target, multi, len(clusters))
+	multi := *a.Env.Topology.Targets[target].MultiCluster
+	hub, err := a.connectHub(target, multi, len(clusters))
 	if err != nil {
 		return nil, err
 	}
-	d, err := a.deployment(conn, app, target, image, chart)
+	d, err := a.deployment(a.Call(hub, app, target), image, chart)
 	if err != nil {
 		return nil, err
 	}
@@ -67,28 +69,25 @@ func (a *adapter) prepareAll(app protocol.AppSpec, target string, clusters []con
 
 // connectHub opens the way to Argo CD. What an ApplicationSet cannot do is refused
 // before.
-func (a *adapter) connectHub(target string, multi protocol.MultiCluster, clusters int) (*conn.Conn, error) {
-	flags, hub := conn.Flags{}, a.settings.context
-	if a.flags != nil {
-		if a.flags.Context != "" {
-			return nil, protocol.Invalid("--context limits the work to one cluster, and the ApplicationSet of target %q is of all of them", target)
-		}
-		flags.Kubeconfig, flags.Timeout = a.flags.Kubeconfig, a.flags.Timeout
-	}
+func (a *adapter) connectHub(target string, multi protocol.MultiCluster, clusters int) (*delivery.Cluster, error) {
+	hub := a.settings.context
 	if multi.ArgoCD != nil {
 		hub = cmp.Or(hub, multi.ArgoCD.Context)
 	}
 	switch {
+	case a.Flags != nil && a.Flags.Context != "":
+		return nil, protocol.Invalid("--context limits the work to one cluster, and the ApplicationSet of target %q is of all of them", target)
 	case multi.Failures(clusters) > 0:
-		return nil, protocol.Unsupported("target %q has maxFailures, but an ApplicationSet goes on only when a whole wave is healthy", target).
+		return nil, protocol.Unsupported("target %q has maxFailures, but an ApplicationSet continues only when a whole wave is healthy", target).
 			WithHint("leave maxFailures out, or set the adapter's setting applicationSet to false")
 	case a.settings.name != "" || a.settings.server != "":
-		return nil, protocol.Invalid("destination: the target has several clusters, and this is one").WithHint("leave it out: a cluster is known to Argo CD by its API server")
+		return nil, errDestination()
 	}
-	topology := protocol.Topology{Metadata: a.env.Topology.Metadata, Targets: map[string]protocol.Target{
-		target: {InCluster: &protocol.InCluster{Context: hub, Namespace: multi.Namespace}},
-	}}
-	return conn.Connect(&flags, topology, target)
+	conn, err := a.connectContext(target, hub, multi.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	return delivery.NewCluster(conn)
 }
 
 // run looks at the ApplicationSet and does what is missing.
@@ -165,15 +164,21 @@ func (f *fanout) ready(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the clusters of Argo CD: %w", err)
 	}
-	if unknown := unknownServers(f.members, servers); len(unknown) > 0 {
-		return protocol.Unsupported("Argo CD in namespace %s does not have %d of the clusters of target %q:%s", f.argo.namespace, len(unknown), f.target, listed(unknown)).
+	var unknown []string
+	for _, m := range f.members {
+		if m.Server != inCluster && !slices.Contains(servers, m.Server) {
+			unknown = append(unknown, fmt.Sprintf("%s (%s)", m.Name, m.Server))
+		}
+	}
+	if len(unknown) > 0 {
+		return protocol.Unsupported("Argo CD in namespace %s does not have %d of the clusters of target %q:%s", f.argo.namespace, len(unknown), f.Target, listed(unknown)).
 			WithHint("add them to Argo CD, or set the adapter's setting applicationSet to false")
 	}
 	if err := f.argo.project(ctx, f.settings.project); err != nil {
 		return err
 	}
 	const settings, key = "argocd-cmd-params-cm", "applicationsetcontroller.enable.progressive.syncs"
-	params, err := f.argo.client.CoreV1().ConfigMaps(f.argo.namespace).Get(ctx, settings, metav1.GetOptions{})
+	params, err := f.argo.Client.CoreV1().ConfigMaps(f.argo.namespace).Get(ctx, settings, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("read the settings of Argo CD: %w", err)
 	}
@@ -186,10 +191,8 @@ func (f *fanout) ready(ctx context.Context) error {
 
 // finish tells what became of a member.
 func (f *fanout) finish(i int, outcome protocol.Outcome, message string) {
-	result := protocol.DeployResult{
-		Metadata: f.app.Metadata, Target: f.target, Adapter: Name, Namespace: f.multi.Namespace, Release: f.app.Name,
-		Cluster: f.members[i].Name, Outcome: outcome, Message: message, Planned: f.dryRun,
-	}
+	result := f.Result(Name, outcome)
+	result.Context, result.Cluster, result.Message = "", f.members[i].Name, message
 	if outcome.Delivered() {
 		result.Image, result.Chart = f.want.digest(), f.want.chart()
 	}
@@ -206,10 +209,8 @@ func (f *fanout) conclude(failure error) (protocol.DeployResult, error) {
 		}
 		count.Add(f.ends[i].Outcome)
 	}
-	result := protocol.DeployResult{
-		Metadata: f.app.Metadata, Target: f.target, Adapter: Name, Namespace: f.multi.Namespace, Release: f.app.Name,
-		Outcome: count.Outcome(), Clusters: &count, Planned: f.dryRun,
-	}
+	result := f.Result(Name, count.Outcome())
+	result.Context, result.Clusters = "", &count
 	if failure == nil {
 		result.Image, result.Chart = f.want.digest(), f.want.chart()
 	} else if result.Outcome.Delivered() || result.Outcome == protocol.OutcomeSkipped {

@@ -24,8 +24,8 @@ func (d *deployment) fromGit(found *application) error {
 	for _, s := range found.Sources() {
 		repositories = append(repositories, strings.TrimSuffix(s.RepoURL+" "+s.Chart, " "))
 	}
-	return protocol.Unsupported("%s does not take the chart from %s, but from: %s", d.argo, d.chart.URL, strings.Join(repositories, ", ")).
-		WithHint("it needs a source with repoURL: %s and path: .", d.chart.URL)
+	return protocol.Unsupported("%s does not take the chart from %s, but from: %s", d.argo, d.Chart.URL, strings.Join(repositories, ", ")).
+		WithHint("it needs a source with repoURL: %s and path: .", d.Chart.URL)
 }
 
 // sameDestination fails when the Application goes elsewhere than to the target,
@@ -39,7 +39,7 @@ func (d *deployment) sameDestination(found *application) error {
 		}
 	}
 	return protocol.Unsupported("%s goes to namespace %s of %s, and target %q to namespace %s of %s", d.argo,
-		goes.Namespace, goes.Server+goes.Name, d.target, d.destination.Namespace, d.destination.Config.Host).
+		goes.Namespace, goes.Server+goes.Name, d.Target, d.Namespace, d.Config.Host).
 		WithHint("if it is the same cluster by another name, say how Argo CD knows it with the setting destination")
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -80,7 +81,7 @@ func (d *deployment) request(object *unstructured.Unstructured, token string) er
 	request := map[string]any{
 		"info": []any{
 			map[string]any{"name": marks.Token, "value": token},
-			map[string]any{"name": "Reason", "value": fmt.Sprintf("harmony: %s %s for %s", d.app.Name, d.app.Version, d.target)},
+			map[string]any{"name": "Reason", "value": fmt.Sprintf("harmony: %s %s for %s", d.App.Name, d.App.Version, d.Target)},
 		},
 		"initiatedBy": map[string]any{"username": marks.Harmony},
 		"sync":        sync,
@@ -135,7 +136,7 @@ func (d *deployment) await(ctx context.Context, token, revision string) error {
 
 // terminate ends the operation with the token, and waits until it has ended.
 func (d *deployment) terminate(ctx context.Context, token string) error {
-	d.say("sync", "end the operation in progress on %s", d.argo)
+	d.Say("sync", "end the operation in progress on %s", d.argo)
 	ctx, cancel := context.WithTimeout(ctx, endGrace)
 	defer cancel()
 	for asked := time.Now(); ; {
@@ -221,7 +222,7 @@ func (d *deployment) silent() error {
 // complaint is what a condition of the Application comes to. A spec that the
 // project does not allow is up to the topology.
 func (d *deployment) complaint(c condition) error {
-	message := clean(c.Message)
+	message := delivery.Clean(c.Message)
 	if c.Type == api.InvalidSpec {
 		return protocol.Unsupported("%s: %s", d.argo, message).WithHint("change AppProject %q, or the adapter's settings project and destination", d.settings.project)
 	}
@@ -232,7 +233,7 @@ func (d *deployment) complaint(c condition) error {
 func (d *deployment) comparison(message string) error {
 	for _, passing := range []string{"connection refused", "i/o timeout", "deadline exceeded", "Too Many Requests", "Service Unavailable", "no such host", "Unavailable"} {
 		if strings.Contains(message, passing) {
-			return protocol.Retryable("%s: %s", d.argo, message).WithHint("can Argo CD reach registry of %s?", d.chart.URL)
+			return protocol.Retryable("%s: %s", d.argo, message).WithHint("can Argo CD reach registry of %s?", d.Chart.URL)
 		}
 	}
 	return fmt.Errorf("%s: %s", d.argo, message)

@@ -3,7 +3,6 @@ package argocd
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/nationtech/harmony/internal/cluster/namespace"
@@ -17,7 +16,7 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	deadline := time.Now().Add(d.settings.timeout)
 	bounded, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	if err := namespace.Check(bounded, d.destination.client, d.destination.Namespace); err != nil {
+	if err := namespace.Check(bounded, d.Client, d.Namespace); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	found, err := d.argo.get(bounded)
@@ -39,23 +38,15 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	return d.change(ctx, deadline, found)
 }
 
-// admissible fails for an Application that must not be worked on.
+// admissible fails for an Application that must not be written to.
 func (d *deployment) admissible(found *application) error {
-	if !d.settings.manage {
+	switch {
+	case !d.settings.manage:
 		return d.fromGit(found)
-	}
-	if found == nil {
+	case found == nil:
 		return nil
 	}
 	return d.owned(found)
-}
-
-// plan says what would be done.
-func (d *deployment) plan(ctx context.Context, found *application) (protocol.DeployResult, error) {
-	if _, err := d.destined(ctx); err != nil {
-		return protocol.DeployResult{}, err
-	}
-	return d.result(outcomeOf(found), d.want.release, releaseOf(found)), nil
 }
 
 // destined is the destination to be written, where harmony writes it, once Argo
@@ -116,7 +107,7 @@ func (d *deployment) drift(found *application) []string {
 	var changed []string
 	for _, r := range found.Status.Resources {
 		if r.Status != "" && r.Status != api.Synced {
-			changed = append(changed, strings.ToLower(r.Kind)+"/"+r.Name+" was changed")
+			changed = append(changed, r.String()+" was changed")
 		}
 	}
 	return changed
@@ -126,7 +117,7 @@ func (d *deployment) drift(found *application) []string {
 // told. It is a failure when the release no longer runs.
 func (d *deployment) reported(ctx context.Context, found *application) (protocol.DeployResult, error) {
 	drift := d.drift(found)
-	if err := d.rolledOut(ctx, references(found), d.image); err != nil {
+	if err := d.rolledOut(ctx, references(found), d.Image); err != nil {
 		return protocol.DeployResult{}, delivery.Drifted(err, drift)
 	}
 	result := d.result(protocol.OutcomeUnchanged, d.want.release, d.want.release)
@@ -138,7 +129,7 @@ func (d *deployment) reported(ctx context.Context, found *application) (protocol
 // Application; -1 when it is not there.
 func (d *deployment) sourceIndex(found *application) int {
 	for i, s := range found.Sources() {
-		if s.RepoURL == d.chart.URL && s.Chart == "" {
+		if s.RepoURL == d.Chart.URL && s.Chart == "" {
 			return i
 		}
 	}
@@ -151,7 +142,12 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, found *appl
 	defer cancel()
 	var to place
 	c := d.lock(d.argo.String(), func(ctx context.Context) (protocol.DeployResult, error) { return d.changeHeld(ctx, deadline, to) })
-	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, found) }
+	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) {
+		if _, err := d.destined(ctx); err != nil {
+			return protocol.DeployResult{}, err
+		}
+		return d.result(outcomeOf(found), d.want.release, releaseOf(found)), nil
+	}
 	c.Prepare = func(ctx context.Context) (err error) {
 		if to, err = d.destined(ctx); err != nil || !d.settings.manage || d.wants(found) {
 			return err
@@ -225,7 +221,7 @@ func (d *deployment) free(ctx context.Context) (*application, error) {
 		default:
 			message := d.busyWith(found)
 			if message != told {
-				d.say("wait", "%s %s", d.argo, message)
+				d.Say("wait", "%s %s", d.argo, message)
 			}
 			told = message
 		}
@@ -244,7 +240,7 @@ func (d *deployment) busyWith(found *application) string {
 	if s := found.Status.OperationState; s != nil && !s.Done() {
 		message += " since " + s.StartedAt.Format(time.TimeOnly)
 		if s.Message != "" {
-			message += " (" + clean(s.Message) + ")"
+			message += " (" + delivery.Clean(s.Message) + ")"
 		}
 	}
 	return message

@@ -89,12 +89,16 @@ func (s *options) ofCluster(cluster string) error {
 	case cluster == "":
 		return nil
 	case s.name != "" || s.server != "":
-		return protocol.Invalid("destination: the target has several clusters, and this is one").WithHint("leave it out: a cluster is known to Argo CD by its API server")
+		return errDestination()
 	case !strings.Contains(s.application, "{cluster}"):
 		s.application += "-{cluster}"
 	}
 	s.application = strings.ReplaceAll(s.application, "{cluster}", slug(cluster))
 	return nil
+}
+
+func errDestination() error {
+	return protocol.Invalid("destination: the target has several clusters, and this is one").WithHint("leave it out: a cluster is known to Argo CD by its API server")
 }
 
 // slug is the name of a cluster as a part of an object's name.

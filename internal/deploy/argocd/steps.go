@@ -10,6 +10,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -35,7 +36,7 @@ func (f *fanout) wantsOf(a *application, r release) bool {
 // proven looks at the images of the pods. Where none lives, the chart's digest
 // is all that there is.
 func (f *fanout) proven(a *application, r release) bool {
-	image, err := r.image(f.image)
+	image, err := r.image(f.Image)
 	if err != nil {
 		return false
 	}
@@ -61,27 +62,19 @@ func (f *fanout) trouble(a *application, r release, since time.Time) (reason str
 	case c != nil:
 		return c.Type + ": " + c.Message, true
 	case s != nil && (s.Phase == api.Failed || s.Phase == api.Error):
-		return f.operationFailed(s), s.FinishedAt == nil || s.FinishedAt.Time.Before(since.Truncate(time.Second))
+		return operationFailed(s), s.FinishedAt == nil || s.FinishedAt.Time.Before(since.Truncate(time.Second))
 	case s != nil && s.Phase == api.Running && s.FinishedAt != nil:
 		// It is about to be tried again. The controller of ApplicationSets asks for
 		// a sync anew when one has failed, so that its end may not be seen.
-		return f.operationFailed(s), true
+		return operationFailed(s), true
 	case a.Status.Health.Status == api.Degraded && compared(a, r) && fresh(a):
 		return "degraded" + listed(complaints(a)), true
 	}
 	return "", false
 }
 
-func (f *fanout) operationFailed(s *operationState) string {
-	var lines []string
-	if s.SyncResult != nil {
-		for _, r := range s.SyncResult.Resources {
-			if r.Status == "SyncFailed" || r.HookPhase == api.Failed || r.HookPhase == api.Error {
-				lines = append(lines, clean(r.String()))
-			}
-		}
-	}
-	return "sync: " + clean(s.Message) + listed(lines)
+func operationFailed(s *operationState) string {
+	return "sync: " + delivery.Clean(s.Message) + listed(s.Failures())
 }
 
 // steps is the watch of a rollout.
@@ -162,11 +155,11 @@ func (s *steps) look(found *appSet, applications map[string]*application) (done 
 	}
 	waves := s.members[len(s.members)-1].wave
 	if wave > 0 {
-		s.progress(protocol.Event{Phase: "wave", Message: fmt.Sprintf("wave %d of %d,", wave, waves), Current: int64(running), Total: int64(len(s.members)), Unit: "clusters"})
+		s.Progress(protocol.Event{Phase: "wave", Message: fmt.Sprintf("wave %d of %d,", wave, waves), Current: int64(running), Total: int64(len(s.members)), Unit: "clusters"})
 	}
 	switch {
 	case len(failed) > 0:
-		return false, fmt.Errorf("%d of %d clusters of target %q failed, in wave %d of %d%s", len(failed), len(s.members), s.target, wave, waves, listed(failed))
+		return false, fmt.Errorf("%d of %d clusters of target %q failed, in wave %d of %d%s", len(failed), len(s.members), s.Target, wave, waves, listed(failed))
 	case running == len(s.members):
 		return true, nil
 	}
@@ -246,7 +239,7 @@ func (s *steps) stuck(found *appSet, made int) error {
 		return protocol.Retryable("Argo CD does not answer: its ApplicationSet controller made nothing of %s within %s", s.set, s.silence()).
 			WithHint("does the ApplicationSet controller run, and does it watch namespace %s?", s.argo.namespace)
 	case time.Since(s.moved) > s.settings.timeout:
-		return fmt.Errorf("deploy %s to %s: no further cluster was done within %s: %w", s.app.Name, s.target, s.settings.timeout, context.DeadlineExceeded)
+		return fmt.Errorf("deploy %s to %s: no further cluster was done within %s: %w", s.App.Name, s.Target, s.settings.timeout, context.DeadlineExceeded)
 	}
 	return nil
 }

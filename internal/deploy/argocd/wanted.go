@@ -78,18 +78,18 @@ type wanted struct {
 }
 
 func newWanted(d *deployment) (wanted, error) {
-	helm := map[string]any{"releaseName": d.app.Name}
-	if len(d.values) > 0 {
-		helm["valuesObject"] = d.values
+	helm := map[string]any{"releaseName": d.App.Name}
+	if len(d.Values) > 0 {
+		helm["valuesObject"] = d.Values
 	}
 	from, err := plain(map[string]any{
-		"repoURL": d.chart.URL, "path": ".", "targetRevision": d.chart.Digest, "helm": helm,
+		"repoURL": d.Chart.URL, "path": ".", "targetRevision": d.Chart.Digest, "helm": helm,
 	})
 	if err != nil {
 		return wanted{}, fmt.Errorf("values: %w", err)
 	}
 	return wanted{
-		release: release{Source: from, Image: d.image.FullName() + "@" + d.image.Digest, Version: d.app.Version},
+		release: release{Source: from, Image: d.Image.FullName() + "@" + d.Image.Digest, Version: d.App.Version},
 		project: d.settings.project, syncOptions: withOption(withOption(d.settings.syncOptions, "CreateNamespace=true"), respectIgnored),
 	}, nil
 }
@@ -214,20 +214,53 @@ func (d *deployment) owned(a *application) error {
 		return protocol.Unsupported("%s belongs to %s %s", d.argo, owner.Kind, owner.Name).WithHint("%s", hint)
 	case labels[marks.ManagedBy] != marks.Harmony:
 		return protocol.Unsupported("%s was made by somebody else", d.argo).WithHint("%s", hint)
-	case labels[marks.App] != d.app.Name || labels[marks.Target] != d.target:
+	case labels[marks.App] != d.App.Name || labels[marks.Target] != d.Target:
 		return protocol.Unsupported("%s is that of app %s for target %s", d.argo, labels[marks.App], labels[marks.Target]).
 			WithHint("give the app an Application of another name with the setting application")
 	}
 	return nil
 }
 
-// newObject is an Application without a spec.
-func (d *deployment) newObject() *unstructured.Unstructured {
+// newObject is an object of harmony's without a spec.
+func (d *deployment) newObject(kind string) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": apiVersion, "kind": kind,
 		"metadata": map[string]any{"name": d.argo.name, "namespace": d.argo.namespace, "labels": map[string]any{
-			marks.ManagedBy: marks.Harmony, marks.App: d.app.Name, marks.Target: d.target,
+			marks.ManagedBy: marks.Harmony, marks.App: d.App.Name, marks.Target: d.Target,
 		}},
 		"spec": map[string]any{},
 	}}
+}
+
+// respectIgnored has a sync leave alone what is ignored in a comparison.
+const respectIgnored = "RespectIgnoreDifferences=true"
+
+// autoscaled has Argo CD leave alone the fields that an autoscaler has set, which
+// are the replicas of workloads: the HorizontalPodAutoscalers' controller, or
+// KEDA where it scales to zero.
+func autoscaled() []any {
+	var rules []any
+	for _, kind := range []string{"Deployment", "StatefulSet", "ReplicaSet"} {
+		rules = append(rules, map[string]any{
+			"group": "apps", "kind": kind, "managedFieldsManagers": []any{"kube-controller-manager", "keda", "keda-operator"},
+		})
+	}
+	return rules
+}
+
+// ignoring are the rules that are there with those that are missing.
+func ignoring(there []any) []any {
+	all := slices.Clone(there)
+	for _, rule := range autoscaled() {
+		if !slices.ContainsFunc(all, func(r any) bool { return equality.Semantic.DeepEqual(r, rule) }) {
+			all = append(all, rule)
+		}
+	}
+	return all
+}
+
+// ignoresAutoscaled reports that an Application has all of the rules.
+func ignoresAutoscaled(object *unstructured.Unstructured) bool {
+	there, _, _ := unstructured.NestedSlice(object.Object, "spec", "ignoreDifferences")
+	return len(ignoring(there)) == len(there)
 }

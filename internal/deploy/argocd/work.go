@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -51,7 +53,7 @@ func (w *work) do(ctx context.Context) error {
 		if !errors.Is(err, errBusy) && !errors.Is(err, errReplaced) {
 			return err
 		}
-		w.say("wait", "%s: %v", w.argo, err)
+		w.Say("wait", "%s: %v", w.argo, err)
 		if w.found, err = w.free(ctx); err != nil {
 			return err
 		}
@@ -73,7 +75,7 @@ func (w *work) once(ctx context.Context) error {
 		}
 	}
 	if w.found != nil && w.found.Operation.Token() != "" && w.wants(w.found) {
-		w.say("sync", "taking over the operation of a harmony that is gone")
+		w.Say("sync", "taking over the operation of a harmony that is gone")
 		return w.finish(ctx, w.found.Operation.Token())
 	}
 	if err := w.settle(ctx); err != nil {
@@ -96,11 +98,15 @@ func (w *work) resume(ctx context.Context) (done bool, err error) {
 		if err := w.look(ctx); err != nil || !w.applied(w.found) {
 			return false, err
 		}
-		if err := w.replaceStuck(ctx, w.found); err != nil {
+		workloads, _, err := w.workloads(ctx, references(w.found))
+		if err == nil {
+			err = delivery.ReplaceStuck(ctx, w.Client, workloads)
+		}
+		if err != nil {
 			return false, err
 		}
 	}
-	err = w.follow(ctx, w.want.release, w.image)
+	err = w.follow(ctx, w.want.release, w.Image)
 	if err == nil && !w.written {
 		w.outcome = protocol.OutcomeUnchanged
 	}
@@ -143,7 +149,7 @@ func (w *work) finish(ctx context.Context, token string) error {
 	if err := w.await(ctx, token, w.want.chart()); err != nil {
 		return err
 	}
-	return w.follow(ctx, w.want.release, w.image)
+	return w.follow(ctx, w.want.release, w.Image)
 }
 
 // settle makes an Application that is new, or that comes from or goes to
@@ -167,13 +173,13 @@ func (w *work) settle(ctx context.Context) error {
 
 // placed reports that neither project, nor repository, nor destination change.
 func (w *work) placed(found *application) bool {
-	return found.Spec.Project == w.want.project && found.Spec.Source.RepoURL == w.chart.URL &&
+	return found.Spec.Project == w.want.project && found.Spec.Source.RepoURL == w.Chart.URL &&
 		found.Spec.Destination == w.to && found.Problem() == nil
 }
 
 func (w *work) create(ctx context.Context) error {
-	w.say("apply", "create %s", w.argo)
-	object := w.newObject()
+	w.Say("apply", "create %s", w.argo)
+	object := w.newObject(kind)
 	if err := w.want.write(object, w.to); err != nil {
 		return err
 	}
@@ -203,7 +209,7 @@ func (w *work) writeWanted(found *application) error {
 		return nil
 	}
 	if !w.written {
-		w.say("apply", "%s: chart %s", w.argo, w.want.chart())
+		w.Say("apply", "%s: chart %s", w.argo, w.want.chart())
 	}
 	if err := keepPrevious(found); err != nil {
 		return err
@@ -260,16 +266,13 @@ func (w *work) restore(now *unstructured.Unstructured) error {
 // before.
 func marksOf(now, before map[string]string) map[string]string {
 	ours := func(key, _ string) bool { return key == marks.ManagedBy || strings.HasPrefix(key, marks.Domain) }
-	made := map[string]string{}
-	for key, value := range before {
-		if ours(key, value) {
-			made[key] = value
-		}
+	made := maps.Clone(before)
+	maps.DeleteFunc(made, func(key, value string) bool { return !ours(key, value) })
+	others := maps.Clone(now)
+	maps.DeleteFunc(others, ours)
+	if made == nil {
+		return others
 	}
-	for key, value := range now {
-		if !ours(key, value) {
-			made[key] = value
-		}
-	}
+	maps.Copy(made, others)
 	return made
 }

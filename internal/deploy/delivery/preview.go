@@ -1,33 +1,27 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 
-	jsonpatch "github.com/evanphx/json-patch"
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/strategicpatch"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/internal/cluster/drift"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 )
 
 // Preview asks an API server what would become of the objects of a chart, by dry
 // runs. It changes nothing.
 type Preview struct {
-	Dynamic dynamic.Interface
-	Mapper  meta.RESTMapper
-	// Namespace is that of objects without one.
-	Namespace string
+	manifest.Space
 	// Mark adds what the deliverer writes on its objects; it may be nil.
 	Mark func(*unstructured.Unstructured)
 	// Source is the template that an object is from, "" where that is not known.
@@ -52,8 +46,8 @@ func (p Preview) Differences(ctx context.Context, before, wanted []*unstructured
 	group, asking := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for i, object := range wanted {
-		original := known[p.key(object)]
-		delete(known, p.key(object))
+		original := known[p.Key(object)]
+		delete(known, p.Key(object))
 		group.Go(func() (err error) {
 			found[i], err = p.difference(asking, original, object, fresh)
 			return err
@@ -63,12 +57,12 @@ func (p Preview) Differences(ctx context.Context, before, wanted []*unstructured
 		return nil, err
 	}
 	for _, object := range before {
-		if known[p.key(object)] == nil || object.GetAnnotations()[keepPolicy] == "keep" {
+		if known[p.Key(object)] == nil || object.GetAnnotations()[keepPolicy] == "keep" {
 			continue
 		}
 		of := difference.Object{Kind: object.GetKind(), Name: object.GetName()}
-		resource, err := p.resource(object, &of)
-		if err == nil {
+		resource, namespace, err := p.Resource(object)
+		if of.Namespace = namespace; err == nil {
 			of.Before, err = resource.Get(ctx, of.Name, metav1.GetOptions{})
 		}
 		if err != nil && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
@@ -96,7 +90,7 @@ func (p Preview) Check(ctx context.Context, before, wanted []*unstructured.Unstr
 	group.SetLimit(atOnce)
 	refusals := make([]error, len(wanted))
 	for i, object := range wanted {
-		original := known[p.key(object)]
+		original := known[p.Key(object)]
 		if original != nil && reflect.DeepEqual(original.Object, object.Object) {
 			continue
 		}
@@ -114,20 +108,9 @@ func (p Preview) Check(ctx context.Context, before, wanted []*unstructured.Unstr
 func (p Preview) byKey(objects []*unstructured.Unstructured) map[string]*unstructured.Unstructured {
 	all := map[string]*unstructured.Unstructured{}
 	for _, o := range objects {
-		all[p.key(o)] = o
+		all[p.Key(o)] = o
 	}
 	return all
-}
-
-func (p Preview) key(o *unstructured.Unstructured) string {
-	return o.GroupVersionKind().GroupKind().String() + "/" + p.namespaceOf(o) + "/" + o.GetName()
-}
-
-func (p Preview) namespaceOf(o *unstructured.Unstructured) string {
-	if namespace := o.GetNamespace(); namespace != "" {
-		return namespace
-	}
-	return p.Namespace
 }
 
 // fresh reports that the namespace is yet to be made: nothing can be tried in it.
@@ -142,28 +125,14 @@ func (p Preview) fresh(ctx context.Context) (bool, error) {
 	return false, err
 }
 
-// resource is where the object is; its namespace is filled in.
-func (p Preview) resource(o *unstructured.Unstructured, of *difference.Object) (dynamic.ResourceInterface, error) {
-	kind := o.GroupVersionKind()
-	mapping, err := p.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	if err != nil {
-		return nil, err
-	}
-	resource := p.Dynamic.Resource(mapping.Resource)
-	if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
-		return resource, nil
-	}
-	of.Namespace = p.namespaceOf(o)
-	return resource.Namespace(of.Namespace), nil
-}
-
 // difference asks the API server what would become of one object.
 func (p Preview) difference(ctx context.Context, original, wanted *unstructured.Unstructured, fresh bool) (difference.Object, error) {
 	of := difference.Object{Kind: wanted.GetKind(), Name: wanted.GetName(), After: wanted.DeepCopy()}
 	if p.Mark != nil {
 		p.Mark(of.After)
 	}
-	resource, err := p.resource(wanted, &of)
+	resource, namespace, err := p.Resource(wanted)
+	of.Namespace = namespace
 	if meta.IsNoMatchError(err) && p.BringsKinds {
 		return of, nil
 	}
@@ -182,44 +151,13 @@ func (p Preview) difference(ctx context.Context, original, wanted *unstructured.
 		of.After, err = resource.Create(ctx, of.After, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	case err == nil:
 		of.Before = live
-		of.After, err = patched(ctx, resource, original, of.After, live)
+		kind, patch, failed := drift.Patch(cmp.Or(original, of.After), of.After, live)
+		if of.After, err = live, failed; patch != nil {
+			of.After, err = resource.Patch(ctx, of.Name, kind, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		}
 	}
 	if err != nil {
 		return of, p.refused(of, wanted, err)
 	}
 	return of, ctx.Err()
-}
-
-// patched is the object after the patch that Helm would send: of three ways for
-// the kinds of Kubernetes, of two for custom resources.
-func patched(ctx context.Context, resource dynamic.ResourceInterface, original, wanted, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	if original == nil {
-		original = wanted
-	}
-	old, err := json.Marshal(original)
-	if err != nil {
-		return nil, err
-	}
-	fresh, err := json.Marshal(wanted)
-	if err != nil {
-		return nil, err
-	}
-	current, err := json.Marshal(live)
-	if err != nil {
-		return nil, err
-	}
-	var patch []byte
-	kind := types.StrategicMergePatchType
-	if versioned, failed := scheme.Scheme.New(wanted.GroupVersionKind()); failed != nil {
-		kind = types.MergePatchType
-		patch, err = jsonpatch.CreateMergePatch(old, fresh)
-	} else if schema, failed := strategicpatch.NewPatchMetaFromStruct(versioned); failed == nil {
-		patch, err = strategicpatch.CreateThreeWayMergePatch(old, fresh, current, schema, true)
-	} else {
-		err = failed
-	}
-	if err != nil || string(patch) == "{}" {
-		return live, err
-	}
-	return resource.Patch(ctx, wanted.GetName(), kind, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 }

@@ -27,6 +27,6 @@ func (d *deployment) helmRelease(chart []*unstructured.Unstructured) ([]*unstruc
 	if err != nil {
 		return nil, err
 	}
-	api.LeaveReplicas(release, drift.Finder{Namespace: namespace}.ScaledBy(chart), nil)
+	api.LeaveReplicas(release, drift.ScaledBy(chart), nil)
 	return []*unstructured.Unstructured{source, release}, nil
 }

@@ -85,7 +85,7 @@ func (d *deployment) manifests(ctx context.Context, s state, archive []byte) ([]
 		return nil, err
 	}
 	// What names no replicas leaves them to the autoscaler.
-	for _, scaled := range (drift.Finder{Namespace: d.place.Target.Namespace}).ScaledBy(objects) {
+	for _, scaled := range drift.ScaledBy(objects) {
 		unstructured.RemoveNestedField(scaled.Object, "spec", "replicas")
 	}
 	app, err := encode(objects)

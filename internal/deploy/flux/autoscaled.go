@@ -8,7 +8,6 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/drift"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
-	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // checked looks at what Flux would apply, before the HelmRelease is written: what
@@ -28,11 +27,11 @@ func (d *deployment) checked(ctx context.Context, p *parts) error {
 			before = r.objects
 		}
 	}
-	rendered, err := delivery.Render(ctx, d.discovery, d.app, d.target, d.Namespace, d.chart, d.values, before == nil)
+	rendered, err := delivery.Render(ctx, d.Discovery, d.App, d.Target, d.Namespace, d.Chart, d.Values, before == nil)
 	if err != nil {
-		d.progress(protocol.Event{Phase: "warning", Message: "the chart is not checked before Flux gets it: " + err.Error()})
+		d.Say("warning", "the chart is not checked before Flux gets it: %s", err.Error())
 	}
-	found := drift.Finder{Dynamic: d.dynamic, Mapper: d.mapper, Namespace: d.Namespace}
+	found := drift.Finder{Space: d.Space()}
 	scaled, err := found.Scaled(ctx, append(rendered.Objects, before...))
 	if err != nil {
 		return err
@@ -41,6 +40,6 @@ func (d *deployment) checked(ctx context.Context, p *parts) error {
 	if _, err := found.KeepReplicas(ctx, before, rendered.Objects); err != nil {
 		return err
 	}
-	preview := delivery.Preview{Dynamic: d.dynamic, Mapper: d.mapper, Namespace: d.Namespace, Source: rendered.Source, BringsKinds: rendered.BringsKinds}
+	preview := delivery.Preview{Space: d.Space(), Source: rendered.Source, BringsKinds: rendered.BringsKinds}
 	return preview.Check(ctx, before, rendered.Objects)
 }

@@ -35,7 +35,7 @@ func (d *deployment) look(ctx context.Context) (source, release seen, err error)
 		return err
 	})
 	group.Go(func() (err error) {
-		release, err = d.get(ctx, releases, d.Namespace, d.app.Name)
+		release, err = d.get(ctx, releases, d.Namespace, d.App.Name)
 		return err
 	})
 	return source, release, group.Wait()
@@ -45,10 +45,10 @@ func (d *deployment) look(ctx context.Context) (source, release seen, err error)
 // What cannot be deleted is for the next deploy.
 func (d *deployment) prune(ctx context.Context) {
 	namespace, name := d.sourceAt()
-	resource := d.dynamic.Resource(sources).Namespace(namespace)
+	resource := d.Dynamic.Resource(sources).Namespace(namespace)
 	list, err := resource.List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(d.sourceLabels()).String()})
 	if err != nil {
-		d.progress(protocol.Event{Phase: "warning", Message: "old OCIRepositories are left: " + err.Error()})
+		d.Say("warning", "old OCIRepositories are left: %s", err.Error())
 		return
 	}
 	for _, old := range list.Items {
@@ -57,13 +57,13 @@ func (d *deployment) prune(ctx context.Context) {
 		}
 		err := resource.Delete(ctx, old.GetName(), metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.GetUID()))})
 		if err != nil && !apierrors.IsNotFound(err) {
-			d.progress(protocol.Event{Phase: "warning", Message: fmt.Sprintf("OCIRepository %s is left: %v", old.GetName(), err)})
+			d.Say("warning", "OCIRepository %s is left: %v", old.GetName(), err)
 		}
 	}
 }
 
 func (d *deployment) get(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (seen, error) {
-	object, err := d.dynamic.Resource(resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	object, err := d.Dynamic.Resource(resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
 		return seen{}, d.noFlux(resource)
@@ -87,7 +87,7 @@ func (d *deployment) apply(ctx context.Context, resource schema.GroupVersionReso
 	if dryRun {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
-	made, err := d.dynamic.Resource(resource).Namespace(want.GetNamespace()).Apply(ctx, want.GetName(), want, options)
+	made, err := d.Dynamic.Resource(resource).Namespace(want.GetNamespace()).Apply(ctx, want.GetName(), want, options)
 	if err != nil {
 		return seen{}, d.applyError(want, err)
 	}
@@ -119,7 +119,7 @@ func (d *deployment) annotate(ctx context.Context, resource schema.GroupVersionR
 		return err
 	}
 	return d.survive(ctx, func() error {
-		_, err := d.dynamic.Resource(resource).Namespace(s.GetNamespace()).
+		_, err := d.Dynamic.Resource(resource).Namespace(s.GetNamespace()).
 			Patch(ctx, s.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: marks.Harmony})
 		if err != nil {
 			return fmt.Errorf("annotate %s: %w", s, err)
@@ -132,7 +132,7 @@ func (d *deployment) annotate(ctx context.Context, resource schema.GroupVersionR
 // second.
 func (d *deployment) changed(ctx context.Context, resource schema.GroupVersionResource, s seen) error {
 	return lease.AwaitChange(ctx, time.Second, func(ctx context.Context) (watch.Interface, error) {
-		return d.dynamic.Resource(resource).Namespace(s.GetNamespace()).Watch(ctx, metav1.ListOptions{
+		return d.Dynamic.Resource(resource).Namespace(s.GetNamespace()).Watch(ctx, metav1.ListOptions{
 			FieldSelector:   fields.OneTermEqualSelector("metadata.name", s.GetName()).String(),
 			ResourceVersion: s.GetResourceVersion(),
 		})
@@ -141,5 +141,5 @@ func (d *deployment) changed(ctx context.Context, resource schema.GroupVersionRe
 
 // survive makes a call again while the API server is away.
 func (d *deployment) survive(ctx context.Context, call func() error) error {
-	return delivery.Retry(ctx, d.Conn, outage, d.progress, call)
+	return delivery.Retry(ctx, d.Conn, outage, d.Progress, call)
 }

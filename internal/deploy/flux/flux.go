@@ -9,16 +9,8 @@ package flux
 
 import (
 	"context"
-	"fmt"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/restmapper"
-
-	deployvalues "github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -33,123 +25,75 @@ const Name = "flux"
 func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
 		s, err := readSettings(env)
-		return &adapter{Unsupported: Name, flags: flags, env: env, settings: s}, err
+		return &adapter{delivery.Base{Unsupported: Name, Flags: flags, Env: env}, s}, err
 	}
 }
 
-// adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
-	delivery.Unsupported
-	flags    *conn.Flags
-	env      capability.Environment
+	delivery.Base
 	settings options
 }
 
-// deployment is one call of Deploy.
+// deployment is one call of the adapter.
 type deployment struct {
-	*conn.Conn
-	client  kubernetes.Interface
-	dynamic dynamic.Interface
-	mapper  meta.RESTMapper
-	// discovery is the mapper's.
-	discovery discovery.DiscoveryInterface
-	settings  options
-	dryRun    bool
-	progress  func(protocol.Event)
-
-	app    protocol.AppSpec
-	target string
-	image  protocol.ImageRef
-	chart  protocol.ChartRef
-	values map[string]any
-	// drifted names what somebody changed of the revision in force.
+	delivery.Call
+	settings options
+	// drifted names the objects of the revision in force that were changed by
+	// others.
 	drifted []string
 }
 
 // Deploy implements [capability.ContinuousDelivery]. HelmRelease and Helm
 // release have the app's name. After a rollback there is a result as well as the
-// error of what failed.
+// error that led to it.
 func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	conn, err := conn.Connect(a.flags, a.env.Topology, target)
+	d, err := a.open(app, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	d, err := a.prepare(conn, app, target, image, chart)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	bounded, cancel := context.WithTimeout(ctx, a.settings.bound())
-	defer cancel()
-	result, err := d.run(bounded)
-	return result, d.explain(ctx, err)
-}
-
-func (a *adapter) prepare(conn *conn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
-	if err := a.check(app, image, chart); err != nil {
-		return nil, err
-	}
-	values, err := deployvalues.Of(app, target)
-	if err != nil {
-		return nil, err
-	}
-	d, err := a.base(conn, app, target)
-	if err != nil {
-		return nil, err
-	}
-	d.image, d.chart, d.values = image, chart, values
-	return d, nil
-}
-
-// base is a deployment that only looks at what is there.
-func (a *adapter) base(conn *conn.Conn, app protocol.AppSpec, target string) (*deployment, error) {
-	client, err := kubernetes.NewForConfig(conn.Config)
-	if err != nil {
-		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
-	}
-	dynamicClient, err := dynamic.NewForConfig(conn.Config)
-	if err != nil {
-		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
-	}
-	cached := memory.NewMemCacheClient(client.Discovery())
-	return &deployment{
-		Conn: conn, client: client, dynamic: dynamicClient, settings: a.settings, dryRun: a.env.DryRun,
-		mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached), discovery: cached,
-		progress: delivery.Progress(a.env, app),
-		app:      app, target: target,
-	}, nil
-}
-
-// check refuses what Flux cannot deliver.
-func (a *adapter) check(app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) error {
 	if chart.Path != "" || chart.URL == "" {
-		return protocol.Unsupported("topology %q: adapter flux pulls charts from a registry, but the chart of %s is a file on this machine", a.env.Topology.Name, app.Name).
+		return protocol.DeployResult{}, protocol.Unsupported("topology %q: adapter flux pulls charts from a registry, but the chart of %s is a file on this machine", a.Env.Topology.Name, app.Name).
 			WithHint("set spec.helmRegistry of the topology to {adapter: oci, url: …} instead of none")
 	}
-	return delivery.Published(a.env, app, image, chart)
+	if err := delivery.Published(a.Env, app, image, chart); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d.Image, d.Chart = image, chart
+	if d.Values, err = values.Of(app, target); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	return d.bounded(ctx, d.run)
 }
 
-// explain makes an error one for people.
-func (d *deployment) explain(ctx context.Context, err error) error {
-	return delivery.Explain(ctx, d.Conn, "deploy "+d.app.Name+" to "+d.target, d.settings.bound(), err)
+// open makes a deployment that only reads the objects; it sends nothing.
+func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error) {
+	call, err := a.Open(app, target)
+	return &deployment{Call: call, settings: a.settings}, err
 }
 
-// standing is what a Helm release holds at one moment; the zero value is none.
+// bounded does something within the time of a deploy.
+func (d *deployment) bounded(ctx context.Context, do func(context.Context) (protocol.DeployResult, error)) (protocol.DeployResult, error) {
+	bounded, cancel := context.WithTimeout(ctx, d.settings.bound())
+	defer cancel()
+	result, err := do(bounded)
+	return result, d.Explained(ctx, d.Conn, d.settings.bound(), err)
+}
+
+// standing is a Helm release at one moment; the zero value is none.
 type standing struct {
 	revision     int
 	image, chart string
 }
 
-// result is the document for an outcome: what stands now, and before.
+// result is the document for an outcome, with the release now and before.
 func (d *deployment) result(outcome protocol.Outcome, now, before standing) protocol.DeployResult {
-	return protocol.DeployResult{
-		Metadata: d.app.Metadata, Target: d.target, Adapter: Name,
-		Context: d.Context, Namespace: d.Namespace, Release: d.app.Name, Revision: now.revision,
-		Outcome: outcome, Image: now.image, Chart: now.chart,
-		PreviousImage: before.image, PreviousChart: before.chart, Planned: d.dryRun,
-	}
+	r := d.Result(Name, outcome)
+	r.Revision, r.Image, r.Chart = now.revision, now.image, now.chart
+	r.PreviousImage, r.PreviousChart = before.image, before.chart
+	return r
 }
 
-// wanted is what is to stand, as a revision.
+// wanted is the release to be deployed, as a revision.
 func (d *deployment) wanted(revision int) standing {
-	return standing{revision: revision, image: d.image.Digest, chart: d.chart.Digest}
+	return standing{revision: revision, image: d.Image.Digest, chart: d.Chart.Digest}
 }

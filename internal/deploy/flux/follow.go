@@ -18,14 +18,14 @@ import (
 // new says may be about what was there before: it is asked to look again.
 func (d *deployment) fetched(ctx context.Context, source part, isNew bool) error {
 	s, token := source.seen, ""
-	if isOurs(s) && !isNew && !judgeSource(s, d.chart.Digest, "").done {
+	if isOurs(s) && !isNew && !judgeSource(s, d.Chart.Digest, "").done {
 		token = newToken()
 		if err := d.annotate(ctx, sources, s, map[string]string{meta.ReconcileRequestAnnotation: token}); err != nil {
 			return err
 		}
 	}
 	return d.await(ctx, sources, s, "fetch", func(s seen) (bool, error) {
-		v := judgeSource(s, d.chart.Digest, token)
+		v := judgeSource(s, d.Chart.Digest, token)
 		if v.failed || d.settings.failFast && v.refused {
 			return false, &protocol.Error{
 				Code: protocol.ExitFailed, Message: fmt.Sprintf("%s: Flux cannot fetch the chart: %s", s, rollout.Clean(s.message())),
@@ -51,7 +51,7 @@ func (d *deployment) await(ctx context.Context, resource schema.GroupVersionReso
 		}
 		if message := rollout.Clean(s.message()); message != told {
 			told = message
-			d.progress(protocol.Event{Phase: phase, Message: s.String() + ": " + message})
+			d.Progress(protocol.Event{Phase: phase, Message: s.String() + ": " + message})
 		}
 		if err := d.changed(ctx, resource, s); err != nil {
 			return late(ctx, s, err)
@@ -92,7 +92,7 @@ func (d *deployment) follow(ctx context.Context, s seen, token string, before st
 	start := time.Now()
 	err := d.await(ctx, releases, s, "reconcile", func(s seen) (bool, error) {
 		last = s
-		v := judgeRelease(s, d.chart.Digest, token)
+		v := judgeRelease(s, d.Chart.Digest, token)
 		no := handled(s, token) && s.refused(before.revision)
 		if no && refused.IsZero() {
 			refused = time.Now()
@@ -125,7 +125,7 @@ func (d *deployment) follow(ctx context.Context, s seen, token string, before st
 // proven follows the rollout to its end, for which Flux need not have waited,
 // and proves that the image runs.
 func (d *deployment) proven(ctx context.Context, s seen, before standing) (protocol.DeployResult, error) {
-	if err := d.prove(ctx, s, d.image); err != nil {
+	if err := d.prove(ctx, s, d.Image); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	after := d.wanted(s.revision())
@@ -158,8 +158,8 @@ func (d *deployment) prove(ctx context.Context, s seen, image protocol.ImageRef)
 		return fmt.Errorf("%s: revision %d is not in Helm's storage", s, s.revision())
 	}
 	prover := d.prover(image)
-	return rollout.Wait(ctx, d.client, r.workloads, rollout.Options{
-		Progress: delivery.Rollout(d.progress, "rollout"), FailFast: d.settings.failFast,
+	return rollout.Wait(ctx, d.Client, r.workloads, rollout.Options{
+		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
 		Check: func(seen []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, r.objects, seen) },
 	})
 }
@@ -186,10 +186,10 @@ func (d *deployment) unanswered(s seen, token string, after time.Duration, reaso
 // afterFailure tells a rollback, once it is proven that what ran before runs
 // again.
 func (d *deployment) afterFailure(ctx context.Context, s seen, token string, before standing, failed error) (protocol.DeployResult, error) {
-	if !s.exists() || !judgeRelease(s, d.chart.Digest, token).rolledBack {
+	if !s.exists() || !judgeRelease(s, d.Chart.Digest, token).rolledBack {
 		return protocol.DeployResult{}, failed
 	}
-	d.progress(protocol.Event{Phase: "rollback", Message: "Flux went back to the revision before"})
+	d.Progress(protocol.Event{Phase: "rollback", Message: "Flux went back to the revision before"})
 	now, err := d.standing(ctx, s)
 	if err != nil {
 		return protocol.DeployResult{}, errors.Join(failed, err)
@@ -198,7 +198,7 @@ func (d *deployment) afterFailure(ctx context.Context, s seen, token string, bef
 		now.chart = before.chart
 	}
 	if now.image != "" {
-		image := d.image
+		image := d.Image
 		image.Digest = now.image
 		if err := d.prove(ctx, s, image); err != nil {
 			return protocol.DeployResult{}, errors.Join(failed, fmt.Errorf("after the rollback: %w", err))

@@ -14,7 +14,7 @@ var sources, releases = api.Sources, api.Releases
 // so that a HelmRelease goes from one chart and its values to another chart and
 // its values in one write, once the chart is there.
 func (d *deployment) sourceAt() (namespace, name string) {
-	name = api.SourceName(d.app.Name, d.chart.Digest)
+	name = api.SourceName(d.App.Name, d.Chart.Digest)
 	if d.settings.sourceNamespace == "" || d.settings.sourceNamespace == d.Namespace {
 		return d.Namespace, name
 	}
@@ -24,13 +24,13 @@ func (d *deployment) sourceAt() (namespace, name string) {
 // sourceLabels are those by which the OCIRepositories of a HelmRelease are found
 // again.
 func (d *deployment) sourceLabels() map[string]string {
-	return map[string]string{marks.Release: d.app.Name, marks.Namespace: d.Namespace}
+	return map[string]string{marks.Release: d.App.Name, marks.Namespace: d.Namespace}
 }
 
 // wantedSource is the OCIRepository that pins the chart.
 func (d *deployment) wantedSource() (*unstructured.Unstructured, error) {
 	namespace, name := d.sourceAt()
-	made, err := api.Source(d.chart, namespace, name, d.settings.interval.String(), d.settings.secretRef)
+	made, err := api.Source(d.Chart, namespace, name, d.settings.interval.String(), d.settings.secretRef)
 	if err == nil {
 		made.SetLabels(d.sourceLabels())
 	}
@@ -60,5 +60,5 @@ func (d *deployment) wantedRelease() (*unstructured.Unstructured, error) {
 	if d.settings.serviceAccount != "" {
 		spec["serviceAccountName"] = d.settings.serviceAccount
 	}
-	return api.Release(d.Namespace, d.app.Name, chart, d.settings.retries, d.settings.rollback, d.values, spec)
+	return api.Release(d.Namespace, d.App.Name, chart, d.settings.retries, d.settings.rollback, d.Values, spec)
 }

@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	deployvalues "github.com/nationtech/harmony/internal/chart/values"
-	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
@@ -28,35 +27,30 @@ import (
 // empty. It is followed and proven as a deploy is. A version that Helm's history
 // does not hold is an error of status protocol.ExitInvalid.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
-	conn, err := conn.Connect(a.flags, a.env.Topology, target)
+	d, err := a.open(app, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	d, err := a.base(conn, app, target)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	if registry := a.env.Topology.OCIRegistry; registry != nil {
-		d.image, err = protocol.ParseImageRef(registry.URL + "/" + cmp.Or(app.Image.Repository, app.Name))
+	if registry := a.Env.Topology.OCIRegistry; registry != nil {
+		d.Image, err = protocol.ParseImageRef(registry.URL + "/" + cmp.Or(app.Image.Repository, app.Name))
 		if err != nil {
 			return protocol.DeployResult{}, err
 		}
-		d.image.Insecure = registry.Insecure
+		d.Image.Insecure = registry.Insecure
 	}
-	bounded, cancel := context.WithTimeout(ctx, a.settings.bound())
-	defer cancel()
-	result, err := d.rollback(bounded, strings.TrimPrefix(to, "v"))
-	return result, d.explain(ctx, err)
+	return d.bounded(ctx, func(ctx context.Context) (protocol.DeployResult, error) {
+		return d.rollback(ctx, strings.TrimPrefix(to, "v"))
+	})
 }
 
 // rollback rolls back under the lease, but for a dry run.
 func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
-	current, err := d.get(ctx, releases, d.Namespace, d.app.Name)
+	current, err := d.get(ctx, releases, d.Namespace, d.App.Name)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
 	if !current.exists() {
-		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.app.Name)
+		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.App.Name)
 	}
 	work := func(ctx context.Context) (protocol.DeployResult, error) { return d.rollbackHeld(ctx, to) }
 	c := d.lock(work)
@@ -67,12 +61,12 @@ func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployRe
 // rollbackHeld makes the deployment that of an earlier revision, and carries it
 // out.
 func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.DeployResult, error) {
-	current, err := d.get(ctx, releases, d.Namespace, d.app.Name)
+	current, err := d.get(ctx, releases, d.Namespace, d.App.Name)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
 	if !current.exists() {
-		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.app.Name)
+		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.App.Name)
 	}
 	if d.isForeign(current) {
 		return protocol.DeployResult{}, &protocol.Error{
@@ -94,8 +88,8 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 	if err := d.become(ctx, current, source, earlier); err != nil {
 		return protocol.DeployResult{}, err
 	}
-	d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("to version %s of revision %d, chart %s", d.app.Version, earlier.Version, d.chart.Digest)})
-	if d.dryRun {
+	d.Say("rollback", "to version %s of revision %d, chart %s", d.App.Version, earlier.Version, d.Chart.Digest)
+	if d.DryRun {
 		before, err := d.standing(ctx, current)
 		return d.result(protocol.OutcomeRolledBack, d.wanted(earlier.Version), before), err
 	}
@@ -110,9 +104,9 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 // newest one that came into force before and is something else than what is. Where
 // Flux has gone back by itself already, that is what it is told to keep.
 func (d *deployment) chosen(current, source seen, to string) (*release.Release, error) {
-	history, err := d.storage(current).Query(map[string]string{"name": d.app.Name, "owner": "helm"})
+	history, err := d.storage(current).Query(map[string]string{"name": d.App.Name, "owner": "helm"})
 	if err != nil && !errors.Is(err, driver.ErrReleaseNotFound) {
-		return nil, fmt.Errorf("read release %s: %w", d.app.Name, err)
+		return nil, fmt.Errorf("read release %s: %w", d.App.Name, err)
 	}
 	slices.SortFunc(history, func(a, b *release.Release) int { return b.Version - a.Version })
 	var now *release.Release
@@ -138,7 +132,7 @@ func (d *deployment) chosen(current, source seen, to string) (*release.Release, 
 	if to != "" {
 		what = "no revision with version " + to
 	}
-	return nil, protocol.Invalid("release %s has %s in its history", d.app.Name, what).WithHint("its history has: %s", strings.Join(versions, ", "))
+	return nil, protocol.Invalid("release %s has %s in its history", d.App.Name, what).WithHint("its history has: %s", strings.Join(versions, ", "))
 }
 
 // isWanted reports that a revision is of the chart and the values that the
@@ -174,21 +168,21 @@ func (d *deployment) become(ctx context.Context, current, source seen, r *releas
 	if err != nil {
 		return fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
 	}
-	if d.image, err = d.imageIn(current, objects); err != nil {
+	if d.Image, err = d.imageIn(current, objects); err != nil {
 		return fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
 	}
-	if d.chart, err = d.chartOf(ctx, current, source, r); err != nil {
+	if d.Chart, err = d.chartOf(ctx, current, source, r); err != nil {
 		return err
 	}
-	d.values, _ = deployvalues.Whole(map[string]any(r.Config)).(map[string]any)
-	d.app.Version = versionOf(r)
+	d.Values, _ = deployvalues.Whole(map[string]any(r.Config)).(map[string]any)
+	d.App.Version = versionOf(r)
 	return nil
 }
 
 // imageIn finds the app's image among those of a revision: it is of the
 // repository that the HelmRelease names now, or else the topology.
 func (d *deployment) imageIn(current seen, objects []*unstructured.Unstructured) (protocol.ImageRef, error) {
-	image := d.image
+	image := d.Image
 	if note := current.GetAnnotations()[marks.Image]; note != "" {
 		var err error
 		if image, err = protocol.ParseImageRef(note); err != nil {
@@ -199,7 +193,7 @@ func (d *deployment) imageIn(current seen, objects []*unstructured.Unstructured)
 	if image.Digest == "" {
 		return image, fmt.Errorf("it does not pin an image from %s", image.FullName())
 	}
-	image.Insecure, image.Location = d.image.Insecure, protocol.InRegistry
+	image.Insecure, image.Location = d.Image.Insecure, protocol.InRegistry
 	return image, nil
 }
 
@@ -211,7 +205,7 @@ func (d *deployment) chartOf(ctx context.Context, current, source seen, r *relea
 	insecure, _, _ := unstructured.NestedBool(source.Object, "spec", "insecure")
 	digest, _, _ := unstructured.NestedString(source.Object, "spec", "ref", "digest")
 	version, _, _ := strings.Cut(r.Chart.Metadata.Version, "+")
-	chart := protocol.ChartRef{Metadata: d.app.Metadata, URL: url, Chart: r.Chart.Metadata.Name, ChartVersion: version, Insecure: insecure}
+	chart := protocol.ChartRef{Metadata: d.App.Metadata, URL: url, Chart: r.Chart.Metadata.Name, ChartVersion: version, Insecure: insecure}
 	known := []string{digest, current.GetAnnotations()[marks.ChartBefore]}
 	for _, one := range current.Status.History {
 		known = append(known, one.OCIDigest)

@@ -33,21 +33,21 @@ func (d *deployment) storage(s seen) *driver.Secrets {
 	if namespace == "" {
 		namespace = d.Namespace
 	}
-	return driver.NewSecrets(d.client.CoreV1().Secrets(namespace))
+	return driver.NewSecrets(d.Client.CoreV1().Secrets(namespace))
 }
 
 // read is a revision of the release; nil when Helm's storage does not have it.
 func (d *deployment) read(ctx context.Context, s seen, version int) (*stored, error) {
 	var found *release.Release
 	err := d.survive(ctx, func() (err error) {
-		found, err = d.storage(s).Get(fmt.Sprintf("sh.helm.release.v1.%s.v%d", d.app.Name, version))
+		found, err = d.storage(s).Get(fmt.Sprintf("sh.helm.release.v1.%s.v%d", d.App.Name, version))
 		return err
 	})
 	if errors.Is(err, driver.ErrReleaseNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read revision %d of release %s: %w", version, d.app.Name, err)
+		return nil, fmt.Errorf("read revision %d of release %s: %w", version, d.App.Name, err)
 	}
 	return d.storedOf(found)
 }
@@ -56,12 +56,12 @@ func (d *deployment) read(ctx context.Context, s seen, version int) (*stored, er
 // one.
 func (d *deployment) pending(s seen, after int) (*stored, error) {
 	for _, status := range []release.Status{release.StatusPendingInstall, release.StatusPendingUpgrade} {
-		found, err := d.storage(s).Query(map[string]string{"name": d.app.Name, "owner": "helm", "status": status.String()})
+		found, err := d.storage(s).Query(map[string]string{"name": d.App.Name, "owner": "helm", "status": status.String()})
 		if errors.Is(err, driver.ErrReleaseNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read release %s: %w", d.app.Name, err)
+			return nil, fmt.Errorf("read release %s: %w", d.App.Name, err)
 		}
 		for _, r := range found {
 			if r.Version > after && d.isWanted(r) {
@@ -75,26 +75,26 @@ func (d *deployment) pending(s seen, after int) (*stored, error) {
 // newest is the last revision in Helm's storage, however it ended; nil when there
 // is none.
 func (d *deployment) newest(s seen) (*stored, error) {
-	found, err := d.storage(s).Query(map[string]string{"name": d.app.Name, "owner": "helm"})
+	found, err := d.storage(s).Query(map[string]string{"name": d.App.Name, "owner": "helm"})
 	if errors.Is(err, driver.ErrReleaseNotFound) || err == nil && len(found) == 0 {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read release %s: %w", d.app.Name, err)
+		return nil, fmt.Errorf("read release %s: %w", d.App.Name, err)
 	}
 	return d.storedOf(slices.MaxFunc(found, func(a, b *release.Release) int { return a.Version - b.Version }))
 }
 
 // isWanted reports a revision that is made from our chart and values.
 func (d *deployment) isWanted(r *release.Release) bool {
-	if version := r.Chart.Metadata.Version; strings.Contains(version, "+") && !isOf(version, d.chart.Digest) {
+	if version := r.Chart.Metadata.Version; strings.Contains(version, "+") && !isOf(version, d.Chart.Digest) {
 		return false
 	}
 	made, err := deployvalues.Digest(r.Config)
 	if err != nil {
 		return false
 	}
-	wanted, err := deployvalues.Digest(d.values)
+	wanted, err := deployvalues.Digest(d.Values)
 	return err == nil && made == wanted
 }
 
@@ -121,22 +121,22 @@ func (d *deployment) standing(ctx context.Context, s seen) (standing, error) {
 	if err != nil || r == nil {
 		return now, err
 	}
-	now.image = proof.DigestIn(r.objects, d.image)
+	now.image = proof.DigestIn(r.objects, d.Image)
 	return now, nil
 }
 
 // installed is the revision that Helm's storage has as deployed.
 func (d *deployment) installed(s seen) (standing, error) {
-	found, err := d.storage(s).Query(map[string]string{"name": d.app.Name, "owner": "helm", "status": release.StatusDeployed.String()})
+	found, err := d.storage(s).Query(map[string]string{"name": d.App.Name, "owner": "helm", "status": release.StatusDeployed.String()})
 	if errors.Is(err, driver.ErrReleaseNotFound) || err == nil && len(found) == 0 {
 		return standing{}, nil
 	}
 	if err != nil {
-		return standing{}, fmt.Errorf("read release %s: %w", d.app.Name, err)
+		return standing{}, fmt.Errorf("read release %s: %w", d.App.Name, err)
 	}
 	r, err := d.storedOf(found[0])
 	if err != nil {
 		return standing{}, err
 	}
-	return standing{revision: r.version, image: proof.DigestIn(r.objects, d.image)}, nil
+	return standing{revision: r.version, image: proof.DigestIn(r.objects, d.Image)}, nil
 }

@@ -36,7 +36,7 @@ func (d *deployment) watchRollout(ctx context.Context, s seen, after int, old ge
 		w.err = err
 		w.mu.Unlock()
 		if d.settings.rollback {
-			d.progress(protocol.Event{Phase: "rollout", Message: "it cannot succeed, Flux is to roll back: " + rollout.Clean(err.Error())})
+			d.Progress(protocol.Event{Phase: "rollout", Message: "it cannot succeed, Flux is to roll back: " + rollout.Clean(err.Error())})
 		}
 	}()
 	return w
@@ -62,7 +62,7 @@ func (d *deployment) findProblem(ctx context.Context, s seen, after int, old gen
 	early := min(d.settings.timeout/8, 2*time.Second)
 	ctx, cancel := context.WithTimeout(ctx, d.settings.timeout-early)
 	defer cancel()
-	return rollout.Wait(ctx, d.client, r.workloads, rollout.Options{FailOnly: true, FailFast: d.settings.failFast, Progress: delivery.Rollout(d.progress, "rollout")})
+	return rollout.Wait(ctx, d.Client, r.workloads, rollout.Options{FailOnly: true, FailFast: d.settings.failFast, Progress: delivery.Rollout(d.Progress, "rollout")})
 }
 
 // generations are those of the workloads before a change, by UID.
@@ -76,7 +76,7 @@ func (d *deployment) generations(ctx context.Context, s seen) (generations, erro
 		if err != nil || r == nil {
 			return err
 		}
-		snapshots, err := rollout.Read(ctx, d.client, r.workloads)
+		snapshots, err := rollout.Read(ctx, d.Client, r.workloads)
 		for _, s := range snapshots {
 			if s.Object != nil {
 				found[s.Object.GetUID()] = s.Object.GetGeneration()
@@ -103,7 +103,7 @@ func (d *deployment) applied(ctx context.Context, s seen, after int, old generat
 			if since.IsZero() {
 				since = time.Now()
 			}
-			snapshots, err := rollout.Read(ctx, d.client, r.workloads)
+			snapshots, err := rollout.Read(ctx, d.Client, r.workloads)
 			same := !r.hasHooks && time.Since(since) > untouched
 			if err == nil && sameImages(r, snapshots) && (same || old.changed(snapshots)) {
 				return r, nil

@@ -35,7 +35,7 @@ type prepared struct {
 
 // render fetches the chart, renders it, and sees that it uses the image.
 func (d *deployment) render(ctx context.Context, last *release.Release) (prepared, error) {
-	archive, err := file.Fetch(ctx, d.chart)
+	archive, err := file.Fetch(ctx, d.Chart)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -43,18 +43,18 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	if err != nil {
 		return prepared{}, err
 	}
-	if d.config.Capabilities, err = delivery.Capabilities(d.discovery); err != nil {
+	if d.config.Capabilities, err = delivery.Capabilities(d.Discovery); err != nil {
 		return prepared{}, err
 	}
-	options := chartutil.ReleaseOptions{Name: d.app.Name, Namespace: d.Namespace, Revision: 1, IsInstall: true}
+	options := chartutil.ReleaseOptions{Name: d.App.Name, Namespace: d.Namespace, Revision: 1, IsInstall: true}
 	if !isGone(last) {
 		options.Revision, options.IsInstall, options.IsUpgrade = last.Version+1, false, true
 	}
-	r, err := file.Render(engine.New(d.Config), look, d.values, options, d.config.Capabilities)
+	r, err := file.Render(engine.New(d.Config), look, d.Values, options, d.config.Capabilities)
 	if err != nil {
-		return prepared{}, protocol.Invalid("chart %q with the values of target %q: %w", d.chart.Chart, d.target, err)
+		return prepared{}, protocol.Invalid("chart %q with the values of target %q: %w", d.Chart.Chart, d.Target, err)
 	}
-	if err := r.Uses(d.image, d.chart); err != nil {
+	if err := r.Uses(d.Image, d.Chart); err != nil {
 		return prepared{}, err
 	}
 	p := prepared{objects: r.Objects, source: r.Source, hasHooks: len(r.Hooks) > 0}
@@ -74,15 +74,6 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	return p, err
 }
 
-// check fails for what the API server would refuse, before anything is touched.
-func (d *deployment) check(ctx context.Context, p prepared) error {
-	preview, err := d.preview(p)
-	if err != nil {
-		return err
-	}
-	return preview.Check(ctx, p.before, p.objects)
-}
-
 // hooks are the hooks that run to an end. Those of an earlier run that still
 // exist are not the ones meant.
 func (d *deployment) hooks(ctx context.Context, objects []*unstructured.Unstructured) ([]rollout.Workload, error) {
@@ -96,7 +87,7 @@ func (d *deployment) hooks(ctx context.Context, objects []*unstructured.Unstruct
 			hooks = append(hooks, w)
 		}
 	}
-	snapshots, err := rollout.Read(ctx, d.client, hooks)
+	snapshots, err := rollout.Read(ctx, d.Client, hooks)
 	for i, s := range snapshots {
 		if s.Object != nil {
 			hooks[i].Ignore = string(s.Object.GetUID())
@@ -107,12 +98,12 @@ func (d *deployment) hooks(ctx context.Context, objects []*unstructured.Unstruct
 
 // deployed is the revision that is in force, or nil.
 func (d *deployment) deployed() (*release.Release, error) {
-	r, err := d.config.Releases.Deployed(d.app.Name)
+	r, err := d.config.Releases.Deployed(d.App.Name)
 	if errors.Is(err, driver.ErrNoDeployedReleases) || errors.Is(err, driver.ErrReleaseNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the deployed revision of release %s: %w", d.app.Name, err)
+		return nil, fmt.Errorf("read the deployed revision of release %s: %w", d.App.Name, err)
 	}
 	return r, nil
 }
@@ -121,7 +112,7 @@ func (d *deployment) deployed() (*release.Release, error) {
 // a cancelled call while its requests still run, so that the call is only
 // cancelled where it could last: when there are hooks to wait for.
 func (d *deployment) apply(ctx context.Context, p prepared, last *release.Release) (*release.Release, error) {
-	d.progress(protocol.Event{Phase: "apply", Message: "release " + d.app.Name})
+	d.Say("apply", "release %s", d.App.Name)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -143,7 +134,7 @@ func (d *deployment) watching(ctx context.Context, phase string, hooks []rollout
 	watched, stop := context.WithCancelCause(ctx)
 	problem := make(chan error, 1)
 	go func() {
-		err := rollout.Wait(watched, d.client, hooks, rollout.Options{FailOnly: true, FailFast: d.settings.failFast, Progress: delivery.Rollout(d.progress, phase), Log: d.log})
+		err := rollout.Wait(watched, d.Client, hooks, rollout.Options{FailOnly: true, FailFast: d.settings.failFast, Progress: delivery.Rollout(d.Progress, phase), Log: d.log})
 		problem <- err
 		stop(err)
 	}()
@@ -158,7 +149,7 @@ func (d *deployment) watching(ctx context.Context, phase string, hooks []rollout
 
 // log shows a line that a hook's container wrote.
 func (d *deployment) log(w rollout.Workload, container, line string) {
-	d.progress(protocol.Event{Phase: protocol.PhaseStep, Message: w.String() + ": " + line})
+	d.Progress(protocol.Event{Phase: protocol.PhaseStep, Message: w.String() + ": " + line})
 }
 
 // hookSees is how long after Helm the watch of the hooks may see a failure.
@@ -171,7 +162,7 @@ func (d *deployment) hookError(ctx context.Context, err error, problem <-chan er
 	seen := <-problem
 	switch {
 	case seen != nil && !errors.Is(seen, context.Canceled):
-		return fmt.Errorf("hook of release %s: %w", d.app.Name, seen)
+		return fmt.Errorf("hook of release %s: %w", d.App.Name, seen)
 	case ctx.Err() != nil:
 		return errors.Join(context.Cause(ctx), err)
 	}
@@ -185,23 +176,23 @@ func remaining(ctx context.Context) time.Duration {
 
 func (d *deployment) action(ctx context.Context, p prepared, last *release.Release, timeout time.Duration) (*release.Release, error) {
 	d.autoscaling(ctx)
-	description := fmt.Sprintf(describedByUs+"%s %s, image %s", d.app.Name, d.app.Version, d.image.Digest)
+	description := fmt.Sprintf(describedByUs+"%s %s, image %s", d.App.Name, d.App.Version, d.Image.Digest)
 	if isGone(last) {
 		install := action.NewInstall(d.config)
-		install.ReleaseName, install.Namespace, install.Description = d.app.Name, d.Namespace, description
+		install.ReleaseName, install.Namespace, install.Description = d.App.Name, d.Namespace, description
 		install.Timeout, install.Replace, install.SkipCRDs = timeout, true, true
-		r, err := install.RunWithContext(ctx, p.chart, d.values)
+		r, err := install.RunWithContext(ctx, p.chart, d.Values)
 		if err != nil {
-			return nil, fmt.Errorf("install release %s: %w", d.app.Name, err)
+			return nil, fmt.Errorf("install release %s: %w", d.App.Name, err)
 		}
 		return d.recorded(r)
 	}
 	upgrade := action.NewUpgrade(d.config)
 	upgrade.Namespace, upgrade.Description = d.Namespace, description
 	upgrade.Timeout, upgrade.MaxHistory, upgrade.ResetValues, upgrade.SkipCRDs = timeout, d.settings.maxHistory, true, true
-	r, err := upgrade.RunWithContext(ctx, d.app.Name, p.chart, d.values)
+	r, err := upgrade.RunWithContext(ctx, d.App.Name, p.chart, d.Values)
 	if err != nil {
-		return nil, fmt.Errorf("upgrade release %s: %w", d.app.Name, err)
+		return nil, fmt.Errorf("upgrade release %s: %w", d.App.Name, err)
 	}
 	return r, nil
 }
@@ -210,7 +201,7 @@ func (d *deployment) action(ctx context.Context, p prepared, last *release.Relea
 // only logs it when that fails.
 func (d *deployment) recorded(r *release.Release) (*release.Release, error) {
 	if err := d.config.Releases.Update(r); err != nil {
-		return nil, fmt.Errorf("record that release %s is installed: %w", d.app.Name, err)
+		return nil, fmt.Errorf("record that release %s is installed: %w", d.App.Name, err)
 	}
 	return r, nil
 }
@@ -222,7 +213,7 @@ func (d *deployment) recorded(r *release.Release) (*release.Release, error) {
 func (d *deployment) resume(ctx context.Context, r *release.Release) (protocol.DeployResult, error) {
 	workloads, err := d.workloads(ctx, r)
 	if err == nil {
-		err = delivery.ReplaceStuck(ctx, d.client, workloads)
+		err = delivery.ReplaceStuck(ctx, d.Client, workloads)
 	}
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -246,8 +237,8 @@ func (d *deployment) follow(ctx context.Context, r *release.Release) error {
 	if err != nil {
 		return err
 	}
-	return rollout.Wait(ctx, d.client, workloads, rollout.Options{
-		Progress: delivery.Rollout(d.progress, "rollout"), FailFast: d.settings.failFast,
+	return rollout.Wait(ctx, d.Client, workloads, rollout.Options{
+		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
 		Check: func(s []rollout.Snapshot) (bool, error) { return d.proven(ctx, r, s) },
 	})
 }

@@ -6,14 +6,19 @@ import (
 
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/kube"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/kubectl/pkg/validation"
+
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 )
 
 // newConfiguration is Helm's way to the cluster, for one deployment. The API
 // server's warnings, such as one about a field that it does not know, go to
 // warn.
-func newConfiguration(c *cluster, warn func(string)) (*action.Configuration, error) {
+func newConfiguration(c *delivery.Cluster, warn func(string)) (*action.Configuration, error) {
 	config := &action.Configuration{}
 	if err := config.Init(getter{c, warn}, c.Namespace, "secret", func(string, ...any) {}); err != nil {
 		return nil, fmt.Errorf("context %q: %w", c.Context, err)
@@ -24,13 +29,21 @@ func newConfiguration(c *cluster, warn func(string)) (*action.Configuration, err
 	return config, nil
 }
 
-// getter is a cluster whose warnings are heard.
+// getter is a cluster as Helm's RESTClientGetter.
 type getter struct {
-	*cluster
+	*delivery.Cluster
 	warn warnings
 }
 
-// ToRESTConfig implements Helm's RESTClientGetter.
+func (g getter) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {
+	return g.Discovery, nil
+}
+
+func (g getter) ToRESTMapper() (meta.RESTMapper, error) { return g.Mapper, nil }
+
+func (g getter) ToRawKubeConfigLoader() clientcmd.ClientConfig { return g.Loader }
+
+// ToRESTConfig is the configuration of a client whose warnings are passed on.
 func (g getter) ToRESTConfig() (*rest.Config, error) {
 	config := rest.CopyConfig(g.Config)
 	config.WarningHandlerWithContext = g.warn

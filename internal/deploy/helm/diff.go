@@ -5,7 +5,6 @@ import (
 
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/difference"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
@@ -15,7 +14,7 @@ import (
 // plan says what would be done. Where the chart is there already, the API server
 // is asked to try every object, so that what it would refuse is told now.
 func (d *deployment) plan(ctx context.Context, last *release.Release) (protocol.DeployResult, error) {
-	if d.chart.Digest != "" && !d.chart.Planned && d.image.Digest != "" && !d.applied(last) {
+	if d.Chart.Digest != "" && !d.Chart.Planned && d.Image.Digest != "" && !d.applied(last) {
 		if _, err := d.differences(ctx, last); err != nil {
 			return protocol.DeployResult{}, err
 		}
@@ -30,13 +29,13 @@ func (d *deployment) plan(ctx context.Context, last *release.Release) (protocol.
 // and what a deploy would make of them, by a dry run of the API server. Hooks
 // are not among them.
 func (a *adapter) Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error) {
-	d, err := a.open(app, target, image, chart)
+	d, err := a.prepare(app, target, image, chart)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.settings.timeout)
 	defer cancel()
-	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	last, err := d.last(ctx)
 	if err != nil {
 		return nil, d.Explain(err)
 	}
@@ -49,19 +48,12 @@ func (d *deployment) differences(ctx context.Context, last *release.Release) ([]
 	if err != nil {
 		return nil, err
 	}
-	preview, err := d.preview(p)
-	if err != nil {
-		return nil, err
-	}
-	return preview.Differences(ctx, p.before, p.objects)
+	return d.preview(p).Differences(ctx, p.before, p.objects)
 }
 
 // preview asks the API server what would become of a chart's objects.
-func (d *deployment) preview(p prepared) (delivery.Preview, error) {
-	client, err := dynamic.NewForConfig(d.Config)
-	return delivery.Preview{
-		Dynamic: client, Mapper: d.mapper, Namespace: d.Namespace, Mark: d.own, Source: p.source, BringsKinds: len(p.chart.CRDObjects()) > 0,
-	}, err
+func (d *deployment) preview(p prepared) delivery.Preview {
+	return delivery.Preview{Space: d.Space(), Mark: d.own, Source: p.source, BringsKinds: len(p.chart.CRDObjects()) > 0}
 }
 
 // own marks an object as Helm marks what it owns.
@@ -74,7 +66,7 @@ func (d *deployment) own(o *unstructured.Unstructured) {
 		annotations = map[string]string{}
 	}
 	labels["app.kubernetes.io/managed-by"] = "Helm"
-	annotations["meta.helm.sh/release-name"], annotations["meta.helm.sh/release-namespace"] = d.app.Name, d.Namespace
+	annotations["meta.helm.sh/release-name"], annotations["meta.helm.sh/release-namespace"] = d.App.Name, d.Namespace
 	o.SetLabels(labels)
 	o.SetAnnotations(annotations)
 }

@@ -7,11 +7,9 @@ import (
 	"helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/drift"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
-	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // drift names the objects of the revision that are gone or that somebody
@@ -20,30 +18,16 @@ import (
 func (d *deployment) drift(ctx context.Context, r *release.Release, ignore ...string) ([]string, error) {
 	objects, err := manifest.Parse(r.Manifest)
 	if err != nil {
-		return nil, fmt.Errorf("read the objects of release %s: %w", d.app.Name, err)
+		return nil, fmt.Errorf("read the objects of release %s: %w", d.App.Name, err)
 	}
-	found, err := d.finder()
-	if err != nil {
-		return nil, err
-	}
-	found.Ignore = ignore
-	return found.Find(ctx, objects)
-}
-
-func (d *deployment) finder() (drift.Finder, error) {
-	client, err := dynamic.NewForConfig(d.Config)
-	return drift.Finder{Dynamic: client, Mapper: d.mapper, Namespace: d.Namespace}, err
+	return drift.Finder{Space: d.Space(), Ignore: ignore}.Find(ctx, objects)
 }
 
 // keepReplicas leaves the replicas of objects as an autoscaler left them.
 func (d *deployment) keepReplicas(ctx context.Context, before, objects []*unstructured.Unstructured) error {
-	found, err := d.finder()
-	if err != nil {
-		return err
-	}
-	kept, err := found.KeepReplicas(ctx, before, objects)
+	kept, err := drift.Finder{Space: d.Space()}.KeepReplicas(ctx, before, objects)
 	for _, line := range kept {
-		d.progress(protocol.Event{Phase: "apply", Message: line})
+		d.Say("apply", "%s", line)
 	}
 	return err
 }

@@ -23,7 +23,7 @@ const foreignAge = 5 * time.Minute
 // half done is mended.
 func (d *deployment) free(ctx context.Context, inherited bool) (*release.Release, error) {
 	for {
-		last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+		last, err := d.last(ctx)
 		if err != nil || last == nil || !isHalfDone(last) {
 			return last, err
 		}
@@ -31,12 +31,12 @@ func (d *deployment) free(ctx context.Context, inherited bool) (*release.Release
 		if inherited || leftByUs(last) || age > foreignAge {
 			return d.mend(ctx, last)
 		}
-		d.progress(protocol.Event{Phase: "wait", Message: fmt.Sprintf("release %s is %s by helm", d.app.Name, last.Info.Status)})
+		d.Say("wait", "release %s is %s by helm", d.App.Name, last.Info.Status)
 		err = lease.AwaitChange(ctx, foreignAge-age, func(ctx context.Context) (watch.Interface, error) {
-			return d.client.CoreV1().Secrets(d.Namespace).Watch(ctx, metav1.ListOptions{LabelSelector: releaseSelector(d.app.Name)})
+			return d.Client.CoreV1().Secrets(d.Namespace).Watch(ctx, metav1.ListOptions{LabelSelector: releaseSelector(d.App.Name)})
 		})
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, protocol.Retryable("release %s is %s since %s, by a helm that may still be at work", d.app.Name, last.Info.Status, last.Info.LastDeployed.Format(time.TimeOnly)).
+			return nil, protocol.Retryable("release %s is %s since %s, by a helm that may still be at work", d.App.Name, last.Info.Status, last.Info.LastDeployed.Format(time.TimeOnly)).
 				WithHint("wait for it to end; after %s harmony takes the release to be abandoned", foreignAge)
 		}
 		if err != nil {
@@ -63,10 +63,10 @@ func leftByUs(r *release.Release) bool {
 // again is simply gone on with. A release that was never deployed needs no
 // rollback: Helm starts from its failed revision.
 func (d *deployment) mend(ctx context.Context, last *release.Release) (*release.Release, error) {
-	d.progress(protocol.Event{Phase: "mend", Message: fmt.Sprintf("release %s was left %s", d.app.Name, last.Info.Status)})
+	d.Say("mend", "release %s was left %s", d.App.Name, last.Info.Status)
 	last.SetStatus(release.StatusFailed, fmt.Sprintf("harmony: left %s by a process that is gone", last.Info.Status))
 	if err := d.config.Releases.Update(last); err != nil {
-		return nil, fmt.Errorf("mend release %s: %w", d.app.Name, err)
+		return nil, fmt.Errorf("mend release %s: %w", d.App.Name, err)
 	}
 	if recordOf(last) == d.want {
 		return last, nil
@@ -78,8 +78,8 @@ func (d *deployment) mend(ctx context.Context, last *release.Release) (*release.
 	d.autoscaling(ctx)
 	rollback := action.NewRollback(d.config)
 	rollback.Version, rollback.DisableHooks, rollback.MaxHistory = deployed.Version, true, d.settings.maxHistory
-	if err := rollback.Run(d.app.Name); err != nil {
-		return nil, fmt.Errorf("roll release %s back to revision %d, to mend it: %w", d.app.Name, deployed.Version, err)
+	if err := rollback.Run(d.App.Name); err != nil {
+		return nil, fmt.Errorf("roll release %s back to revision %d, to mend it: %w", d.App.Name, deployed.Version, err)
 	}
-	return lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	return d.last(ctx)
 }

@@ -17,7 +17,7 @@ func (d *deployment) credentials(ctx context.Context) (*corev1.Secret, error) {
 	if d.settings.pullSecret == "" {
 		return nil, nil
 	}
-	repository, err := name.NewRepository(d.image.FullName())
+	repository, err := name.NewRepository(d.Image.FullName())
 	if err != nil {
 		return nil, protocol.Invalid("image: %w", err)
 	}

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"strconv"
 
-	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/release"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/metadata"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/nationtech/harmony/internal/cluster/marks"
 )
@@ -40,14 +38,15 @@ func recordOf(r *release.Release) record {
 	return record{chart: a[marks.Chart], image: a[marks.Image], values: a[marks.Values]}
 }
 
-// lastRelease is the newest revision of a release, or nil. Only that one is
+// last is the newest revision of a release, or nil. Only that one is
 // read, where Helm would read and unpack the whole history.
-func lastRelease(ctx context.Context, c *cluster, config *action.Configuration, name string) (*release.Release, error) {
-	client, err := metadata.NewForConfig(c.Config)
+func (d *deployment) last(ctx context.Context) (*release.Release, error) {
+	name := d.App.Name
+	client, err := metadata.NewForConfig(d.Config)
 	if err != nil {
 		return nil, err
 	}
-	list, err := client.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(c.Namespace).
+	list, err := client.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(d.Namespace).
 		List(ctx, metav1.ListOptions{LabelSelector: releaseSelector(name)})
 	if err != nil {
 		return nil, fmt.Errorf("read release %s: %w", name, err)
@@ -63,7 +62,7 @@ func lastRelease(ctx context.Context, c *cluster, config *action.Configuration, 
 	if newest == 0 {
 		return nil, nil
 	}
-	found, err := config.Releases.Get(name, newest)
+	found, err := d.config.Releases.Get(name, newest)
 	if err != nil {
 		return nil, fmt.Errorf("read release %s revision %d: %w", name, newest, err)
 	}

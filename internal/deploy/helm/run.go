@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/namespace"
@@ -22,7 +21,7 @@ import (
 func (d *deployment) run(ctx context.Context, deadline time.Time) (protocol.DeployResult, error) {
 	bounded, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	last, err := lastRelease(bounded, d.cluster, d.config, d.app.Name)
+	last, err := d.last(bounded)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -68,11 +67,11 @@ func (d *deployment) settled(ctx context.Context, last *release.Release) (bool, 
 		return err
 	})
 	group.Go(func() (err error) {
-		surroundings, err = d.surroundings().Settled(reading, d.client)
+		surroundings, err = d.surroundings().Settled(reading, d.Client)
 		return err
 	})
 	group.Go(func() (err error) {
-		snapshots, err = rollout.Read(reading, d.client, workloads)
+		snapshots, err = rollout.Read(reading, d.Client, workloads)
 		return err
 	})
 	if err := group.Wait(); err != nil || !surroundings || len(d.drifted) > 0 && !d.settings.reportDrift {
@@ -92,7 +91,7 @@ func (d *deployment) surroundings() namespace.Wanted {
 // unchanged is the result when nothing is to be done. Drift that is only
 // reported stands in it.
 func (d *deployment) unchanged(last *release.Release) protocol.DeployResult {
-	return delivery.Reported(d.progress, d.result(protocol.OutcomeUnchanged, last.Version, d.want), d.drifted)
+	return delivery.Reported(d.Progress, d.result(protocol.OutcomeUnchanged, last.Version, d.want), d.drifted)
 }
 
 // workloads are what is waited for of a revision.
@@ -105,11 +104,7 @@ func (d *deployment) workloads(ctx context.Context, r *release.Release) ([]rollo
 	if err != nil {
 		return nil, err
 	}
-	client, err := dynamic.NewForConfig(d.Config)
-	if err != nil {
-		return nil, err
-	}
-	others, err := rollout.Objects(ctx, objects, d.Namespace, client, d.mapper, d.settings.wait)
+	others, err := rollout.Objects(ctx, objects, d.Space(), d.settings.wait)
 	return append(workloads, others...), err
 }
 
@@ -123,22 +118,22 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, last *relea
 	c := d.lock()
 	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, last) }
 	c.Prepare = func(ctx context.Context) (err error) {
-		if err := namespace.Check(ctx, d.client, d.Namespace); err != nil {
+		if err := namespace.Check(ctx, d.Client, d.Namespace); err != nil {
 			return err
 		}
 		if p, err = d.render(ctx, last); err != nil {
 			return err
 		}
-		if err := d.check(ctx, p); err != nil {
+		if err := d.preview(p).Check(ctx, p.before, p.objects); err != nil {
 			return err
 		}
 		around := d.surroundings()
 		if slices.ContainsFunc(p.objects, func(o *unstructured.Unstructured) bool {
 			return o.GetKind() == "Namespace" && o.GetName() == d.Namespace
 		}) {
-			around.Release = d.app.Name
+			around.Release = d.App.Name
 		}
-		return around.Ensure(ctx, d.client)
+		return around.Ensure(ctx, d.Client)
 	}
 	c.Work = func(held context.Context, inherited bool) (protocol.DeployResult, error) {
 		working, cancel := context.WithDeadline(held, deadline)
@@ -152,12 +147,8 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, last *relea
 	return c.Run(ctx, bounded)
 }
 
-// lock is a change of the release that does not know its work yet.
 func (d *deployment) lock() delivery.Change {
-	return delivery.Change{
-		Conn: d.Conn, Leases: d.client.CoordinationV1().Leases(d.Namespace), Release: d.app.Name, What: "release " + d.app.Name,
-		DryRun: d.dryRun, Progress: d.progress,
-	}
+	return d.Lock(d.Cluster, d.Namespace, d.App.Name, "release "+d.App.Name)
 }
 
 // changeHeld does the work of change under the lease.
@@ -174,7 +165,7 @@ func (d *deployment) changeHeld(ctx context.Context, prepared prepared, inherite
 		if len(d.drifted) == 0 || d.settings.reportDrift {
 			return d.resume(ctx, last)
 		}
-		d.progress(protocol.Event{Phase: "apply", Message: strings.Join(d.drifted, ", ")})
+		d.Say("apply", "%s", strings.Join(d.drifted, ", "))
 		d.drifted = nil
 	}
 	return d.upgrade(ctx, prepared, last)

@@ -5,9 +5,7 @@ import (
 	"strings"
 
 	"helm.sh/helm/v3/pkg/release"
-	"k8s.io/client-go/dynamic"
 
-	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -17,11 +15,7 @@ import (
 // cluster, through whatever it was delivered. Flux keeps its releases as Helm
 // does: such a release is told as Flux's.
 func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
-	conn, err := conn.Connect(a.flags, a.env.Topology, target)
-	if err != nil {
-		return nil, err
-	}
-	d, err := a.base(conn, app, target)
+	d, err := a.open(app, target)
 	if err != nil {
 		return nil, err
 	}
@@ -38,15 +32,11 @@ func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target strin
 }
 
 func (d *deployment) status(ctx context.Context) ([]status.Entry, error) {
-	client, err := dynamic.NewForConfig(d.Config)
+	entries, err := controllers(ctx, d.Dynamic, d.Namespace, d.App.Name)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := controllers(ctx, client, d.Namespace, d.app.Name)
-	if err != nil {
-		return nil, err
-	}
-	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	last, err := d.last(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +113,7 @@ func (d *deployment) unhealthy(ctx context.Context, r *release.Release) (string,
 	if err != nil {
 		return "", err
 	}
-	snapshots, err := rollout.Read(ctx, d.client, workloads)
+	snapshots, err := rollout.Read(ctx, d.Client, workloads)
 	if err != nil {
 		return "", err
 	}
@@ -163,16 +153,12 @@ func versionOf(r *release.Release) string {
 // before, and waits for it as a deploy does. A version that Helm's history does
 // not hold is an error of status protocol.ExitInvalid.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
-	conn, err := conn.Connect(a.flags, a.env.Topology, target)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	d, err := a.base(conn, app, target)
+	d, err := a.open(app, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, a.settings.timeout)
 	defer cancel()
 	result, err := d.rollback(bounded, strings.TrimPrefix(to, "v"))
-	return result, d.explain(ctx, err)
+	return result, d.Explained(ctx, d.Conn, a.settings.timeout, err)
 }

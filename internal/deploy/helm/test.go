@@ -9,7 +9,6 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
-	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // test runs the chart's tests, where the topology wants that, and shows what
@@ -32,13 +31,13 @@ func (d *deployment) test(ctx context.Context, r *release.Release) (*release.Rel
 	if err != nil {
 		return nil, err
 	}
-	d.progress(protocol.Event{Phase: "test", Message: "release " + d.app.Name})
+	d.Say("test", "release %s", d.App.Name)
 	tests := action.NewReleaseTesting(d.config)
 	tests.Namespace, tests.Timeout = d.Namespace, remaining(ctx)
 	tested := r
 	err = d.watching(ctx, "test", hooks, func(context.Context) (err error) {
-		if tested, err = tests.Run(d.app.Name); err != nil {
-			return fmt.Errorf("test release %s: %w", d.app.Name, err)
+		if tested, err = tests.Run(d.App.Name); err != nil {
+			return fmt.Errorf("test release %s: %w", d.App.Name, err)
 		}
 		return nil
 	})
