@@ -137,7 +137,6 @@ func (s *SSHD) ReplaceKey() {
 	s.newKey("key")
 }
 
-// newKey makes a key in a file.
 func (s *SSHD) newKey(name string) ssh.PublicKey {
 	s.kit.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -209,7 +208,6 @@ func (s *SSHD) Connections() []string {
 	return words
 }
 
-// machineProcess is any process of this machine.
 type machineProcess struct {
 	pid, parent int
 	command     string

@@ -146,7 +146,7 @@ func plain(name string) string {
 	return strings.Trim(strings.NewReplacer("-", "_", ".", "_", "/", "_").Replace(name), "_")
 }
 
-// names reports a name of a secret, and not of what refers to one.
+// names reports whether a name is that of a secret, not of a reference to one.
 func names(name string) bool {
 	p := plain(name)
 	return secretName.MatchString(p) && !refers(name) && !strings.HasPrefix(p, "existing")
@@ -167,7 +167,6 @@ var (
 	pem      = regexp.MustCompile(`(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|$)`)
 )
 
-// clear takes secrets out of a text.
 func clear(text string) string {
 	text = assigned.ReplaceAllStringFunc(text, func(found string) string {
 		parts := assigned.FindStringSubmatch(found)

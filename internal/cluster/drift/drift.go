@@ -68,7 +68,7 @@ func (s *scalers) look(ctx context.Context, wanted *unstructured.Unstructured) (
 	}
 	live, err := resource.Get(ctx, wanted.GetName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		if expires(wanted) {
+		if _, expires, _ := unstructured.NestedFieldNoCopy(wanted.Object, "spec", "ttlSecondsAfterFinished"); expires && wanted.GetKind() == "Job" {
 			return "", nil
 		}
 		return name + " is gone", nil
@@ -94,17 +94,17 @@ func (s *scalers) look(ctx context.Context, wanted *unstructured.Unstructured) (
 	return s.compare(ctx, name, live, after)
 }
 
-// compare tells a change from live to after that counts.
+// compare reports whether the dry run changes anything that counts as drift.
 func (s *scalers) compare(ctx context.Context, name string, live, after *unstructured.Unstructured) (string, error) {
 	a, b := s.essence(live), s.essence(after)
 	if equality.Semantic.DeepEqual(a, b) {
 		return "", nil
 	}
-	scaled, err := s.autoscaled(ctx, live)
+	t, err := s.in(ctx, s.NamespaceOf(live))
 	if err != nil {
 		return "", fmt.Errorf("compare %s: %w", name, err)
 	}
-	if scaled {
+	if t.names(live) || t.owns(live) {
 		unstructured.RemoveNestedField(a, "spec", "replicas")
 		unstructured.RemoveNestedField(b, "spec", "replicas")
 		if equality.Semantic.DeepEqual(a, b) {
@@ -140,15 +140,6 @@ func Patch(original, wanted, live *unstructured.Unstructured) (types.PatchType, 
 		return "", nil, err
 	}
 	return kind, patch, nil
-}
-
-// expires reports a Job that is deleted some time after its end.
-func expires(object *unstructured.Unstructured) bool {
-	if object.GetKind() != "Job" {
-		return false
-	}
-	_, ok, _ := unstructured.NestedFieldNoCopy(object.Object, "spec", "ttlSecondsAfterFinished")
-	return ok
 }
 
 // essence is what a person could have changed.

@@ -115,7 +115,6 @@ type targets struct {
 	blind bool
 }
 
-// ref is a scaleTargetRef.
 type ref struct{ group, kind, name string }
 
 func (f Finder) scalers(before, objects []*unstructured.Unstructured) *scalers {
@@ -146,8 +145,9 @@ func (f Finder) sameAs(a *unstructured.Unstructured) func(*unstructured.Unstruct
 // none scales it, or it does not exist yet.
 func (s *scalers) replicas(ctx context.Context, object *unstructured.Unstructured) (replicas int64, found bool, err error) {
 	t, err := s.in(ctx, s.NamespaceOf(object))
-	named := t.names(object)
-	if err != nil || !named && !isScalable(object) {
+	named, kind := t.names(object), object.GroupVersionKind().GroupKind()
+	scalable := kind.Group == "apps" && slices.Contains([]string{"Deployment", "StatefulSet", "ReplicaSet"}, kind.Kind)
+	if err != nil || !named && !scalable {
 		return 0, false, err
 	}
 	resource, _, err := s.Resource(object)
@@ -165,16 +165,6 @@ func (s *scalers) replicas(ctx context.Context, object *unstructured.Unstructure
 		return 0, false, err
 	}
 	return unstructured.NestedInt64(live.Object, "spec", "replicas")
-}
-
-// autoscaled reports that the replicas of a live object are up to an autoscaler.
-func (s *scalers) autoscaled(ctx context.Context, live *unstructured.Unstructured) (bool, error) {
-	t, err := s.in(ctx, s.NamespaceOf(live))
-	return err == nil && (t.names(live) || t.owns(live)), err
-}
-
-func isScalable(o *unstructured.Unstructured) bool {
-	return o.GroupVersionKind().Group == "apps" && slices.Contains([]string{"Deployment", "StatefulSet", "ReplicaSet"}, o.GetKind())
 }
 
 // in lists what is autoscaled in a namespace.

@@ -99,7 +99,6 @@ func (h holder) dead() bool {
 	return gone || start != "" && start != h.start
 }
 
-// describe is the holder for people.
 func describe(identity string) string {
 	if h, ok := parseHolder(identity); ok {
 		return fmt.Sprintf("process %d on %s", h.pid, h.host)

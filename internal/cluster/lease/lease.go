@@ -88,7 +88,6 @@ type observation struct {
 	acquired time.Time
 }
 
-// try takes the lease if it is free.
 func (l *Lease) try(ctx context.Context, seen *observation) (bool, error) {
 	now := metav1.NowMicro()
 	fresh := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name}, Spec: l.spec(now)}
@@ -122,7 +121,7 @@ func (l *Lease) try(ctx context.Context, seen *observation) (bool, error) {
 	return true, nil
 }
 
-// over takes in what was found, and reports whether its holder has lost it.
+// over records what was found, and reports whether its holder has lost it.
 func (o *observation) over(found *coordinationv1.Lease, now time.Time) bool {
 	if found.Spec.HolderIdentity == nil || *found.Spec.HolderIdentity == "" || found.Spec.RenewTime == nil {
 		return true
@@ -237,4 +236,30 @@ func (l *Lease) release(ctx context.Context) {
 	_ = l.client.Delete(ctx, l.name, metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &l.current.UID, ResourceVersion: &l.current.ResourceVersion},
 	})
+}
+
+// AwaitChange returns when the watch reports a change, or after the time given. It
+// fails when the context ends. A watch that cannot be opened only makes it wait
+// the whole time.
+func AwaitChange(ctx context.Context, atMost time.Duration, open func(context.Context) (watch.Interface, error)) error {
+	bounded, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	var changes <-chan watch.Event
+	if w, err := open(bounded); err == nil {
+		defer w.Stop()
+		changes = w.ResultChan()
+	}
+	for {
+		select {
+		case <-bounded.Done():
+			return ctx.Err()
+		case event, open := <-changes:
+			switch {
+			case !open:
+				changes = nil
+			case event.Type == watch.Modified || event.Type == watch.Deleted:
+				return nil
+			}
+		}
+	}
 }

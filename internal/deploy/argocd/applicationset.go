@@ -20,7 +20,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// member is a cluster of an ApplicationSet.
 type member struct {
 	conn.Cluster
 	// application is the name of the cluster's Application.
@@ -28,7 +27,6 @@ type member struct {
 	wave        int
 }
 
-// members are the clusters with their waves.
 func members(set string, multi protocol.MultiCluster, clusters []conn.Cluster) []member {
 	var all []member
 	start := 0
@@ -57,10 +55,6 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 			"maxUpdate":        f.multi.AtOnce(),
 		})
 	}
-	options := make([]any, len(f.want.syncOptions))
-	for i, option := range f.want.syncOptions {
-		options[i] = option
-	}
 	return plain(map[string]any{
 		"goTemplate": true, "goTemplateOptions": []any{"missingkey=error"},
 		"generators": []any{map[string]any{"list": map[string]any{"elements": elements}}},
@@ -79,7 +73,7 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 				"destination":       map[string]any{"server": "{{.server}}", "namespace": f.multi.Namespace},
 				// The controller takes it away, and only looks whether it prunes.
 				"syncPolicy": map[string]any{
-					"automated": map[string]any{"prune": true}, "syncOptions": options,
+					"automated": map[string]any{"prune": true}, "syncOptions": f.want.syncOptions,
 					"retry": map[string]any{"limit": 1, "backoff": map[string]any{"duration": "2s", "maxDuration": "2s"}},
 				},
 			},
@@ -87,7 +81,7 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 	})
 }
 
-// escape keeps texts from being taken for templates.
+// escape keeps strings from being read as templates.
 func escape(value any) any {
 	switch v := value.(type) {
 	case string:
@@ -124,7 +118,7 @@ type setView struct {
 	} `json:"status"`
 }
 
-// problem is what keeps the controller from its work, or "".
+// problem is the error that the controller reports, or "".
 func (s *appSet) problem() string {
 	for _, c := range s.Status.Conditions {
 		if c.Type == "ErrorOccurred" && c.Status == "True" {
@@ -134,7 +128,7 @@ func (s *appSet) problem() string {
 	return ""
 }
 
-// wants reports that it has the release and the members already.
+// wants reports whether it has the release and the members already.
 func (s *appSet) wants(spec map[string]any) bool {
 	now, _, _ := unstructured.NestedMap(s.Object, "spec")
 	for field, value := range spec {
@@ -145,14 +139,7 @@ func (s *appSet) wants(spec map[string]any) bool {
 	return true
 }
 
-// isGood reports that all members were seen to run the release at one moment. What
-// Argo CD says of one of them later is no reason to forget that.
-func (s *appSet) isGood(r release) bool {
-	good, ok := noted(s.Unstructured, marks.Good)
-	return ok && equality.Semantic.DeepEqual(good.Source, r.Source)
-}
-
-// read reads the ApplicationSet; nil when there is none. It is patient.
+// read reads the ApplicationSet, with retries; nil when there is none.
 func (f *fanout) read(ctx context.Context) (found *appSet, err error) {
 	err = f.argo.patient(ctx, func() error {
 		found, err = f.get(ctx)
@@ -187,7 +174,6 @@ func (f *fanout) ownedSet(found *appSet) error {
 	return nil
 }
 
-// applications are those of the ApplicationSet, by name.
 func (f *fanout) applications(ctx context.Context) (map[string]*application, error) {
 	selector := fmt.Sprintf("%s=%s,%s=%s,%s=%s", marks.ManagedBy, marks.Harmony, marks.App, f.App.Name, marks.Target, f.Target)
 	var list *unstructured.UnstructuredList
@@ -250,7 +236,6 @@ func (f *fanout) put(ctx context.Context, found *appSet, r release, spec map[str
 	return written(f.set, err)
 }
 
-// markGood notes that all members run the release.
 func (f *fanout) markGood(ctx context.Context, r release) error {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -277,7 +262,9 @@ func (f *fanout) keepGood(ctx context.Context, found *appSet, next release) erro
 	if !ok || equality.Semantic.DeepEqual(now.Source, next.Source) {
 		return nil
 	}
-	if found.isGood(now) {
+	// What Argo CD says of one of the members later is no reason to forget that all
+	// were seen to run it at one moment.
+	if good, ok := noted(found.Unstructured, marks.Good); ok && equality.Semantic.DeepEqual(good.Source, now.Source) {
 		return note(found.Unstructured, marks.Previous, now)
 	}
 	applications, err := f.applications(ctx)

@@ -30,7 +30,6 @@ const (
 	setKind    = "ApplicationSet"
 )
 
-// argo is the cluster and namespace of Argo CD.
 type argo struct {
 	*delivery.Cluster
 	applications, projects, sets dynamic.ResourceInterface
@@ -103,7 +102,7 @@ func (a *argo) read(ctx context.Context, from dynamic.ResourceInterface, kind st
 // Host is the API server's URL.
 func (a *argo) Host() string { return strings.TrimSuffix(a.Config.Host, "/") }
 
-// existing reads the Application that must be there. It is patient.
+// existing reads the Application, with retries; it must exist.
 func (a *argo) existing(ctx context.Context) (*application, error) {
 	var found *application
 	err := a.patient(ctx, func() (err error) {
@@ -139,7 +138,6 @@ func (a *argo) wait(ctx context.Context, seen *application, atMost time.Duration
 // writing it.
 var errStale = protocol.Retryable("somebody else changed it at the same time")
 
-// written is the error of writing an object.
 func written(what any, err error) error {
 	switch {
 	case err == nil:
@@ -196,7 +194,6 @@ func (a *argo) nudge(ctx context.Context) error {
 	})
 }
 
-// project fails unless the AppProject exists.
 func (a *argo) project(ctx context.Context, name string) error {
 	_, err := a.projects.Get(ctx, name, metav1.GetOptions{})
 	switch {

@@ -3,6 +3,7 @@ package argocd
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -72,7 +74,6 @@ func (d *deployment) place(ctx context.Context) (place, error) {
 		WithHint("add it to Argo CD, or say how Argo CD knows it with the setting destination: {name: …} or {server: …}; it has: %s", strings.Join(servers, ", "))
 }
 
-// servers are the API servers of the clusters that Argo CD was given.
 func (a *argo) servers(ctx context.Context) ([]string, error) {
 	list, err := a.Client.CoreV1().Secrets(a.namespace).List(ctx, metav1.ListOptions{LabelSelector: "argocd.argoproj.io/secret-type=cluster"})
 	if err != nil {
@@ -131,4 +132,75 @@ func runsPods(r reference) bool {
 		return true
 	}
 	return strings.Contains(r.Group, ".") && !strings.HasSuffix(r.Group, ".k8s.io")
+}
+
+// fromGit fails unless there is an Application for the chart, as Git has to
+// give it when harmony does not manage it.
+func (d *deployment) fromGit(found *application) error {
+	hint := "with the setting manage: false it comes from Git; its name is the setting application, by default {app}-{target}"
+	if found == nil {
+		return protocol.Unsupported("there is no %s", d.argo).WithHint("%s", hint)
+	}
+	if d.sourceIndex(found) >= 0 {
+		return d.sameDestination(found)
+	}
+	var repositories []string
+	for _, s := range found.Sources() {
+		repositories = append(repositories, strings.TrimSuffix(s.RepoURL+" "+s.Chart, " "))
+	}
+	return protocol.Unsupported("%s does not take the chart from %s, but from: %s", d.argo, d.Chart.URL, strings.Join(repositories, ", ")).
+		WithHint("it needs a source with repoURL: %s and path: .", d.Chart.URL)
+}
+
+// sameDestination fails when the Application goes elsewhere than to the target,
+// where nothing could be proven. A cluster by name is taken at its word.
+func (d *deployment) sameDestination(found *application) error {
+	goes := found.Spec.Destination
+	for _, p := range d.places() {
+		sameCluster := goes.Server == p.Server || goes.Name != "" && (p.Name == "" || p.Name == goes.Name)
+		if sameCluster && goes.Namespace == p.Namespace {
+			return nil
+		}
+	}
+	return protocol.Unsupported("%s goes to namespace %s of %s, and target %q to namespace %s of %s", d.argo,
+		goes.Namespace, goes.Server+goes.Name, d.Target, d.Namespace, d.Config.Host).
+		WithHint("if it is the same cluster by another name, say how Argo CD knows it with the setting destination")
+}
+
+// gitRevision is the revision of the chart in Git: a digest, or a tag or range.
+func (d *deployment) gitRevision(found *application) string {
+	return found.Sources()[d.sourceIndex(found)].TargetRevision
+}
+
+var digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// gitWants reports that the Application wants the chart's digest. What a tag
+// means is what Argo CD last found.
+func (d *deployment) gitWants(found *application) bool {
+	if found == nil || d.sourceIndex(found) < 0 {
+		return false
+	}
+	revision := d.gitRevision(found)
+	if !digestPattern.MatchString(revision) {
+		revision = api.Pick(found.Status.Sync.Revision, found.Status.Sync.Revisions, d.sourceIndex(found))
+	}
+	return revision == d.want.chart()
+}
+
+// awaitGit has Argo CD look at what a tag means now, and fails when Git wants
+// another digest.
+func (w *work) awaitGit(ctx context.Context) error {
+	if !w.gitWants(w.found) && !digestPattern.MatchString(w.gitRevision(w.found)) {
+		if err := w.look(ctx); err != nil {
+			return err
+		}
+		if err := w.fromGit(w.found); err != nil {
+			return err
+		}
+	}
+	if w.gitWants(w.found) {
+		return nil
+	}
+	return protocol.Retryable("%s does not want this release yet: Git has targetRevision %s, which is not %s", w.argo, w.gitRevision(w.found), w.want.chart()).
+		WithHint("set targetRevision to %s in Git, and run again when Argo CD has taken it over", w.want.chart())
 }

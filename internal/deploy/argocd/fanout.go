@@ -90,7 +90,7 @@ func (a *adapter) connectHub(target string, multi protocol.MultiCluster, cluster
 	return delivery.NewCluster(conn)
 }
 
-// run looks at the ApplicationSet and does what is missing.
+// run reads the ApplicationSet and does what is missing.
 func (f *fanout) run(ctx context.Context) (protocol.DeployResult, error) {
 	found, err := f.read(ctx)
 	if err != nil {
@@ -149,7 +149,6 @@ func (f *fanout) outcomes(applications map[string]*application) (outcomes []prot
 	return outcomes, done
 }
 
-// foreseen is the result when nothing is done.
 func (f *fanout) foreseen(outcomes []protocol.Outcome) (protocol.DeployResult, error) {
 	for i, outcome := range outcomes {
 		f.finish(i, outcome, "")
@@ -189,7 +188,7 @@ func (f *fanout) ready(ctx context.Context) error {
 	return nil
 }
 
-// finish tells what became of a member.
+// finish reports the outcome of a member.
 func (f *fanout) finish(i int, outcome protocol.Outcome, message string) {
 	result := f.Result(Name, outcome)
 	result.Context, result.Cluster, result.Message = "", f.members[i].Name, message
@@ -200,7 +199,7 @@ func (f *fanout) finish(i int, outcome protocol.Outcome, message string) {
 	f.each(result)
 }
 
-// conclude makes the verdict out of what became of the members.
+// conclude derives the result from the outcomes of the members.
 func (f *fanout) conclude(failure error) (protocol.DeployResult, error) {
 	var count protocol.ClusterCount
 	for i := range f.ends {

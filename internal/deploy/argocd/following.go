@@ -14,7 +14,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// following is the watch of one operation.
 type following struct {
 	*deployment
 	asked time.Time
@@ -41,7 +40,7 @@ func (f *following) stop() {
 // window of its project.
 const windowMessage = "blocked by sync window"
 
-// look judges the operation; s is nil until the controller takes it up.
+// look evaluates the operation; s is nil until the controller starts it.
 func (f *following) look(ctx context.Context, found *application, s *operationState, revision string) (done bool, err error) {
 	if s == nil {
 		if time.Since(f.asked) > f.silence() {
@@ -208,7 +207,7 @@ func (f *following) watch(ctx context.Context, s *operationState) error {
 	return nil
 }
 
-// late says how far the operation was when the time was over.
+// late adds the progress of the operation to an expired deadline.
 func (f *following) late(err error) error {
 	if !errors.Is(err, context.DeadlineExceeded) || f.last == "" {
 		return err

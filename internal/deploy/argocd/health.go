@@ -139,27 +139,23 @@ func (d *deployment) awaitHealthy(ctx context.Context, want release) error {
 		switch {
 		case current && status == api.Healthy && found.Problem() == nil:
 			return nil
-		case current && (status == api.Degraded || found.Problem() != nil):
-			if bad.IsZero() {
-				bad = time.Now()
-			}
-			if time.Since(bad) > healthGrace && d.hopeless(complaints(found)) {
-				return fmt.Errorf("%s is %s%s", d.argo, strings.ToLower(status), listed(complaints(found)))
-			}
-		default:
+		case !current || status != api.Degraded && found.Problem() == nil:
 			bad = time.Time{}
+		case bad.IsZero():
+			bad = time.Now()
+		case time.Since(bad) > healthGrace && d.hopeless(complaints(found)):
+			return fmt.Errorf("%s is %s%s", d.argo, strings.ToLower(status), listed(complaints(found)))
 		}
-		if message := "Argo CD: " + strings.ToLower(status); status != "" && message != told {
-			told = message
-			d.Say("health", "%s", message)
+		if status != "" && status != told {
+			told = status
+			d.Say("health", "Argo CD: %s", strings.ToLower(status))
 		}
 		if !current && time.Since(asked) > staleGrace {
-			asked = time.Now()
-			if err := d.argo.refresh(ctx); err != nil {
-				return err
-			}
+			asked, err = time.Now(), d.argo.refresh(ctx)
 		}
-		err = d.argo.wait(ctx, found, look)
+		if err == nil {
+			err = d.argo.wait(ctx, found, look)
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("%s is not healthy but %s%s: %w", d.argo, strings.ToLower(status), listed(complaints(found)), err)
 		}

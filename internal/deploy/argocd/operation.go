@@ -54,20 +54,19 @@ func (d *deployment) begin(ctx context.Context, token string, change func(*appli
 		if err := change(found); err != nil {
 			return false, err
 		}
-		if err := d.request(found.Unstructured, token); err != nil {
-			return false, err
-		}
-		return true, nil
+		return true, d.request(found.Unstructured, token)
 	})
 }
 
-// request writes the operation into the Application.
 func (d *deployment) request(object *unstructured.Unstructured, token string) error {
 	policy, _, err := unstructured.NestedMap(object.Object, "spec", "syncPolicy")
 	if err != nil {
 		return err
 	}
-	sync := map[string]any{"prune": d.prunes(policy)}
+	// Objects that the chart no longer has are deleted, as Helm does, unless Git
+	// decides that.
+	prune, _, _ := unstructured.NestedBool(policy, "automated", "prune")
+	sync := map[string]any{"prune": d.settings.manage || prune}
 	if options, ok := policy["syncOptions"]; ok {
 		sync["syncOptions"] = options
 	}
@@ -95,17 +94,6 @@ func (d *deployment) request(object *unstructured.Unstructured, token string) er
 	return nil
 }
 
-// prunes reports whether objects that the chart no longer has are deleted: as
-// Helm does, unless Git says what the Application does.
-func (d *deployment) prunes(policy map[string]any) bool {
-	if d.settings.manage {
-		return true
-	}
-	prune, _, _ := unstructured.NestedBool(policy, "automated", "prune")
-	return prune
-}
-
-// withdraw takes the operation and its state out of the Application.
 func withdraw(object *unstructured.Unstructured) {
 	delete(object.Object, "operation")
 	unstructured.RemoveNestedField(object.Object, "status", "operationState")
@@ -226,14 +214,10 @@ func (d *deployment) complaint(c condition) error {
 	if c.Type == api.InvalidSpec {
 		return protocol.Unsupported("%s: %s", d.argo, message).WithHint("change AppProject %q, or the adapter's settings project and destination", d.settings.project)
 	}
-	return d.comparison(message)
-}
-
-// comparison is the error of a chart that Argo CD cannot fetch or render.
-func (d *deployment) comparison(message string) error {
+	// The chart cannot be fetched or rendered.
 	for _, passing := range []string{"connection refused", "i/o timeout", "deadline exceeded", "Too Many Requests", "Service Unavailable", "no such host", "Unavailable"} {
 		if strings.Contains(message, passing) {
-			return protocol.Retryable("%s: %s", d.argo, message).WithHint("can Argo CD reach registry of %s?", d.Chart.URL)
+			return protocol.Retryable("%s: %s", d.argo, message).WithHint("can Argo CD reach the registry of %s?", d.Chart.URL)
 		}
 	}
 	return fmt.Errorf("%s: %s", d.argo, message)

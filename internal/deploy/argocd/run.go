@@ -3,6 +3,7 @@ package argocd
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/nationtech/harmony/internal/cluster/namespace"
@@ -11,7 +12,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// run looks at the Application and at what runs, and does what is missing.
+// run reads the Application and the workloads, and does what is missing.
 func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	deadline := time.Now().Add(d.settings.timeout)
 	bounded, cancel := context.WithDeadline(ctx, deadline)
@@ -62,7 +63,7 @@ func (d *deployment) destined(ctx context.Context) (place, error) {
 	return to, err
 }
 
-// outcomeOf is what a change to the Application comes to.
+// outcomeOf is the outcome of a change to the Application.
 func outcomeOf(found *application) protocol.Outcome {
 	if found == nil || len(found.Status.History) == 0 {
 		return protocol.OutcomeInstalled
@@ -70,7 +71,7 @@ func outcomeOf(found *application) protocol.Outcome {
 	return protocol.OutcomeUpgraded
 }
 
-// wants reports that the Application wants what is deployed already.
+// wants reports whether the Application already wants this release.
 func (d *deployment) wants(found *application) bool {
 	if !d.settings.manage {
 		return d.gitWants(found)
@@ -88,7 +89,7 @@ func (d *deployment) settled(ctx context.Context, found *application) (bool, err
 	return d.running(ctx, found)
 }
 
-// inForce reports that Argo CD found the objects as the chart has them.
+// inForce reports whether Argo CD found the objects as the chart has them.
 func (d *deployment) inForce(found *application) bool {
 	s := found.Status.Sync
 	return s.Status == api.Synced && api.Pick(s.Revision, s.Revisions, d.sourceIndex(found)) == d.want.chart()
@@ -219,7 +220,10 @@ func (d *deployment) free(ctx context.Context) (*application, error) {
 			}
 			continue
 		default:
-			message := d.busyWith(found)
+			message := "has an operation of " + found.Operation.Who() + " in progress"
+			if s := found.Status.OperationState; s != nil && !s.Done() {
+				message += strings.TrimSuffix(" since "+s.StartedAt.Format(time.TimeOnly)+" ("+delivery.Clean(s.Message)+")", " ()")
+			}
 			if message != told {
 				d.Say("wait", "%s %s", d.argo, message)
 			}
@@ -233,15 +237,4 @@ func (d *deployment) free(ctx context.Context) (*application, error) {
 			return nil, err
 		}
 	}
-}
-
-func (d *deployment) busyWith(found *application) string {
-	message := "has an operation of " + found.Operation.Who() + " in progress"
-	if s := found.Status.OperationState; s != nil && !s.Done() {
-		message += " since " + s.StartedAt.Format(time.TimeOnly)
-		if s.Message != "" {
-			message += " (" + delivery.Clean(s.Message) + ")"
-		}
-	}
-	return message
 }

@@ -28,7 +28,6 @@ func compared(a *application, r release) bool {
 	return s.Revision == r.chart() && equality.Semantic.DeepEqual(s.ComparedTo.Source, r.Source)
 }
 
-// wantsOf reports that the Application wants the release.
 func (f *fanout) wantsOf(a *application, r release) bool {
 	return a != nil && equality.Semantic.DeepEqual(releaseOf(a).Source, r.Source)
 }
@@ -77,7 +76,6 @@ func operationFailed(s *operationState) string {
 	return "sync: " + delivery.Clean(s.Message) + listed(s.Failures())
 }
 
-// steps is the watch of a rollout.
 type steps struct {
 	*fanout
 	release release
@@ -100,7 +98,7 @@ type steps struct {
 func (f *fanout) follow(ctx context.Context, r release, outcomes []protocol.Outcome) error {
 	s := &steps{fanout: f, release: r, outcomes: outcomes, began: time.Now(), moved: time.Now(), ended: make([]bool, len(f.members)),
 		bad: map[int]time.Time{}, failed: map[int]time.Time{}}
-	ticker := time.NewTicker(f.interval())
+	ticker := time.NewTicker(time.Second + time.Duration(len(f.members))*10*time.Millisecond) // a list of many is large
 	defer ticker.Stop()
 	for {
 		found, err := f.read(ctx)
@@ -126,12 +124,7 @@ func (f *fanout) follow(ctx context.Context, r release, outcomes []protocol.Outc
 	}
 }
 
-// interval is how often the Applications are looked at: a list of many is large.
-func (f *fanout) interval() time.Duration {
-	return time.Second + time.Duration(len(f.members))*10*time.Millisecond
-}
-
-// look takes in how far the members are.
+// look evaluates the members' Applications.
 func (s *steps) look(found *appSet, applications map[string]*application) (done bool, err error) {
 	running, wave, made := 0, 0, 0
 	var failed []string
@@ -166,7 +159,7 @@ func (s *steps) look(found *appSet, applications map[string]*application) (done 
 	return false, s.stuck(found, made)
 }
 
-// end tells that a member runs the release.
+// end reports that a member runs the release.
 func (s *steps) end(i int) {
 	if s.ended[i] {
 		return
@@ -224,7 +217,7 @@ func (s *steps) failedAgain(i int, o *operationState) bool {
 	return known && !first.Equal(o.FinishedAt.Time)
 }
 
-// stuck is the error of a rollout that does not move.
+// stuck is the error of a rollout that makes no progress.
 func (s *steps) stuck(found *appSet, made int) error {
 	problem := found.problem()
 	if problem == "" {

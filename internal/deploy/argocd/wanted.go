@@ -30,13 +30,11 @@ type release struct {
 	Version string `json:"version,omitempty"`
 }
 
-// chart is the digest of the chart.
 func (r release) chart() string {
 	revision, _ := r.Source["targetRevision"].(string)
 	return revision
 }
 
-// digest is that of the image.
 func (r release) digest() string {
 	_, digest, _ := strings.Cut(r.Image, "@")
 	return digest
@@ -62,7 +60,6 @@ func releaseOf(a *application) release {
 	return release{Source: from, Image: notes[marks.Image], Version: notes[marks.Version]}
 }
 
-// write makes the Application want the release.
 func (r release) write(object *unstructured.Unstructured) error {
 	annotate(object, marks.Image, r.Image)
 	annotate(object, marks.Version, r.Version)
@@ -117,7 +114,8 @@ func plain(value map[string]any) (map[string]any, error) {
 // places.
 func (w wanted) matches(a *application, places []place) bool {
 	now := releaseOf(a)
-	return ignoresAutoscaled(a.Unstructured) && now.Image == w.Image && len(a.Spec.Sources) == 0 && equality.Semantic.DeepEqual(now.Source, w.Source) &&
+	ignored, _, _ := unstructured.NestedSlice(a.Object, "spec", "ignoreDifferences")
+	return len(ignoring(ignored)) == len(ignored) && now.Image == w.Image && len(a.Spec.Sources) == 0 && equality.Semantic.DeepEqual(now.Source, w.Source) &&
 		a.Spec.Project == w.project && slices.Contains(places, a.Spec.Destination) && !slices.ContainsFunc(w.syncOptions, func(o string) bool {
 		return !slices.Contains(a.Spec.SyncPolicy.SyncOptions, o)
 	})
@@ -161,10 +159,10 @@ func (w wanted) merged(there []string) []string {
 	return merged
 }
 
-// previous is the release to go back to, as it stands in the Application.
+// previous is the release to roll back to, from the Application's annotation.
 func previous(a *application) (release, bool) { return noted(a.Unstructured, marks.Previous) }
 
-// noted is a release that stands in an annotation.
+// noted reads a release from an annotation.
 func noted(object *unstructured.Unstructured, key string) (release, bool) {
 	var r release
 	text := object.GetAnnotations()[key]
@@ -174,7 +172,6 @@ func noted(object *unstructured.Unstructured, key string) (release, bool) {
 	return r, true
 }
 
-// note writes a release into an annotation.
 func note(object *unstructured.Unstructured, key string, r release) error {
 	text, err := json.Marshal(r)
 	if err == nil {
@@ -248,7 +245,7 @@ func autoscaled() []any {
 	return rules
 }
 
-// ignoring are the rules that are there with those that are missing.
+// ignoring returns the existing rules and those that are missing.
 func ignoring(there []any) []any {
 	all := slices.Clone(there)
 	for _, rule := range autoscaled() {
@@ -257,10 +254,4 @@ func ignoring(there []any) []any {
 		}
 	}
 	return all
-}
-
-// ignoresAutoscaled reports that an Application has all of the rules.
-func ignoresAutoscaled(object *unstructured.Unstructured) bool {
-	there, _, _ := unstructured.NestedSlice(object.Object, "spec", "ignoreDifferences")
-	return len(ignoring(there)) == len(there)
 }

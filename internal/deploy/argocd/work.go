@@ -19,7 +19,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// work is what one holder of the lease does.
+// work is the state of one holder of the lease.
 type work struct {
 	*deployment
 	to place
@@ -46,7 +46,7 @@ var (
 	errReplaced = errors.New("another operation took the place of this one")
 )
 
-// do brings the Application to what is wanted, and waits until it runs.
+// do makes the Application want the release, and waits until it runs.
 func (w *work) do(ctx context.Context) error {
 	for {
 		err := w.once(ctx)
@@ -121,17 +121,20 @@ func (w *work) resume(ctx context.Context) (done bool, err error) {
 	return false, nil
 }
 
-// look has Argo CD look at the Application again.
+// look has Argo CD refresh the Application.
 func (w *work) look(ctx context.Context) error {
 	asked := time.Now().Add(-time.Second)
 	if err := w.argo.refresh(ctx); err != nil {
 		return err
 	}
-	if err := w.accepted(ctx, asked); err != nil {
-		return unwrapped(err)
+	err := w.accepted(ctx, asked)
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return refused.error // nothing was written that could be taken back
 	}
-	var err error
-	w.found, err = w.argo.existing(ctx)
+	if err == nil {
+		w.found, err = w.argo.existing(ctx)
+	}
 	return err
 }
 
@@ -156,7 +159,9 @@ func (w *work) finish(ctx context.Context, token string) error {
 // another place, without an operation yet: Argo CD has to say first whether its
 // project allows that.
 func (w *work) settle(ctx context.Context) error {
-	if !w.settings.manage || w.found != nil && w.placed(w.found) {
+	f := w.found
+	placed := f != nil && f.Spec.Project == w.want.project && f.Spec.Source.RepoURL == w.Chart.URL && f.Spec.Destination == w.to && f.Problem() == nil
+	if !w.settings.manage || placed {
 		return nil
 	}
 	asked := metav1.Now()
@@ -164,17 +169,17 @@ func (w *work) settle(ctx context.Context) error {
 		if err := w.create(ctx); err != nil {
 			return err
 		}
-	} else if err := w.argo.edit(ctx, w.writeAndRefresh); err != nil {
+	} else if err := w.argo.edit(ctx, func(found *application) (bool, error) {
+		if found.Operation != nil {
+			return false, errBusy
+		}
+		annotate(found.Unstructured, annotationRefresh, "hard")
+		return true, w.writeWanted(found)
+	}); err != nil {
 		return err
 	}
 	w.written = true
 	return w.accepted(ctx, asked.Time)
-}
-
-// placed reports that neither project, nor repository, nor destination change.
-func (w *work) placed(found *application) bool {
-	return found.Spec.Project == w.want.project && found.Spec.Source.RepoURL == w.Chart.URL &&
-		found.Spec.Destination == w.to && found.Problem() == nil
 }
 
 func (w *work) create(ctx context.Context) error {
@@ -203,7 +208,7 @@ func (w *work) create(ctx context.Context) error {
 	})
 }
 
-// writeWanted makes the Application want what is wanted.
+// writeWanted writes the wanted release into the Application.
 func (w *work) writeWanted(found *application) error {
 	if !w.settings.manage || w.want.matches(found, []place{w.to}) {
 		return nil
@@ -216,14 +221,6 @@ func (w *work) writeWanted(found *application) error {
 	}
 	w.written = true
 	return w.want.write(found.Unstructured, w.to)
-}
-
-func (w *work) writeAndRefresh(found *application) (bool, error) {
-	if found.Operation != nil {
-		return false, errBusy
-	}
-	annotate(found.Unstructured, annotationRefresh, "hard")
-	return true, w.writeWanted(found)
 }
 
 // takeBack leaves the Application as it was before, when Argo CD refused what

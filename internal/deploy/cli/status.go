@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -84,13 +85,10 @@ func (t Tools) runStatus(ctx context.Context, p *project, patterns []string) err
 	} else {
 		err = status.Table(t.Streams.Out, entries, time.Now())
 	}
-	if err != nil {
-		return err
-	}
-	return delivery.Worst(errs)
+	return cmp.Or(err, delivery.Worst(errs))
 }
 
-// statusAt reads a target. One that cannot be read has an entry that says why.
+// statusAt reads a target. An unreadable one has an entry that says why.
 func (t Tools) statusAt(ctx context.Context, at protocol.Topology, app protocol.AppSpec, target string) ([]status.Entry, error) {
 	entries, err := t.readStatus(ctx, at, app, target)
 	if err == nil || len(entries) > 0 {

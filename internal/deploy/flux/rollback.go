@@ -3,7 +3,6 @@ package flux
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"helm.sh/helm/v3/pkg/release"
-	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	deployvalues "github.com/nationtech/harmony/internal/chart/values"
@@ -43,14 +41,10 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 	})
 }
 
-// rollback rolls back under the lease, but for a dry run.
+// rollback rolls back under the lease, or plans it in a dry run.
 func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
-	current, err := d.get(ctx, releases, d.Namespace, d.App.Name)
-	if err != nil {
+	if _, err := d.existing(ctx); err != nil {
 		return protocol.DeployResult{}, err
-	}
-	if !current.exists() {
-		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.App.Name)
 	}
 	work := func(ctx context.Context) (protocol.DeployResult, error) { return d.rollbackHeld(ctx, to) }
 	c := d.lock(work)
@@ -58,15 +52,21 @@ func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployRe
 	return c.Run(ctx, ctx)
 }
 
+// existing is the HelmRelease, which must be there.
+func (d *deployment) existing(ctx context.Context) (seen, error) {
+	s, err := d.get(ctx, releases, d.Namespace, d.App.Name)
+	if err == nil && !s.exists() {
+		err = protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.App.Name)
+	}
+	return s, err
+}
+
 // rollbackHeld makes the deployment that of an earlier revision, and carries it
 // out.
 func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.DeployResult, error) {
-	current, err := d.get(ctx, releases, d.Namespace, d.App.Name)
+	current, err := d.existing(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, err
-	}
-	if !current.exists() {
-		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.App.Name)
 	}
 	if d.isForeign(current) {
 		return protocol.DeployResult{}, &protocol.Error{
@@ -78,6 +78,10 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 		return protocol.DeployResult{}, err
 	}
 	source, err := d.sourceOf(ctx, current)
+	if err == nil && !source.exists() {
+		name, _, _ := unstructured.NestedString(current.Object, "spec", "chartRef", "name")
+		err = fmt.Errorf("%s names an OCIRepository %s that does not exist", current, name)
+	}
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -104,9 +108,9 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 // newest one that came into force before and is something else than what is. Where
 // Flux has gone back by itself already, that is what it is told to keep.
 func (d *deployment) chosen(current, source seen, to string) (*release.Release, error) {
-	history, err := d.storage(current).Query(map[string]string{"name": d.App.Name, "owner": "helm"})
-	if err != nil && !errors.Is(err, driver.ErrReleaseNotFound) {
-		return nil, fmt.Errorf("read release %s: %w", d.App.Name, err)
+	history, err := d.query(current, "")
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(history, func(a, b *release.Release) int { return b.Version - a.Version })
 	var now *release.Release
@@ -140,16 +144,12 @@ func (d *deployment) chosen(current, source seen, to string) (*release.Release, 
 func isWanted(current, source seen, r *release.Release) bool {
 	digest, _, _ := unstructured.NestedString(source.Object, "spec", "ref", "digest")
 	values, _, _ := unstructured.NestedMap(current.Object, "spec", "values")
-	wanted, err := deployvalues.Digest(values)
-	made, failed := deployvalues.Digest(r.Config)
-	return err == nil && failed == nil && (wanted == made || len(values)+len(r.Config) == 0) && isOf(r.Chart.Metadata.Version, digest)
+	return (sameValues(values, r.Config) || len(values)+len(r.Config) == 0) && isOf(r.Chart.Metadata.Version, digest)
 }
 
 // same reports two revisions of one chart and of the same values.
 func same(a, b *release.Release) bool {
-	one, err := deployvalues.Digest(a.Config)
-	other, failed := deployvalues.Digest(b.Config)
-	return err == nil && failed == nil && one == other && a.Chart.Metadata.Version == b.Chart.Metadata.Version
+	return sameValues(a.Config, b.Config) && a.Chart.Metadata.Version == b.Chart.Metadata.Version
 }
 
 // versionOf is the app's version, which publish writes into the chart; Flux adds
@@ -227,20 +227,7 @@ func (d *deployment) chartOf(ctx context.Context, current, source seen, r *relea
 	return chart, nil
 }
 
-// sourceOf is the OCIRepository that the HelmRelease names.
-func (d *deployment) sourceOf(ctx context.Context, current seen) (seen, error) {
-	at := func(field string) string {
-		text, _, _ := unstructured.NestedString(current.Object, "spec", "chartRef", field)
-		return text
-	}
-	source, err := d.get(ctx, sources, cmp.Or(at("namespace"), d.Namespace), at("name"))
-	if err == nil && !source.exists() {
-		err = fmt.Errorf("%s names an OCIRepository %s that does not exist", current, at("name"))
-	}
-	return source, err
-}
-
-// published asks the registry for the digest of a chart's version.
+// published asks the registry for the digest of a chart version.
 func published(ctx context.Context, chart protocol.ChartRef) (string, error) {
 	ref, err := name.NewTag(strings.TrimPrefix(chart.URL, "oci://")+":"+protocol.TagOf(chart.ChartVersion), auth.Naming(chart.Insecure)...)
 	if err != nil {

@@ -31,10 +31,9 @@ type part struct {
 	differs  bool
 }
 
-// parts are both.
 type parts struct{ source, release part }
 
-// run looks at the objects and does what is missing.
+// run reads the objects and does what is missing.
 func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	if err := namespace.Check(ctx, d.Client, d.Namespace); err != nil {
 		return protocol.DeployResult{}, err
@@ -61,12 +60,6 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 func (d *deployment) unchanged(s seen) protocol.DeployResult {
 	now := d.wanted(s.revision())
 	return delivery.Reported(d.Progress, d.result(protocol.OutcomeUnchanged, now, now), d.drifted)
-}
-
-// plan says what would be done.
-func (d *deployment) plan(ctx context.Context, s seen) (protocol.DeployResult, error) {
-	before, err := d.standing(ctx, s)
-	return d.result(outcome(before, standing{}), d.wanted(before.revision), before), err
 }
 
 // outcome is what was done, by the revisions before and after.
@@ -149,42 +142,33 @@ func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
 	if ready, err := delivery.Ready(snapshots); err != nil || !ready {
 		return false, err
 	}
-	proven, err := d.prover(d.Image).Proven(ctx, r.objects, snapshots)
+	proven, err := proof.NewProver(d.App.Name, d.Image).Proven(ctx, r.objects, snapshots)
 	// What runs in the image's place, and what else somebody changed, is for Flux
 	// to mend, which is then asked to.
 	return proven && err == nil && (len(d.drifted) == 0 || d.settings.reportDrift), nil
 }
 
-// drift names what somebody changed of a revision. Flux leaves alone what is
-// marked, and the fields that the topology names.
+// drift names the objects of a revision that were changed by others. Flux leaves
+// alone those that are marked, and the fields that the topology names.
 func (d *deployment) drift(ctx context.Context, r *stored) ([]string, error) {
+	const mark = "helm.toolkit.fluxcd.io/driftDetection" // an annotation or a label
 	objects := slices.DeleteFunc(slices.Clone(r.objects), func(o *unstructured.Unstructured) bool {
-		mark := cmp.Or(o.GetAnnotations()[driftMark], o.GetLabels()[driftMark])
-		return mark == driftDisabled
+		return cmp.Or(o.GetAnnotations()[mark], o.GetLabels()[mark]) == "disabled"
 	})
 	return drift.Finder{Space: d.Space(), Ignore: d.settings.driftIgnore}.Find(ctx, objects)
 }
 
-// driftMark is the annotation or label with which helm-controller is told to
-// leave changes of an object alone.
-const (
-	driftMark     = "helm.toolkit.fluxcd.io/driftDetection"
-	driftDisabled = "disabled"
-)
-
-func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
-	return proof.NewProver(d.App.Name, image)
-}
-
-// change brings the objects to what is wanted, under the lease.
+// change writes the wanted objects, under the lease.
 func (d *deployment) change(ctx context.Context, now seen) (protocol.DeployResult, error) {
 	c := d.lock(d.changeHeld)
-	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, now) }
-	c.Prepare = func(ctx context.Context) error { return namespace.Ensure(ctx, d.Client, d.Namespace) }
+	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) {
+		before, err := d.standing(ctx, now)
+		return d.result(outcome(before, standing{}), d.wanted(before.revision), before), err
+	}
+	c.Prepare = func(ctx context.Context) error { return namespace.Wanted{Name: d.Namespace}.Ensure(ctx, d.Client) }
 	return c.Run(ctx, ctx)
 }
 
-// lock is a change of the release by the work.
 func (d *deployment) lock(work func(context.Context) (protocol.DeployResult, error)) delivery.Change {
 	c := d.Lock(d.Cluster, d.Namespace, d.App.Name, "release "+d.App.Name)
 	c.Retry = d.survive
@@ -255,7 +239,6 @@ func (d *deployment) write(ctx context.Context, p *parts, before standing) (toke
 	return token, d.request(ctx, &p.release, token, before)
 }
 
-// put applies an object.
 func (d *deployment) put(ctx context.Context, p part, force bool) (made seen, err error) {
 	d.Progress(protocol.Event{Phase: "apply", Message: seen{api.Seen{Unstructured: p.want}}.String()})
 	err = d.survive(ctx, func() (err error) {
@@ -274,8 +257,10 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	if token == "" {
 		return nil
 	}
+	// With resetAt, helm-controller forgets earlier failures, which would keep it from
+	// trying again.
 	annotations := map[string]string{
-		meta.ReconcileRequestAnnotation: token, resetRequest: token,
+		meta.ReconcileRequestAnnotation: token, "reconcile.fluxcd.io/resetAt": token,
 		marks.Image: d.Image.FullName() + "@" + d.Image.Digest, marks.Version: d.App.Version,
 	}
 	if before.chart != "" {
@@ -293,7 +278,3 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	}
 	return err
 }
-
-// resetRequest has helm-controller forget earlier failures, which would keep it
-// from trying again.
-const resetRequest = "reconcile.fluxcd.io/resetAt"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -33,7 +34,7 @@ type prepared struct {
 	hasHooks bool
 }
 
-// render fetches the chart, renders it, and sees that it uses the image.
+// render fetches the chart, renders it, and checks that it uses the image.
 func (d *deployment) render(ctx context.Context, last *release.Release) (prepared, error) {
 	archive, err := file.Fetch(ctx, d.Chart)
 	if err != nil {
@@ -96,7 +97,6 @@ func (d *deployment) hooks(ctx context.Context, objects []*unstructured.Unstruct
 	return hooks, err
 }
 
-// deployed is the revision that is in force, or nil.
 func (d *deployment) deployed() (*release.Release, error) {
 	r, err := d.config.Releases.Deployed(d.App.Name)
 	if errors.Is(err, driver.ErrNoDeployedReleases) || errors.Is(err, driver.ErrReleaseNotFound) {
@@ -134,7 +134,10 @@ func (d *deployment) watching(ctx context.Context, phase string, hooks []rollout
 	watched, stop := context.WithCancelCause(ctx)
 	problem := make(chan error, 1)
 	go func() {
-		err := rollout.Wait(watched, d.Client, hooks, rollout.Options{FailOnly: true, FailFast: d.settings.failFast, Progress: delivery.Rollout(d.Progress, phase), Log: d.log})
+		err := rollout.Wait(watched, d.Client, hooks, rollout.Options{FailOnly: true, FailFast: d.settings.failFast, Progress: delivery.Rollout(d.Progress, phase),
+			Log: func(w rollout.Workload, _, line string) {
+				d.Progress(protocol.Event{Phase: protocol.PhaseStep, Message: w.String() + ": " + line})
+			}})
 		problem <- err
 		stop(err)
 	}()
@@ -147,15 +150,10 @@ func (d *deployment) watching(ctx context.Context, phase string, hooks []rollout
 	return d.hookError(ctx, err, problem, stop)
 }
 
-// log shows a line that a hook's container wrote.
-func (d *deployment) log(w rollout.Workload, container, line string) {
-	d.Progress(protocol.Event{Phase: protocol.PhaseStep, Message: w.String() + ": " + line})
-}
-
 // hookSees is how long after Helm the watch of the hooks may see a failure.
 const hookSees = time.Second
 
-// hookError prefers what the watch of the hooks saw over Helm's own words.
+// hookError prefers the problem that the watch of the hooks saw to Helm's own error.
 func (d *deployment) hookError(ctx context.Context, err error, problem <-chan error, stop context.CancelCauseFunc) error {
 	timer := time.AfterFunc(hookSees, func() { stop(context.Canceled) })
 	defer timer.Stop()
@@ -185,7 +183,11 @@ func (d *deployment) action(ctx context.Context, p prepared, last *release.Relea
 		if err != nil {
 			return nil, fmt.Errorf("install release %s: %w", d.App.Name, err)
 		}
-		return d.recorded(r)
+		// Helm only logs it when it cannot record the end of an install.
+		if err := d.config.Releases.Update(r); err != nil {
+			return nil, fmt.Errorf("record that release %s is installed: %w", d.App.Name, err)
+		}
+		return r, nil
 	}
 	upgrade := action.NewUpgrade(d.config)
 	upgrade.Namespace, upgrade.Description = d.Namespace, description
@@ -193,15 +195,6 @@ func (d *deployment) action(ctx context.Context, p prepared, last *release.Relea
 	r, err := upgrade.RunWithContext(ctx, d.App.Name, p.chart, d.Values)
 	if err != nil {
 		return nil, fmt.Errorf("upgrade release %s: %w", d.App.Name, err)
-	}
-	return r, nil
-}
-
-// recorded sees to it that the end of an install is in Helm's storage: Helm
-// only logs it when that fails.
-func (d *deployment) recorded(r *release.Release) (*release.Release, error) {
-	if err := d.config.Releases.Update(r); err != nil {
-		return nil, fmt.Errorf("record that release %s is installed: %w", d.App.Name, err)
 	}
 	return r, nil
 }
@@ -241,4 +234,38 @@ func (d *deployment) follow(ctx context.Context, r *release.Release) error {
 		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
 		Check: func(s []rollout.Snapshot) (bool, error) { return d.proven(ctx, r, s) },
 	})
+}
+
+// test runs the chart's tests, where the topology wants that, and shows what
+// they write. It returns the revision with their results.
+func (d *deployment) test(ctx context.Context, r *release.Release) (*release.Release, error) {
+	isTest := func(hook *release.Hook) bool { return slices.Contains(hook.Events, release.HookTest) }
+	var text string
+	for _, hook := range r.Hooks {
+		if isTest(hook) {
+			text += "\n---\n" + hook.Manifest
+		}
+	}
+	if !d.settings.tests || text == "" {
+		return r, nil
+	}
+	objects, err := manifest.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	hooks, err := d.hooks(ctx, objects)
+	if err != nil {
+		return nil, err
+	}
+	d.Say("test", "release %s", d.App.Name)
+	tests := action.NewReleaseTesting(d.config)
+	tests.Namespace, tests.Timeout = d.Namespace, remaining(ctx)
+	tested := r
+	err = d.watching(ctx, "test", hooks, func(context.Context) (err error) {
+		if tested, err = tests.Run(d.App.Name); err != nil {
+			return fmt.Errorf("test release %s: %w", d.App.Name, err)
+		}
+		return nil
+	})
+	return tested, err
 }

@@ -87,7 +87,7 @@ func (d *deployment) ensureCRD(ctx context.Context, client dynamic.ResourceInter
 	return err == nil, err
 }
 
-// established waits until the kinds are served, and lets Helm learn of them.
+// established waits until the kinds are served, and makes Helm discover them.
 func (d *deployment) established(ctx context.Context, made []*unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeout(ctx, establishTime)
 	defer cancel()

@@ -9,14 +9,24 @@ package helm
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/kube"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	openapi "k8s.io/kubectl/pkg/validation"
 
 	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -39,7 +49,6 @@ type adapter struct {
 	settings options
 }
 
-// deployment is one call of the adapter.
 type deployment struct {
 	delivery.Call
 	settings options
@@ -101,10 +110,118 @@ func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error)
 	return d, err
 }
 
-// result is the document for an outcome.
 func (d *deployment) result(outcome protocol.Outcome, revision int, before record) protocol.DeployResult {
 	r := d.Result(Name, outcome)
 	r.Revision, r.Image, r.Chart = revision, d.Image.Digest, d.Chart.Digest
 	r.PreviousImage, r.PreviousChart = before.image, before.chart
 	return r
 }
+
+type options struct {
+	// timeout bounds a deploy, rollout and all; a rollback has as much again.
+	timeout time.Duration
+	// maxHistory is how many revisions Helm keeps.
+	maxHistory int
+	// failFast ends a deploy at what could still heal, such as a crash loop.
+	failFast bool
+	// rollback goes back to the last good revision when a deploy fails.
+	rollback bool
+	// reportDrift leaves alone what somebody changed on the cluster, and tells it.
+	reportDrift bool
+	// crds is what is done with the CustomResourceDefinitions of a chart.
+	crds crdPolicy
+	// wait says what is waited for of objects that run no pods.
+	wait rollout.Policies
+	// tests runs the chart's tests, as helm test does.
+	tests bool
+	// namespaceLabels are those that the target's namespace must have.
+	namespaceLabels map[string]string
+	// pullSecret is the name of a Secret with the credentials for the image's
+	// registry, to be made in the target's namespace; none when empty.
+	pullSecret string
+}
+
+func readSettings(env capability.Environment) (options, error) {
+	s := options{timeout: 5 * time.Minute, maxHistory: 10, rollback: true, crds: crdsCreate}
+	err := settings.Of(env, "continuousDelivery", settings.Table{
+		"timeout":    settings.Duration(&s.timeout),
+		"maxHistory": settings.Whole(&s.maxHistory, 1),
+		"failFast":   settings.Bool(&s.failFast),
+		"rollback":   settings.Bool(&s.rollback),
+		"tests":      settings.Bool(&s.tests),
+		"drift":      settings.Chosen(&s.reportDrift, "report", "repair"),
+		"crds":       settings.OneOf(&s.crds, crdsCreate, crdsUpgrade, crdsSkip),
+		"wait": func(path string, value any) (err error) {
+			if s.wait, err = rollout.ReadPolicies(value); err != nil {
+				err = protocol.Invalid("%s: %w", path, err)
+			}
+			return err
+		},
+		"namespaceLabels": settings.Labels(&s.namespaceLabels, "valid labels", func(name, value string) bool {
+			return len(validation.IsQualifiedName(name)) == 0 && len(validation.IsValidLabelValue(value)) == 0
+		}),
+		"pullSecret": func(path string, value any) error {
+			err := settings.Text(&s.pullSecret)(path, value)
+			if err == nil && len(validation.IsDNS1123Subdomain(s.pullSecret)) > 0 {
+				err = protocol.Invalid("%s: %s is not a valid Secret name", path, s.pullSecret)
+			}
+			return err
+		},
+	})
+	return s, err
+}
+
+// newConfiguration is Helm's way to the cluster, for one deployment. The API
+// server's warnings, such as one about a field that it does not know, go to
+// warn.
+func newConfiguration(c *delivery.Cluster, warn func(string)) (*action.Configuration, error) {
+	config := &action.Configuration{}
+	if err := config.Init(getter{c, warn}, c.Namespace, "secret", func(string, ...any) {}); err != nil {
+		return nil, fmt.Errorf("context %q: %w", c.Context, err)
+	}
+	if client, ok := config.KubeClient.(*kube.Client); ok {
+		client.Factory = factory{client.Factory}
+	}
+	return config, nil
+}
+
+// getter is a cluster as Helm's RESTClientGetter.
+type getter struct {
+	*delivery.Cluster
+	warn warnings
+}
+
+func (g getter) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {
+	return g.Discovery, nil
+}
+
+func (g getter) ToRESTMapper() (meta.RESTMapper, error) { return g.Mapper, nil }
+
+func (g getter) ToRawKubeConfigLoader() clientcmd.ClientConfig { return g.Loader }
+
+// ToRESTConfig is the configuration of a client whose warnings are passed on.
+func (g getter) ToRESTConfig() (*rest.Config, error) {
+	config := rest.CopyConfig(g.Config)
+	config.WarningHandlerWithContext = g.warn
+	return config, nil
+}
+
+type warnings func(string)
+
+// warningCode is that of HTTP for a miscellaneous warning that persists, the
+// only one that API servers use.
+const warningCode = 299
+
+// HandleWarningHeaderWithContext implements rest.WarningHandlerWithContext.
+func (w warnings) HandleWarningHeaderWithContext(_ context.Context, code int, _, text string) {
+	if code == warningCode && text != "" {
+		w(text)
+	}
+}
+
+// factory leaves out a step of Helm: it loads and parses the OpenAPI schema of
+// every group in use, 150 ms of work, only to learn whether the server can
+// validate fields. Every server since Kubernetes 1.27 can, and warns.
+type factory struct{ kube.Factory }
+
+func (factory) Validator(string) (openapi.Schema, error) { return openapi.NullSchema{}, nil }

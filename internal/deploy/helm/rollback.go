@@ -43,7 +43,7 @@ func isUnhealthy(r *release.Release) bool {
 	return strings.HasPrefix(r.Info.Description, describedByUs) && strings.Contains(r.Info.Description, markFailed)
 }
 
-// mark writes into the revision how it ended.
+// mark records in the revision how it ended.
 func (d *deployment) mark(r *release.Release, status release.Status, mark string) error {
 	made, _, _ := strings.Cut(r.Info.Description, ";")
 	description := made + mark
@@ -74,7 +74,7 @@ func (d *deployment) afterFailure(ctx context.Context, failure error) (protocol.
 	return result, failure
 }
 
-// rollbackAfter answers with no outcome when there is nothing to go back to.
+// rollbackAfter returns no outcome when there is nothing to roll back to.
 func (d *deployment) rollbackAfter(ctx context.Context, failure error) (protocol.DeployResult, error) {
 	last, err := d.last(ctx)
 	if err != nil || last == nil {
@@ -97,7 +97,6 @@ func (d *deployment) rollbackAfter(ctx context.Context, failure error) (protocol
 	return d.rollbackTo(ctx, good)
 }
 
-// history lists the revisions, the newest first.
 func (d *deployment) history() ([]*release.Release, error) {
 	history, err := d.config.Releases.History(d.App.Name)
 	if err != nil {
@@ -164,7 +163,7 @@ func (d *deployment) revision(r *release.Release) (*deployment, error) {
 	return d.withImage(r, recordOf(r).image)
 }
 
-// withImage is revision for an image that is known from elsewhere.
+// withImage is revision for an image whose digest is known from elsewhere.
 func (d *deployment) withImage(r *release.Release, digest string) (*deployment, error) {
 	of := *d
 	of.want, of.prover = recordOf(r), nil
@@ -182,7 +181,7 @@ func (d *deployment) withImage(r *release.Release, digest string) (*deployment, 
 	return &of, nil
 }
 
-// rollback is one that a person asked for.
+// rollback is one that a user asked for.
 func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
 	last, err := d.last(ctx)
 	if err != nil {
@@ -204,7 +203,14 @@ func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployRe
 		}
 		d.App.Version = versionOf(target)
 		if target == last {
-			return d.keep(ctx, last)
+			of, err := d.revision(last)
+			if err == nil {
+				err = of.follow(ctx, last)
+			}
+			if err != nil {
+				return protocol.DeployResult{}, err
+			}
+			return of.result(protocol.OutcomeUnchanged, last.Version, of.want), nil
 		}
 		d.Say("rollback", "release %s rolls back to revision %d", d.App.Name, target.Version)
 		return d.rollbackTo(ctx, target)
@@ -212,7 +218,7 @@ func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployRe
 	return c.Run(ctx, ctx)
 }
 
-// rollbackPlan says what a rollback would do, of a release as it is.
+// rollbackPlan is the result that a rollback would have.
 func (d *deployment) rollbackPlan(last *release.Release, to string) (protocol.DeployResult, error) {
 	target, err := d.chosen(last, to)
 	if err != nil {
@@ -228,18 +234,6 @@ func (d *deployment) rollbackPlan(last *release.Release, to string) (protocol.De
 	}
 	of.App.Version = versionOf(target)
 	return of.result(outcome, target.Version, recordOf(last)), nil
-}
-
-// keep answers for a release that is at the version already.
-func (d *deployment) keep(ctx context.Context, last *release.Release) (protocol.DeployResult, error) {
-	of, err := d.revision(last)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	if err := of.follow(ctx, last); err != nil {
-		return protocol.DeployResult{}, err
-	}
-	return of.result(protocol.OutcomeUnchanged, last.Version, of.want), nil
 }
 
 // chosen is the revision to go back to: the newest one of the version, or the

@@ -6,18 +6,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/release"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/namespace"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// run looks at the release and does what is missing, until the deadline.
+// run reads the release and does what is missing, until the deadline.
 func (d *deployment) run(ctx context.Context, deadline time.Time) (protocol.DeployResult, error) {
 	bounded, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -41,7 +44,7 @@ func isGone(last *release.Release) bool {
 	return last == nil || last.Info.Status == release.StatusUninstalled
 }
 
-// applied reports that the last revision is what is wanted, healthy or not.
+// applied reports whether the last revision is the wanted one, healthy or not.
 func (d *deployment) applied(last *release.Release) bool {
 	if isGone(last) || recordOf(last) != d.want {
 		return false
@@ -83,7 +86,7 @@ func (d *deployment) settled(ctx context.Context, last *release.Release) (bool, 
 	return d.proven(ctx, last, snapshots)
 }
 
-// surroundings is what the release needs of the namespace around it.
+// surroundings is what the release needs of its namespace.
 func (d *deployment) surroundings() namespace.Wanted {
 	return namespace.Wanted{Name: d.Namespace, Labels: d.settings.namespaceLabels, PullSecret: d.pullSecret}
 }
@@ -94,7 +97,7 @@ func (d *deployment) unchanged(last *release.Release) protocol.DeployResult {
 	return delivery.Reported(d.Progress, d.result(protocol.OutcomeUnchanged, last.Version, d.want), d.drifted)
 }
 
-// workloads are what is waited for of a revision.
+// workloads are the objects of a revision to wait for.
 func (d *deployment) workloads(ctx context.Context, r *release.Release) ([]rollout.Workload, error) {
 	objects, err := manifest.Parse(r.Manifest)
 	if err != nil {
@@ -171,7 +174,6 @@ func (d *deployment) changeHeld(ctx context.Context, prepared prepared, inherite
 	return d.upgrade(ctx, prepared, last)
 }
 
-// upgrade makes a new revision.
 func (d *deployment) upgrade(ctx context.Context, prepared prepared, last *release.Release) (protocol.DeployResult, error) {
 	before, err := d.deployed()
 	if err != nil {
@@ -194,7 +196,7 @@ func (d *deployment) upgrade(ctx context.Context, prepared prepared, last *relea
 	return d.result(outcome, applied.Version, recordOf(before)), nil
 }
 
-// finish waits until the revision is healthy, and writes that down.
+// finish waits until the revision is healthy, and records that.
 func (d *deployment) finish(ctx context.Context, r *release.Release) error {
 	if err := d.follow(ctx, r); err != nil {
 		return err
@@ -204,4 +206,26 @@ func (d *deployment) finish(ctx context.Context, r *release.Release) error {
 		return err
 	}
 	return d.mark(r, release.StatusDeployed, markProven)
+}
+
+// credentials makes the pull secret that the settings ask for, of what the one
+// credential resolver has for the image's registry; nil when they ask for none.
+func (d *deployment) credentials(ctx context.Context) (*corev1.Secret, error) {
+	if d.settings.pullSecret == "" {
+		return nil, nil
+	}
+	repository, err := name.NewRepository(d.Image.FullName())
+	if err != nil {
+		return nil, protocol.Invalid("image: %w", err)
+	}
+	found, err := auth.Find(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	if found.Auth.Username == "" || found.Auth.Password == "" {
+		return nil, protocol.Invalid("pullSecret %s: there is no user name with a password for registry %s (found: %s)",
+			d.settings.pullSecret, repository.RegistryStr(), found.Source).
+			WithHint("log in with docker login, or set %s and %s; a kubelet takes nothing else", auth.Username, auth.PasswordFile)
+	}
+	return namespace.PullSecret(d.settings.pullSecret, repository.RegistryStr(), found.Auth.Username, found.Auth.Password)
 }

@@ -2,11 +2,22 @@ package helm
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/release"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
+	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	argo "github.com/nationtech/harmony/internal/deploy/argocd/api"
+	flux "github.com/nationtech/harmony/internal/deploy/flux/api"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -61,9 +72,13 @@ func (d *deployment) status(ctx context.Context) ([]status.Entry, error) {
 // complete adds to what Flux tells of a release what the release itself does, and
 // what runs of it: after a rollback by Flux that is not what it is told to run.
 func (d *deployment) complete(ctx context.Context, e *status.Entry, last *release.Release) error {
-	image, err := likeImage(last, e.Reference)
-	if err != nil {
-		return err
+	image := ""
+	if like, err := protocol.ParseImageRef(e.Reference); err == nil {
+		objects, err := manifest.Parse(last.Manifest)
+		if err != nil {
+			return err
+		}
+		image = proof.DigestIn(objects, like)
 	}
 	of, err := d.withImage(last, image)
 	if err != nil {
@@ -81,7 +96,7 @@ func (d *deployment) complete(ctx context.Context, e *status.Entry, last *releas
 	return err
 }
 
-// entry is what Helm's own release tells, and what runs of it.
+// entry is the status of Helm's own release and of its workloads.
 func (d *deployment) entry(ctx context.Context, last *release.Release) (status.Entry, error) {
 	made := recordOf(last)
 	since := last.Info.LastDeployed.Time.UTC()
@@ -161,4 +176,40 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 	defer cancel()
 	result, err := d.rollback(bounded, strings.TrimPrefix(to, "v"))
 	return result, d.Explained(ctx, d.Conn, a.settings.timeout, err)
+}
+
+// controllers lists the Flux HelmReleases and the Argo CD Applications through
+// which an app is delivered to a namespace. A cluster without them has none.
+func controllers(ctx context.Context, client dynamic.Interface, namespace, app string) ([]status.Entry, error) {
+	var releases, applications []unstructured.Unstructured
+	var group errgroup.Group
+	group.Go(func() (err error) { releases, err = list(ctx, client, flux.Releases); return err })
+	group.Go(func() (err error) { applications, err = list(ctx, client, argo.Applications); return err })
+	err := group.Wait()
+	var found []status.Entry
+	// What cannot be read of others' objects is not of interest.
+	for _, object := range releases {
+		if r, err := flux.Read(&object); err == nil && r.Delivers(namespace, app) {
+			found = append(found, r.Entry())
+		}
+	}
+	for _, object := range applications {
+		if a, err := argo.New(&object); err == nil && a.Delivers(namespace, app) {
+			found = append(found, a.Entry())
+		}
+	}
+	return found, err
+}
+
+// list reads all objects of a kind; none where the kind is not served, or may not
+// be read.
+func list(ctx context.Context, client dynamic.Interface, of schema.GroupVersionResource) ([]unstructured.Unstructured, error) {
+	all, err := client.Resource(of).List(ctx, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", of.Resource, err)
+	}
+	return all.Items, nil
 }

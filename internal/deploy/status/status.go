@@ -109,7 +109,7 @@ func Table(w io.Writer, entries []Entry, now time.Time) error {
 
 func dash(s string) string { return cmp.Or(s, "-") }
 
-// healthy is what is known of it: nothing where nobody tells.
+// healthy is "-" where nothing is known of it.
 func (e Entry) healthy() string {
 	switch {
 	case e.Healthy:
@@ -120,13 +120,11 @@ func (e Entry) healthy() string {
 	return "no"
 }
 
-// short is the beginning of a digest.
 func short(digest string) string {
 	_, hex, _ := strings.Cut(digest, ":")
 	return hex[:min(len(hex), 12)]
 }
 
-// age is a time span as kubectl writes it.
 func age(since *time.Time, now time.Time) string {
 	if since == nil {
 		return ""
