@@ -24,7 +24,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// sshdProgram is a whole path because sshd starts itself anew for each login.
+// sshdProgram is a whole path because sshd starts itself again for each login.
 const sshdProgram = "/usr/sbin/sshd"
 
 // sshdFolder is where root's sshd shuts in the part of it that has no rights. It

@@ -51,7 +51,7 @@ func (c Cluster) Topology(t protocol.Topology, target string) protocol.Topology 
 // Clusters are those of a target, in its order; of one that is not multiCluster
 // a single one without a name. The files are read once, and Argo CD is asked
 // where the target wants that. Flags.Context limits them to the one of that
-// name. A target that comes to no cluster is an error of status
+// name. A target without clusters is an error of status
 // protocol.ExitUnsupported.
 func Clusters(ctx context.Context, flags *Flags, topology protocol.Topology, target string) ([]Cluster, error) {
 	if flags == nil {

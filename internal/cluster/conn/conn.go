@@ -106,7 +106,7 @@ func (f *Flags) connect(context, namespace string) (*Conn, error) {
 	return &Conn{Context: context, Namespace: namespace, Config: config, Loader: loader}, nil
 }
 
-// checkContext tells a context that is not there, or that names a cluster which
+// checkContext rejects a context that does not exist, or that names a cluster which
 // is not there: client-go would say that nothing is configured at all.
 func (f *Flags) checkContext(name string, raw clientcmdapi.Config) error {
 	found, ok := raw.Contexts[name]
@@ -143,7 +143,7 @@ func (f *Flags) searched() string {
 func known[V any](name string, all map[string]V) string {
 	names := slices.Sorted(maps.Keys(all))
 	if len(names) == 0 {
-		return "it has none"
+		return "it has no entries"
 	}
 	there := "it has: " + strings.Join(names, ", ")
 	if near := nearest.Name(name, names); near != "" {
@@ -154,7 +154,7 @@ func known[V any](name string, all map[string]V) string {
 
 // Flags are the connection flags of kubectl. The zero value takes everything
 // from the kubeconfig; what is set wins over the kubeconfig and over the
-// target. There is none for a token or a password: what stands on a command
+// target. There is no flag for a token or a password: what is on a command
 // line can be read by everybody on the machine.
 type Flags struct {
 	// Kubeconfig is a file; KUBECONFIG or ~/.kube/config when empty.

@@ -28,7 +28,7 @@ import (
 )
 
 // The tags of a state: the one that devices follow, and the one before it. The
-// versions that were published have tags beside them.
+// versions that were published have tags as well.
 const (
 	TagLatest   = "latest"
 	TagPrevious = "previous"
@@ -55,7 +55,7 @@ type Repository struct {
 func Of(topology protocol.Topology, target, app string) (Place, error) {
 	edge := topology.Targets[target].EdgeDevice
 	if edge == nil {
-		return Place{}, protocol.Unsupported("target %q of topology %q is no edgeDevice", target, topology.Name)
+		return Place{}, protocol.Unsupported("target %q of topology %q is not an edgeDevice", target, topology.Name)
 	}
 	p := Place{Target: *edge}
 	if p.Target.Reports == nil {
@@ -75,7 +75,7 @@ func Of(topology protocol.Topology, target, app string) (Place, error) {
 	return p, nil
 }
 
-// repository is one under the registry given, or beside the topology's images.
+// repository is one under the registry given, or next to the topology's images.
 func repository(topology protocol.Topology, edge protocol.EdgeDevice, registry, folder, within string) (Repository, error) {
 	insecure := edge.Insecure
 	if registry == "" {
@@ -123,7 +123,7 @@ type Artifact struct {
 }
 
 // Get reads the manifest that a tag, or a digest, stands for. One that does not
-// exist is no error but the zero value.
+// exist is the zero value, not an error.
 func (r Repository) Get(ctx context.Context, tag string) (Artifact, error) {
 	var ref name.Reference = r.name.Tag(tag)
 	if isDigest(tag) {
@@ -164,7 +164,7 @@ func (r Repository) Tag(ctx context.Context, tag string, to Artifact) error {
 	return nil
 }
 
-// Tags lists the tags; none where there is no repository.
+// Tags lists the tags; a missing repository has no tags.
 func (r Repository) Tags(ctx context.Context) ([]string, error) {
 	tags, err := r.puller.List(ctx, r.name)
 	if isNotFound(err) {

@@ -21,7 +21,7 @@ type holder struct {
 	pid              int
 	// start is when the process started, in the kernel's own count.
 	start string
-	// random tells several leases of one process apart.
+	// random distinguishes several leases of one process.
 	random string
 }
 

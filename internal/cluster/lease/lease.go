@@ -1,5 +1,5 @@
 // Package lease gives one process at a time the right to write to a release, by
-// a Kubernetes Lease beside it. A process that finds a release half done under
+// a Kubernetes Lease next to it. A process that finds a release half done under
 // the lease knows that whoever left it so is gone.
 package lease
 
@@ -51,7 +51,7 @@ type Lease struct {
 func Name(release string) string { return "harmony-" + release }
 
 // Acquire takes the lease of a release, waiting for a holder that lives.
-// waiting is told, once for each holder, whom it waits for. A deadline of the
+// waiting is called once for each holder that it waits for. A deadline of the
 // context that comes first is an error of status protocol.ExitRetryable.
 func Acquire(ctx context.Context, client typed.LeaseInterface, release string, waiting func(holder string, since time.Time)) (*Lease, error) {
 	l := &Lease{client: client, name: Name(release), identity: Identity(os.Getpid())}

@@ -43,7 +43,7 @@ type Verdict struct {
 type Container struct {
 	Pod, Name string
 	// Image is the reference in the pod's spec, and Digest what the runtime
-	// tells that it runs.
+	// reports that it runs.
 	Image, Digest string
 }
 
@@ -198,7 +198,7 @@ func Of(image protocol.ImageRef) Digests { return Digests{image.Digest: true} }
 // platforms' manifests and configurations, and the names under which the
 // containers run it.
 //
-// A container runtime keeps an image by its configuration and tells any one of
+// A container runtime keeps an image by its configuration and reports any one of
 // the digests that it was ever pulled under: the same image under another index
 // is told by either. So, for a container whose spec pins the image, a digest
 // that has one of the image's configurations is another name of it.

@@ -86,7 +86,7 @@ func (p Problem) ends(failFast bool) bool {
 
 const crashLoop = "CrashLoopBackOff"
 
-// key tells whether two problems are the same one.
+// key is equal for problems that are the same one.
 func (p Problem) key() string {
 	pod := ""
 	if p.Pod != nil {

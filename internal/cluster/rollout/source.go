@@ -33,7 +33,7 @@ type source struct {
 	dynamic  dynamic.ResourceInterface
 }
 
-// sources are the collections for a workload: itself, its pods, and what tells
+// sources are the collections for a workload: itself, its pods, and what shows
 // the pods' revision.
 func sources(client kubernetes.Interface, w Workload) []source {
 	byName := func(o *metav1.ListOptions) {

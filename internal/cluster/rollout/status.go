@@ -148,7 +148,7 @@ type Snapshot struct {
 	Current, Old []*corev1.Pod
 }
 
-// revisions tells which of a workload's pods are of its present revision.
+// revisions identifies the pods of a workload's current revision.
 type revisions struct {
 	replicaSets []*appsv1.ReplicaSet
 	controllers []*appsv1.ControllerRevision

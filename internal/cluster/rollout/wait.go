@@ -18,7 +18,7 @@ import (
 
 // Options of [Wait]. The zero value works.
 type Options struct {
-	// Progress is told whenever the status of a workload changes.
+	// Progress is called whenever the status of a workload changes.
 	Progress func(Workload, Status)
 	// Check, if set, is what must hold of the snapshots once all workloads are
 	// ready; it is asked again until it answers true.
@@ -29,7 +29,7 @@ type Options struct {
 	// FailFast ends the wait at problems that could still heal, such as a crash
 	// loop.
 	FailFast bool
-	// Log, if set, is told every line that containers of the workloads write, by
+	// Log, if set, is called with every line that containers of the workloads write, by
 	// several goroutines.
 	Log func(w Workload, container, line string)
 }
@@ -41,7 +41,7 @@ const recheck = time.Second
 // Wait follows the workloads until all are ready, one cannot become ready, or
 // the context ends. The error of the latter two says what was seen last, with
 // events and logs. A lost connection is reopened. What can heal ends the wait only
-// with the context, unless Options.FailFast is set; Progress tells it meanwhile.
+// with the context, unless Options.FailFast is set; Progress reports it meanwhile.
 func Wait(ctx context.Context, client kubernetes.Interface, workloads []Workload, options Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	w := &waiter{client: client, options: options, changed: make(chan struct{}, 1), since: map[string]time.Time{}}
@@ -80,7 +80,7 @@ type waiter struct {
 	changed  chan struct{}
 	running  sync.WaitGroup
 	logs     *logs
-	// since tells when each problem was first seen.
+	// since is when each problem was first seen.
 	since map[string]time.Time
 
 	mu       sync.Mutex

@@ -1,5 +1,5 @@
 // Package rollout follows workloads until they run: it watches them and their
-// pods, tells the progress, stops early on what cannot succeed, and then says
+// pods, reports the progress, stops early on what cannot succeed, and then says
 // why, with the pod's events and last log lines.
 package rollout
 
@@ -101,7 +101,7 @@ const (
 	PolicyReady Policy = "ready"
 	// PolicyExists only waits until the object is there.
 	PolicyExists Policy = "exists"
-	// PolicyIgnore does not look at the object.
+	// PolicyIgnore skips the object.
 	PolicyIgnore Policy = "ignore"
 )
 
@@ -120,7 +120,7 @@ type Policies map[string]Policy
 func ReadPolicies(from any) (Policies, error) {
 	raw, ok := from.(map[string]any)
 	if !ok {
-		return nil, protocol.Invalid("%v is no map of kinds, such as {Certificate: condition=Ready}", from)
+		return nil, protocol.Invalid("%v is not a mapping of kinds, such as {Certificate: condition=Ready}", from)
 	}
 	policies := Policies{}
 	for kind, value := range raw {

@@ -36,7 +36,7 @@ type (
 // Name is the adapter's name in a topology.
 const Name = "argocd"
 
-// New makes the adapter. The flags say what the user of the command line chose;
+// New makes the adapter. The flags are those of the command line;
 // they win over the target's own settings, and may be nil.
 func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
@@ -132,7 +132,7 @@ func (d *deployment) bounded(ctx context.Context) (context.Context, context.Canc
 	return context.WithTimeoutCause(ctx, d.settings.timeout, context.DeadlineExceeded)
 }
 
-// Status tells what the Application says of the app, wherever the Application
+// Status reports what the Application says about the app, wherever the Application
 // lies, and whether its image is what runs.
 func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
 	d, err := a.prepare(app, target, protocol.ImageRef{Metadata: app.Metadata}, protocol.ChartRef{Metadata: app.Metadata})
@@ -169,7 +169,7 @@ func (d *deployment) status(ctx context.Context) (status.Entry, error) {
 	if err != nil {
 		return status.Entry{}, err
 	}
-	// What somebody changed is told as drift.
+	// What somebody changed is reported as drift.
 	e.Healthy, e.Message = runs, ""
 	if !runs {
 		e.Message = "Argo CD finds it healthy, but its pods do not all run " + now.Image + ", and ready"
@@ -194,7 +194,7 @@ type options struct {
 	// rollback brings back what was there before a deploy that failed.
 	rollback    bool
 	syncOptions []string
-	// report is true when drift is told and not repaired.
+	// report is true when drift is reported and not repaired.
 	report bool
 	// timeout bounds a deploy, rollout and all, and a rollback once more.
 	timeout time.Duration

@@ -187,7 +187,7 @@ func (d *deployment) gitWants(found *application) bool {
 	return revision == d.want.chart()
 }
 
-// awaitGit has Argo CD look at what a tag means now, and fails when Git wants
+// awaitGit has Argo CD resolve a tag again, and fails when Git wants
 // another digest.
 func (w *work) awaitGit(ctx context.Context) error {
 	if !w.gitWants(w.found) && !digestPattern.MatchString(w.gitRevision(w.found)) {

@@ -21,7 +21,7 @@ func (a *adapter) TakesAll(clusters int) bool {
 }
 
 // fanout is one deploy to several clusters by an ApplicationSet. It only writes
-// that object and looks at what Argo CD makes of it.
+// that object and follows what Argo CD does with it.
 type fanout struct {
 	*deployment
 	multi   protocol.MultiCluster
@@ -134,7 +134,7 @@ func (f *fanout) apply(ctx context.Context, outcomes []protocol.Outcome, mend fu
 	return c.Run(ctx, ctx)
 }
 
-// outcomes is what the deploy comes to for each member, and whether that is
+// outcomes is the outcome of the deploy for each member, and whether that is
 // nothing.
 func (f *fanout) outcomes(applications map[string]*application) (outcomes []protocol.Outcome, done bool) {
 	done = true
@@ -204,7 +204,7 @@ func (f *fanout) conclude(failure error) (protocol.DeployResult, error) {
 	var count protocol.ClusterCount
 	for i := range f.ends {
 		if f.ends[i].Outcome == "" {
-			f.finish(i, protocol.OutcomeSkipped, "not seen to its end: the rollout stopped")
+			f.finish(i, protocol.OutcomeSkipped, "not followed to its end: the rollout stopped")
 		}
 		count.Add(f.ends[i].Outcome)
 	}

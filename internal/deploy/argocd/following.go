@@ -17,13 +17,13 @@ import (
 type following struct {
 	*deployment
 	asked time.Time
-	// blocked tells since when a sync window holds the operation.
+	// blocked is since when a sync window holds the operation.
 	blocked time.Time
-	// told holds what was said already.
+	// told contains what was reported already.
 	told map[string]bool
 	last string
 	// watched are the objects whose problems end the operation early, problem
-	// tells one, and cancel ends that.
+	// receives one, and cancel ends that.
 	watched []reference
 	problem chan error
 	cancel  context.CancelFunc

@@ -203,11 +203,11 @@ func looked(found *application, asked time.Time) bool {
 }
 
 func (d *deployment) silent() error {
-	return protocol.Retryable("Argo CD does not answer: its application controller did not look at %s within %s", d.argo, d.silence()).
+	return protocol.Retryable("Argo CD does not answer: its application controller did not process %s within %s", d.argo, d.silence()).
 		WithHint("does the application controller run, and does it watch namespace %s?", d.argo.namespace)
 }
 
-// complaint is what a condition of the Application comes to. A spec that the
+// complaint is the error for a condition of the Application. A spec that the
 // project does not allow is up to the topology.
 func (d *deployment) complaint(c condition) error {
 	message := delivery.Clean(c.Message)

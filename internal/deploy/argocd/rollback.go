@@ -17,7 +17,7 @@ import (
 )
 
 // rollbackAfter rolls back to the release before this one, where the topology
-// wants that, and tells why.
+// wants that, and says why.
 func (w *work) rollbackAfter(ctx context.Context, why error) (protocol.DeployResult, error) {
 	passing := protocol.ExitCode(w.argo.Explain(why)) == protocol.ExitRetryable && !errors.Is(why, context.DeadlineExceeded)
 	if !w.settings.rollback || !w.settings.manage || ctx.Err() != nil || passing {
@@ -40,7 +40,7 @@ func (w *work) rollbackAfter(ctx context.Context, why error) (protocol.DeployRes
 	return w.result(protocol.OutcomeRolledBack, to, to), fmt.Errorf("%w\nrolled back to version %s", why, to.Version)
 }
 
-// errNoPrevious tells that there is nothing to go back to.
+// errNoPrevious means that there is nothing to roll back to.
 var errNoPrevious = errors.New("there is no release before this one that is known to be good")
 
 // rollbackTo puts a release that was there before into force, and waits until it

@@ -183,7 +183,7 @@ func (d *deployment) changeHeld(ctx context.Context, deadline time.Time, to plac
 }
 
 // before is the release that was in force. An Application that wants ours
-// already was left so by a process that did not come to the end.
+// already was left so by a process that did not finish.
 func (d *deployment) before(found *application) release {
 	if found == nil {
 		return release{}

@@ -32,7 +32,7 @@ func (f *fanout) wantsOf(a *application, r release) bool {
 	return a != nil && equality.Semantic.DeepEqual(releaseOf(a).Source, r.Source)
 }
 
-// proven looks at the images of the pods. Where none lives, the chart's digest
+// proven checks the images of the pods. Where there are none, the chart's digest
 // is all that there is.
 func (f *fanout) proven(a *application, r release) bool {
 	image, err := r.image(f.Image)
@@ -64,7 +64,7 @@ func (f *fanout) trouble(a *application, r release, since time.Time) (reason str
 		return operationFailed(s), s.FinishedAt == nil || s.FinishedAt.Time.Before(since.Truncate(time.Second))
 	case s != nil && s.Phase == api.Running && s.FinishedAt != nil:
 		// It is about to be tried again. The controller of ApplicationSets asks for
-		// a sync anew when one has failed, so that its end may not be seen.
+		// another sync when one has failed, so that its end may not be seen.
 		return operationFailed(s), true
 	case a.Status.Health.Status == api.Degraded && compared(a, r) && fresh(a):
 		return "degraded" + listed(complaints(a)), true
@@ -79,7 +79,7 @@ func operationFailed(s *operationState) string {
 type steps struct {
 	*fanout
 	release release
-	// outcomes is what the members come to, "" for one that is not told of.
+	// outcomes are those of the members, "" for one that is not reported.
 	outcomes []protocol.Outcome
 	began    time.Time
 	// moved is when the last member came to its end.
@@ -184,7 +184,7 @@ func heals(a *application) bool {
 	return a.Problem() != nil || s == nil || s.Phase != api.Failed && s.Phase != api.Error && (s.Phase != api.Running || s.FinishedAt == nil)
 }
 
-// failure is why a member cannot come to its end, once that is certain.
+// failure is why a member cannot finish, once that is certain.
 func (s *steps) failure(i int, a *application) string {
 	why, lasting := s.trouble(a, s.release, s.began)
 	if lasting && heals(a) && !s.hopeless(append(complaints(a), why)) {
@@ -229,10 +229,10 @@ func (s *steps) stuck(found *appSet, made int) error {
 	case problem != "" && time.Since(s.broken) > healthGrace:
 		return fmt.Errorf("%s: %s", s.set, problem)
 	case made == 0 && time.Since(s.began) > s.silence():
-		return protocol.Retryable("Argo CD does not answer: its ApplicationSet controller made nothing of %s within %s", s.set, s.silence()).
+		return protocol.Retryable("Argo CD does not answer: its ApplicationSet controller did not process %s within %s", s.set, s.silence()).
 			WithHint("does the ApplicationSet controller run, and does it watch namespace %s?", s.argo.namespace)
 	case time.Since(s.moved) > s.settings.timeout:
-		return fmt.Errorf("deploy %s to %s: no further cluster was done within %s: %w", s.App.Name, s.Target, s.settings.timeout, context.DeadlineExceeded)
+		return fmt.Errorf("deploy %s to %s: no other cluster was finished within %s: %w", s.App.Name, s.Target, s.settings.timeout, context.DeadlineExceeded)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ type work struct {
 	// found is the Application as it was, and before the release in force then.
 	found  *application
 	before release
-	// outcome is what it comes to if all goes well.
+	// outcome is that of the work if it succeeds.
 	outcome protocol.Outcome
 	// created is the UID of the Application if it was made here, and written is
 	// true once it was written to.
@@ -39,7 +39,7 @@ type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// errBusy tells that another's operation came first, errReplaced that it took
+// errBusy means that another's operation came first, errReplaced that it took
 // the place of ours.
 var (
 	errBusy     = errors.New("another operation is in progress")
@@ -75,7 +75,7 @@ func (w *work) once(ctx context.Context) error {
 		}
 	}
 	if w.found != nil && w.found.Operation.Token() != "" && w.wants(w.found) {
-		w.Say("sync", "taking over the operation of a harmony that is gone")
+		w.Say("sync", "taking over the operation of a harmony process that has ended")
 		return w.finish(ctx, w.found.Operation.Token())
 	}
 	if err := w.settle(ctx); err != nil {
@@ -88,7 +88,7 @@ func (w *work) once(ctx context.Context) error {
 	return w.finish(ctx, token)
 }
 
-// resume goes on with what was applied before: another did it meanwhile, or only
+// resume continues with what was applied before: another did it meanwhile, or only
 // the rollout is missing. It is not done when Argo CD finds that somebody
 // changed the objects, which it may see later than harmony.
 func (w *work) resume(ctx context.Context) (done bool, err error) {

@@ -152,7 +152,7 @@ func (t Tools) rollback() *cobra.Command {
 		Short: "Roll an app back to an earlier release",
 		Long: `Roll an app back to an earlier release on a target: to the last healthy one that
 is not running now, or to a version in the target's history. harmony waits for it
-and proves it as after a deploy. It is no error when that version runs already.`,
+and proves it as after a deploy. It is not an error if that version already runs.`,
 		Example: "  harmony rollback fleet-operator --target production\n  harmony rollback fleet-operator --target production --to 1.3.2",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -35,20 +35,20 @@ never shown, only whether they change. Hooks are not shown.
 The image and the chart are those of the documents on stdin, as for a deploy, or
 else the published ones of the version.
 
-It ends with 0, also when there is something to change; with --exit-code then with 1.`,
+The exit status is 0 even when there are changes; with --exit-code it is then 1.`,
 		Example: `  harmony diff fleet-operator --target staging --version 1.4.0
   harmony build fleet-operator | harmony publish | harmony diff --target staging`,
 		RunE: func(cmd *cobra.Command, patterns []string) error {
 			changed, err := t.runDiff(cmd.Context(), p, patterns)
 			if err == nil && exitCode && changed > 0 {
-				return &protocol.Error{Code: protocol.ExitFailed, Message: "there is something to change"}
+				return &protocol.Error{Code: protocol.ExitFailed, Message: "there are changes"}
 			}
 			return err
 		},
 	}
 	t.register(cmd, p)
 	cmd.Flags().StringVar(&p.source.Version, "version", "", "the published semantic `version` (default by git describe)")
-	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 1 when there is something to change")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 1 when there are changes")
 	return cmd
 }
 
@@ -208,7 +208,7 @@ func published(ctx context.Context, topology protocol.Topology, app protocol.App
 	images, charts := topology.OCIRegistry, topology.HelmRegistry
 	if images == nil || charts == nil || images.URL == "" || charts.URL == "" {
 		return release{}, protocol.Unsupported("topology %q keeps no published charts to compare with", topology.Name).
-			WithHint("bring the documents: harmony build %[1]s | harmony publish | harmony diff", app.Name)
+			WithHint("pipe in the documents: harmony build %[1]s | harmony publish | harmony diff", app.Name)
 	}
 	chartName, err := chartName(app)
 	if err != nil {
@@ -245,7 +245,7 @@ func lookup(ctx context.Context, registry protocol.Provider, repository string, 
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
 		return artifact{}, protocol.Invalid("app %q: version %s is not published as %s", app.Name, app.Version, ref).
-			WithHint("publish it, name another --version, or bring the documents: harmony build %s | harmony publish | harmony diff", app.Name)
+			WithHint("publish it, name another --version, or pipe in the documents: harmony build %s | harmony publish | harmony diff", app.Name)
 	}
 	if err != nil {
 		return artifact{}, protocol.Retryable("look up %s: %w", ref, err)

@@ -18,7 +18,7 @@ import (
 )
 
 // reports is the adapter that reports: Helm keeps its releases in the cluster,
-// and reads the objects of the controllers beside them.
+// and reads the objects of the controllers as well.
 const reports = "helm"
 
 // atOnce is how many places are read at once.
@@ -35,7 +35,7 @@ healthy, and what somebody changed by hand. It is read from the clusters: Helm
 releases, Flux HelmReleases and Argo CD Applications; of edge devices it is what is
 published for them, and what they have reported.
 
-It ends with 0 whatever runs; with 1, or 4, when a place could not be read.`,
+The exit status is 0 whatever runs, and 1 or 4 when a place could not be read.`,
 		Example: "  harmony status\n  harmony status fleet-operator --target staging -o json",
 		RunE: func(cmd *cobra.Command, patterns []string) error {
 			if err := p.checkOutput(); err != nil {

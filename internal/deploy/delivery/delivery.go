@@ -34,7 +34,7 @@ type Adapter interface {
 	// before when to is empty, and proves it as a deploy does.
 	Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error)
 	// Status lists what runs of the app. What cannot be read has an entry that says
-	// why, beside the error.
+	// why, in addition to the error.
 	Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error)
 	// Diff lists what a deploy would change, and changes nothing.
 	Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error)

@@ -17,7 +17,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Explain adds the server to an error, and tells the deadline of the call, which
+// Explain adds the server to an error, and distinguishes the deadline of the call, which
 // had the time limit, from the user's interruption of ctx. what says what was
 // done: deploy app to staging.
 func Explain(ctx context.Context, c *conn.Conn, what string, limit time.Duration, err error) error {
@@ -106,7 +106,7 @@ func Rollout(progress func(protocol.Event), phase string) func(rollout.Workload,
 	}
 }
 
-// Reported puts drift that is only reported into the result, and tells it.
+// Reported puts drift that is only reported into the result, and shows it.
 func Reported(progress func(protocol.Event), result protocol.DeployResult, drift []string) protocol.DeployResult {
 	result.Drift = drift
 	if len(drift) > 0 {

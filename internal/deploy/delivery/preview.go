@@ -235,7 +235,7 @@ func wrongType(o *unstructured.Unstructured) error {
 	return nil
 }
 
-// shown bounds what is told of a refusal, in bytes and in fields.
+// shown bounds what is reported of a refusal, in bytes and in fields.
 const (
 	shown  = 300
 	causes = 3

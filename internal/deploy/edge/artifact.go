@@ -97,7 +97,7 @@ func pack(files []file) ([]byte, error) {
 type published struct {
 	digest    string
 	unchanged bool
-	// previous is what devices were told before; the zero value is nothing.
+	// previous is the state that devices followed before; the zero value is nothing.
 	previous devices.Artifact
 }
 
@@ -156,7 +156,7 @@ func (d *deployment) raced(digest string) error {
 // maxState bounds what is read of a published state, in bytes.
 const maxState = 64 << 20
 
-// Diff lists the objects of the state that devices are told now and of the one
+// Diff lists the objects of the state that devices follow now and of the one
 // that a deploy would publish.
 func (a *adapter) Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error) {
 	d, err := a.prepare(app, target, image, chart)
@@ -190,7 +190,7 @@ func unpack(image v1.Image) ([]file, error) {
 		return nil, err
 	}
 	if len(layers) != 1 {
-		return nil, fmt.Errorf("it has %d layers instead of one: it is no state of harmony", len(layers))
+		return nil, fmt.Errorf("it has %d layers instead of one: it is not a state that harmony published", len(layers))
 	}
 	content, err := layers[0].Uncompressed()
 	if err != nil {

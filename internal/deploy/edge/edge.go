@@ -1,6 +1,6 @@
 // Package edge delivers to devices that no stage can reach: it publishes what is
 // to run on them as an OCI artifact in Flux's format, under a name that the
-// devices know, and tells what they report.
+// devices know, and passes on what they report.
 //
 // It holds for edgeDevice targets, whichever adapter delivers to the clusters of
 // the topology. Nothing is said to run that no device has reported to run.
@@ -108,8 +108,8 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 	return d, delivery.Published(a.env, app, image, chart)
 }
 
-// run publishes the state where it is not what devices are told already, and
-// tells what they report.
+// run publishes the state where devices do not follow it already, and
+// returns what they report.
 func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	if d.dryRun && (d.chart.Digest == "" || d.image.Digest == "") {
 		return d.result(published{}, devices.Progress{}), nil // not known before it is published
@@ -198,7 +198,7 @@ func (d *deployment) late(reported devices.Progress, after time.Duration) error 
 		}
 	}
 	return protocol.Retryable("after %s %s%s", after, reported, text).
-		WithHint("the state is published, and devices take it when they can; the same deploy again goes on waiting")
+		WithHint("the state is published, and devices apply it when they can; run the same deploy again to keep waiting")
 }
 
 // mostDevices is how many devices a result names.
@@ -229,7 +229,7 @@ func (d *deployment) result(p published, reported devices.Progress) protocol.Dep
 	return r
 }
 
-// Status tells what is published for the devices of a target and what they report
+// Status shows what is published for the devices of a target and what they report
 // of it, with an entry for each device that is not ready.
 func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
 	d, err := a.open(app, target)

@@ -90,7 +90,7 @@ func (d *deployment) manifests(ctx context.Context, s state, archive []byte) ([]
 	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return order(a) - order(b) })
 	for _, o := range objects {
 		if o.GetKind() == "Secret" && (o.Object["data"] != nil || o.Object["stringData"] != nil) {
-			d.progress(protocol.Event{Phase: "warning", Message: "Secret " + o.GetName() + " goes into the artifact as it is: whoever may pull " + d.place.State.String() + " can read it"})
+			d.progress(protocol.Event{Phase: "warning", Message: "Secret " + o.GetName() + " goes into the artifact as it is: anyone who can pull " + d.place.State.String() + " can read it"})
 		}
 	}
 	if err := d.pin(ctx, objects); err != nil {

@@ -5,7 +5,7 @@
 //
 // Nothing is remembered between runs. A run goes through the waves from the
 // first on, and a cluster that is done answers unchanged: what was interrupted
-// or stopped goes on when it is run again.
+// or stopped continues when it is run again.
 package fan
 
 import (
@@ -131,8 +131,8 @@ func (d *fanned) Rollback(ctx context.Context, app protocol.AppSpec, target, to 
 	return r.run(ctx)
 }
 
-// Status tells what runs on every cluster of the target, in the target's order. A
-// cluster that cannot be read has an entry that says why; the error beside the
+// Status shows what runs on every cluster of the target, in the target's order. A
+// cluster that cannot be read has an entry that says why; the error next to the
 // entries is that of the first of them, with the worst status of all.
 func (d *fanned) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
 	if a := d.single(target); a != nil {
@@ -155,7 +155,7 @@ func (d *fanned) Status(ctx context.Context, app protocol.AppSpec, target string
 	return entries, delivery.Worst(errs)
 }
 
-// Diff tells what a deploy would change on every cluster of the target.
+// Diff shows what a deploy would change on every cluster of the target.
 func (d *fanned) Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error) {
 	if a := d.single(target); a != nil {
 		return a.Diff(ctx, app, target, image, chart)

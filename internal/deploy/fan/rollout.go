@@ -78,7 +78,7 @@ func (r *rollout) run(ctx context.Context) (protocol.DeployResult, error) {
 }
 
 // wave works on the clusters from start to end. It starts no more of them once
-// too many have failed; those under way come to their end.
+// too many have failed; those in progress are finished.
 func (r *rollout) wave(ctx context.Context, start, end int, name string, verdict *protocol.DeployResult) {
 	r.say(name)
 	var group errgroup.Group
@@ -171,7 +171,7 @@ func (r *rollout) giveUp(ctx context.Context, start, end int) {
 			continue
 		}
 		group.Go(func() error {
-			r.env.Progress(protocol.Event{Metadata: r.app.Metadata, Phase: "rollback", Message: r.clusters[i].Name + ": goes back with its wave"})
+			r.env.Progress(protocol.Event{Metadata: r.app.Metadata, Phase: "rollback", Message: r.clusters[i].Name + ": rolls back with its wave"})
 			result, err := r.on(ctx, i, r.undo)
 			if err != nil {
 				r.finish(i, protocol.DeployResult{}, fmt.Errorf("its wave was given up, and the rollback failed: %w", err))
@@ -243,7 +243,7 @@ func (r *rollout) conclude(ctx context.Context, verdict protocol.DeployResult, w
 // listed bounds how many clusters an error names.
 const listed = 10
 
-// failure is the error that tells the clusters' failures, with the worst of
+// failure is the error that lists the clusters' failures, with the worst of
 // their statuses.
 func (r *rollout) failure(count protocol.ClusterCount, where string) error {
 	var text strings.Builder

@@ -3,7 +3,7 @@
 //
 // Flux does the work and mends it, also when this process is gone; the adapter
 // asks for it, follows it by the objects' status, and proves what runs. Nothing
-// is remembered on the machine: each call looks at the objects and does what is
+// is remembered on the machine: each call reads the objects and does what is
 // missing. Objects that somebody else made, or suspended, are left alone.
 package flux
 
@@ -23,7 +23,7 @@ import (
 // Name is the adapter's name in a topology.
 const Name = "flux"
 
-// New makes the adapter. The flags say what the user of the command line chose;
+// New makes the adapter. The flags are those of the command line;
 // they win over the target's own settings, and may be nil.
 func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
@@ -109,7 +109,7 @@ type options struct {
 	maxHistory int
 	// sourceNamespace holds the OCIRepository; the target's when empty.
 	sourceNamespace string
-	// secretRef names a Secret beside the OCIRepository with the credentials for
+	// secretRef names a Secret next to the OCIRepository with the credentials for
 	// the registry, serviceAccount whom Flux acts as.
 	secretRef, serviceAccount string
 	// failFast ends a deploy at what could still heal, such as a crash loop.
@@ -118,9 +118,9 @@ type options struct {
 	rollback bool
 	// retries is how often Flux tries again before that is final.
 	retries int
-	// reportDrift leaves objects that somebody changed as they are and tells them;
+	// reportDrift leaves objects that somebody changed as they are and reports them;
 	// else Flux mends them. driftIgnore are JSON pointers of fields that are left
-	// alone, such as /spec/replicas beside an autoscaler.
+	// alone, such as /spec/replicas with an autoscaler.
 	reportDrift bool
 	driftIgnore []string
 	// force takes over objects and fields of others.

@@ -43,7 +43,7 @@ func (d *deployment) fetched(ctx context.Context, source part, isNew bool) error
 }
 
 // await reads an object after each change until enough says that it will do. It
-// tells what the object says of itself.
+// reports the message of the object.
 func (d *deployment) await(ctx context.Context, resource schema.GroupVersionResource, s seen, phase string, enough func(seen) (bool, error)) error {
 	told := ""
 	for {
@@ -179,13 +179,13 @@ func (d *deployment) unanswered(s seen, token string, after time.Duration, reaso
 	return fmt.Errorf("not done after %s: %w", after, d.failure(s, reason))
 }
 
-// afterFailure tells a rollback, once it is proven that what ran before runs
+// afterFailure reports a rollback, once it is proven that what ran before runs
 // again.
 func (d *deployment) afterFailure(ctx context.Context, s seen, token string, before standing, failed error) (protocol.DeployResult, error) {
 	if !s.exists() || !judgeRelease(s, d.Chart.Digest, token).rolledBack {
 		return protocol.DeployResult{}, failed
 	}
-	d.Progress(protocol.Event{Phase: "rollback", Message: "Flux went back to the revision before"})
+	d.Progress(protocol.Event{Phase: "rollback", Message: "Flux rolled back to the previous revision"})
 	now, err := d.standing(ctx, s)
 	if err != nil {
 		return protocol.DeployResult{}, errors.Join(failed, err)
@@ -221,7 +221,7 @@ func (d *deployment) watchRollout(ctx context.Context, s seen, after int, old ge
 		}
 		w.problem.Store(&err)
 		if d.settings.rollback {
-			d.Say("rollout", "it cannot succeed, Flux is to roll back: %v", err)
+			d.Say("rollout", "it cannot succeed, and Flux will roll back: %v", err)
 		}
 	}()
 	return w
@@ -275,7 +275,7 @@ func (d *deployment) generations(ctx context.Context, s seen) (generations, erro
 const untouched = 10 * time.Second
 
 // applied is the revision that Flux works on, once its workloads are there: what
-// is wrong with those before is no problem of it.
+// is wrong with those before is not a problem of it.
 func (d *deployment) applied(ctx context.Context, s seen, after int, old generations) (*stored, error) {
 	ticker := time.NewTicker(time.Second / 2)
 	defer ticker.Stop()

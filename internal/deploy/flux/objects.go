@@ -78,7 +78,7 @@ func (d *deployment) wantedRelease() (*unstructured.Unstructured, error) {
 	return api.Release(d.Namespace, d.App.Name, chart, d.settings.retries, d.settings.rollback, d.Values, spec)
 }
 
-// checked looks at what Flux would apply, before the HelmRelease is written: what
+// checked examines what Flux would apply, before the HelmRelease is written: what
 // the API server would refuse is an error, and what an autoscaler scales keeps
 // its replicas. A chart that cannot be rendered here is left to Flux.
 func (d *deployment) checked(ctx context.Context, p *parts) error {

@@ -106,7 +106,7 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 
 // chosen is the revision to go back to: the newest one of the version, or the
 // newest one that came into force before and is something else than what is. Where
-// Flux has gone back by itself already, that is what it is told to keep.
+// Flux has already rolled back by itself, that revision is chosen.
 func (d *deployment) chosen(current, source seen, to string) (*release.Release, error) {
 	history, err := d.query(current, "")
 	if err != nil {

@@ -218,7 +218,7 @@ func (d *deployment) changeHeld(ctx context.Context) (protocol.DeployResult, err
 	return d.follow(ctx, now.release.seen, token, before, old)
 }
 
-// write brings both objects to what is wanted, and asks Flux to look at them. The
+// write brings both objects to what is wanted, and asks Flux to reconcile them. The
 // HelmRelease is only touched once its chart is there.
 func (d *deployment) write(ctx context.Context, p *parts, before standing) (token string, err error) {
 	if !p.source.differs && !p.release.differs && judgeSource(p.source.seen, d.Chart.Digest, "").done && p.release.seen.progressing() {

@@ -23,8 +23,8 @@ import (
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
 )
 
-// The conditions of a HelmRelease beside those that all objects of Flux have,
-// and the reason that tells a rollback.
+// The conditions of a HelmRelease in addition to those that all objects of Flux have,
+// and the reason that means a rollback.
 const (
 	releasedCondition   = "Released"
 	remediatedCondition = "Remediated"
@@ -78,7 +78,7 @@ type verdict struct {
 	done, failed bool
 	// refused is true while a source cannot be fetched, for whatever reason.
 	refused bool
-	// rolledBack is true when Flux went back to the revision before.
+	// rolledBack is true when Flux rolled back to the previous revision.
 	rolledBack bool
 }
 

@@ -199,7 +199,7 @@ func (d *deployment) action(ctx context.Context, p prepared, last *release.Relea
 	return r, nil
 }
 
-// resume goes on with a rollout that was applied before. Pods that a
+// resume continues a rollout that was applied before. Pods that a
 // controller tries again after ever longer pauses are replaced, so that what
 // was mended meanwhile is seen at once. A revision that was healthy before is
 // not taken back: something else than it is to blame.

@@ -1,7 +1,7 @@
 // Package helm delivers an app by Helm: it installs or upgrades a release in
 // Helm's own storage, follows the rollout, and proves that the image runs.
 //
-// Nothing is remembered on the machine. Each call looks at the release and at
+// Nothing is remembered on the machine. Each call reads the release and
 // what runs, and does what is missing. A release is written to under a Lease
 // only, and Helm is told not to wait: a process that is killed leaves at most a
 // revision that is pending, for the next one to mend.
@@ -35,7 +35,7 @@ import (
 // Name is the adapter's name in a topology.
 const Name = "helm"
 
-// New makes the adapter. The flags say what the user of the command line chose;
+// New makes the adapter. The flags are those of the command line;
 // they win over the target's own settings, and may be nil.
 func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
@@ -126,7 +126,7 @@ type options struct {
 	failFast bool
 	// rollback goes back to the last good revision when a deploy fails.
 	rollback bool
-	// reportDrift leaves alone what somebody changed on the cluster, and tells it.
+	// reportDrift leaves alone what somebody changed on the cluster, and reports it.
 	reportDrift bool
 	// crds is what is done with the CustomResourceDefinitions of a chart.
 	crds crdPolicy

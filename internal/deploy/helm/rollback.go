@@ -32,7 +32,7 @@ type unhealthyError struct{ error }
 func (e unhealthyError) Unwrap() error { return e.error }
 
 // proven reports a revision that was once seen to be healthy with its image. One
-// that harmony did not make cannot be told.
+// that harmony did not make is unknown.
 func isProven(r *release.Release) bool {
 	return strings.HasPrefix(r.Info.Description, describedByUs) && strings.HasSuffix(r.Info.Description, markProven)
 }

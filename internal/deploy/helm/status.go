@@ -22,9 +22,9 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Status tells what runs of an app in a place that is one namespace of one
+// Status shows what runs of an app in a place that is one namespace of one
 // cluster, through whatever it was delivered. Flux keeps its releases as Helm
-// does: such a release is told as Flux's.
+// does: such a release is reported as Flux's.
 func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
 	d, err := a.open(app, target)
 	if err != nil {
@@ -69,8 +69,8 @@ func (d *deployment) status(ctx context.Context) ([]status.Entry, error) {
 	return append(entries, own), nil
 }
 
-// complete adds to what Flux tells of a release what the release itself does, and
-// what runs of it: after a rollback by Flux that is not what it is told to run.
+// complete adds the release itself to what Flux reports about it, and
+// what runs of it: after a rollback by Flux that is not what it is configured to run.
 func (d *deployment) complete(ctx context.Context, e *status.Entry, last *release.Release) error {
 	image := ""
 	if like, err := protocol.ParseImageRef(e.Reference); err == nil {

@@ -262,7 +262,7 @@ func (r SyncResource) String() string {
 	return text
 }
 
-// Entry is what the Application tells of its app.
+// Entry is the status of the app according to the Application.
 func (a *Application) Entry() status.Entry {
 	e := status.Entry{Adapter: "argocd", Object: "Application " + a.GetNamespace() + "/" + a.GetName(), State: cmp.Or(a.Status.Sync.Status, status.Unknown)}
 	e.Annotated(a.GetAnnotations())

@@ -124,7 +124,7 @@ func ignored(paths []string) []any {
 }
 
 // CarryReplicas takes what LeaveReplicas wrote into a HelmRelease over into the
-// wanted one: it is written anew only along with something else.
+// wanted one: it is written again only along with something else.
 func CarryReplicas(from, into *unstructured.Unstructured) {
 	text := ""
 	renderers, _, _ := unstructured.NestedSlice(from.Object, "spec", "postRenderers")
@@ -152,7 +152,7 @@ func CarryReplicas(from, into *unstructured.Unstructured) {
 	detection["ignore"] = wanted
 }
 
-// Status is what an OCIRepository or a HelmRelease tells.
+// Status is the status of an OCIRepository or a HelmRelease.
 type Status struct {
 	meta.ReconcileRequestStatus `json:",inline"`
 
@@ -181,7 +181,7 @@ type Seen struct {
 	Status Status
 }
 
-// Read takes in an object of Flux.
+// Read reads the status of an object of Flux.
 func Read(object *unstructured.Unstructured) (Seen, error) {
 	o := Seen{Unstructured: object}
 	raw, _, err := unstructured.NestedMap(object.Object, "status")
@@ -217,7 +217,7 @@ func (o Seen) Delivers(namespace, app string) bool {
 	return named && cmp.Or(o.text("spec", "targetNamespace"), o.GetNamespace()) == namespace
 }
 
-// Entry is what a HelmRelease tells of its app.
+// Entry is the status of the app according to a HelmRelease.
 func (o Seen) Entry() status.Entry {
 	e := status.Entry{Adapter: "flux", Object: o.String(), DriftIgnore: o.driftIgnore()}
 	e.Annotated(o.GetAnnotations())
