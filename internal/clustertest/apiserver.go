@@ -62,7 +62,6 @@ func APIServers(t testing.TB, names ...string) []Cluster {
 	return clusters
 }
 
-// serverKit starts programs in a folder.
 type serverKit struct {
 	testing.TB
 	programs, dir string
@@ -110,7 +109,6 @@ func (k serverKit) start(name, program string, variables []string, args ...strin
 	})
 }
 
-// port is a free one.
 func (k serverKit) port() string {
 	k.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -235,7 +233,6 @@ func Join(t testing.TB, clusters map[string]Cluster, labels map[string]string) s
 	return path
 }
 
-// extension is what harmony reads a context's labels from; labels are JSON.
 func extension(labels string) map[string]runtime.Object {
 	return map[string]runtime.Object{"harmony.nationtech.io/labels": &runtime.Unknown{Raw: []byte(labels), ContentType: runtime.ContentTypeJSON}}
 }

@@ -50,7 +50,6 @@ func (c Cluster) PrometheusOperator(t testing.TB) {
 	}
 }
 
-// goModule is what the go command tells of a module.
 type goModule struct{ Dir, Version string }
 
 // operator is the operator's module, downloaded if need be.
@@ -87,7 +86,6 @@ func readObject(t testing.TB, file string) *unstructured.Unstructured {
 	return object
 }
 
-// isEstablished reports that the API server serves a definition.
 func isEstablished(definition *unstructured.Unstructured) bool {
 	conditions, _, _ := unstructured.NestedSlice(definition.Object, "status", "conditions")
 	for _, c := range conditions {

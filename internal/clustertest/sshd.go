@@ -24,7 +24,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// sshdProgram is a whole path because sshd starts itself anew for each login.
+// sshdProgram is a whole path because sshd starts itself again for each login.
 const sshdProgram = "/usr/sbin/sshd"
 
 // sshdFolder is where root's sshd shuts in the part of it that has no rights. It
@@ -137,7 +137,6 @@ func (s *SSHD) ReplaceKey() {
 	s.newKey("key")
 }
 
-// newKey makes a key in a file.
 func (s *SSHD) newKey(name string) ssh.PublicKey {
 	s.kit.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -209,7 +208,6 @@ func (s *SSHD) Connections() []string {
 	return words
 }
 
-// machineProcess is any process of this machine.
 type machineProcess struct {
 	pid, parent int
 	command     string

@@ -1,38 +1,34 @@
 package conn
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-const (
-	// clusterSecrets chooses the Secrets by which Argo CD knows its clusters.
-	clusterSecrets = "argocd.argoproj.io/secret-type=cluster"
-	// argoInCluster is how Argo CD names the cluster that it runs in.
-	argoInCluster = "https://kubernetes.default.svc"
-	// maxSecrets bounds what is read of them, in bytes.
-	maxSecrets = 64 << 20
-)
+// argoInCluster is how Argo CD names the cluster that it runs in.
+const argoInCluster = "https://kubernetes.default.svc"
 
-// clusterSecret is a Secret. The types of k8s.io/api would double the start time
-// of harmony-smoke, and so would a typed client.
+// clusterSecret is a Secret by which Argo CD knows a cluster. A typed client of
+// Kubernetes would double the start time of harmony-smoke.
 type clusterSecret struct {
 	metav1.ObjectMeta `json:"metadata"`
-	Data              map[string][]byte `json:"data"`
+	Data              struct {
+		Name   []byte `json:"name"`
+		Server []byte `json:"server"`
+		Config []byte `json:"config"`
+	} `json:"data"`
 }
 
 // fromArgoCD adds the clusters of Argo CD that the selector chooses, by name.
@@ -65,7 +61,7 @@ func (m *maker) fromArgoCD(ctx context.Context, f *Flags, from protocol.ArgoCDCl
 // addSecret adds the cluster of a Secret. That of Argo CD itself is reached as
 // Argo CD is.
 func (m *maker) addSecret(secret clusterSecret, hub *Conn, own clientcmdapi.Config) error {
-	name, server := string(secret.Data["name"]), string(secret.Data["server"])
+	name, server := string(secret.Data.Name), string(secret.Data.Server)
 	if name = cmp.Or(name, server); name == "" {
 		return protocol.Invalid("it has neither name nor server")
 	}
@@ -76,11 +72,10 @@ func (m *maker) addSecret(secret clusterSecret, hub *Conn, own clientcmdapi.Conf
 		}
 		return err
 	}
-	cluster, user, refused := argoCredentials(name, server, secret.Data["config"])
+	cluster, user, refused := argoCredentials(name, server, secret.Data.Config)
 	return m.add(name, cluster, user, refused)
 }
 
-// argoConfig is the field config of such a Secret.
 type argoConfig struct {
 	Username    string `json:"username"`
 	Password    string `json:"password"`
@@ -120,54 +115,31 @@ func argoCredentials(name, server string, text []byte) (clientcmdapi.Cluster, *c
 	return cluster, user, nil
 }
 
-// clusterSecrets reads the Secrets, by the names of their clusters.
+// clusterSecrets reads the Secrets that a selector chooses, by the names of their
+// clusters.
 func (c *Conn) clusterSecrets(ctx context.Context, selector string) ([]clusterSecret, error) {
-	if selector != "" {
-		selector = "," + selector
-	}
-	client, err := rest.HTTPClientFor(c.Config)
+	client, err := dynamic.NewForConfig(c.Config)
 	if err != nil {
 		return nil, err
 	}
-	server, _, err := rest.DefaultServerUrlFor(c.Config)
+	selector = strings.TrimSuffix("argocd.argoproj.io/secret-type=cluster,"+selector, ",")
+	list, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}).Namespace(c.Namespace).
+		List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, err
 	}
-	address := fmt.Sprintf("%s/api/v1/namespaces/%s/secrets?%s", strings.TrimSuffix(server.String(), "/"), url.PathEscape(c.Namespace),
-		url.Values{"labelSelector": {clusterSecrets + selector}}.Encode())
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
+	secrets := make([]clusterSecret, len(list.Items))
+	for i, item := range list.Items {
+		text, err := item.MarshalJSON()
+		if err == nil {
+			err = json.Unmarshal(text, &secrets[i])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("secret %s is not one of Argo CD's", item.GetName()) // without its content
+		}
 	}
-	req.Header.Set("Accept", "application/json")
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxSecrets))
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, refusal(resp.StatusCode, body)
-	}
-	var list struct{ Items []clusterSecret }
-	if err := json.Unmarshal(body, &list); err != nil {
-		return nil, fmt.Errorf("the answer of %s is no list of Secrets", c.Config.Host)
-	}
-	slices.SortFunc(list.Items, func(a, b clusterSecret) int {
-		return cmp.Or(cmp.Compare(string(a.Data["name"]), string(b.Data["name"])), cmp.Compare(a.Name, b.Name))
+	slices.SortFunc(secrets, func(a, b clusterSecret) int {
+		return cmp.Or(bytes.Compare(a.Data.Name, b.Data.Name), cmp.Compare(a.Name, b.Name))
 	})
-	return list.Items, nil
-}
-
-// refusal is the error that an API server answered.
-func refusal(code int, body []byte) error {
-	var status metav1.Status
-	if err := json.Unmarshal(body, &status); err != nil || status.Message == "" {
-		status.Message = http.StatusText(code)
-	}
-	status.Code = int32(code)
-	return &apierrors.StatusError{ErrStatus: status}
+	return secrets, nil
 }

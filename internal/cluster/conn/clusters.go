@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -50,7 +51,7 @@ func (c Cluster) Topology(t protocol.Topology, target string) protocol.Topology 
 // Clusters are those of a target, in its order; of one that is not multiCluster
 // a single one without a name. The files are read once, and Argo CD is asked
 // where the target wants that. Flags.Context limits them to the one of that
-// name. A target that comes to no cluster is an error of status
+// name. A target without clusters is an error of status
 // protocol.ExitUnsupported.
 func Clusters(ctx context.Context, flags *Flags, topology protocol.Topology, target string) ([]Cluster, error) {
 	if flags == nil {
@@ -82,7 +83,7 @@ func Clusters(ctx context.Context, flags *Flags, topology protocol.Topology, tar
 }
 
 func (f *Flags) clusters(ctx context.Context, multi protocol.MultiCluster) ([]Cluster, error) {
-	if f.ofOneCluster() {
+	if cmp.Or(f.Cluster, f.User, f.Server, f.ServerName, f.CAFile, f.CertFile, f.KeyFile) != "" || f.Insecure {
 		return nil, protocol.Invalid("it is multiCluster, and --server, --cluster, --user and the flags of certificates are of one cluster").
 			WithHint("--context limits the work to one of its clusters")
 	}
@@ -99,12 +100,6 @@ func (f *Flags) clusters(ctx context.Context, multi protocol.MultiCluster) ([]Cl
 	return made.clusters, nil
 }
 
-// ofOneCluster reports flags that would make one cluster out of all.
-func (f *Flags) ofOneCluster() bool {
-	return f.Cluster != "" || f.User != "" || f.Server != "" || f.ServerName != "" || f.CAFile != "" || f.CertFile != "" || f.KeyFile != "" || f.Insecure
-}
-
-// maker collects the clusters of a target.
 type maker struct {
 	shared    Flags
 	namespace string
@@ -167,7 +162,7 @@ func (m *maker) fromKubeconfig(f *Flags, multi protocol.MultiCluster) error {
 	return nil
 }
 
-// choose are the names of the contexts, those of the selector last, by name.
+// choose returns the names of the contexts, sorted, those of the selector last.
 func choose(raw clientcmdapi.Config, multi protocol.MultiCluster) ([]string, error) {
 	chosen := slices.Clone(multi.Contexts)
 	if multi.Selector == "" {
@@ -197,7 +192,7 @@ func parseSelector(field, text string) (labels.Selector, error) {
 	return selector, nil
 }
 
-// contextLabels are the labels of a context; none is no error.
+// contextLabels returns the labels of a context, which may have none.
 func contextLabels(name string, context *clientcmdapi.Context) (labels.Set, error) {
 	extension, ok := context.Extensions[LabelsExtension].(*runtime.Unknown)
 	if !ok {

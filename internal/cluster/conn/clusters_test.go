@@ -58,7 +58,8 @@ func hub(t *testing.T, secrets string) (kubeconfig string, asked *string) {
 			http.Error(w, "who are you", http.StatusUnauthorized)
 			return
 		}
-		fmt.Fprint(w, secrets)
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, strings.Replace(secrets, "{", `{"apiVersion": "v1", "kind": "SecretList", `, 1))
 	}))
 	t.Cleanup(server.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})

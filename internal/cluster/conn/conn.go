@@ -5,13 +5,23 @@
 package conn
 
 import (
+	"cmp"
+	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
+	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -73,7 +83,7 @@ func (f *Flags) connect(context, namespace string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	context = first(f.Context, context, raw.CurrentContext)
+	context = cmp.Or(f.Context, context, raw.CurrentContext)
 	if err := f.checkContext(context, raw); err != nil {
 		return nil, err
 	}
@@ -96,7 +106,7 @@ func (f *Flags) connect(context, namespace string) (*Conn, error) {
 	return &Conn{Context: context, Namespace: namespace, Config: config, Loader: loader}, nil
 }
 
-// checkContext tells a context that is not there, or that names a cluster which
+// checkContext rejects a context that does not exist, or that names a cluster which
 // is not there: client-go would say that nothing is configured at all.
 func (f *Flags) checkContext(name string, raw clientcmdapi.Config) error {
 	found, ok := raw.Contexts[name]
@@ -110,7 +120,7 @@ func (f *Flags) checkContext(name string, raw clientcmdapi.Config) error {
 		return protocol.Invalid("the kubeconfig has no context %q (looked at %s)", name, f.searched()).
 			WithHint("%s", known(name, raw.Contexts))
 	}
-	cluster := first(f.Cluster, found.Cluster)
+	cluster := cmp.Or(f.Cluster, found.Cluster)
 	if _, ok := raw.Clusters[cluster]; !ok {
 		return protocol.Invalid("context %q of the kubeconfig names a cluster %q that is not in it", name, cluster).
 			WithHint("%s", known(cluster, raw.Clusters))
@@ -129,15 +139,180 @@ func (f *Flags) searched() string {
 	return clientcmd.RecommendedHomeFile
 }
 
-// known says which names there are, and which was probably meant.
+// known lists the names that exist, and suggests the nearest.
 func known[V any](name string, all map[string]V) string {
 	names := slices.Sorted(maps.Keys(all))
 	if len(names) == 0 {
-		return "it has none"
+		return "it has no entries"
 	}
 	there := "it has: " + strings.Join(names, ", ")
 	if near := nearest.Name(name, names); near != "" {
 		return fmt.Sprintf("did you mean %q? %s", near, there)
 	}
 	return there
+}
+
+// Flags are the connection flags of kubectl. The zero value takes everything
+// from the kubeconfig; what is set wins over the kubeconfig and over the
+// target. There is no flag for a token or a password: what is on a command
+// line can be read by everybody on the machine.
+type Flags struct {
+	// Kubeconfig is a file; KUBECONFIG or ~/.kube/config when empty.
+	Kubeconfig string
+	// Context, Cluster and User name entries of the kubeconfig.
+	Context, Cluster, User string
+	// Namespace is taken instead of the target's.
+	Namespace string
+	// Server is the API server's URL, and ServerName the name that its
+	// certificate is checked for.
+	Server, ServerName string
+	// CAFile, CertFile and KeyFile are PEM files.
+	CAFile, CertFile, KeyFile string
+	// Insecure accepts any certificate.
+	Insecure bool
+	// As, AsUID and AsGroups name whom to impersonate.
+	As, AsUID string
+	AsGroups  []string
+	// Timeout bounds one request to the API server, as kubectl writes it: 30s,
+	// or a number of seconds; no bound when empty or 0.
+	Timeout string
+
+	// loaded is taken in the place of files, where a cluster's part of them was
+	// read before.
+	loaded *clientcmdapi.Config
+}
+
+// Bind adds the most used of the flags to a flag set. A binary that carries
+// cli-runtime binds all of them with package kubeflags.
+func (f *Flags) Bind(set *pflag.FlagSet) {
+	set.StringVar(&f.Kubeconfig, "kubeconfig", f.Kubeconfig, "path of the kubeconfig file")
+	set.StringVar(&f.Context, "context", f.Context, "context of the kubeconfig, instead of the target's")
+	set.StringVarP(&f.Namespace, "namespace", "n", f.Namespace, "namespace, instead of the target's")
+	set.StringVar(&f.As, "as", f.As, "user to impersonate")
+	set.StringArrayVar(&f.AsGroups, "as-group", f.AsGroups, "group to impersonate; can be repeated")
+	set.StringVar(&f.Timeout, "request-timeout", f.Timeout, "bound of one request to the API server, such as 30s")
+}
+
+// loader reads the kubeconfig, with the flags over a target's context and
+// namespace.
+func (f *Flags) loader(context, namespace string) clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = f.Kubeconfig
+	// Without kubectl's default of http://localhost:8080: no cluster is an error.
+	overrides := &clientcmd.ConfigOverrides{
+		CurrentContext: cmp.Or(f.Context, context),
+		Timeout:        f.Timeout,
+		Context:        clientcmdapi.Context{Cluster: f.Cluster, AuthInfo: f.User, Namespace: cmp.Or(f.Namespace, namespace)},
+		ClusterInfo: clientcmdapi.Cluster{
+			Server: f.Server, TLSServerName: f.ServerName,
+			CertificateAuthority: f.CAFile, InsecureSkipTLSVerify: f.Insecure,
+		},
+		AuthInfo: clientcmdapi.AuthInfo{
+			ClientCertificate: f.CertFile, ClientKey: f.KeyFile,
+			Impersonate: f.As, ImpersonateUID: f.AsUID, ImpersonateGroups: f.AsGroups,
+		},
+	}
+	if f.loaded != nil {
+		return clientcmd.NewDefaultClientConfig(*f.loaded, overrides)
+	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+}
+
+func (f *Flags) raw(loader clientcmd.ClientConfig) (clientcmdapi.Config, error) {
+	raw, err := loader.RawConfig()
+	if errors.Is(err, os.ErrNotExist) {
+		return raw, protocol.Invalid("kubeconfig %s does not exist", f.Kubeconfig)
+	}
+	if err != nil {
+		return raw, protocol.Invalid("read the kubeconfig: %w", err)
+	}
+	return raw, nil
+}
+
+// Explain adds the server to an error of the API, and the exit status: a
+// server that cannot be reached or is busy is protocol.ExitRetryable. A
+// cancelled context and an error that is explained already stay what they are.
+func (c *Conn) Explain(err error) error {
+	var explained *protocol.Error
+	switch {
+	case err == nil || errors.As(err, &explained) || errors.Is(err, context.Canceled):
+		return err
+	case apierrors.IsUnauthorized(err):
+		return &protocol.Error{
+			Code: protocol.ExitFailed, Err: fmt.Errorf("%s does not accept the credentials%s: %w", c.Config.Host, c.of(), err),
+			Hint: "log in again, or choose another context with --context",
+		}
+	case passing(err):
+		return protocol.Retryable("API server %s cannot be reached: %w", c.Config.Host, cause(err)).
+			WithHint("is the cluster running, and the context right%s?", c.of())
+	case busy(err):
+		return protocol.Retryable("API server %s: %w", c.Config.Host, err)
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("%s: %w", c.Config.Host, err)
+	}
+	return err
+}
+
+func (c *Conn) of() string {
+	if c.Context == "" {
+		return ""
+	}
+	return fmt.Sprintf(" of context %q", c.Context)
+}
+
+// Terminating reports that the namespace is being deleted, after which a request
+// can succeed, but not soon.
+func Terminating(err error) bool {
+	return apierrors.HasStatusCause(err, namespaceTerminating) || errors.Is(err, ErrTerminating)
+}
+
+// ErrTerminating is what a namespace is that is being deleted.
+var ErrTerminating = errors.New("is being deleted")
+
+// namespaceTerminating is the cause that the API server gives for refusing an
+// object in a namespace that is being deleted.
+const namespaceTerminating metav1.CauseType = "NamespaceTerminating"
+
+// busy reports an error that a later request may not get.
+func busy(err error) bool {
+	return apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) ||
+		apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsInternalError(err) && !broken(err) ||
+		apierrors.HasStatusCause(err, namespaceTerminating)
+}
+
+// broken reports an admission webhook that fails for another reason than that its
+// server is away: whoever repeats the request gets the same answer.
+func broken(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "failed calling webhook") && !slices.ContainsFunc(
+		[]string{"connection refused", "connection reset", "no endpoints available", "imeout", "deadline exceeded", "EOF", "no route to host"},
+		func(away string) bool { return strings.Contains(text, away) })
+}
+
+// passing reports that there was no answer at all. A certificate that does not
+// hold is not passing.
+func passing(err error) bool {
+	var (
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		network  net.Error
+		dns      *net.DNSError
+	)
+	if errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid) {
+		return false
+	}
+	return errors.As(err, &dns) || errors.As(err, &network) && network.Timeout() ||
+		errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// cause leaves out the request's method and URL, which say nothing more.
+func cause(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		return request.Err
+	}
+	return err
 }

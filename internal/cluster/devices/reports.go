@@ -162,7 +162,7 @@ func (p Place) known(ctx context.Context) ([]string, error) {
 	return tags, nil
 }
 
-// judge is what a report says of the state of the digest.
+// judge reads what a report says about the state with the digest.
 func judge(device string, report Artifact, digest string) protocol.DeviceReport {
 	d := protocol.DeviceReport{Device: device, State: protocol.DeviceSilent}
 	if report.Digest == "" {
@@ -198,7 +198,7 @@ func isDigest(text string) bool {
 	return ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// message is one line of what a device says, made harmless.
+// message makes a device's text fit to be shown on one line.
 func message(text string) string {
 	line := strings.Join(strings.Fields(term.Clean(text)), " ")
 	if runes := []rune(line); len(runes) > maxMessage {

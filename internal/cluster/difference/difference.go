@@ -5,6 +5,7 @@ package difference
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -116,7 +117,7 @@ func text(object map[string]any) (string, error) {
 	}, string(data)), nil
 }
 
-// essence is what a person or a deploy decides of an object.
+// essence is an object without the fields that the API server writes.
 func essence(object *unstructured.Unstructured) map[string]any {
 	if object == nil {
 		return nil
@@ -129,26 +130,11 @@ func essence(object *unstructured.Unstructured) map[string]any {
 	return o.Object
 }
 
-// paint colours the lines of a unified diff.
+var changedLine = regexp.MustCompile(`(?m)^(---|\+\+\+|-|\+|@@).*$`)
+
 func paint(text string) string {
-	var b strings.Builder
-	for _, line := range strings.SplitAfter(text, "\n") {
-		code := ""
-		switch {
-		case strings.HasPrefix(line, "---"), strings.HasPrefix(line, "+++"):
-			code = "1"
-		case strings.HasPrefix(line, "-"):
-			code = "31"
-		case strings.HasPrefix(line, "+"):
-			code = "32"
-		case strings.HasPrefix(line, "@@"):
-			code = "36"
-		}
-		if code == "" {
-			b.WriteString(line)
-			continue
-		}
-		b.WriteString("\x1b[" + code + "m" + strings.TrimSuffix(line, "\n") + "\x1b[0m\n")
-	}
-	return b.String()
+	codes := map[string]string{"---": "1", "+++": "1", "-": "31", "+": "32", "@@": "36"}
+	return changedLine.ReplaceAllStringFunc(text, func(line string) string {
+		return "\x1b[" + codes[changedLine.FindStringSubmatch(line)[1]] + "m" + line + "\x1b[0m"
+	})
 }

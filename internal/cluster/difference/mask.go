@@ -91,7 +91,7 @@ func (s secrets) find(path string, object map[string]any, whole bool) {
 	s.walkMap(path, object, false)
 }
 
-// walk looks at a value. under is true below a key that names secrets.
+// walk searches a value. under is true below a key that names secrets.
 func (s secrets) walk(path, key string, value any, under bool, set func(any)) {
 	switch v := value.(type) {
 	case map[string]any:
@@ -119,7 +119,7 @@ func (s secrets) walk(path, key string, value any, under bool, set func(any)) {
 	}
 }
 
-// walkMap looks at the members of a map. One with a name and a value, such as an
+// walkMap searches the members of a map. One with a name and a value, such as an
 // environment variable, is a member by that name.
 func (s secrets) walkMap(path string, values map[string]any, under bool) {
 	name, _ := values["name"].(string)
@@ -146,7 +146,7 @@ func plain(name string) string {
 	return strings.Trim(strings.NewReplacer("-", "_", ".", "_", "/", "_").Replace(name), "_")
 }
 
-// names reports a name of a secret, and not of what refers to one.
+// names reports whether a name is that of a secret, not of a reference to one.
 func names(name string) bool {
 	p := plain(name)
 	return secretName.MatchString(p) && !refers(name) && !strings.HasPrefix(p, "existing")
@@ -167,7 +167,6 @@ var (
 	pem      = regexp.MustCompile(`(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|$)`)
 )
 
-// clear takes secrets out of a text.
 func clear(text string) string {
 	text = assigned.ReplaceAllStringFunc(text, func(found string) string {
 		parts := assigned.FindStringSubmatch(found)

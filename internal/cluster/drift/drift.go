@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	jsonpatch "github.com/evanphx/json-patch"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,16 +18,14 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 )
 
-// Finder looks at a cluster.
+// Finder finds drift in a namespace.
 type Finder struct {
-	Dynamic dynamic.Interface
-	Mapper  meta.RESTMapper
-	// Namespace is that of objects without one.
-	Namespace string
+	manifest.Space
 	// Ignore are JSON pointers of fields that others may change:
 	// /spec/replicas.
 	Ignore []string
@@ -60,18 +59,16 @@ func (f Finder) Find(ctx context.Context, objects []*unstructured.Unstructured) 
 // writes values its own way; it is asked without changing anything.
 func (s *scalers) look(ctx context.Context, wanted *unstructured.Unstructured) (string, error) {
 	name := wanted.GetKind() + " " + wanted.GetName()
-	kind := wanted.GroupVersionKind()
-	mapping, err := s.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	resource, _, err := s.Resource(wanted)
 	if meta.IsNoMatchError(err) {
 		return name + " is gone, and its kind", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("look for %s: %w", name, err)
 	}
-	resource := s.resource(mapping, wanted)
 	live, err := resource.Get(ctx, wanted.GetName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		if expires(wanted) {
+		if _, expires, _ := unstructured.NestedFieldNoCopy(wanted.Object, "spec", "ttlSecondsAfterFinished"); expires && wanted.GetKind() == "Job" {
 			return "", nil
 		}
 		return name + " is gone", nil
@@ -79,14 +76,14 @@ func (s *scalers) look(ctx context.Context, wanted *unstructured.Unstructured) (
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", name, err)
 	}
-	patch, err := patchFor(wanted, live)
+	kind, patch, err := Patch(wanted, wanted, live)
 	if err != nil {
 		return "", fmt.Errorf("compare %s: %w", name, err)
 	}
 	if patch == nil {
 		return "", nil
 	}
-	after, err := resource.Patch(ctx, wanted.GetName(), types.StrategicMergePatchType, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+	after, err := resource.Patch(ctx, wanted.GetName(), kind, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
@@ -97,25 +94,17 @@ func (s *scalers) look(ctx context.Context, wanted *unstructured.Unstructured) (
 	return s.compare(ctx, name, live, after)
 }
 
-func (f Finder) resource(mapping *meta.RESTMapping, object *unstructured.Unstructured) dynamic.ResourceInterface {
-	resource := f.Dynamic.Resource(mapping.Resource)
-	if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
-		return resource
-	}
-	return resource.Namespace(f.namespaceOf(object))
-}
-
-// compare tells a change from live to after that counts.
+// compare reports whether the dry run changes anything that counts as drift.
 func (s *scalers) compare(ctx context.Context, name string, live, after *unstructured.Unstructured) (string, error) {
 	a, b := s.essence(live), s.essence(after)
 	if equality.Semantic.DeepEqual(a, b) {
 		return "", nil
 	}
-	scaled, err := s.autoscaled(ctx, live)
+	t, err := s.in(ctx, s.NamespaceOf(live))
 	if err != nil {
 		return "", fmt.Errorf("compare %s: %w", name, err)
 	}
-	if scaled {
+	if t.names(live) || t.owns(live) {
 		unstructured.RemoveNestedField(a, "spec", "replicas")
 		unstructured.RemoveNestedField(b, "spec", "replicas")
 		if equality.Semantic.DeepEqual(a, b) {
@@ -125,40 +114,32 @@ func (s *scalers) compare(ctx context.Context, name string, live, after *unstruc
 	return name + " was changed", nil
 }
 
-// patchFor is what Helm would send to bring the live object back; nil for none.
-// Helm never mends custom resources, which it only compares with their last
-// revision.
-func patchFor(wanted, live *unstructured.Unstructured) ([]byte, error) {
-	versioned, err := scheme.Scheme.New(wanted.GroupVersionKind())
-	if err != nil {
-		return nil, nil //nolint:nilerr // a custom resource
+// Patch is the patch that Helm would send to bring a live object from its previous
+// revision to the wanted one, nil for none: a three-way patch for the kinds of
+// Kubernetes, a two-way one for custom resources, which Helm does not compare
+// with the cluster.
+func Patch(original, wanted, live *unstructured.Unstructured) (types.PatchType, []byte, error) {
+	var encoded [3][]byte
+	for i, object := range []*unstructured.Unstructured{original, wanted, live} {
+		var err error
+		if encoded[i], err = json.Marshal(object); err != nil {
+			return "", nil, err
+		}
 	}
-	want, err := json.Marshal(wanted)
-	if err != nil {
-		return nil, err
+	kind := types.MergePatchType
+	patch, err := jsonpatch.CreateMergePatch(encoded[0], encoded[1])
+	if typed, failed := scheme.Scheme.New(wanted.GroupVersionKind()); failed == nil {
+		kind = types.StrategicMergePatchType
+		schema, failed := strategicpatch.NewPatchMetaFromStruct(typed)
+		if failed != nil {
+			return "", nil, failed
+		}
+		patch, err = strategicpatch.CreateThreeWayMergePatch(encoded[0], encoded[1], encoded[2], schema, true)
 	}
-	current, err := json.Marshal(live)
-	if err != nil {
-		return nil, err
-	}
-	schema, err := strategicpatch.NewPatchMetaFromStruct(versioned)
-	if err != nil {
-		return nil, err
-	}
-	patch, err := strategicpatch.CreateThreeWayMergePatch(want, want, current, schema, true)
 	if err != nil || string(patch) == "{}" {
-		return nil, err
+		return "", nil, err
 	}
-	return patch, nil
-}
-
-// expires reports a Job that is deleted some time after its end.
-func expires(object *unstructured.Unstructured) bool {
-	if object.GetKind() != "Job" {
-		return false
-	}
-	_, ok, _ := unstructured.NestedFieldNoCopy(object.Object, "spec", "ttlSecondsAfterFinished")
-	return ok
+	return kind, patch, nil
 }
 
 // essence is what a person could have changed.

@@ -37,13 +37,13 @@ func TestPatchFor(t *testing.T) {
 		"another image":     {strings.Replace(deployment, "image: one", "image: two", 1), `"image":"one"`},
 		"other replicas":    {strings.Replace(deployment, "replicas: 2", "replicas: 5", 1), `"replicas":2`},
 	} {
-		patch, err := patchFor(wanted, read(t, c.live))
+		_, patch, err := Patch(wanted, wanted, read(t, c.live))
 		if err != nil || c.want == "" && patch != nil || !strings.Contains(string(patch), c.want) {
 			t.Errorf("%s: patch %s, %v, want %q", name, patch, err, c.want)
 		}
 	}
 	custom := read(t, "apiVersion: example.com/v1\nkind: Thing\nspec: {a: 1}\n")
-	if patch, err := patchFor(custom, read(t, "apiVersion: example.com/v1\nkind: Thing\nspec: {a: 2}\n")); patch != nil || err != nil {
+	if _, patch, err := Patch(custom, custom, read(t, "apiVersion: example.com/v1\nkind: Thing\nspec: {a: 2}\n")); patch != nil || err != nil {
 		t.Errorf("a custom resource: %s, %v", patch, err)
 	}
 }

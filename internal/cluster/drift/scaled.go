@@ -61,7 +61,7 @@ type Scaled struct {
 // is on the cluster or among the objects.
 func (f Finder) Scaled(ctx context.Context, objects []*unstructured.Unstructured) ([]Scaled, error) {
 	s := f.scalers(nil, objects)
-	all := f.ScaledBy(objects)
+	all := ScaledBy(objects)
 	for _, object := range objects {
 		replicas, found, err := s.replicas(ctx, object)
 		if err != nil {
@@ -80,10 +80,9 @@ func (f Finder) Scaled(ctx context.Context, objects []*unstructured.Unstructured
 
 // ScaledBy are those of the objects that an autoscaler among them scales. It asks
 // no cluster.
-func (f Finder) ScaledBy(objects []*unstructured.Unstructured) []Scaled {
+func ScaledBy(objects []*unstructured.Unstructured) []Scaled {
 	var t targets
-	s := f.scalers(nil, objects)
-	t.add(s.own)
+	t.add(Finder{}.scalers(nil, objects).own)
 	var all []Scaled
 	for _, object := range objects {
 		known := slices.ContainsFunc(all, func(s Scaled) bool { return s.Kind == object.GetKind() && s.Name == object.GetName() })
@@ -116,7 +115,6 @@ type targets struct {
 	blind bool
 }
 
-// ref is a scaleTargetRef.
 type ref struct{ group, kind, name string }
 
 func (f Finder) scalers(before, objects []*unstructured.Unstructured) *scalers {
@@ -140,35 +138,26 @@ func isAutoscaler(o *unstructured.Unstructured) bool {
 }
 
 func (f Finder) sameAs(a *unstructured.Unstructured) func(*unstructured.Unstructured) bool {
-	return func(b *unstructured.Unstructured) bool {
-		return a.GetKind() == b.GetKind() && a.GetName() == b.GetName() && f.namespaceOf(a) == f.namespaceOf(b)
-	}
-}
-
-func (f Finder) namespaceOf(object *unstructured.Unstructured) string {
-	if namespace := object.GetNamespace(); namespace != "" {
-		return namespace
-	}
-	return f.Namespace
+	return func(b *unstructured.Unstructured) bool { return f.Key(a) == f.Key(b) }
 }
 
 // replicas are those that an autoscaler left the object at; found is false when
 // none scales it, or it does not exist yet.
 func (s *scalers) replicas(ctx context.Context, object *unstructured.Unstructured) (replicas int64, found bool, err error) {
-	t, err := s.in(ctx, s.namespaceOf(object))
-	named := t.names(object)
-	if err != nil || !named && !isScalable(object) {
+	t, err := s.in(ctx, s.NamespaceOf(object))
+	named, kind := t.names(object), object.GroupVersionKind().GroupKind()
+	scalable := kind.Group == "apps" && slices.Contains([]string{"Deployment", "StatefulSet", "ReplicaSet"}, kind.Kind)
+	if err != nil || !named && !scalable {
 		return 0, false, err
 	}
-	kind := object.GroupVersionKind()
-	mapping, err := s.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	resource, _, err := s.Resource(object)
 	if meta.IsNoMatchError(err) {
 		return 0, false, nil
 	}
 	if err != nil {
 		return 0, false, err
 	}
-	live, err := s.resource(mapping, object).Get(ctx, object.GetName(), metav1.GetOptions{})
+	live, err := resource.Get(ctx, object.GetName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 		return 0, false, nil
 	}
@@ -176,16 +165,6 @@ func (s *scalers) replicas(ctx context.Context, object *unstructured.Unstructure
 		return 0, false, err
 	}
 	return unstructured.NestedInt64(live.Object, "spec", "replicas")
-}
-
-// autoscaled reports that the replicas of a live object are up to an autoscaler.
-func (s *scalers) autoscaled(ctx context.Context, live *unstructured.Unstructured) (bool, error) {
-	t, err := s.in(ctx, s.namespaceOf(live))
-	return err == nil && (t.names(live) || t.owns(live)), err
-}
-
-func isScalable(o *unstructured.Unstructured) bool {
-	return o.GroupVersionKind().Group == "apps" && slices.Contains([]string{"Deployment", "StatefulSet", "ReplicaSet"}, o.GetKind())
 }
 
 // in lists what is autoscaled in a namespace.
@@ -196,7 +175,7 @@ func (s *scalers) in(ctx context.Context, namespace string) (targets, error) {
 		return t, nil
 	}
 	var t targets
-	t.add(slices.DeleteFunc(slices.Clone(s.own), func(o *unstructured.Unstructured) bool { return s.namespaceOf(o) != namespace }))
+	t.add(slices.DeleteFunc(slices.Clone(s.own), func(o *unstructured.Unstructured) bool { return s.NamespaceOf(o) != namespace }))
 	for _, resource := range autoscalers {
 		list, err := s.Dynamic.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{})
 		switch {

@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/dynamic/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/yaml"
+
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 )
 
 // finder is one for a cluster with the objects. Like an API server it merges a
@@ -54,7 +56,7 @@ func finder(t *testing.T, objects ...string) (Finder, *fake.FakeDynamicClient) {
 		after := &unstructured.Unstructured{}
 		return true, after, after.UnmarshalJSON(merged)
 	})
-	return Finder{Dynamic: client, Mapper: mapper, Namespace: "fleet"}, client
+	return Finder{Space: manifest.Space{Dynamic: client, Mapper: mapper, Namespace: "fleet"}}, client
 }
 
 // decoded is an object as a client decodes it.
@@ -207,7 +209,7 @@ func TestScaled(t *testing.T) {
 	if want := []string{"apps/v1 Deployment new none", "apps/v1 Deployment web 5"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
-	if own := f.ScaledBy(chart); len(own) != 1 || own[0].Name != "new" {
+	if own := ScaledBy(chart); len(own) != 1 || own[0].Name != "new" {
 		t.Errorf("by the chart's own: %+v", own)
 	}
 }

@@ -21,7 +21,7 @@ type holder struct {
 	pid              int
 	// start is when the process started, in the kernel's own count.
 	start string
-	// random tells several leases of one process apart.
+	// random distinguishes several leases of one process.
 	random string
 }
 
@@ -99,7 +99,6 @@ func (h holder) dead() bool {
 	return gone || start != "" && start != h.start
 }
 
-// describe is the holder for people.
 func describe(identity string) string {
 	if h, ok := parseHolder(identity); ok {
 		return fmt.Sprintf("process %d on %s", h.pid, h.host)

@@ -1,5 +1,5 @@
 // Package lease gives one process at a time the right to write to a release, by
-// a Kubernetes Lease beside it. A process that finds a release half done under
+// a Kubernetes Lease next to it. A process that finds a release half done under
 // the lease knows that whoever left it so is gone.
 package lease
 
@@ -51,7 +51,7 @@ type Lease struct {
 func Name(release string) string { return "harmony-" + release }
 
 // Acquire takes the lease of a release, waiting for a holder that lives.
-// waiting is told, once for each holder, whom it waits for. A deadline of the
+// waiting is called once for each holder that it waits for. A deadline of the
 // context that comes first is an error of status protocol.ExitRetryable.
 func Acquire(ctx context.Context, client typed.LeaseInterface, release string, waiting func(holder string, since time.Time)) (*Lease, error) {
 	l := &Lease{client: client, name: Name(release), identity: Identity(os.Getpid())}
@@ -88,7 +88,6 @@ type observation struct {
 	acquired time.Time
 }
 
-// try takes the lease if it is free.
 func (l *Lease) try(ctx context.Context, seen *observation) (bool, error) {
 	now := metav1.NowMicro()
 	fresh := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name}, Spec: l.spec(now)}
@@ -122,7 +121,7 @@ func (l *Lease) try(ctx context.Context, seen *observation) (bool, error) {
 	return true, nil
 }
 
-// over takes in what was found, and reports whether its holder has lost it.
+// over records what was found, and reports whether its holder has lost it.
 func (o *observation) over(found *coordinationv1.Lease, now time.Time) bool {
 	if found.Spec.HolderIdentity == nil || *found.Spec.HolderIdentity == "" || found.Spec.RenewTime == nil {
 		return true
@@ -237,4 +236,30 @@ func (l *Lease) release(ctx context.Context) {
 	_ = l.client.Delete(ctx, l.name, metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &l.current.UID, ResourceVersion: &l.current.ResourceVersion},
 	})
+}
+
+// AwaitChange returns when the watch reports a change, or after the time given. It
+// fails when the context ends. A watch that cannot be opened only makes it wait
+// the whole time.
+func AwaitChange(ctx context.Context, atMost time.Duration, open func(context.Context) (watch.Interface, error)) error {
+	bounded, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	var changes <-chan watch.Event
+	if w, err := open(bounded); err == nil {
+		defer w.Stop()
+		changes = w.ResultChan()
+	}
+	for {
+		select {
+		case <-bounded.Done():
+			return ctx.Err()
+		case event, open := <-changes:
+			switch {
+			case !open:
+				changes = nil
+			case event.Type == watch.Modified || event.Type == watch.Deleted:
+				return nil
+			}
+		}
+	}
 }

@@ -1,11 +1,11 @@
 package lease
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
-	"context"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nationtech/harmony/internal/clustertest"

@@ -13,7 +13,7 @@ const (
 	Harmony   = "harmony"
 )
 
-// What an object is for, and what it is told to run.
+// What an object is for, and the release that it runs.
 const (
 	App       = Domain + "app"
 	Target    = Domain + "target"

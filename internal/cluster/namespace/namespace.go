@@ -3,14 +3,19 @@ package namespace
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -39,7 +44,120 @@ func read(ctx context.Context, client kubernetes.Interface, name string) (*corev
 	return found, nil
 }
 
-// Ensure makes the namespace unless it exists.
-func Ensure(ctx context.Context, client kubernetes.Interface, name string) error {
-	return Wanted{Name: name}.Ensure(ctx, client)
+// Wanted is what an app needs of its namespace.
+type Wanted struct {
+	Name string
+	// Labels are those that the namespace must have; others are left alone.
+	Labels map[string]string
+	// Release is the Helm release that has the namespace among its objects, if any:
+	// made with the release's marks, Helm takes it for its own.
+	Release string
+	// PullSecret is to be in the namespace; nil for none.
+	PullSecret *corev1.Secret
+}
+
+// PullSecret makes the Secret with which a kubelet logs in to a registry.
+func PullSecret(name, registry, username, password string) (*corev1.Secret, error) {
+	type entry struct {
+		Username string `json:"username"`
+		Password string `json:"password"`
+	}
+	config, err := json.Marshal(map[string]map[string]entry{"auths": {registry: {username, password}}})
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{marks.ManagedBy: marks.Harmony}},
+		Type:       corev1.SecretTypeDockerConfigJson,
+		Data:       map[string][]byte{corev1.DockerConfigJsonKey: config},
+	}, nil
+}
+
+// Settled reports that the namespace is as wanted. It changes nothing.
+func (w Wanted) Settled(ctx context.Context, client kubernetes.Interface) (bool, error) {
+	found, err := read(ctx, client, w.Name)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return false, err
+	}
+	for name, value := range w.Labels {
+		if err != nil || found == nil || found.Labels[name] != value {
+			return false, nil
+		}
+	}
+	if w.PullSecret == nil {
+		return true, nil
+	}
+	secret, err := client.CoreV1().Secrets(w.Name).Get(ctx, w.PullSecret.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && w.hasCredentials(secret), err
+}
+
+func (w Wanted) hasCredentials(found *corev1.Secret) bool {
+	return found.Type == w.PullSecret.Type && equality.Semantic.DeepEqual(found.Data, w.PullSecret.Data)
+}
+
+// Ensure makes the namespace unless it exists, and brings it to what is wanted.
+func (w Wanted) Ensure(ctx context.Context, client kubernetes.Interface) error {
+	if err := w.make(ctx, client); err != nil {
+		return err
+	}
+	if len(w.Labels) > 0 {
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": w.Labels}})
+		if err != nil {
+			return err
+		}
+		if _, err := client.CoreV1().Namespaces().Patch(ctx, w.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			return fmt.Errorf("label namespace %s: %w", w.Name, err)
+		}
+	}
+	if w.PullSecret == nil {
+		return nil
+	}
+	return w.ensureSecret(ctx, client)
+}
+
+func (w Wanted) make(ctx context.Context, client kubernetes.Interface) error {
+	if _, err := read(ctx, client, w.Name); !apierrors.IsNotFound(err) {
+		return err
+	}
+	fresh := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.Name}}
+	if w.Release != "" {
+		fresh.Labels = map[string]string{marks.ManagedBy: "Helm"}
+		fresh.Annotations = map[string]string{"meta.helm.sh/release-name": w.Release, "meta.helm.sh/release-namespace": w.Name}
+	}
+	_, err := client.CoreV1().Namespaces().Create(ctx, fresh, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace %s: %w", w.Name, err)
+	}
+	return nil
+}
+
+func (w Wanted) ensureSecret(ctx context.Context, client kubernetes.Interface) error {
+	secrets := client.CoreV1().Secrets(w.Name)
+	name := w.PullSecret.Name
+	_, err := secrets.Create(ctx, w.PullSecret, metav1.CreateOptions{})
+	if err == nil {
+		return nil
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create pull secret %s: %w", name, err)
+	}
+	found, err := secrets.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read pull secret %s: %w", name, err)
+	}
+	switch {
+	case w.hasCredentials(found):
+		return nil
+	case found.Labels[marks.ManagedBy] != marks.Harmony || found.Type != w.PullSecret.Type:
+		return protocol.Invalid("secret %s in namespace %s is not harmony's: it has other content, and no label %s=harmony", name, w.Name, marks.ManagedBy).
+			WithHint("choose another name for pullSecret in the topology")
+	}
+	found.Data = maps.Clone(w.PullSecret.Data)
+	if _, err := secrets.Update(ctx, found, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("update pull secret %s: %w", name, err)
+	}
+	return nil
 }

@@ -33,7 +33,7 @@ func TestTerminating(t *testing.T) {
 		client := fake.NewClientset(namespace(change))
 		w := Wanted{Name: "fleet"}
 		_, settled := w.Settled(t.Context(), client)
-		for _, err := range []error{Check(t.Context(), client, "fleet"), Ensure(t.Context(), client, "fleet"), w.Ensure(t.Context(), client), settled} {
+		for _, err := range []error{Check(t.Context(), client, "fleet"), w.Ensure(t.Context(), client), settled} {
 			if protocol.ExitCode(err) != protocol.ExitRetryable || !strings.Contains(err.Error(), "namespace fleet is being deleted") {
 				t.Errorf("%s: error %v", name, err)
 			}
@@ -102,7 +102,7 @@ func TestForbidden(t *testing.T) {
 	client.PrependReactor("*", "namespaces", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(a.GetResource().GroupResource(), "fleet", nil)
 	})
-	if err := Ensure(t.Context(), client, "fleet"); err != nil {
+	if err := (Wanted{Name: "fleet"}).Ensure(t.Context(), client); err != nil {
 		t.Error(err)
 	}
 	if settled, err := (Wanted{Name: "fleet"}).Settled(t.Context(), client); !settled || err != nil {

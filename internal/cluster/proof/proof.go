@@ -3,13 +3,23 @@
 package proof
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -33,7 +43,7 @@ type Verdict struct {
 type Container struct {
 	Pod, Name string
 	// Image is the reference in the pod's spec, and Digest what the runtime
-	// tells that it runs.
+	// reports that it runs.
 	Image, Digest string
 }
 
@@ -97,4 +107,164 @@ func repository(reference string) string {
 		name = name[:i]
 	}
 	return name
+}
+
+// Prover proves that the pods of a release run its image, as often as it is
+// asked during a rollout. It is not safe for use by several goroutines.
+type Prover struct {
+	release string
+	image   protocol.ImageRef
+	// digests are the names of the image that are known so far.
+	digests Digests
+}
+
+// NewProver makes the prover of a release. It asks the image's registry when a
+// runtime reports the image under a name that only the registry knows.
+func NewProver(release string, image protocol.ImageRef) *Prover {
+	return &Prover{release: release, image: image, digests: Of(image)}
+}
+
+// Proven reports whether the image is what runs in the pods of the release,
+// whose objects those are; false when that cannot be said yet. An image that is
+// not used, or another digest that runs in its place, is an error.
+func (p *Prover) Proven(ctx context.Context, objects []*unstructured.Unstructured, snapshots []rollout.Snapshot) (bool, error) {
+	v := Examine(p.image, p.digests, snapshots)
+	if len(v.Others) > 0 {
+		if err := p.digests.Learn(ctx, p.image, v.Others); err != nil {
+			return false, errors.Join(p.wrong(v), err)
+		}
+		v = Examine(p.image, p.digests, snapshots)
+	}
+	switch {
+	case len(v.Others) > 0:
+		return false, p.wrong(v)
+	case len(v.Starting) > 0:
+		return false, nil
+	case v.Running > 0:
+		return true, nil
+	}
+	// Nothing runs now: a CronJob, or a workload scaled to none.
+	if manifest.Uses(manifest.Images(idle(objects, snapshots)), p.image.Digest) {
+		return true, nil
+	}
+	return false, fmt.Errorf("release %s does not use the image: no container runs %s@%s", p.release, p.image.FullName(), p.image.Digest)
+}
+
+func (p *Prover) wrong(v Verdict) error {
+	others := make([]string, len(v.Others))
+	for i, c := range v.Others {
+		others[i] = c.String()
+	}
+	return fmt.Errorf("release %s should run %s@%s, but: %s", p.release, p.image.FullName(), p.image.Digest, strings.Join(others, "; "))
+}
+
+// idle are the objects of which no pod exists now.
+func idle(objects []*unstructured.Unstructured, snapshots []rollout.Snapshot) []*unstructured.Unstructured {
+	running := map[string]bool{}
+	for _, s := range snapshots {
+		running[s.Workload.String()] = len(s.Current)+len(s.Old) > 0
+	}
+	var found []*unstructured.Unstructured
+	for _, object := range objects {
+		if !running[rollout.Workload{Kind: object.GetKind(), Name: object.GetName()}.String()] {
+			found = append(found, object)
+		}
+	}
+	return found
+}
+
+// DigestIn is the digest that objects pin images of the repository to; "" when
+// there is none, or more than one.
+func DigestIn(objects []*unstructured.Unstructured, repository protocol.ImageRef) string {
+	digest := ""
+	for _, image := range manifest.Images(objects) {
+		_, found, pinned := strings.Cut(image, "@")
+		if !pinned || !SameRepository(image, repository) {
+			continue
+		}
+		if digest != "" && digest != found {
+			return ""
+		}
+		digest = found
+	}
+	return digest
+}
+
+// Of is the digest of the reference alone, which is what containerd and CRI-O
+// tell of an image that was pulled by digest.
+func Of(image protocol.ImageRef) Digests { return Digests{image.Digest: true} }
+
+// Learn adds the other names of the image to the digests: those of its
+// platforms' manifests and configurations, and the names under which the
+// containers run it.
+//
+// A container runtime keeps an image by its configuration and reports any one of
+// the digests that it was ever pulled under: the same image under another index
+// is told by either. So, for a container whose spec pins the image, a digest
+// that has one of the image's configurations is another name of it.
+func (d Digests) Learn(ctx context.Context, image protocol.ImageRef, containers []Container) error {
+	own, err := lookup(ctx, image)
+	if err != nil {
+		return err
+	}
+	maps.Copy(d, own)
+	for _, c := range containers {
+		if d[c.Digest] || !manifest.Uses([]string{c.Image}, image.Digest) {
+			continue
+		}
+		other := image
+		other.Digest = c.Digest
+		names, err := lookup(ctx, other)
+		if err != nil {
+			continue // what the registry does not know is not proven to be the image
+		}
+		for name := range names {
+			if own[name] {
+				d[c.Digest] = true
+			}
+		}
+	}
+	return nil
+}
+
+// lookup asks the registry for the digests of the image, of its platforms'
+// manifests where it is an index, and of their configurations, which are the
+// image IDs of runtimes.
+func lookup(ctx context.Context, image protocol.ImageRef) (Digests, error) {
+	images, err := platforms(ctx, image)
+	digests := Of(image)
+	for _, platform := range images {
+		var manifest, config v1.Hash
+		if manifest, err = platform.Digest(); err == nil {
+			config, err = platform.ConfigName()
+		}
+		if err != nil {
+			break
+		}
+		digests[manifest.String()], digests[config.String()] = true, true
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up image %s: %w", image, err)
+	}
+	return digests, nil
+}
+
+func platforms(ctx context.Context, image protocol.ImageRef) ([]v1.Image, error) {
+	ref, err := name.NewDigest(image.FullName()+"@"+image.Digest, auth.Naming(image.Insecure)...)
+	if err != nil {
+		return nil, err
+	}
+	descriptor, err := remote.Get(ref, auth.Options(ctx, ref, image.Insecure)...)
+	if err != nil {
+		return nil, err
+	}
+	if !descriptor.MediaType.IsIndex() {
+		img, err := descriptor.Image()
+		return []v1.Image{img}, err
+	}
+	index, err := descriptor.ImageIndex()
+	if err != nil {
+		return nil, err
+	}
+	return partial.FindImages(index, func(d v1.Descriptor) bool { return d.MediaType.IsImage() })
 }

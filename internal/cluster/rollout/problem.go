@@ -75,7 +75,7 @@ func IsFinal(message string) bool {
 // Passes reports a message about a server that was away or busy.
 func Passes(message string) bool { return passingWords.MatchString(message) }
 
-// ends reports a problem that ends a rollout once it is believed.
+// ends reports whether the problem ends a rollout once it has lasted long enough.
 func (p Problem) ends(failFast bool) bool {
 	if !p.Heals || !failFast {
 		return !p.Heals
@@ -86,7 +86,7 @@ func (p Problem) ends(failFast bool) bool {
 
 const crashLoop = "CrashLoopBackOff"
 
-// key tells whether two problems are the same one.
+// key is equal for problems that are the same one.
 func (p Problem) key() string {
 	pod := ""
 	if p.Pod != nil {
@@ -104,10 +104,8 @@ func isPull(reason string) bool { return reason == "ErrImagePull" || reason == "
 // suspects lists the problems of a workload that is not ready.
 func suspects(s Snapshot) []Problem {
 	var found []Problem
-	if c := conditionOf(s.Object, "Failed"); s.Kind == "Job" && c != nil && c["status"] == "True" {
-		reason, _ := c["reason"].(string)
-		message, _ := c["message"].(string)
-		return []Problem{failedJob(s, reason, message)}
+	if c := conditionOf(s.Object, "Failed"); s.Kind == "Job" && c.Status == corev1.ConditionTrue {
+		return []Problem{failedJob(s, c.Reason, c.Message)}
 	}
 	for _, pod := range s.Current {
 		for _, c := range containers(pod) {
@@ -117,12 +115,12 @@ func suspects(s Snapshot) []Problem {
 			}
 		}
 	}
-	if c := conditionOf(s.Object, "ReplicaFailure"); c != nil && c["status"] == "True" {
-		reason, _ := c["reason"].(string)
-		message, _ := c["message"].(string)
-		found = append(found, cannotCreate(s.Workload, reason, message))
+	if c := conditionOf(s.Object, "ReplicaFailure"); c.Status == corev1.ConditionTrue {
+		found = append(found, cannotCreate(s.Workload, c.Reason, c.Message))
 	}
-	if isPaused(s) {
+	paused, _, _ := unstructured.NestedBool(s.Object.Object, "spec", "paused")
+	updated, _, _ := unstructured.NestedInt64(s.Object.Object, "status", "updatedReplicas")
+	if s.Kind == "Deployment" && paused && updated < desired(s) {
 		found = append(found, Problem{Workload: s.Workload, Grace: pausedGrace,
 			Reason: fmt.Sprintf("it is paused: kubectl rollout resume %s -n %s", s.Workload, s.Namespace)})
 	}
@@ -134,14 +132,6 @@ func cannotCreate(w Workload, reason, message string) Problem {
 	return Problem{Workload: w, Reason: reason, Message: message, Heals: !IsFinal(message), Grace: createGrace}
 }
 
-// isPaused reports a paused Deployment whose template no pod has yet.
-func isPaused(s Snapshot) bool {
-	paused, _, _ := unstructured.NestedBool(s.Object.Object, "spec", "paused")
-	updated, _, _ := unstructured.NestedInt64(s.Object.Object, "status", "updatedReplicas")
-	return s.Kind == "Deployment" && paused && updated < desired(s)
-}
-
-// suspect judges one container of a pod.
 func suspect(pod *corev1.Pod, c corev1.ContainerStatus) (Problem, bool) {
 	p := Problem{Pod: pod, Container: c.Name}
 	if t := c.LastTerminationState.Terminated; t != nil {
@@ -168,23 +158,14 @@ func suspect(pod *corev1.Pod, c corev1.ContainerStatus) (Problem, bool) {
 	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
 		p.Grace = configGrace
 	case crashLoop:
-		p.Heals, p.Message = true, terminated(c.LastTerminationState.Terminated)
+		p.Heals, p.Message = true, ""
+		if t := c.LastTerminationState.Terminated; t != nil && t.Reason != "Error" && t.Reason != "Completed" {
+			p.Message = strings.TrimSuffix(t.Reason+": "+t.Message, ": ") // more than the exit code
+		}
 	default:
 		return p, false
 	}
 	return p, true
-}
-
-// terminated says how a container ended, as far as its reason tells more than
-// its exit code does.
-func terminated(t *corev1.ContainerStateTerminated) string {
-	if t == nil || t.Reason == "Error" || t.Reason == "Completed" {
-		return ""
-	}
-	if t.Message != "" {
-		return t.Reason + ": " + t.Message
-	}
-	return t.Reason
 }
 
 // failedJob is the problem of a Job that gave up, with the pod that failed.
@@ -256,8 +237,11 @@ func (p Problem) seen() string {
 	if p.ExitCode != nil {
 		parts = append(parts, fmt.Sprintf("exit code %d", *p.ExitCode))
 	}
-	if n := p.restarts(); n > 0 {
-		parts = append(parts, restarts(n))
+	switch n := p.restarts(); {
+	case n == 1:
+		parts = append(parts, "1 restart")
+	case n > 1:
+		parts = append(parts, fmt.Sprintf("%d restarts", n))
 	}
 	s := strings.Join(parts, ", ")
 	if p.Message != "" && s != "" {

@@ -3,8 +3,10 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -31,7 +33,7 @@ type source struct {
 	dynamic  dynamic.ResourceInterface
 }
 
-// sources are the collections for a workload: itself, its pods, and what tells
+// sources are the collections for a workload: itself, its pods, and what shows
 // the pods' revision.
 func sources(client kubernetes.Interface, w Workload) []source {
 	byName := func(o *metav1.ListOptions) {
@@ -78,9 +80,8 @@ func (s source) listWatch(namespace string) *cache.ListWatch {
 	return cache.NewFilteredListWatchFromClient(s.client, s.resource, namespace, s.tweak)
 }
 
-// list reads the collection once.
 func (s source) list(ctx context.Context, namespace string) ([]any, error) {
-	list, err := s.read(ctx, namespace)
+	list, err := s.listWatch(namespace).ListWithContext(ctx, metav1.ListOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -98,17 +99,7 @@ func (s source) list(ctx context.Context, namespace string) ([]any, error) {
 	return objects, nil
 }
 
-func (s source) read(ctx context.Context, namespace string) (runtime.Object, error) {
-	var options metav1.ListOptions
-	s.tweak(&options)
-	if s.dynamic != nil {
-		return s.dynamic.List(ctx, options)
-	}
-	return s.client.Get().Namespace(namespace).Resource(s.resource).
-		VersionedParams(&options, metav1.ParameterCodec).Do(ctx).Get()
-}
-
-// assemble makes the snapshot out of the objects of all sources.
+// assemble makes a snapshot of the objects of all sources.
 func assemble(w Workload, objects []any) (Snapshot, error) {
 	var r revisions
 	var pods []*corev1.Pod
@@ -141,4 +132,33 @@ func assemble(w Workload, objects []any) (Snapshot, error) {
 		object = nil
 	}
 	return newSnapshot(w, object, r, pods), nil
+}
+
+// Read takes a snapshot of each workload, in the order given.
+func Read(ctx context.Context, client kubernetes.Interface, workloads []Workload) ([]Snapshot, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	snapshots := make([]Snapshot, len(workloads))
+	for i, w := range workloads {
+		group.Go(func() (err error) {
+			snapshots[i], err = read(ctx, client, w)
+			return err
+		})
+	}
+	return snapshots, group.Wait()
+}
+
+func read(ctx context.Context, client kubernetes.Interface, w Workload) (Snapshot, error) {
+	all := sources(client, w)
+	lists := make([][]any, len(all))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, s := range all {
+		group.Go(func() (err error) {
+			lists[i], err = s.list(ctx, w.Namespace)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Snapshot{}, err
+	}
+	return assemble(w, slices.Concat(lists...))
 }

@@ -2,10 +2,16 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Status says how far a workload is.
@@ -39,7 +45,8 @@ func StatusOf(s Snapshot) (Status, error) {
 			st.ReadyPods++
 		}
 	}
-	st.Ready = st.Ready && succeeded(s) && (len(s.Old) == 0 || keepsOld(s))
+	strategy, _, _ := unstructured.NestedString(s.Object.Object, "spec", "updateStrategy", "type")
+	st.Ready = st.Ready && succeeded(s) && (len(s.Old) == 0 || strategy == "OnDelete") // which keeps old pods
 	if st.Ready {
 		return st, nil
 	}
@@ -80,25 +87,14 @@ func succeeded(s Snapshot) bool {
 	switch s.Kind {
 	case "Job":
 		suspended, _, _ := unstructured.NestedBool(s.Object.Object, "spec", "suspend")
-		return suspended || condition(s.Object, "Complete") == "True"
+		return suspended || conditionOf(s.Object, "Complete").Status == corev1.ConditionTrue
 	case "Pod":
-		return phase(s.Object) != string(corev1.PodFailed)
+		phase, _, _ := unstructured.NestedString(s.Object.Object, "status", "phase")
+		return phase != string(corev1.PodFailed)
 	}
 	return true
 }
 
-func phase(pod *unstructured.Unstructured) string {
-	phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase")
-	return phase
-}
-
-// keepsOld reports a workload that is told to leave its old pods alone.
-func keepsOld(s Snapshot) bool {
-	strategy, _, _ := unstructured.NestedString(s.Object.Object, "spec", "updateStrategy", "type")
-	return strategy == "OnDelete"
-}
-
-// desired is how many pods there should be.
 func desired(s Snapshot) int64 {
 	fields := map[string][]string{
 		"Deployment": {"spec", "replicas"}, "StatefulSet": {"spec", "replicas"},
@@ -110,36 +106,26 @@ func desired(s Snapshot) int64 {
 	return 1
 }
 
-// condition is the status of a condition: True, False, Unknown or "".
-func condition(object *unstructured.Unstructured, kind string) string {
-	value, _ := conditionOf(object, kind)["status"].(string)
-	return value
-}
-
-func conditionOf(object *unstructured.Unstructured, kind string) map[string]any {
-	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
-	for _, c := range conditions {
-		if c, ok := c.(map[string]any); ok && c["type"] == kind {
-			return c
-		}
+// conditionOf is a condition of the object's status; the zero value is none.
+func conditionOf(object *unstructured.Unstructured, kind string) status.BasicCondition {
+	found, err := status.GetObjectWithConditions(object.Object)
+	if err != nil {
+		return status.BasicCondition{} // the status is not one of Kubernetes's kind
 	}
-	return nil
+	i := slices.IndexFunc(found.Status.Conditions, func(c status.BasicCondition) bool { return c.Type == kind })
+	if i < 0 {
+		return status.BasicCondition{}
+	}
+	return found.Status.Conditions[i]
 }
 
-// podReady reports a pod that is ready, or that has done its work.
 func podReady(pod *corev1.Pod) bool {
-	if pod.Status.Phase == corev1.PodSucceeded {
-		return true
-	}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
+	return pod.Status.Phase == corev1.PodSucceeded || slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
-// unschedulable says which pod has no node, or "".
+// unschedulable describes a pod that has no node, or returns "".
 func unschedulable(s Snapshot) string {
 	for _, pod := range s.Current {
 		for _, c := range pod.Status.Conditions {
@@ -149,4 +135,124 @@ func unschedulable(s Snapshot) string {
 		}
 	}
 	return ""
+}
+
+// Snapshot is a workload and its pods as seen at one moment.
+type Snapshot struct {
+	Workload
+	// Object is the workload; nil when it does not exist.
+	Object *unstructured.Unstructured
+	// Current are the pods of the workload's present revision, Old those of
+	// earlier ones. Pods that are being deleted are in neither, nor, but for a
+	// Job, pods that have ended, such as evicted ones.
+	Current, Old []*corev1.Pod
+}
+
+// revisions identifies the pods of a workload's current revision.
+type revisions struct {
+	replicaSets []*appsv1.ReplicaSet
+	controllers []*appsv1.ControllerRevision
+}
+
+// deploymentRevision is the annotation by which the Deployment controller
+// numbers a Deployment and its ReplicaSets.
+const deploymentRevision = "deployment.kubernetes.io/revision"
+
+// newSnapshot sorts the pods that the workload owns into present and old.
+func newSnapshot(w Workload, object *unstructured.Unstructured, r revisions, pods []*corev1.Pod) Snapshot {
+	s := Snapshot{Workload: w, Object: object}
+	if object == nil {
+		return s
+	}
+	current := r.current(w.Kind, object)
+	for _, pod := range pods {
+		ended := pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+		replaced := ended && w.Kind != "Job" && w.Kind != "Pod"
+		if pod.DeletionTimestamp != nil || replaced || !r.owns(w.Kind, object.GetUID(), pod) {
+			continue
+		}
+		if current(pod) {
+			s.Current = append(s.Current, pod)
+		} else {
+			s.Old = append(s.Old, pod)
+		}
+	}
+	byName := func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(s.Current, byName)
+	slices.SortFunc(s.Old, byName)
+	return s
+}
+
+func (r revisions) owns(kind string, uid types.UID, pod *corev1.Pod) bool {
+	if kind == "Pod" {
+		return pod.UID == uid
+	}
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil {
+		return false
+	}
+	if kind != "Deployment" {
+		return owner.UID == uid
+	}
+	return slices.ContainsFunc(r.replicaSets, func(rs *appsv1.ReplicaSet) bool {
+		return rs.UID == owner.UID && isControlledBy(rs, uid)
+	})
+}
+
+// current returns a test for pods of the workload's current revision.
+func (r revisions) current(kind string, object *unstructured.Unstructured) func(*corev1.Pod) bool {
+	switch kind {
+	case "Deployment":
+		revision := object.GetAnnotations()[deploymentRevision]
+		return func(pod *corev1.Pod) bool {
+			owner := metav1.GetControllerOf(pod)
+			return slices.ContainsFunc(r.replicaSets, func(rs *appsv1.ReplicaSet) bool {
+				return rs.UID == owner.UID && rs.Annotations[deploymentRevision] == revision
+			})
+		}
+	case "StatefulSet":
+		revision, _, _ := unstructured.NestedString(object.Object, "status", "updateRevision")
+		return hasRevision(revision)
+	case "DaemonSet":
+		return hasRevision(r.latest(object.GetUID()))
+	}
+	return func(*corev1.Pod) bool { return true }
+}
+
+// latest is the label value of a DaemonSet's current revision.
+func (r revisions) latest(uid types.UID) string {
+	var hash string
+	var number int64
+	for _, c := range r.controllers {
+		if isControlledBy(c, uid) && c.Revision > number {
+			hash, number = c.Labels[appsv1.ControllerRevisionHashLabelKey], c.Revision
+		}
+	}
+	return hash
+}
+
+func hasRevision(revision string) func(*corev1.Pod) bool {
+	return func(pod *corev1.Pod) bool {
+		return pod.Labels[appsv1.ControllerRevisionHashLabelKey] == revision
+	}
+}
+
+func isControlledBy(object metav1.Object, uid types.UID) bool {
+	owner := metav1.GetControllerOf(object)
+	return owner != nil && owner.UID == uid
+}
+
+func toUnstructured(kind string, object any) (*unstructured.Unstructured, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return nil, err
+	}
+	u := &unstructured.Unstructured{Object: content}
+	u.SetKind(kind)
+	u.SetAPIVersion(strings.TrimPrefix(groups[kind]+"/v1", "/"))
+	return u, nil
+}
+
+func decode(from map[string]any, into any) error {
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(from, into)
 }

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 
 // Options of [Wait]. The zero value works.
 type Options struct {
-	// Progress is told whenever the status of a workload changes.
+	// Progress is called whenever the status of a workload changes.
 	Progress func(Workload, Status)
 	// Check, if set, is what must hold of the snapshots once all workloads are
 	// ready; it is asked again until it answers true.
@@ -28,7 +29,7 @@ type Options struct {
 	// FailFast ends the wait at problems that could still heal, such as a crash
 	// loop.
 	FailFast bool
-	// Log, if set, is told every line that containers of the workloads write, by
+	// Log, if set, is called with every line that containers of the workloads write, by
 	// several goroutines.
 	Log func(w Workload, container, line string)
 }
@@ -40,12 +41,12 @@ const recheck = time.Second
 // Wait follows the workloads until all are ready, one cannot become ready, or
 // the context ends. The error of the latter two says what was seen last, with
 // events and logs. A lost connection is reopened. What can heal ends the wait only
-// with the context, unless Options.FailFast is set; Progress tells it meanwhile.
+// with the context, unless Options.FailFast is set; Progress reports it meanwhile.
 func Wait(ctx context.Context, client kubernetes.Interface, workloads []Workload, options Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	w := &waiter{client: client, options: options, changed: make(chan struct{}, 1), since: map[string]time.Time{}}
 	if options.Log != nil {
-		w.logs = newLogs(client, options.Log)
+		w.logs = &logs{client: client, show: options.Log, seen: map[string]bool{}, over: make(chan struct{})}
 		defer w.logs.end()
 	}
 	defer w.running.Wait()
@@ -79,7 +80,7 @@ type waiter struct {
 	changed  chan struct{}
 	running  sync.WaitGroup
 	logs     *logs
-	// since tells when each problem was first seen.
+	// since is when each problem was first seen.
 	since map[string]time.Time
 
 	mu       sync.Mutex
@@ -101,15 +102,18 @@ func (w *waiter) follow(ctx context.Context, workload Workload) error {
 	for _, s := range sources(w.client, workload) {
 		lw := cache.ToListWatcherWithWatchListSemantics(s.listWatch(workload.Namespace), w.client)
 		informer := cache.NewSharedInformer(lw, s.example, 0)
-		if err := informer.SetWatchErrorHandlerWithContext(w.watchFailed); err != nil {
-			return err
-		}
+		failed := informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.watchErr = err
+			w.signal()
+		})
 		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(any) { w.signal() },
 			UpdateFunc: func(any, any) { w.signal() },
 			DeleteFunc: func(any) { w.signal() },
-		}); err != nil {
-			return err
+		}); err != nil || failed != nil {
+			return cmp.Or(failed, err)
 		}
 		f.informers = append(f.informers, informer)
 		w.running.Go(func() { informer.RunWithContext(ctx) })
@@ -125,17 +129,13 @@ func (w *waiter) signal() {
 	}
 }
 
-func (w *waiter) watchFailed(_ context.Context, _ *cache.Reflector, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.watchErr = err
-	w.signal()
-}
-
-// look judges what the informers hold now.
+// look evaluates the objects that the informers hold now.
 func (w *waiter) look(ctx context.Context) (done bool, err error) {
-	if err := w.refused(); err != nil {
-		return false, err
+	w.mu.Lock()
+	watchErr := w.watchErr
+	w.mu.Unlock()
+	if apierrors.IsUnauthorized(watchErr) || apierrors.IsForbidden(watchErr) {
+		return false, watchErr // which no retry can mend
 	}
 	ready := true
 	var snapshots []Snapshot
@@ -154,7 +154,7 @@ func (w *waiter) look(ctx context.Context) (done bool, err error) {
 		if !f.status.Ready {
 			ready = false
 			if problem := w.believed(ctx, f); problem != nil {
-				return false, w.failure(ctx, f, *problem)
+				return false, errors.New(diagnose(ctx, w.client, *problem, f.uid()))
 			}
 		}
 		snapshots = append(snapshots, f.snapshot)
@@ -168,30 +168,18 @@ func (w *waiter) look(ctx context.Context) (done bool, err error) {
 	return w.options.Check(snapshots)
 }
 
-// refused is the error of a watch that no retry can mend.
-func (w *waiter) refused() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if apierrors.IsUnauthorized(w.watchErr) || apierrors.IsForbidden(w.watchErr) {
-		return w.watchErr
-	}
-	return nil
-}
-
 func (f *followed) synced() bool {
 	return !slices.ContainsFunc(f.informers, func(i cache.SharedInformer) bool { return !i.HasSynced() })
 }
 
-func (f *followed) update() error {
+func (f *followed) update() (err error) {
 	var objects []any
 	for _, informer := range f.informers {
 		objects = append(objects, informer.GetStore().List()...)
 	}
-	var err error
-	if f.snapshot, err = assemble(f.Workload, objects); err != nil {
-		return err
+	if f.snapshot, err = assemble(f.Workload, objects); err == nil {
+		f.status, err = StatusOf(f.snapshot)
 	}
-	f.status, err = StatusOf(f.snapshot)
 	return err
 }
 
@@ -249,11 +237,6 @@ func (w *waiter) withoutPods(ctx context.Context, f *followed) []Problem {
 		}
 	}
 	return nil
-}
-
-// failure is the error for a problem that is believed.
-func (w *waiter) failure(ctx context.Context, f *followed, p Problem) error {
-	return errors.New(diagnose(ctx, w.client, p, f.uid()))
 }
 
 func (f *followed) uid() types.UID {

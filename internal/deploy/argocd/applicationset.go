@@ -1,23 +1,25 @@
 package argocd
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-const setKind = "ApplicationSet"
-
-// member is a cluster of an ApplicationSet.
 type member struct {
 	conn.Cluster
 	// application is the name of the cluster's Application.
@@ -25,7 +27,6 @@ type member struct {
 	wave        int
 }
 
-// members are the clusters with their waves.
 func members(set string, multi protocol.MultiCluster, clusters []conn.Cluster) []member {
 	var all []member
 	start := 0
@@ -54,10 +55,6 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 			"maxUpdate":        f.multi.AtOnce(),
 		})
 	}
-	options := make([]any, len(f.want.syncOptions))
-	for i, option := range f.want.syncOptions {
-		options[i] = option
-	}
 	return plain(map[string]any{
 		"goTemplate": true, "goTemplateOptions": []any{"missingkey=error"},
 		"generators": []any{map[string]any{"list": map[string]any{"elements": elements}}},
@@ -67,7 +64,7 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 		"template": map[string]any{
 			"metadata": map[string]any{
 				"name":        "{{.application}}",
-				"labels":      map[string]any{marks.ManagedBy: marks.Harmony, marks.App: f.app.Name, marks.Target: f.target, marks.Wave: "{{.wave}}"},
+				"labels":      map[string]any{marks.ManagedBy: marks.Harmony, marks.App: f.App.Name, marks.Target: f.Target, marks.Wave: "{{.wave}}"},
 				"annotations": map[string]any{marks.Image: r.Image, marks.Version: r.Version},
 			},
 			"spec": map[string]any{
@@ -76,7 +73,7 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 				"destination":       map[string]any{"server": "{{.server}}", "namespace": f.multi.Namespace},
 				// The controller takes it away, and only looks whether it prunes.
 				"syncPolicy": map[string]any{
-					"automated": map[string]any{"prune": true}, "syncOptions": options,
+					"automated": map[string]any{"prune": true}, "syncOptions": f.want.syncOptions,
 					"retry": map[string]any{"limit": 1, "backoff": map[string]any{"duration": "2s", "maxDuration": "2s"}},
 				},
 			},
@@ -84,7 +81,7 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 	})
 }
 
-// escape keeps texts from being taken for templates.
+// escape keeps strings from being read as templates.
 func escape(value any) any {
 	switch v := value.(type) {
 	case string:
@@ -121,25 +118,17 @@ type setView struct {
 	} `json:"status"`
 }
 
-func newAppSet(object *unstructured.Unstructured) (*appSet, error) {
-	s := &appSet{Unstructured: object}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &s.setView); err != nil {
-		return nil, fmt.Errorf("read ApplicationSet %s: %w", object.GetName(), err)
-	}
-	return s, nil
-}
-
-// problem is what keeps the controller from its work, or "".
+// problem is the error that the controller reports, or "".
 func (s *appSet) problem() string {
 	for _, c := range s.Status.Conditions {
 		if c.Type == "ErrorOccurred" && c.Status == "True" {
-			return clean(c.Message)
+			return delivery.Clean(c.Message)
 		}
 	}
 	return ""
 }
 
-// wants reports that it has the release and the members already.
+// wants reports whether it has the release and the members already.
 func (s *appSet) wants(spec map[string]any) bool {
 	now, _, _ := unstructured.NestedMap(s.Object, "spec")
 	for field, value := range spec {
@@ -150,26 +139,142 @@ func (s *appSet) wants(spec map[string]any) bool {
 	return true
 }
 
-// release is what it brings to the members now.
-func (s *appSet) release() (release, bool) { return noted(s.Unstructured, marks.Release) }
-
-// previous is what it brought before, and was good.
-func (s *appSet) previous() (release, bool) { return noted(s.Unstructured, marks.Previous) }
-
-// isGood reports that all members were seen to run the release at one moment. What
-// Argo CD says of one of them later is no reason to forget that.
-func (s *appSet) isGood(r release) bool {
-	good, ok := noted(s.Unstructured, marks.Good)
-	return ok && equality.Semantic.DeepEqual(good.Source, r.Source)
+// read reads the ApplicationSet, with retries; nil when there is none.
+func (f *fanout) read(ctx context.Context) (found *appSet, err error) {
+	err = f.argo.patient(ctx, func() error {
+		found, err = f.get(ctx)
+		return err
+	})
+	return found, err
 }
 
-// unknownServers are the members whose API server Argo CD has no cluster for.
-func unknownServers(all []member, servers []string) []string {
-	var unknown []string
-	for _, m := range all {
-		if m.Server != inCluster && !slices.Contains(servers, m.Server) {
-			unknown = append(unknown, fmt.Sprintf("%s (%s)", m.Name, m.Server))
+func (f *fanout) get(ctx context.Context) (*appSet, error) {
+	object, err := f.argo.read(ctx, f.argo.sets, setKind)
+	if object == nil {
+		return nil, err
+	}
+	s := &appSet{Unstructured: object}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &s.setView); err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.set, err)
+	}
+	return s, nil
+}
+
+// ownedSet fails for an ApplicationSet that is not harmony's for the app and the
+// target.
+func (f *fanout) ownedSet(found *appSet) error {
+	if found == nil {
+		return nil
+	}
+	labels := found.GetLabels()
+	if labels[marks.ManagedBy] != marks.Harmony || labels[marks.App] != f.App.Name || labels[marks.Target] != f.Target {
+		return protocol.Unsupported("%s was made by somebody else, or for another app or target", f.set).
+			WithHint("give it another name with the setting application")
+	}
+	return nil
+}
+
+func (f *fanout) applications(ctx context.Context) (map[string]*application, error) {
+	selector := fmt.Sprintf("%s=%s,%s=%s,%s=%s", marks.ManagedBy, marks.Harmony, marks.App, f.App.Name, marks.Target, f.Target)
+	var list *unstructured.UnstructuredList
+	err := f.argo.patient(ctx, func() (err error) {
+		list, err = f.argo.applications.List(ctx, metav1.ListOptions{LabelSelector: selector})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the Applications of %s: %w", f.set, err)
+	}
+	byName := map[string]*application{}
+	for i := range list.Items {
+		a, err := api.New(&list.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		byName[a.GetName()] = a
+	}
+	return byName, nil
+}
+
+// write makes the ApplicationSet want the release. What it wanted before is kept
+// as the release to go back to, if all members had it.
+func (f *fanout) write(ctx context.Context, r release, spec map[string]any) error {
+	return f.argo.patient(ctx, func() error {
+		found, err := f.get(ctx)
+		if err != nil {
+			return err
+		}
+		if err := f.ownedSet(found); err != nil {
+			return err
+		}
+		if found != nil && found.wants(spec) {
+			return nil
+		}
+		return f.put(ctx, found, r, spec)
+	})
+}
+
+// put writes the ApplicationSet once, over the one that was found.
+func (f *fanout) put(ctx context.Context, found *appSet, r release, spec map[string]any) error {
+	object := f.newObject(setKind)
+	if found != nil {
+		if err := f.keepGood(ctx, found, r); err != nil {
+			return err
+		}
+		object = found.Unstructured
+	}
+	object.Object["spec"] = spec
+	err := note(object, marks.Release, r)
+	if err != nil {
+		return err
+	}
+	f.Say("apply", "%s: chart %s for %d clusters", f.set, r.chart(), len(f.members))
+	if found == nil {
+		_, err = f.argo.sets.Create(ctx, object, metav1.CreateOptions{FieldManager: marks.Harmony})
+	} else {
+		_, err = f.argo.sets.Update(ctx, object, metav1.UpdateOptions{FieldManager: marks.Harmony})
+	}
+	return written(f.set, err)
+}
+
+func (f *fanout) markGood(ctx context.Context, r release) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{marks.Good: string(text)}}})
+	if err != nil {
+		return err
+	}
+	err = f.argo.patient(ctx, func() error {
+		_, err := f.argo.sets.Patch(ctx, f.argo.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: marks.Harmony})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note in %s that its release is good: %w", f.set, err)
+	}
+	return nil
+}
+
+// keepGood notes the release in force as the one to go back to from the next,
+// when every Application was seen to run it, or does so now.
+func (f *fanout) keepGood(ctx context.Context, found *appSet, next release) error {
+	now, ok := noted(found.Unstructured, marks.Release)
+	if !ok || equality.Semantic.DeepEqual(now.Source, next.Source) {
+		return nil
+	}
+	// What Argo CD says of one of the members later is no reason to forget that all
+	// were seen to run it at one moment.
+	if good, ok := noted(found.Unstructured, marks.Good); ok && equality.Semantic.DeepEqual(good.Source, now.Source) {
+		return note(found.Unstructured, marks.Previous, now)
+	}
+	applications, err := f.applications(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range applications {
+		if !f.runs(a, now) {
+			return nil
 		}
 	}
-	return unknown
+	return note(found.Unstructured, marks.Previous, now)
 }

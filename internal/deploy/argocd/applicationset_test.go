@@ -12,6 +12,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -25,13 +26,16 @@ func newFanout(t *testing.T, clusters int) *fanout {
 	t.Helper()
 	f := &fanout{
 		deployment: &deployment{
-			app:    protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "2.0.0"}},
-			target: "production", settings: options{project: "default", timeout: time.Minute, namespace: "argocd"},
-			image:    protocol.ImageRef{Registry: "registry.example.com", Repository: "fleet/app", Digest: newDigest},
-			chart:    protocol.ChartRef{URL: "oci://registry.example.com/charts/app", Digest: newDigest},
-			values:   map[string]any{"greeting": "{{ .Name }}", "list": []any{"{{x}}", 1}},
+			Call: delivery.Call{
+				Cluster: &delivery.Cluster{Conn: &conn.Conn{Namespace: "fleet"}},
+				App:     protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "2.0.0"}}, Target: "production",
+				Image:    protocol.ImageRef{Registry: "registry.example.com", Repository: "fleet/app", Digest: newDigest},
+				Chart:    protocol.ChartRef{URL: "oci://registry.example.com/charts/app", Digest: newDigest},
+				Values:   map[string]any{"greeting": "{{ .Name }}", "list": []any{"{{x}}", 1}},
+				Progress: func(protocol.Event) {},
+			},
+			settings: options{project: "default", timeout: time.Minute, namespace: "argocd"},
 			argo:     &argo{namespace: "argocd", name: "app-production"},
-			progress: func(protocol.Event) {},
 		},
 		multi: protocol.MultiCluster{Namespace: "fleet", Waves: []any{1, "50%", "100%"}, Parallel: 3},
 		ends:  make([]protocol.DeployResult, clusters), each: func(protocol.DeployResult) {},

@@ -9,12 +9,17 @@ package argocd
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -25,50 +30,40 @@ type (
 	place          = api.Place
 	condition      = api.Condition
 	operationState = api.OperationState
-	syncResource   = api.SyncResource
+	reference      = api.Reference
 )
 
 // Name is the adapter's name in a topology.
 const Name = "argocd"
 
-// New makes the adapter. The flags say what the user of the command line chose;
+// New makes the adapter. The flags are those of the command line;
 // they win over the target's own settings, and may be nil.
 func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
 		s, err := readSettings(env)
-		return &adapter{Unsupported: Name, flags: flags, env: env, settings: s}, err
+		return &adapter{delivery.Base{Unsupported: Name, Flags: flags, Env: env}, s}, err
 	}
 }
 
-// adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
-	delivery.Unsupported
-	flags    *conn.Flags
-	env      capability.Environment
+	delivery.Base
 	settings options
 }
 
-// deployment is one call of Deploy.
+// deployment is one call of the adapter. Its cluster is the one in which the app
+// runs: Argo CD writes there, and harmony only reads.
 type deployment struct {
+	delivery.Call
 	settings options
-	dryRun   bool
-	progress func(protocol.Event)
-	// argo is where the Application lies, and destination where the app runs.
-	argo        *argo
-	destination *destination
-
-	app    protocol.AppSpec
-	target string
-	image  protocol.ImageRef
-	chart  protocol.ChartRef
-	values map[string]any
-	want   wanted
+	// argo is where the Application is.
+	argo *argo
+	want wanted
 }
 
 // Deploy implements [capability.ContinuousDelivery]. An error of status
-// protocol.ExitInvalid or protocol.ExitUnsupported tells that nothing was
-// touched. A deploy that failed and was rolled back is told by both the result
-// and the error.
+// protocol.ExitInvalid or protocol.ExitUnsupported means that nothing was
+// changed. After a rollback there is a result as well as the error that led to
+// it.
 func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
 	if err := a.check(app, image, chart); err != nil {
 		return protocol.DeployResult{}, err
@@ -81,78 +76,214 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 	return result, d.explain(ctx, err)
 }
 
-// check tells what Argo CD cannot deploy.
+// check refuses a release that Argo CD cannot deploy.
 func (a *adapter) check(app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) error {
 	if chart.URL == "" {
 		return protocol.Unsupported("the chart of %s is a local path, %s: Argo CD takes charts from a registry", app.Name, chart.Path).
-			WithHint("set spec.helmRegistry of topology %q to {adapter: oci, url: registry.example.com/charts}, and publish again", a.env.Topology.Name)
+			WithHint("set spec.helmRegistry of topology %q to {adapter: oci, url: registry.example.com/charts}, and publish again", a.Env.Topology.Name)
 	}
-	return delivery.Published(a.env, app, image, chart)
+	return delivery.Published(a.Env, app, image, chart)
 }
 
 func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
-	conn, err := conn.Connect(a.flags, a.env.Topology, target)
+	call, err := a.Open(app, target)
 	if err != nil {
 		return nil, err
 	}
-	d, err := a.deployment(conn, app, target, image, chart)
-	if err != nil {
-		return nil, err
-	}
-	d.destination, err = newDestination(conn)
-	return d, err
+	return a.deployment(call, image, chart)
 }
 
-// deployment is one that does not know yet where the app runs. conn is the way
-// to Argo CD, unless the settings name another.
-func (a *adapter) deployment(conn *conn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
-	made, err := values.Of(app, target)
-	if err != nil {
+// deployment makes one out of a call. Argo CD is in the call's cluster, unless
+// the settings name another.
+func (a *adapter) deployment(call delivery.Call, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+	d := &deployment{Call: call, settings: a.settings}
+	d.Image, d.Chart = image, chart
+	var err error
+	if d.Values, err = values.Of(d.App, d.Target); err != nil {
 		return nil, err
 	}
-	d := &deployment{
-		settings: a.settings, dryRun: a.env.DryRun,
-		app: app, target: target, image: image, chart: chart, values: made,
-		progress: delivery.Progress(a.env, app),
-	}
-	if d.argo, err = a.connectArgo(conn); err != nil {
+	if d.argo, err = a.connectArgo(call.Cluster, a.settings.applicationOf(d.App.Name, d.Target)); err != nil {
 		return nil, err
 	}
-	d.argo.name = a.settings.applicationOf(app.Name, target)
 	d.want, err = newWanted(d)
 	return d, err
 }
 
-// explain makes an error one for people.
 func (d *deployment) explain(ctx context.Context, err error) error {
-	return delivery.Explain(ctx, d.argo.Conn, "deploy "+d.app.Name+" to "+d.target, d.settings.timeout, err)
+	return d.Explained(ctx, d.argo.Conn, d.settings.timeout, err)
 }
 
-// lock is a change of the object, which lies beside the Application, by the work.
+// lock is a change of an object under a Lease beside it.
 func (d *deployment) lock(what string, work func(context.Context) (protocol.DeployResult, error)) delivery.Change {
-	return delivery.Change{
-		Conn: d.argo.Conn, Leases: d.argo.client.CoordinationV1().Leases(d.argo.namespace), Release: d.argo.name, What: what,
-		DryRun: d.dryRun, Progress: d.progress,
-		Work: func(ctx context.Context, _ bool) (protocol.DeployResult, error) { return work(ctx) },
-	}
+	c := d.Lock(d.argo.Cluster, d.argo.namespace, d.argo.name, what)
+	c.Work = func(ctx context.Context, _ bool) (protocol.DeployResult, error) { return work(ctx) }
+	return c
 }
 
-// result is the document for an outcome; before is what was in force.
+// result is the document for an outcome; before is the release that was in force.
 func (d *deployment) result(outcome protocol.Outcome, now, before release) protocol.DeployResult {
-	return protocol.DeployResult{
-		Metadata: d.app.Metadata, Target: d.target, Adapter: Name,
-		Context: d.destination.Context, Namespace: d.destination.Namespace, Release: d.app.Name,
-		Outcome: outcome, Image: now.digest(), Chart: now.chart(),
-		PreviousImage: before.digest(), PreviousChart: before.chart(), Planned: d.dryRun,
-	}
+	r := d.Result(Name, outcome)
+	r.Image, r.Chart, r.PreviousImage, r.PreviousChart = now.digest(), now.chart(), before.digest(), before.chart()
+	return r
 }
 
-// say tells one line of progress.
-func (d *deployment) say(phase, format string, args ...any) {
-	d.progress(protocol.Event{Phase: phase, Message: clean(fmt.Sprintf(format, args...))})
-}
-
-// bounded is a context that ends after the deploy's time.
+// bounded is a context that ends after the time of a deploy.
 func (d *deployment) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d.settings.timeout, context.DeadlineExceeded)
+}
+
+// Status reports what the Application says about the app, wherever the Application
+// lies, and whether its image is what runs.
+func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
+	d, err := a.prepare(app, target, protocol.ImageRef{Metadata: app.Metadata}, protocol.ChartRef{Metadata: app.Metadata})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := d.bounded(ctx)
+	defer cancel()
+	e, err := d.status(ctx)
+	if err != nil {
+		return nil, d.explain(ctx, err)
+	}
+	e.App, e.Target, e.Context, e.Namespace = app.Name, target, d.Context, d.Namespace
+	return []status.Entry{e}, nil
+}
+
+func (d *deployment) status(ctx context.Context) (status.Entry, error) {
+	found, err := d.argo.get(ctx)
+	if err != nil {
+		return status.Entry{}, err
+	}
+	if found == nil {
+		return status.Entry{State: status.Absent}, nil
+	}
+	e := found.Entry()
+	now := releaseOf(found)
+	if now.Image == "" || found.Status.Health.Status != api.Healthy {
+		return e, nil
+	}
+	if d.Image, err = now.image(d.Image); err != nil {
+		return status.Entry{}, err
+	}
+	runs, err := d.running(ctx, found)
+	if err != nil {
+		return status.Entry{}, err
+	}
+	// What somebody changed is reported as drift.
+	e.Healthy, e.Message = runs, ""
+	if !runs {
+		e.Message = "Argo CD finds it healthy, but its pods do not all run " + now.Image + ", and ready"
+	}
+	return e, nil
+}
+
+type options struct {
+	// namespace is where Applications lie, and context the kubeconfig's for the
+	// cluster of Argo CD; the target's when empty.
+	namespace, context string
+	// application is the pattern of an Application's name.
+	application string
+	// project is the AppProject.
+	project string
+	// server or name is the destination as Argo CD knows it.
+	server, name string
+	// manage is false when the Application comes from Git.
+	manage bool
+	// failFast ends a deploy at what could still heal, such as a crash loop.
+	failFast bool
+	// rollback brings back what was there before a deploy that failed.
+	rollback    bool
+	syncOptions []string
+	// report is true when drift is reported and not repaired.
+	report bool
+	// timeout bounds a deploy, rollout and all, and a rollback once more.
+	timeout time.Duration
+	// setFrom is from how many clusters of a target on an ApplicationSet does the
+	// fan-out; never when zero.
+	setFrom int
+}
+
+// manyClusters is past what one client should drive.
+const manyClusters = 100
+
+func readSettings(env capability.Environment) (options, error) {
+	s := options{
+		namespace: "argocd", application: "{app}-{target}", project: "default",
+		manage: true, rollback: true, timeout: 5 * time.Minute, setFrom: manyClusters,
+	}
+	option := func(text string) bool {
+		key, value, ok := strings.Cut(text, "=")
+		return ok && key != "" && value != ""
+	}
+	err := settings.Of(env, "continuousDelivery", settings.Table{
+		"namespace":      settings.Text(&s.namespace),
+		"context":        settings.Text(&s.context),
+		"project":        settings.Text(&s.project),
+		"application":    settings.Text(&s.application),
+		"applicationSet": s.readApplicationSet,
+		"manage":         settings.Bool(&s.manage),
+		"failFast":       settings.Bool(&s.failFast),
+		"rollback":       settings.Bool(&s.rollback),
+		"syncOptions":    settings.List(&s.syncOptions, "options such as ServerSideApply=true", option),
+		"destination":    settings.Mapping(settings.Table{"name": settings.Text(&s.name), "server": settings.Text(&s.server)}),
+		"timeout":        settings.Duration(&s.timeout),
+		"drift":          settings.Chosen(&s.report, "report", "repair"),
+	})
+	if err == nil && s.name != "" && s.server != "" {
+		err = protocol.Invalid("topology %q: spec.continuousDelivery.settings: destination has both a name and a server", env.Topology.Name)
+	}
+	if err == nil {
+		err = s.ofCluster(env.Cluster)
+	}
+	return s, err
+}
+
+// readApplicationSet accepts true, false, or the least number of clusters.
+func (s *options) readApplicationSet(path string, value any) error {
+	var on bool
+	if settings.Bool(&on)(path, value) != nil {
+		return settings.Whole(&s.setFrom, 1)(path, value)
+	}
+	if s.setFrom = 0; on {
+		s.setFrom = 1
+	}
+	return nil
+}
+
+// ofCluster fits the settings to one of several clusters, whose Applications may
+// lie side by side. They have the names that an ApplicationSet gives.
+func (s *options) ofCluster(cluster string) error {
+	switch {
+	case cluster == "":
+		return nil
+	case s.name != "" || s.server != "":
+		return errDestination()
+	case !strings.Contains(s.application, "{cluster}"):
+		s.application += "-{cluster}"
+	}
+	s.application = strings.ReplaceAll(s.application, "{cluster}", slug(cluster))
+	return nil
+}
+
+func errDestination() error {
+	return protocol.Invalid("destination: the target has several clusters, and this is one").WithHint("leave it out: a cluster is known to Argo CD by its API server")
+}
+
+// slug is the name of a cluster as a part of an object's name.
+func slug(cluster string) string {
+	const most = 40
+	made := strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(cluster)), "-")
+	if made == cluster && len(made) <= most {
+		return made
+	}
+	return strings.TrimLeft(made[:min(len(made), most)]+fmt.Sprintf("-%x", sha256.Sum256([]byte(cluster)))[:9], "-")
+}
+
+func (s options) applicationOf(app, target string) string {
+	return strings.NewReplacer("{app}", app, "{target}", target, "-{cluster}", "", "{cluster}", "").Replace(s.application)
 }

@@ -14,11 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 
 	kubeconn "github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/lease"
-	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -26,20 +25,16 @@ import (
 
 // The group, version and kinds of Argo CD.
 const (
-	apiVersion  = "argoproj.io/v1alpha1"
-	kind        = "Application"
-	instruction = "is Argo CD installed there? The namespace and the context of Argo CD are settings of the adapter"
+	apiVersion = "argoproj.io/v1alpha1"
+	kind       = "Application"
+	setKind    = "ApplicationSet"
 )
 
-// argo is the cluster and namespace of Argo CD.
 type argo struct {
-	*kubeconn.Conn
-	client       kubernetes.Interface
-	applications dynamic.ResourceInterface
-	projects     dynamic.ResourceInterface
-	sets         dynamic.ResourceInterface
-	namespace    string
-	// name is that of the Application.
+	*delivery.Cluster
+	applications, projects, sets dynamic.ResourceInterface
+	namespace                    string
+	// name is that of the Application or the ApplicationSet.
 	name string
 	// patience is that of a test; patience when zero.
 	patience time.Duration
@@ -47,35 +42,34 @@ type argo struct {
 
 // connectArgo opens the way to Argo CD: that of the target, unless the settings
 // name another context.
-func (a *adapter) connectArgo(target *kubeconn.Conn) (*argo, error) {
-	conn := target
+func (a *adapter) connectArgo(cluster *delivery.Cluster, name string) (*argo, error) {
 	if a.settings.context != "" {
-		flags := &kubeconn.Flags{}
-		if a.flags != nil { // what the user said about the target is not about Argo CD
-			flags.Kubeconfig, flags.Timeout = a.flags.Kubeconfig, a.flags.Timeout
+		conn, err := a.connectContext(Name, a.settings.context, a.settings.namespace)
+		if err != nil {
+			return nil, err
 		}
-		topology := protocol.Topology{Metadata: a.env.Topology.Metadata, Targets: map[string]protocol.Target{
-			Name: {InCluster: &protocol.InCluster{Context: a.settings.context, Namespace: a.settings.namespace}},
-		}}
-		var err error
-		if conn, err = kubeconn.Connect(flags, topology, Name); err != nil {
+		if cluster, err = delivery.NewCluster(conn); err != nil {
 			return nil, err
 		}
 	}
-	client, err := kubernetes.NewForConfig(conn.Config)
-	if err != nil {
-		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
+	resource := func(name string) dynamic.ResourceInterface {
+		return cluster.Dynamic.Resource(api.Group.WithResource(name)).Namespace(a.settings.namespace)
 	}
-	objects, err := dynamic.NewForConfig(conn.Config)
-	if err != nil {
-		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
+	return &argo{Cluster: cluster, namespace: a.settings.namespace, name: name,
+		applications: resource("applications"), projects: resource("appprojects"), sets: resource("applicationsets")}, nil
+}
+
+// connectContext opens the way to a context. The user's flags about the target
+// are not about Argo CD.
+func (a *adapter) connectContext(target, context, namespace string) (*kubeconn.Conn, error) {
+	flags := &kubeconn.Flags{}
+	if a.Flags != nil {
+		flags.Kubeconfig, flags.Timeout = a.Flags.Kubeconfig, a.Flags.Timeout
 	}
-	return &argo{
-		Conn: conn, client: client, namespace: a.settings.namespace,
-		applications: objects.Resource(api.Applications).Namespace(a.settings.namespace),
-		projects:     objects.Resource(api.Group.WithResource("appprojects")).Namespace(a.settings.namespace),
-		sets:         objects.Resource(api.Group.WithResource("applicationsets")).Namespace(a.settings.namespace),
-	}, nil
+	topology := protocol.Topology{Metadata: a.Env.Topology.Metadata, Targets: map[string]protocol.Target{
+		target: {InCluster: &protocol.InCluster{Context: context, Namespace: namespace}},
+	}}
+	return kubeconn.Connect(flags, topology, target)
 }
 
 // String names the Application for people.
@@ -83,28 +77,32 @@ func (a *argo) String() string { return "Application " + a.namespace + "/" + a.n
 
 // get reads the Application; nil when there is none.
 func (a *argo) get(ctx context.Context) (*application, error) {
-	object, err := a.applications.Get(ctx, a.name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err) && missingKind(err):
-		return nil, protocol.Unsupported("%s does not know the kind %s of %s", a.Host(), kind, apiVersion).WithHint(instruction)
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", a, err)
+	object, err := a.read(ctx, a.applications, kind)
+	if object == nil {
+		return nil, err
 	}
 	return api.New(object)
 }
 
-// missingKind tells the answer of a server that has no such kind from that of
-// one that has no such object.
-func missingKind(err error) bool {
-	return apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+// read reads the object of a kind of Argo CD; nil when there is none.
+func (a *argo) read(ctx context.Context, from dynamic.ResourceInterface, kind string) (*unstructured.Unstructured, error) {
+	object, err := from.Get(ctx, a.name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
+		return nil, protocol.Unsupported("%s does not know the kind %s of %s", a.Host(), kind, apiVersion).
+			WithHint("is Argo CD installed there? The namespace and the context of Argo CD are settings of the adapter")
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read %s %s/%s: %w", kind, a.namespace, a.name, err)
+	}
+	return object, nil
 }
 
 // Host is the API server's URL.
 func (a *argo) Host() string { return strings.TrimSuffix(a.Config.Host, "/") }
 
-// existing reads the Application that must be there. It is patient.
+// existing reads the Application, with retries; it must exist.
 func (a *argo) existing(ctx context.Context) (*application, error) {
 	var found *application
 	err := a.patient(ctx, func() (err error) {
@@ -136,20 +134,18 @@ func (a *argo) wait(ctx context.Context, seen *application, atMost time.Duration
 	})
 }
 
-// errStale tells that the object was changed between reading and writing.
+// errStale is the conflict of an object that was changed between reading and
+// writing it.
 var errStale = protocol.Retryable("somebody else changed it at the same time")
 
-// write writes the whole Application back, unless it was changed since it was
-// read: then it is errStale.
-func (a *argo) write(ctx context.Context, object *unstructured.Unstructured) error {
-	_, err := a.applications.Update(ctx, object, metav1.UpdateOptions{FieldManager: "harmony"})
+func written(what any, err error) error {
 	switch {
-	case apierrors.IsConflict(err):
-		return fmt.Errorf("write %s: %w", a, errStale)
-	case err != nil:
-		return fmt.Errorf("write %s: %w", a, err)
+	case err == nil:
+		return nil
+	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
+		err = errStale
 	}
-	return nil
+	return fmt.Errorf("write %s: %w", what, err)
 }
 
 // edit reads the Application, has it changed and writes it. It does so again, after
@@ -168,12 +164,13 @@ func (a *argo) edit(ctx context.Context, change func(*application) (bool, error)
 		if err != nil || !needed {
 			return err
 		}
-		return a.write(ctx, found.Unstructured)
+		_, err = a.applications.Update(ctx, found.Unstructured, metav1.UpdateOptions{FieldManager: marks.Harmony})
+		return written(a, err)
 	})
 }
 
-// refresh asks the controller to look again at the source and at what runs. It
-// takes the annotation away when it does.
+// refresh asks the controller to read the source and the objects again. It
+// removes the annotation when it does.
 func (a *argo) refresh(ctx context.Context) error {
 	return a.edit(ctx, func(found *application) (bool, error) {
 		if found.GetAnnotations()[annotationRefresh] != "" {
@@ -184,8 +181,8 @@ func (a *argo) refresh(ctx context.Context) error {
 	})
 }
 
-// nudge is a refresh that is a change to the Application in any case, so that
-// the controller is told of it again.
+// nudge is a refresh that changes the Application in any case, so that the
+// controller is notified of it again.
 func (a *argo) nudge(ctx context.Context) error {
 	return a.edit(ctx, func(found *application) (bool, error) {
 		kind := "hard"
@@ -197,7 +194,6 @@ func (a *argo) nudge(ctx context.Context) error {
 	})
 }
 
-// project fails unless the AppProject exists.
 func (a *argo) project(ctx context.Context, name string) error {
 	_, err := a.projects.Get(ctx, name, metav1.GetOptions{})
 	switch {
@@ -209,6 +205,3 @@ func (a *argo) project(ctx context.Context, name string) error {
 	}
 	return err
 }
-
-// clean makes text of the cluster fit to be shown on one line.
-func clean(text string) string { return rollout.Clean(strings.Join(strings.Fields(text), " ")) }

@@ -3,6 +3,7 @@ package argocd
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,50 +13,22 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/restmapper"
 
-	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
-
-// destination is the cluster and namespace that the app runs in. Argo CD writes
-// there; harmony only reads.
-type destination struct {
-	*conn.Conn
-	client  kubernetes.Interface
-	dynamic dynamic.Interface
-}
-
-func newDestination(conn *conn.Conn) (*destination, error) {
-	client, err := kubernetes.NewForConfig(conn.Config)
-	if err != nil {
-		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
-	}
-	objects, err := dynamic.NewForConfig(conn.Config)
-	if err != nil {
-		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
-	}
-	return &destination{Conn: conn, client: client, dynamic: objects}, nil
-}
 
 // checked fails for what the API server of the destination would refuse, before
 // the Application is written. A chart that cannot be rendered here is left to Argo
 // CD.
 func (d *deployment) checked(ctx context.Context, first bool) error {
-	client := memory.NewMemCacheClient(d.destination.client.Discovery())
-	rendered, err := delivery.Render(ctx, client, d.app, d.target, d.destination.Namespace, d.chart, d.values, first)
+	rendered, err := delivery.Render(ctx, d.Discovery, d.App, d.Target, d.Namespace, d.Chart, d.Values, first)
 	if err != nil {
-		d.say("warning", "the chart is not checked before Argo CD gets it: %v", err)
+		d.Say("warning", "the chart is not checked before Argo CD gets it: %v", err)
 		return nil
 	}
-	return delivery.Preview{
-		Dynamic: d.destination.dynamic, Mapper: restmapper.NewDeferredDiscoveryRESTMapper(client), Namespace: d.destination.Namespace,
-		Source: rendered.Source, BringsKinds: rendered.BringsKinds,
-	}.Check(ctx, nil, rendered.Objects)
+	return delivery.Preview{Space: d.Space(), Source: rendered.Source, BringsKinds: rendered.BringsKinds}.Check(ctx, nil, rendered.Objects)
 }
 
 // inCluster is how Argo CD knows the cluster that it runs in.
@@ -63,14 +36,14 @@ const inCluster = "https://kubernetes.default.svc"
 
 // places are the destinations that mean the target, as Argo CD may know it.
 func (d *deployment) places() []place {
-	namespace := d.destination.Namespace
+	namespace := d.Namespace
 	switch {
 	case d.settings.name != "":
 		return []place{{Name: d.settings.name, Namespace: namespace}}
 	case d.settings.server != "":
 		return []place{{Server: d.settings.server, Namespace: namespace}}
 	}
-	server := strings.TrimSuffix(d.destination.Config.Host, "/")
+	server := strings.TrimSuffix(d.Config.Host, "/")
 	found := []place{{Server: server, Namespace: namespace}}
 	if server == d.argo.Host() {
 		found = append(found, place{Server: inCluster, Namespace: namespace})
@@ -101,9 +74,8 @@ func (d *deployment) place(ctx context.Context) (place, error) {
 		WithHint("add it to Argo CD, or say how Argo CD knows it with the setting destination: {name: …} or {server: …}; it has: %s", strings.Join(servers, ", "))
 }
 
-// servers are the API servers of the clusters that Argo CD was given.
 func (a *argo) servers(ctx context.Context) ([]string, error) {
-	list, err := a.client.CoreV1().Secrets(a.namespace).List(ctx, metav1.ListOptions{LabelSelector: "argocd.argoproj.io/secret-type=cluster"})
+	list, err := a.Client.CoreV1().Secrets(a.namespace).List(ctx, metav1.ListOptions{LabelSelector: "argocd.argoproj.io/secret-type=cluster"})
 	if err != nil {
 		return nil, err
 	}
@@ -114,17 +86,14 @@ func (a *argo) servers(ctx context.Context) ([]string, error) {
 	return servers, nil
 }
 
-// reference names an object on the destination cluster.
-type reference struct{ group, version, kind, namespace, name string }
-
 // objects reads those of the objects that may run pods. One that is gone, such
 // as a Job that was deleted after its end, is left out.
-func (d *destination) objects(ctx context.Context, references []reference) ([]*unstructured.Unstructured, error) {
+func (d *deployment) objects(ctx context.Context, references []reference) ([]*unstructured.Unstructured, error) {
 	found := make([]*unstructured.Unstructured, len(references))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for i, r := range references {
-		if !r.runsPods() {
+		if !runsPods(r) {
 			continue
 		}
 		group.Go(func() error {
@@ -140,27 +109,98 @@ func (d *destination) objects(ctx context.Context, references []reference) ([]*u
 	return slices.DeleteFunc(found, func(o *unstructured.Unstructured) bool { return o == nil }), nil
 }
 
-func (d *destination) object(ctx context.Context, r reference) (*unstructured.Unstructured, error) {
-	kind := schema.GroupVersionKind{Group: r.group, Version: r.version, Kind: r.kind}
+func (d *deployment) object(ctx context.Context, r reference) (*unstructured.Unstructured, error) {
+	kind := schema.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind}
 	resource, _ := meta.UnsafeGuessKindToResource(kind)
-	object, err := d.dynamic.Resource(resource).Namespace(r.namespace).Get(ctx, r.name, metav1.GetOptions{})
+	object, err := d.Dynamic.Resource(resource).Namespace(r.Namespace).Get(ctx, r.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s %s: %w", r.kind, r.name, err)
+		return nil, fmt.Errorf("read %s %s: %w", r.Kind, r.Name, err)
 	}
 	return object, nil
 }
 
 // runsPods reports an object that may have containers: a workload of
 // Kubernetes, or a custom resource.
-func (r reference) runsPods() bool {
-	switch r.group {
+func runsPods(r reference) bool {
+	switch r.Group {
 	case "":
-		return r.kind == "Pod" || r.kind == "ReplicationController"
+		return r.Kind == "Pod" || r.Kind == "ReplicationController"
 	case "apps", "batch":
 		return true
 	}
-	return strings.Contains(r.group, ".") && !strings.HasSuffix(r.group, ".k8s.io")
+	return strings.Contains(r.Group, ".") && !strings.HasSuffix(r.Group, ".k8s.io")
+}
+
+// fromGit fails unless there is an Application for the chart, as Git has to
+// give it when harmony does not manage it.
+func (d *deployment) fromGit(found *application) error {
+	hint := "with the setting manage: false it comes from Git; its name is the setting application, by default {app}-{target}"
+	if found == nil {
+		return protocol.Unsupported("there is no %s", d.argo).WithHint("%s", hint)
+	}
+	if d.sourceIndex(found) >= 0 {
+		return d.sameDestination(found)
+	}
+	var repositories []string
+	for _, s := range found.Sources() {
+		repositories = append(repositories, strings.TrimSuffix(s.RepoURL+" "+s.Chart, " "))
+	}
+	return protocol.Unsupported("%s does not take the chart from %s, but from: %s", d.argo, d.Chart.URL, strings.Join(repositories, ", ")).
+		WithHint("it needs a source with repoURL: %s and path: .", d.Chart.URL)
+}
+
+// sameDestination fails when the Application goes elsewhere than to the target,
+// where nothing could be proven. A cluster by name is taken at its word.
+func (d *deployment) sameDestination(found *application) error {
+	goes := found.Spec.Destination
+	for _, p := range d.places() {
+		sameCluster := goes.Server == p.Server || goes.Name != "" && (p.Name == "" || p.Name == goes.Name)
+		if sameCluster && goes.Namespace == p.Namespace {
+			return nil
+		}
+	}
+	return protocol.Unsupported("%s goes to namespace %s of %s, and target %q to namespace %s of %s", d.argo,
+		goes.Namespace, goes.Server+goes.Name, d.Target, d.Namespace, d.Config.Host).
+		WithHint("if it is the same cluster by another name, say how Argo CD knows it with the setting destination")
+}
+
+// gitRevision is the revision of the chart in Git: a digest, or a tag or range.
+func (d *deployment) gitRevision(found *application) string {
+	return found.Sources()[d.sourceIndex(found)].TargetRevision
+}
+
+var digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// gitWants reports that the Application wants the chart's digest. What a tag
+// means is what Argo CD last found.
+func (d *deployment) gitWants(found *application) bool {
+	if found == nil || d.sourceIndex(found) < 0 {
+		return false
+	}
+	revision := d.gitRevision(found)
+	if !digestPattern.MatchString(revision) {
+		revision = api.Pick(found.Status.Sync.Revision, found.Status.Sync.Revisions, d.sourceIndex(found))
+	}
+	return revision == d.want.chart()
+}
+
+// awaitGit has Argo CD resolve a tag again, and fails when Git wants
+// another digest.
+func (w *work) awaitGit(ctx context.Context) error {
+	if !w.gitWants(w.found) && !digestPattern.MatchString(w.gitRevision(w.found)) {
+		if err := w.look(ctx); err != nil {
+			return err
+		}
+		if err := w.fromGit(w.found); err != nil {
+			return err
+		}
+	}
+	if w.gitWants(w.found) {
+		return nil
+	}
+	return protocol.Retryable("%s does not want this release yet: Git has targetRevision %s, which is not %s", w.argo, w.gitRevision(w.found), w.want.chart()).
+		WithHint("set targetRevision to %s in Git, and run again when Argo CD has taken it over", w.want.chart())
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -48,9 +49,12 @@ func newServer(t *testing.T, object map[string]any, status int) *apiServer {
 
 func (s *apiServer) adapter(dryRun bool) *adapter {
 	return &adapter{
-		flags: &conn.Flags{Server: s.URL}, settings: options{namespace: "argocd", application: "{app}-{target}", project: "default", manage: true, timeout: time.Minute},
-		env: capability.Environment{DryRun: dryRun, Progress: func(protocol.Event) {}, Topology: protocol.Topology{Targets: map[string]protocol.Target{
-			"staging": {InCluster: &protocol.InCluster{Namespace: "fleet"}}}}},
+		Base: delivery.Base{
+			Flags: &conn.Flags{Server: s.URL},
+			Env: capability.Environment{DryRun: dryRun, Progress: func(protocol.Event) {}, Topology: protocol.Topology{Targets: map[string]protocol.Target{
+				"staging": {InCluster: &protocol.InCluster{Namespace: "fleet"}}}}},
+		},
+		settings: options{namespace: "argocd", application: "{app}-{target}", project: "default", manage: true, timeout: time.Minute},
 	}
 }
 
@@ -88,7 +92,7 @@ func TestWritesAreNotRepeatedForEver(t *testing.T) {
 			t.Errorf("status %d of %s: %v after %d writes", status, config.Host, err, n)
 		}
 		f := &fanout{deployment: d, set: "ApplicationSet x"}
-		d.app.Name, d.target = "app", "staging"
+		d.App.Name, d.Target = "app", "staging"
 		s.writes.Store(0)
 		err = f.write(t.Context(), release{}, map[string]any{"goTemplate": true})
 		if n := s.writes.Load(); protocol.ExitCode(d.argo.Explain(err)) != protocol.ExitRetryable || n < 2 || n > 3 {

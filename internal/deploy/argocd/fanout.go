@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -19,7 +21,7 @@ func (a *adapter) TakesAll(clusters int) bool {
 }
 
 // fanout is one deploy to several clusters by an ApplicationSet. It only writes
-// that object and looks at what Argo CD makes of it.
+// that object and follows what Argo CD does with it.
 type fanout struct {
 	*deployment
 	multi   protocol.MultiCluster
@@ -50,12 +52,12 @@ func (a *adapter) DeployAll(ctx context.Context, app protocol.AppSpec, target st
 
 func (a *adapter) prepareAll(app protocol.AppSpec, target string, clusters []conn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
 	each func(protocol.DeployResult)) (*fanout, error) {
-	multi := *a.env.Topology.Targets[target].MultiCluster
-	conn, err := a.connectHub(target, multi, len(clusters))
+	multi := *a.Env.Topology.Targets[target].MultiCluster
+	hub, err := a.connectHub(target, multi, len(clusters))
 	if err != nil {
 		return nil, err
 	}
-	d, err := a.deployment(conn, app, target, image, chart)
+	d, err := a.deployment(a.Call(hub, app, target), image, chart)
 	if err != nil {
 		return nil, err
 	}
@@ -67,31 +69,28 @@ func (a *adapter) prepareAll(app protocol.AppSpec, target string, clusters []con
 
 // connectHub opens the way to Argo CD. What an ApplicationSet cannot do is refused
 // before.
-func (a *adapter) connectHub(target string, multi protocol.MultiCluster, clusters int) (*conn.Conn, error) {
-	flags, hub := conn.Flags{}, a.settings.context
-	if a.flags != nil {
-		if a.flags.Context != "" {
-			return nil, protocol.Invalid("--context limits the work to one cluster, and the ApplicationSet of target %q is of all of them", target)
-		}
-		flags.Kubeconfig, flags.Timeout = a.flags.Kubeconfig, a.flags.Timeout
-	}
+func (a *adapter) connectHub(target string, multi protocol.MultiCluster, clusters int) (*delivery.Cluster, error) {
+	hub := a.settings.context
 	if multi.ArgoCD != nil {
 		hub = cmp.Or(hub, multi.ArgoCD.Context)
 	}
 	switch {
+	case a.Flags != nil && a.Flags.Context != "":
+		return nil, protocol.Invalid("--context limits the work to one cluster, and the ApplicationSet of target %q is of all of them", target)
 	case multi.Failures(clusters) > 0:
-		return nil, protocol.Unsupported("target %q has maxFailures, but an ApplicationSet goes on only when a whole wave is healthy", target).
+		return nil, protocol.Unsupported("target %q has maxFailures, but an ApplicationSet continues only when a whole wave is healthy", target).
 			WithHint("leave maxFailures out, or set the adapter's setting applicationSet to false")
 	case a.settings.name != "" || a.settings.server != "":
-		return nil, protocol.Invalid("destination: the target has several clusters, and this is one").WithHint("leave it out: a cluster is known to Argo CD by its API server")
+		return nil, errDestination()
 	}
-	topology := protocol.Topology{Metadata: a.env.Topology.Metadata, Targets: map[string]protocol.Target{
-		target: {InCluster: &protocol.InCluster{Context: hub, Namespace: multi.Namespace}},
-	}}
-	return conn.Connect(&flags, topology, target)
+	conn, err := a.connectContext(target, hub, multi.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	return delivery.NewCluster(conn)
 }
 
-// run looks at the ApplicationSet and does what is missing.
+// run reads the ApplicationSet and does what is missing.
 func (f *fanout) run(ctx context.Context) (protocol.DeployResult, error) {
 	found, err := f.read(ctx)
 	if err != nil {
@@ -135,7 +134,7 @@ func (f *fanout) apply(ctx context.Context, outcomes []protocol.Outcome, mend fu
 	return c.Run(ctx, ctx)
 }
 
-// outcomes is what the deploy comes to for each member, and whether that is
+// outcomes is the outcome of the deploy for each member, and whether that is
 // nothing.
 func (f *fanout) outcomes(applications map[string]*application) (outcomes []protocol.Outcome, done bool) {
 	done = true
@@ -150,7 +149,6 @@ func (f *fanout) outcomes(applications map[string]*application) (outcomes []prot
 	return outcomes, done
 }
 
-// foreseen is the result when nothing is done.
 func (f *fanout) foreseen(outcomes []protocol.Outcome) (protocol.DeployResult, error) {
 	for i, outcome := range outcomes {
 		f.finish(i, outcome, "")
@@ -165,15 +163,21 @@ func (f *fanout) ready(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the clusters of Argo CD: %w", err)
 	}
-	if unknown := unknownServers(f.members, servers); len(unknown) > 0 {
-		return protocol.Unsupported("Argo CD in namespace %s does not have %d of the clusters of target %q:%s", f.argo.namespace, len(unknown), f.target, listed(unknown)).
+	var unknown []string
+	for _, m := range f.members {
+		if m.Server != inCluster && !slices.Contains(servers, m.Server) {
+			unknown = append(unknown, fmt.Sprintf("%s (%s)", m.Name, m.Server))
+		}
+	}
+	if len(unknown) > 0 {
+		return protocol.Unsupported("Argo CD in namespace %s does not have %d of the clusters of target %q:%s", f.argo.namespace, len(unknown), f.Target, listed(unknown)).
 			WithHint("add them to Argo CD, or set the adapter's setting applicationSet to false")
 	}
 	if err := f.argo.project(ctx, f.settings.project); err != nil {
 		return err
 	}
 	const settings, key = "argocd-cmd-params-cm", "applicationsetcontroller.enable.progressive.syncs"
-	params, err := f.argo.client.CoreV1().ConfigMaps(f.argo.namespace).Get(ctx, settings, metav1.GetOptions{})
+	params, err := f.argo.Client.CoreV1().ConfigMaps(f.argo.namespace).Get(ctx, settings, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("read the settings of Argo CD: %w", err)
 	}
@@ -184,12 +188,10 @@ func (f *fanout) ready(ctx context.Context) error {
 	return nil
 }
 
-// finish tells what became of a member.
+// finish reports the outcome of a member.
 func (f *fanout) finish(i int, outcome protocol.Outcome, message string) {
-	result := protocol.DeployResult{
-		Metadata: f.app.Metadata, Target: f.target, Adapter: Name, Namespace: f.multi.Namespace, Release: f.app.Name,
-		Cluster: f.members[i].Name, Outcome: outcome, Message: message, Planned: f.dryRun,
-	}
+	result := f.Result(Name, outcome)
+	result.Context, result.Cluster, result.Message = "", f.members[i].Name, message
 	if outcome.Delivered() {
 		result.Image, result.Chart = f.want.digest(), f.want.chart()
 	}
@@ -197,19 +199,17 @@ func (f *fanout) finish(i int, outcome protocol.Outcome, message string) {
 	f.each(result)
 }
 
-// conclude makes the verdict out of what became of the members.
+// conclude derives the result from the outcomes of the members.
 func (f *fanout) conclude(failure error) (protocol.DeployResult, error) {
 	var count protocol.ClusterCount
 	for i := range f.ends {
 		if f.ends[i].Outcome == "" {
-			f.finish(i, protocol.OutcomeSkipped, "not seen to its end: the rollout stopped")
+			f.finish(i, protocol.OutcomeSkipped, "not followed to its end: the rollout stopped")
 		}
 		count.Add(f.ends[i].Outcome)
 	}
-	result := protocol.DeployResult{
-		Metadata: f.app.Metadata, Target: f.target, Adapter: Name, Namespace: f.multi.Namespace, Release: f.app.Name,
-		Outcome: count.Outcome(), Clusters: &count, Planned: f.dryRun,
-	}
+	result := f.Result(Name, count.Outcome())
+	result.Context, result.Clusters = "", &count
 	if failure == nil {
 		result.Image, result.Chart = f.want.digest(), f.want.chart()
 	} else if result.Outcome.Delivered() || result.Outcome == protocol.OutcomeSkipped {

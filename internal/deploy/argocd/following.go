@@ -14,17 +14,16 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// following is the watch of one operation.
 type following struct {
 	*deployment
 	asked time.Time
-	// blocked tells since when a sync window holds the operation.
+	// blocked is since when a sync window holds the operation.
 	blocked time.Time
-	// told holds what was said already.
+	// told contains what was reported already.
 	told map[string]bool
 	last string
 	// watched are the objects whose problems end the operation early, problem
-	// tells one, and cancel ends that.
+	// receives one, and cancel ends that.
 	watched []reference
 	problem chan error
 	cancel  context.CancelFunc
@@ -41,7 +40,7 @@ func (f *following) stop() {
 // window of its project.
 const windowMessage = "blocked by sync window"
 
-// look judges the operation; s is nil until the controller takes it up.
+// look evaluates the operation; s is nil until the controller starts it.
 func (f *following) look(ctx context.Context, found *application, s *operationState, revision string) (done bool, err error) {
 	if s == nil {
 		if time.Since(f.asked) > f.silence() {
@@ -91,7 +90,7 @@ func (f *following) tell(s *operationState) {
 	}
 	if message != "" && message != f.last {
 		f.last = message
-		f.say("sync", "%s: %s", strings.ToLower(s.Phase), message)
+		f.Say("sync", "%s: %s", strings.ToLower(s.Phase), message)
 	}
 	if s.SyncResult == nil {
 		return
@@ -105,30 +104,21 @@ func (f *following) tell(s *operationState) {
 			continue
 		}
 		f.told[line] = true
-		f.progress(protocol.Event{
-			Phase: "sync", Current: int64(len(f.told)), Total: int64(max(len(s.SyncResult.Resources), len(f.told))), Unit: "objects", Message: clean(line),
+		f.Progress(protocol.Event{
+			Phase: "sync", Current: int64(len(f.told)), Total: int64(max(len(s.SyncResult.Resources), len(f.told))), Unit: "objects", Message: delivery.Clean(line),
 		})
 	}
-}
-
-func referenceOf(r syncResource) reference {
-	return reference{r.Group, r.Version, r.Kind, r.Namespace, r.Name}
 }
 
 // failed is the error of an operation that came to a bad end. One that applied
 // nothing is a refusal.
 func (f *following) failed(ctx context.Context, found *application, s *operationState) error {
-	var lines []string
 	var hooks []reference
 	applied := false
 	if s.SyncResult != nil {
 		for _, r := range s.SyncResult.Resources {
-			bad := r.HookPhase == api.Failed || r.HookPhase == api.Error
-			if bad || r.Status == "SyncFailed" {
-				lines = append(lines, clean(r.String()))
-			}
-			if bad && r.HookType != "" {
-				hooks = append(hooks, referenceOf(r))
+			if r.Bad() && r.HookType != "" {
+				hooks = append(hooks, r.Reference)
 			}
 			applied = applied || r.Status == api.Synced || r.HookType != "" || r.HookPhase != ""
 		}
@@ -136,7 +126,7 @@ func (f *following) failed(ctx context.Context, found *application, s *operation
 	if c := found.Problem(); c != nil && !applied {
 		return &refusal{f.complaint(*c)}
 	}
-	err := fmt.Errorf("sync of %s: %s%s", f.argo, clean(s.Message), listed(lines))
+	err := fmt.Errorf("sync of %s: %s%s", f.argo, delivery.Clean(s.Message), listed(s.Failures()))
 	if reason := f.reason(ctx, hooks); reason != nil {
 		err = fmt.Errorf("%w\n%w", err, reason)
 	}
@@ -168,7 +158,7 @@ func (f *following) reason(ctx context.Context, hooks []reference) error {
 	if err != nil || len(workloads) == 0 {
 		return nil // the error of the operation says enough
 	}
-	err = rollout.Wait(ctx, f.destination.client, workloads, rollout.Options{FailOnly: true, FailFast: true})
+	err = rollout.Wait(ctx, f.Client, workloads, rollout.Options{FailOnly: true, FailFast: true})
 	var late *rollout.LateError
 	if errors.As(err, &late) || ctx.Err() != nil {
 		return nil
@@ -191,7 +181,7 @@ func (f *following) watch(ctx context.Context, s *operationState) error {
 	var waits []reference
 	for _, r := range s.SyncResult.Resources {
 		if r.HookPhase == api.Running {
-			waits = append(waits, referenceOf(r))
+			waits = append(waits, r.Reference)
 		}
 	}
 	if len(waits) == 0 || slices.Equal(waits, f.watched) {
@@ -208,7 +198,7 @@ func (f *following) watch(ctx context.Context, s *operationState) error {
 	problem := make(chan error, 2)
 	f.cancel, f.problem = cancel, problem
 	go func() {
-		err := rollout.Wait(watched, f.destination.client, workloads, rollout.Options{FailOnly: true, FailFast: f.settings.failFast, Progress: delivery.Rollout(f.progress, "hook")})
+		err := rollout.Wait(watched, f.Client, workloads, rollout.Options{FailOnly: true, FailFast: f.settings.failFast, Progress: delivery.Rollout(f.Progress, "hook")})
 		if watched.Err() == nil {
 			problem <- err
 		}
@@ -217,10 +207,10 @@ func (f *following) watch(ctx context.Context, s *operationState) error {
 	return nil
 }
 
-// late says how far the operation was when the time was over.
+// late adds the progress of the operation to an expired deadline.
 func (f *following) late(err error) error {
 	if !errors.Is(err, context.DeadlineExceeded) || f.last == "" {
 		return err
 	}
-	return fmt.Errorf("sync of %s: %s: %w", f.argo, clean(f.last), err)
+	return fmt.Errorf("sync of %s: %s: %w", f.argo, delivery.Clean(f.last), err)
 }

@@ -30,7 +30,7 @@ func references(found *application) []reference {
 	var all []reference
 	for _, r := range found.Status.Resources {
 		if !r.Hook && !r.RequiresPruning {
-			all = append(all, reference{r.Group, r.Version, r.Kind, r.Namespace, r.Name})
+			all = append(all, r.Reference)
 		}
 	}
 	return all
@@ -42,7 +42,7 @@ func applied(s *operationState) []reference {
 	var all []reference
 	for _, r := range s.SyncResult.Resources {
 		if r.HookType == "" && r.Status == api.Synced {
-			all = append(all, referenceOf(r))
+			all = append(all, r.Reference)
 		}
 	}
 	return all
@@ -51,11 +51,11 @@ func applied(s *operationState) []reference {
 // workloads reads the objects that may run pods, and which of them are to be
 // followed.
 func (d *deployment) workloads(ctx context.Context, from []reference) ([]rollout.Workload, []*unstructured.Unstructured, error) {
-	objects, err := d.destination.objects(ctx, from)
+	objects, err := d.objects(ctx, from)
 	if err != nil {
 		return nil, nil, err
 	}
-	workloads, err := rollout.Workloads(objects, d.destination.Namespace)
+	workloads, err := rollout.Workloads(objects, d.Namespace)
 	return workloads, objects, err
 }
 
@@ -66,32 +66,19 @@ func (d *deployment) running(ctx context.Context, found *application) (bool, err
 	if err != nil {
 		return false, err
 	}
-	snapshots, err := rollout.Read(ctx, d.destination.client, workloads)
+	snapshots, err := rollout.Read(ctx, d.Client, workloads)
 	if err != nil {
 		return false, err
 	}
 	if ready, err := delivery.Ready(snapshots); err != nil || !ready {
 		return false, err
 	}
-	proven, err := d.prover(d.image).Proven(ctx, objects, snapshots)
+	proven, err := proof.NewProver(d.App.Name, d.Image).Proven(ctx, objects, snapshots)
 	if err != nil {
-		d.say("look", "%v", err)
+		d.Say("look", "%v", err)
 		return false, nil
 	}
 	return proven, nil
-}
-
-func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
-	return proof.NewProver(d.app.Name, image)
-}
-
-// replaceStuck replaces the pods that are stuck.
-func (d *deployment) replaceStuck(ctx context.Context, found *application) error {
-	workloads, _, err := d.workloads(ctx, references(found))
-	if err != nil {
-		return err
-	}
-	return delivery.ReplaceStuck(ctx, d.destination.client, workloads)
 }
 
 // follow waits until what was synced is rolled out, its image proven to run,
@@ -118,9 +105,9 @@ func (d *deployment) rolledOut(ctx context.Context, from []reference, image prot
 	if err != nil {
 		return err
 	}
-	prover := d.prover(image)
-	err = rollout.Wait(ctx, d.destination.client, workloads, rollout.Options{
-		Progress: delivery.Rollout(d.progress, "rollout"), FailFast: d.settings.failFast,
+	prover := proof.NewProver(d.App.Name, image)
+	err = rollout.Wait(ctx, d.Client, workloads, rollout.Options{
+		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
 		Check: func(s []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, objects, s) },
 	})
 	if err != nil {
@@ -152,27 +139,23 @@ func (d *deployment) awaitHealthy(ctx context.Context, want release) error {
 		switch {
 		case current && status == api.Healthy && found.Problem() == nil:
 			return nil
-		case current && (status == api.Degraded || found.Problem() != nil):
-			if bad.IsZero() {
-				bad = time.Now()
-			}
-			if time.Since(bad) > healthGrace && d.hopeless(complaints(found)) {
-				return fmt.Errorf("%s is %s%s", d.argo, strings.ToLower(status), listed(complaints(found)))
-			}
-		default:
+		case !current || status != api.Degraded && found.Problem() == nil:
 			bad = time.Time{}
+		case bad.IsZero():
+			bad = time.Now()
+		case time.Since(bad) > healthGrace && d.hopeless(complaints(found)):
+			return fmt.Errorf("%s is %s%s", d.argo, strings.ToLower(status), listed(complaints(found)))
 		}
-		if message := "Argo CD: " + strings.ToLower(status); status != "" && message != told {
-			told = message
-			d.say("health", "%s", message)
+		if status != "" && status != told {
+			told = status
+			d.Say("health", "Argo CD: %s", strings.ToLower(status))
 		}
 		if !current && time.Since(asked) > staleGrace {
-			asked = time.Now()
-			if err := d.argo.refresh(ctx); err != nil {
-				return err
-			}
+			asked, err = time.Now(), d.argo.refresh(ctx)
 		}
-		err = d.argo.wait(ctx, found, look)
+		if err == nil {
+			err = d.argo.wait(ctx, found, look)
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("%s is not healthy but %s%s: %w", d.argo, strings.ToLower(status), listed(complaints(found)), err)
 		}
@@ -193,17 +176,17 @@ func (d *deployment) hopeless(complaints []string) bool {
 func complaints(found *application) []string {
 	var lines []string
 	if c := found.Problem(); c != nil {
-		lines = append(lines, clean(c.Type+": "+c.Message))
+		lines = append(lines, delivery.Clean(c.Type+": "+c.Message))
 	}
 	for _, r := range found.Status.Resources {
 		if r.Health == nil || r.Health.Status == api.Healthy || r.Health.Status == "" {
 			continue
 		}
-		line := strings.ToLower(r.Kind) + "/" + r.Name + " " + r.Health.Status
+		line := r.String() + " " + r.Health.Status
 		if r.Health.Message != "" {
 			line += ": " + r.Health.Message
 		}
-		lines = append(lines, clean(line))
+		lines = append(lines, delivery.Clean(line))
 	}
 	return lines
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -53,20 +54,19 @@ func (d *deployment) begin(ctx context.Context, token string, change func(*appli
 		if err := change(found); err != nil {
 			return false, err
 		}
-		if err := d.request(found.Unstructured, token); err != nil {
-			return false, err
-		}
-		return true, nil
+		return true, d.request(found.Unstructured, token)
 	})
 }
 
-// request writes the operation into the Application.
 func (d *deployment) request(object *unstructured.Unstructured, token string) error {
 	policy, _, err := unstructured.NestedMap(object.Object, "spec", "syncPolicy")
 	if err != nil {
 		return err
 	}
-	sync := map[string]any{"prune": d.prunes(policy)}
+	// Objects that the chart no longer has are deleted, as Helm does, unless Git
+	// decides that.
+	prune, _, _ := unstructured.NestedBool(policy, "automated", "prune")
+	sync := map[string]any{"prune": d.settings.manage || prune}
 	if options, ok := policy["syncOptions"]; ok {
 		sync["syncOptions"] = options
 	}
@@ -80,7 +80,7 @@ func (d *deployment) request(object *unstructured.Unstructured, token string) er
 	request := map[string]any{
 		"info": []any{
 			map[string]any{"name": marks.Token, "value": token},
-			map[string]any{"name": "Reason", "value": fmt.Sprintf("harmony: %s %s for %s", d.app.Name, d.app.Version, d.target)},
+			map[string]any{"name": "Reason", "value": fmt.Sprintf("harmony: %s %s for %s", d.App.Name, d.App.Version, d.Target)},
 		},
 		"initiatedBy": map[string]any{"username": marks.Harmony},
 		"sync":        sync,
@@ -94,17 +94,6 @@ func (d *deployment) request(object *unstructured.Unstructured, token string) er
 	return nil
 }
 
-// prunes reports whether objects that the chart no longer has are deleted: as
-// Helm does, unless Git says what the Application does.
-func (d *deployment) prunes(policy map[string]any) bool {
-	if d.settings.manage {
-		return true
-	}
-	prune, _, _ := unstructured.NestedBool(policy, "automated", "prune")
-	return prune
-}
-
-// withdraw takes the operation and its state out of the Application.
 func withdraw(object *unstructured.Unstructured) {
 	delete(object.Object, "operation")
 	unstructured.RemoveNestedField(object.Object, "status", "operationState")
@@ -135,7 +124,7 @@ func (d *deployment) await(ctx context.Context, token, revision string) error {
 
 // terminate ends the operation with the token, and waits until it has ended.
 func (d *deployment) terminate(ctx context.Context, token string) error {
-	d.say("sync", "end the operation in progress on %s", d.argo)
+	d.Say("sync", "end the operation in progress on %s", d.argo)
 	ctx, cancel := context.WithTimeout(ctx, endGrace)
 	defer cancel()
 	for asked := time.Now(); ; {
@@ -214,25 +203,21 @@ func looked(found *application, asked time.Time) bool {
 }
 
 func (d *deployment) silent() error {
-	return protocol.Retryable("Argo CD does not answer: its application controller did not look at %s within %s", d.argo, d.silence()).
+	return protocol.Retryable("Argo CD does not answer: its application controller did not process %s within %s", d.argo, d.silence()).
 		WithHint("does the application controller run, and does it watch namespace %s?", d.argo.namespace)
 }
 
-// complaint is what a condition of the Application comes to. A spec that the
+// complaint is the error for a condition of the Application. A spec that the
 // project does not allow is up to the topology.
 func (d *deployment) complaint(c condition) error {
-	message := clean(c.Message)
+	message := delivery.Clean(c.Message)
 	if c.Type == api.InvalidSpec {
 		return protocol.Unsupported("%s: %s", d.argo, message).WithHint("change AppProject %q, or the adapter's settings project and destination", d.settings.project)
 	}
-	return d.comparison(message)
-}
-
-// comparison is the error of a chart that Argo CD cannot fetch or render.
-func (d *deployment) comparison(message string) error {
+	// The chart cannot be fetched or rendered.
 	for _, passing := range []string{"connection refused", "i/o timeout", "deadline exceeded", "Too Many Requests", "Service Unavailable", "no such host", "Unavailable"} {
 		if strings.Contains(message, passing) {
-			return protocol.Retryable("%s: %s", d.argo, message).WithHint("can Argo CD reach registry of %s?", d.chart.URL)
+			return protocol.Retryable("%s: %s", d.argo, message).WithHint("can Argo CD reach the registry of %s?", d.Chart.URL)
 		}
 	}
 	return fmt.Errorf("%s: %s", d.argo, message)

@@ -5,16 +5,19 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
+	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // rollbackAfter rolls back to the release before this one, where the topology
-// wants that, and tells why.
+// wants that, and says why.
 func (w *work) rollbackAfter(ctx context.Context, why error) (protocol.DeployResult, error) {
 	passing := protocol.ExitCode(w.argo.Explain(why)) == protocol.ExitRetryable && !errors.Is(why, context.DeadlineExceeded)
 	if !w.settings.rollback || !w.settings.manage || ctx.Err() != nil || passing {
@@ -22,31 +25,23 @@ func (w *work) rollbackAfter(ctx context.Context, why error) (protocol.DeployRes
 	}
 	ctx, cancel := w.bounded(ctx)
 	defer cancel()
-	to, err := w.goodRelease(ctx)
+	found, err := w.argo.existing(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, delivery.Also(why, "it is not rolled back", err)
 	}
-	w.say("rollback", "to version %s, chart %s", to.Version, to.chart())
+	to, ok := previous(found)
+	if !ok || equality.Semantic.DeepEqual(to.Source, w.want.Source) {
+		return protocol.DeployResult{}, delivery.Also(why, "it is not rolled back", errNoPrevious)
+	}
+	w.Say("rollback", "to version %s, chart %s", to.Version, to.chart())
 	if err := w.rollbackTo(ctx, to); err != nil {
 		return protocol.DeployResult{}, delivery.Also(why, "rolling back to version "+to.Version+" failed", err)
 	}
 	return w.result(protocol.OutcomeRolledBack, to, to), fmt.Errorf("%w\nrolled back to version %s", why, to.Version)
 }
 
-// errNoPrevious tells that there is nothing to go back to.
+// errNoPrevious means that there is nothing to roll back to.
 var errNoPrevious = errors.New("there is no release before this one that is known to be good")
-
-func (w *work) goodRelease(ctx context.Context) (release, error) {
-	found, err := w.argo.existing(ctx)
-	if err != nil {
-		return release{}, err
-	}
-	to, ok := previous(found)
-	if !ok || equality.Semantic.DeepEqual(to.Source, w.want.Source) {
-		return release{}, errNoPrevious
-	}
-	return to, nil
-}
 
 // rollbackTo puts a release that was there before into force, and waits until it
 // runs.
@@ -63,7 +58,7 @@ func (d *deployment) rollbackTo(ctx context.Context, to release) error {
 		} else if _, err = d.free(ctx); err != nil {
 			return err
 		}
-		image, err := to.image(d.image)
+		image, err := to.image(d.Image)
 		if err != nil {
 			return err
 		}
@@ -94,16 +89,16 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 	}
 	bounded, cancel := d.bounded(ctx)
 	defer cancel()
-	earlier := strings.TrimPrefix(to, "v")
+	version := strings.TrimPrefix(to, "v")
 	c := d.lock(d.argo.String(), func(ctx context.Context) (protocol.DeployResult, error) {
-		last, result, err := d.earlier(ctx, earlier)
+		last, result, err := d.earlier(ctx, version)
 		if err == nil && result.Outcome == protocol.OutcomeRolledBack {
 			err = d.rollbackTo(ctx, last)
 		}
 		return result, err
 	})
 	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) {
-		_, result, err := d.earlier(ctx, earlier)
+		_, result, err := d.earlier(ctx, version)
 		return result, err
 	}
 	result, err := c.Run(bounded, bounded)
@@ -122,16 +117,97 @@ func (d *deployment) earlier(ctx context.Context, to string) (release, protocol.
 	if err != nil {
 		return release{}, protocol.DeployResult{}, err
 	}
+	last, _ := previous(found)
 	now := releaseOf(found)
-	if to != "" && to == now.Version {
-		return now, d.result(protocol.OutcomeUnchanged, now, now), nil
-	}
-	last, ok := previous(found)
+	chosen, outcome, err := earlier(d.argo, to, now, last)
+	return chosen, d.result(outcome, chosen, now), err
+}
+
+// earlier chooses the release to roll back to, and what comes of that: the
+// version in force is kept, and only the one before it is known.
+func earlier(what any, to string, now, last release) (release, protocol.Outcome, error) {
 	switch {
-	case !ok || equality.Semantic.DeepEqual(last.Source, now.Source):
-		err = protocol.Unsupported("%s: %w", d.argo, errNoPrevious)
+	case to != "" && to == now.Version:
+		return now, protocol.OutcomeUnchanged, nil
+	case last.Source == nil || equality.Semantic.DeepEqual(last.Source, now.Source):
+		return last, "", protocol.Unsupported("%s: %w", what, errNoPrevious)
 	case to != "" && to != last.Version:
-		err = protocol.Unsupported("%s has no version %s to roll back to, only %s", d.argo, to, last.Version).WithHint("deploy that version again")
+		return last, "", protocol.Unsupported("%s has no version %s to roll back to, only %s", what, to, last.Version).WithHint("deploy that version again")
 	}
-	return last, d.result(protocol.OutcomeRolledBack, last, now), err
+	return last, protocol.OutcomeRolledBack, nil
+}
+
+// rollbackAfter brings the release before to all clusters, where the topology wants that
+// and there is one. An ApplicationSet has one release for all.
+func (f *fanout) rollbackAfter(ctx context.Context, why error) error {
+	found, err := f.read(ctx)
+	if err != nil || found == nil || !f.settings.rollback {
+		return why
+	}
+	to, ok := noted(found.Unstructured, marks.Previous)
+	if !ok || equality.Semantic.DeepEqual(to.Source, f.want.Source) {
+		return delivery.Also(why, "it is not rolled back", errNoPrevious)
+	}
+	applications, err := f.applications(ctx)
+	if err != nil {
+		return delivery.Also(why, "it is not rolled back", err)
+	}
+	outcomes := make([]protocol.Outcome, len(f.members))
+	for i, m := range f.members {
+		if a := applications[m.application]; f.ends[i].Outcome != "" || a != nil && began(a, f.want.release) {
+			outcomes[i] = protocol.OutcomeRolledBack
+		}
+	}
+	spec, err := f.setSpec(to)
+	if err != nil {
+		return err
+	}
+	f.Say("rollback", "all clusters roll back to version %s, chart %s", to.Version, to.chart())
+	err = f.write(ctx, to, spec)
+	if err == nil {
+		err = f.follow(ctx, to, outcomes)
+	}
+	if err != nil {
+		return delivery.Also(why, "rolling back to version "+to.Version+" failed", err)
+	}
+	return fmt.Errorf("%w\nrolled back to version %s", why, to.Version)
+}
+
+// RollbackAll brings all clusters back to the release before the one in force; to
+// is its version, or empty. An ApplicationSet keeps one of them.
+func (a *adapter) RollbackAll(ctx context.Context, app protocol.AppSpec, target, to string, clusters []conn.Cluster) (protocol.DeployResult, error) {
+	f, err := a.prepareAll(app, target, clusters, protocol.ImageRef{Metadata: app.Metadata}, protocol.ChartRef{Metadata: app.Metadata}, func(protocol.DeployResult) {})
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	result, err := f.rollback(ctx, strings.TrimPrefix(to, "v"))
+	return result, f.explain(ctx, err)
+}
+
+func (f *fanout) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
+	found, err := f.read(ctx)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if found == nil {
+		return protocol.DeployResult{}, protocol.Unsupported("there is no %s", f.set)
+	}
+	if err := f.ownedSet(found); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	now, _ := noted(found.Unstructured, marks.Release)
+	last, _ := noted(found.Unstructured, marks.Previous)
+	last, outcome, err := earlier(f.set, to, now, last)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if f.spec, err = f.setSpec(last); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	f.want.release = last
+	outcomes := slices.Repeat([]protocol.Outcome{outcome}, len(f.members))
+	if outcome == protocol.OutcomeUnchanged {
+		return f.foreseen(outcomes)
+	}
+	return f.apply(ctx, outcomes, func(_ context.Context, failure error) error { return failure })
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// run looks at the Application and at what runs, and does what is missing.
+// run reads the Application and the workloads, and does what is missing.
 func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	deadline := time.Now().Add(d.settings.timeout)
 	bounded, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	if err := namespace.Check(bounded, d.destination.client, d.destination.Namespace); err != nil {
+	if err := namespace.Check(bounded, d.Client, d.Namespace); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	found, err := d.argo.get(bounded)
@@ -39,23 +39,15 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	return d.change(ctx, deadline, found)
 }
 
-// admissible fails for an Application that must not be worked on.
+// admissible fails for an Application that must not be written to.
 func (d *deployment) admissible(found *application) error {
-	if !d.settings.manage {
+	switch {
+	case !d.settings.manage:
 		return d.fromGit(found)
-	}
-	if found == nil {
+	case found == nil:
 		return nil
 	}
 	return d.owned(found)
-}
-
-// plan says what would be done.
-func (d *deployment) plan(ctx context.Context, found *application) (protocol.DeployResult, error) {
-	if _, err := d.destined(ctx); err != nil {
-		return protocol.DeployResult{}, err
-	}
-	return d.result(outcomeOf(found), d.want.release, releaseOf(found)), nil
 }
 
 // destined is the destination to be written, where harmony writes it, once Argo
@@ -71,7 +63,7 @@ func (d *deployment) destined(ctx context.Context) (place, error) {
 	return to, err
 }
 
-// outcomeOf is what a change to the Application comes to.
+// outcomeOf is the outcome of a change to the Application.
 func outcomeOf(found *application) protocol.Outcome {
 	if found == nil || len(found.Status.History) == 0 {
 		return protocol.OutcomeInstalled
@@ -79,7 +71,7 @@ func outcomeOf(found *application) protocol.Outcome {
 	return protocol.OutcomeUpgraded
 }
 
-// wants reports that the Application wants what is deployed already.
+// wants reports whether the Application already wants this release.
 func (d *deployment) wants(found *application) bool {
 	if !d.settings.manage {
 		return d.gitWants(found)
@@ -97,7 +89,7 @@ func (d *deployment) settled(ctx context.Context, found *application) (bool, err
 	return d.running(ctx, found)
 }
 
-// inForce reports that Argo CD found the objects as the chart has them.
+// inForce reports whether Argo CD found the objects as the chart has them.
 func (d *deployment) inForce(found *application) bool {
 	s := found.Status.Sync
 	return s.Status == api.Synced && api.Pick(s.Revision, s.Revisions, d.sourceIndex(found)) == d.want.chart()
@@ -116,7 +108,7 @@ func (d *deployment) drift(found *application) []string {
 	var changed []string
 	for _, r := range found.Status.Resources {
 		if r.Status != "" && r.Status != api.Synced {
-			changed = append(changed, strings.ToLower(r.Kind)+"/"+r.Name+" was changed")
+			changed = append(changed, r.String()+" was changed")
 		}
 	}
 	return changed
@@ -126,7 +118,7 @@ func (d *deployment) drift(found *application) []string {
 // told. It is a failure when the release no longer runs.
 func (d *deployment) reported(ctx context.Context, found *application) (protocol.DeployResult, error) {
 	drift := d.drift(found)
-	if err := d.rolledOut(ctx, references(found), d.image); err != nil {
+	if err := d.rolledOut(ctx, references(found), d.Image); err != nil {
 		return protocol.DeployResult{}, delivery.Drifted(err, drift)
 	}
 	result := d.result(protocol.OutcomeUnchanged, d.want.release, d.want.release)
@@ -138,7 +130,7 @@ func (d *deployment) reported(ctx context.Context, found *application) (protocol
 // Application; -1 when it is not there.
 func (d *deployment) sourceIndex(found *application) int {
 	for i, s := range found.Sources() {
-		if s.RepoURL == d.chart.URL && s.Chart == "" {
+		if s.RepoURL == d.Chart.URL && s.Chart == "" {
 			return i
 		}
 	}
@@ -151,7 +143,12 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, found *appl
 	defer cancel()
 	var to place
 	c := d.lock(d.argo.String(), func(ctx context.Context) (protocol.DeployResult, error) { return d.changeHeld(ctx, deadline, to) })
-	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, found) }
+	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) {
+		if _, err := d.destined(ctx); err != nil {
+			return protocol.DeployResult{}, err
+		}
+		return d.result(outcomeOf(found), d.want.release, releaseOf(found)), nil
+	}
 	c.Prepare = func(ctx context.Context) (err error) {
 		if to, err = d.destined(ctx); err != nil || !d.settings.manage || d.wants(found) {
 			return err
@@ -186,7 +183,7 @@ func (d *deployment) changeHeld(ctx context.Context, deadline time.Time, to plac
 }
 
 // before is the release that was in force. An Application that wants ours
-// already was left so by a process that did not come to the end.
+// already was left so by a process that did not finish.
 func (d *deployment) before(found *application) release {
 	if found == nil {
 		return release{}
@@ -223,9 +220,12 @@ func (d *deployment) free(ctx context.Context) (*application, error) {
 			}
 			continue
 		default:
-			message := d.busyWith(found)
+			message := "has an operation of " + found.Operation.Who() + " in progress"
+			if s := found.Status.OperationState; s != nil && !s.Done() {
+				message += strings.TrimSuffix(" since "+s.StartedAt.Format(time.TimeOnly)+" ("+delivery.Clean(s.Message)+")", " ()")
+			}
 			if message != told {
-				d.say("wait", "%s %s", d.argo, message)
+				d.Say("wait", "%s %s", d.argo, message)
 			}
 			told = message
 		}
@@ -237,15 +237,4 @@ func (d *deployment) free(ctx context.Context) (*application, error) {
 			return nil, err
 		}
 	}
-}
-
-func (d *deployment) busyWith(found *application) string {
-	message := "has an operation of " + found.Operation.Who() + " in progress"
-	if s := found.Status.OperationState; s != nil && !s.Done() {
-		message += " since " + s.StartedAt.Format(time.TimeOnly)
-		if s.Message != "" {
-			message += " (" + clean(s.Message) + ")"
-		}
-	}
-	return message
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -98,12 +99,14 @@ func TestLocalChartIsUnsupported(t *testing.T) {
 // deploymentFor is a deployment that was not connected to a cluster yet.
 func deploymentFor(host, argoHost string, s options) *deployment {
 	return &deployment{
-		settings:    s,
-		destination: &destination{Conn: connTo(host)},
-		argo:        &argo{Conn: connTo(argoHost), namespace: "argocd", name: "app-staging"},
-		app:         protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "1.0.0"}}, target: "staging",
-		chart: protocol.ChartRef{URL: "oci://registry/charts/app", Digest: digest("a")},
-		image: protocol.ImageRef{Registry: "registry", Repository: "app", Digest: digest("b")},
+		settings: s,
+		Call: delivery.Call{
+			Cluster: &delivery.Cluster{Conn: connTo(host)},
+			App:     protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "1.0.0"}}, Target: "staging",
+			Chart: protocol.ChartRef{URL: "oci://registry/charts/app", Digest: digest("a")},
+			Image: protocol.ImageRef{Registry: "registry", Repository: "app", Digest: digest("b")},
+		},
+		argo: &argo{Cluster: &delivery.Cluster{Conn: connTo(argoHost)}, namespace: "argocd", name: "app-staging"},
 	}
 }
 

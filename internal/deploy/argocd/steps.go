@@ -10,6 +10,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -27,15 +28,14 @@ func compared(a *application, r release) bool {
 	return s.Revision == r.chart() && equality.Semantic.DeepEqual(s.ComparedTo.Source, r.Source)
 }
 
-// wantsOf reports that the Application wants the release.
 func (f *fanout) wantsOf(a *application, r release) bool {
 	return a != nil && equality.Semantic.DeepEqual(releaseOf(a).Source, r.Source)
 }
 
-// proven looks at the images of the pods. Where none lives, the chart's digest
+// proven checks the images of the pods. Where there are none, the chart's digest
 // is all that there is.
 func (f *fanout) proven(a *application, r release) bool {
-	image, err := r.image(f.image)
+	image, err := r.image(f.Image)
 	if err != nil {
 		return false
 	}
@@ -61,34 +61,25 @@ func (f *fanout) trouble(a *application, r release, since time.Time) (reason str
 	case c != nil:
 		return c.Type + ": " + c.Message, true
 	case s != nil && (s.Phase == api.Failed || s.Phase == api.Error):
-		return f.operationFailed(s), s.FinishedAt == nil || s.FinishedAt.Time.Before(since.Truncate(time.Second))
+		return operationFailed(s), s.FinishedAt == nil || s.FinishedAt.Time.Before(since.Truncate(time.Second))
 	case s != nil && s.Phase == api.Running && s.FinishedAt != nil:
 		// It is about to be tried again. The controller of ApplicationSets asks for
-		// a sync anew when one has failed, so that its end may not be seen.
-		return f.operationFailed(s), true
+		// another sync when one has failed, so that its end may not be seen.
+		return operationFailed(s), true
 	case a.Status.Health.Status == api.Degraded && compared(a, r) && fresh(a):
 		return "degraded" + listed(complaints(a)), true
 	}
 	return "", false
 }
 
-func (f *fanout) operationFailed(s *operationState) string {
-	var lines []string
-	if s.SyncResult != nil {
-		for _, r := range s.SyncResult.Resources {
-			if r.Status == "SyncFailed" || r.HookPhase == api.Failed || r.HookPhase == api.Error {
-				lines = append(lines, clean(r.String()))
-			}
-		}
-	}
-	return "sync: " + clean(s.Message) + listed(lines)
+func operationFailed(s *operationState) string {
+	return "sync: " + delivery.Clean(s.Message) + listed(s.Failures())
 }
 
-// steps is the watch of a rollout.
 type steps struct {
 	*fanout
 	release release
-	// outcomes is what the members come to, "" for one that is not told of.
+	// outcomes are those of the members, "" for one that is not reported.
 	outcomes []protocol.Outcome
 	began    time.Time
 	// moved is when the last member came to its end.
@@ -107,7 +98,7 @@ type steps struct {
 func (f *fanout) follow(ctx context.Context, r release, outcomes []protocol.Outcome) error {
 	s := &steps{fanout: f, release: r, outcomes: outcomes, began: time.Now(), moved: time.Now(), ended: make([]bool, len(f.members)),
 		bad: map[int]time.Time{}, failed: map[int]time.Time{}}
-	ticker := time.NewTicker(f.interval())
+	ticker := time.NewTicker(time.Second + time.Duration(len(f.members))*10*time.Millisecond) // a list of many is large
 	defer ticker.Stop()
 	for {
 		found, err := f.read(ctx)
@@ -133,12 +124,7 @@ func (f *fanout) follow(ctx context.Context, r release, outcomes []protocol.Outc
 	}
 }
 
-// interval is how often the Applications are looked at: a list of many is large.
-func (f *fanout) interval() time.Duration {
-	return time.Second + time.Duration(len(f.members))*10*time.Millisecond
-}
-
-// look takes in how far the members are.
+// look evaluates the members' Applications.
 func (s *steps) look(found *appSet, applications map[string]*application) (done bool, err error) {
 	running, wave, made := 0, 0, 0
 	var failed []string
@@ -162,18 +148,18 @@ func (s *steps) look(found *appSet, applications map[string]*application) (done 
 	}
 	waves := s.members[len(s.members)-1].wave
 	if wave > 0 {
-		s.progress(protocol.Event{Phase: "wave", Message: fmt.Sprintf("wave %d of %d,", wave, waves), Current: int64(running), Total: int64(len(s.members)), Unit: "clusters"})
+		s.Progress(protocol.Event{Phase: "wave", Message: fmt.Sprintf("wave %d of %d,", wave, waves), Current: int64(running), Total: int64(len(s.members)), Unit: "clusters"})
 	}
 	switch {
 	case len(failed) > 0:
-		return false, fmt.Errorf("%d of %d clusters of target %q failed, in wave %d of %d%s", len(failed), len(s.members), s.target, wave, waves, listed(failed))
+		return false, fmt.Errorf("%d of %d clusters of target %q failed, in wave %d of %d%s", len(failed), len(s.members), s.Target, wave, waves, listed(failed))
 	case running == len(s.members):
 		return true, nil
 	}
 	return false, s.stuck(found, made)
 }
 
-// end tells that a member runs the release.
+// end reports that a member runs the release.
 func (s *steps) end(i int) {
 	if s.ended[i] {
 		return
@@ -198,7 +184,7 @@ func heals(a *application) bool {
 	return a.Problem() != nil || s == nil || s.Phase != api.Failed && s.Phase != api.Error && (s.Phase != api.Running || s.FinishedAt == nil)
 }
 
-// failure is why a member cannot come to its end, once that is certain.
+// failure is why a member cannot finish, once that is certain.
 func (s *steps) failure(i int, a *application) string {
 	why, lasting := s.trouble(a, s.release, s.began)
 	if lasting && heals(a) && !s.hopeless(append(complaints(a), why)) {
@@ -231,7 +217,7 @@ func (s *steps) failedAgain(i int, o *operationState) bool {
 	return known && !first.Equal(o.FinishedAt.Time)
 }
 
-// stuck is the error of a rollout that does not move.
+// stuck is the error of a rollout that makes no progress.
 func (s *steps) stuck(found *appSet, made int) error {
 	problem := found.problem()
 	if problem == "" {
@@ -243,10 +229,10 @@ func (s *steps) stuck(found *appSet, made int) error {
 	case problem != "" && time.Since(s.broken) > healthGrace:
 		return fmt.Errorf("%s: %s", s.set, problem)
 	case made == 0 && time.Since(s.began) > s.silence():
-		return protocol.Retryable("Argo CD does not answer: its ApplicationSet controller made nothing of %s within %s", s.set, s.silence()).
+		return protocol.Retryable("Argo CD does not answer: its ApplicationSet controller did not process %s within %s", s.set, s.silence()).
 			WithHint("does the ApplicationSet controller run, and does it watch namespace %s?", s.argo.namespace)
 	case time.Since(s.moved) > s.settings.timeout:
-		return fmt.Errorf("deploy %s to %s: no further cluster was done within %s: %w", s.app.Name, s.target, s.settings.timeout, context.DeadlineExceeded)
+		return fmt.Errorf("deploy %s to %s: no other cluster was finished within %s: %w", s.App.Name, s.Target, s.settings.timeout, context.DeadlineExceeded)
 	}
 	return nil
 }

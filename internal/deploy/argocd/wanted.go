@@ -30,13 +30,11 @@ type release struct {
 	Version string `json:"version,omitempty"`
 }
 
-// chart is the digest of the chart.
 func (r release) chart() string {
 	revision, _ := r.Source["targetRevision"].(string)
 	return revision
 }
 
-// digest is that of the image.
 func (r release) digest() string {
 	_, digest, _ := strings.Cut(r.Image, "@")
 	return digest
@@ -62,7 +60,6 @@ func releaseOf(a *application) release {
 	return release{Source: from, Image: notes[marks.Image], Version: notes[marks.Version]}
 }
 
-// write makes the Application want the release.
 func (r release) write(object *unstructured.Unstructured) error {
 	annotate(object, marks.Image, r.Image)
 	annotate(object, marks.Version, r.Version)
@@ -78,18 +75,18 @@ type wanted struct {
 }
 
 func newWanted(d *deployment) (wanted, error) {
-	helm := map[string]any{"releaseName": d.app.Name}
-	if len(d.values) > 0 {
-		helm["valuesObject"] = d.values
+	helm := map[string]any{"releaseName": d.App.Name}
+	if len(d.Values) > 0 {
+		helm["valuesObject"] = d.Values
 	}
 	from, err := plain(map[string]any{
-		"repoURL": d.chart.URL, "path": ".", "targetRevision": d.chart.Digest, "helm": helm,
+		"repoURL": d.Chart.URL, "path": ".", "targetRevision": d.Chart.Digest, "helm": helm,
 	})
 	if err != nil {
 		return wanted{}, fmt.Errorf("values: %w", err)
 	}
 	return wanted{
-		release: release{Source: from, Image: d.image.FullName() + "@" + d.image.Digest, Version: d.app.Version},
+		release: release{Source: from, Image: d.Image.FullName() + "@" + d.Image.Digest, Version: d.App.Version},
 		project: d.settings.project, syncOptions: withOption(withOption(d.settings.syncOptions, "CreateNamespace=true"), respectIgnored),
 	}, nil
 }
@@ -117,7 +114,8 @@ func plain(value map[string]any) (map[string]any, error) {
 // places.
 func (w wanted) matches(a *application, places []place) bool {
 	now := releaseOf(a)
-	return ignoresAutoscaled(a.Unstructured) && now.Image == w.Image && len(a.Spec.Sources) == 0 && equality.Semantic.DeepEqual(now.Source, w.Source) &&
+	ignored, _, _ := unstructured.NestedSlice(a.Object, "spec", "ignoreDifferences")
+	return len(ignoring(ignored)) == len(ignored) && now.Image == w.Image && len(a.Spec.Sources) == 0 && equality.Semantic.DeepEqual(now.Source, w.Source) &&
 		a.Spec.Project == w.project && slices.Contains(places, a.Spec.Destination) && !slices.ContainsFunc(w.syncOptions, func(o string) bool {
 		return !slices.Contains(a.Spec.SyncPolicy.SyncOptions, o)
 	})
@@ -161,10 +159,10 @@ func (w wanted) merged(there []string) []string {
 	return merged
 }
 
-// previous is the release to go back to, as it stands in the Application.
+// previous is the release to roll back to, from the Application's annotation.
 func previous(a *application) (release, bool) { return noted(a.Unstructured, marks.Previous) }
 
-// noted is a release that stands in an annotation.
+// noted reads a release from an annotation.
 func noted(object *unstructured.Unstructured, key string) (release, bool) {
 	var r release
 	text := object.GetAnnotations()[key]
@@ -174,7 +172,6 @@ func noted(object *unstructured.Unstructured, key string) (release, bool) {
 	return r, true
 }
 
-// note writes a release into an annotation.
 func note(object *unstructured.Unstructured, key string, r release) error {
 	text, err := json.Marshal(r)
 	if err == nil {
@@ -214,20 +211,47 @@ func (d *deployment) owned(a *application) error {
 		return protocol.Unsupported("%s belongs to %s %s", d.argo, owner.Kind, owner.Name).WithHint("%s", hint)
 	case labels[marks.ManagedBy] != marks.Harmony:
 		return protocol.Unsupported("%s was made by somebody else", d.argo).WithHint("%s", hint)
-	case labels[marks.App] != d.app.Name || labels[marks.Target] != d.target:
+	case labels[marks.App] != d.App.Name || labels[marks.Target] != d.Target:
 		return protocol.Unsupported("%s is that of app %s for target %s", d.argo, labels[marks.App], labels[marks.Target]).
 			WithHint("give the app an Application of another name with the setting application")
 	}
 	return nil
 }
 
-// newObject is an Application without a spec.
-func (d *deployment) newObject() *unstructured.Unstructured {
+// newObject is an object of harmony's without a spec.
+func (d *deployment) newObject(kind string) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": apiVersion, "kind": kind,
 		"metadata": map[string]any{"name": d.argo.name, "namespace": d.argo.namespace, "labels": map[string]any{
-			marks.ManagedBy: marks.Harmony, marks.App: d.app.Name, marks.Target: d.target,
+			marks.ManagedBy: marks.Harmony, marks.App: d.App.Name, marks.Target: d.Target,
 		}},
 		"spec": map[string]any{},
 	}}
+}
+
+// respectIgnored has a sync leave alone what is ignored in a comparison.
+const respectIgnored = "RespectIgnoreDifferences=true"
+
+// autoscaled has Argo CD leave alone the fields that an autoscaler has set, which
+// are the replicas of workloads: the HorizontalPodAutoscalers' controller, or
+// KEDA where it scales to zero.
+func autoscaled() []any {
+	var rules []any
+	for _, kind := range []string{"Deployment", "StatefulSet", "ReplicaSet"} {
+		rules = append(rules, map[string]any{
+			"group": "apps", "kind": kind, "managedFieldsManagers": []any{"kube-controller-manager", "keda", "keda-operator"},
+		})
+	}
+	return rules
+}
+
+// ignoring returns the existing rules and those that are missing.
+func ignoring(there []any) []any {
+	all := slices.Clone(there)
+	for _, rule := range autoscaled() {
+		if !slices.ContainsFunc(all, func(r any) bool { return equality.Semantic.DeepEqual(r, rule) }) {
+			all = append(all, rule)
+		}
+	}
+	return all
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -14,17 +15,18 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// work is what one holder of the lease does.
+// work is the state of one holder of the lease.
 type work struct {
 	*deployment
 	to place
 	// found is the Application as it was, and before the release in force then.
 	found  *application
 	before release
-	// outcome is what it comes to if all goes well.
+	// outcome is that of the work if it succeeds.
 	outcome protocol.Outcome
 	// created is the UID of the Application if it was made here, and written is
 	// true once it was written to.
@@ -37,21 +39,21 @@ type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// errBusy tells that another's operation came first, errReplaced that it took
+// errBusy means that another's operation came first, errReplaced that it took
 // the place of ours.
 var (
 	errBusy     = errors.New("another operation is in progress")
 	errReplaced = errors.New("another operation took the place of this one")
 )
 
-// do brings the Application to what is wanted, and waits until it runs.
+// do makes the Application want the release, and waits until it runs.
 func (w *work) do(ctx context.Context) error {
 	for {
 		err := w.once(ctx)
 		if !errors.Is(err, errBusy) && !errors.Is(err, errReplaced) {
 			return err
 		}
-		w.say("wait", "%s: %v", w.argo, err)
+		w.Say("wait", "%s: %v", w.argo, err)
 		if w.found, err = w.free(ctx); err != nil {
 			return err
 		}
@@ -73,7 +75,7 @@ func (w *work) once(ctx context.Context) error {
 		}
 	}
 	if w.found != nil && w.found.Operation.Token() != "" && w.wants(w.found) {
-		w.say("sync", "taking over the operation of a harmony that is gone")
+		w.Say("sync", "taking over the operation of a harmony process that has ended")
 		return w.finish(ctx, w.found.Operation.Token())
 	}
 	if err := w.settle(ctx); err != nil {
@@ -86,7 +88,7 @@ func (w *work) once(ctx context.Context) error {
 	return w.finish(ctx, token)
 }
 
-// resume goes on with what was applied before: another did it meanwhile, or only
+// resume continues with what was applied before: another did it meanwhile, or only
 // the rollout is missing. It is not done when Argo CD finds that somebody
 // changed the objects, which it may see later than harmony.
 func (w *work) resume(ctx context.Context) (done bool, err error) {
@@ -96,11 +98,15 @@ func (w *work) resume(ctx context.Context) (done bool, err error) {
 		if err := w.look(ctx); err != nil || !w.applied(w.found) {
 			return false, err
 		}
-		if err := w.replaceStuck(ctx, w.found); err != nil {
+		workloads, _, err := w.workloads(ctx, references(w.found))
+		if err == nil {
+			err = delivery.ReplaceStuck(ctx, w.Client, workloads)
+		}
+		if err != nil {
 			return false, err
 		}
 	}
-	err = w.follow(ctx, w.want.release, w.image)
+	err = w.follow(ctx, w.want.release, w.Image)
 	if err == nil && !w.written {
 		w.outcome = protocol.OutcomeUnchanged
 	}
@@ -115,17 +121,20 @@ func (w *work) resume(ctx context.Context) (done bool, err error) {
 	return false, nil
 }
 
-// look has Argo CD look at the Application again.
+// look has Argo CD refresh the Application.
 func (w *work) look(ctx context.Context) error {
 	asked := time.Now().Add(-time.Second)
 	if err := w.argo.refresh(ctx); err != nil {
 		return err
 	}
-	if err := w.accepted(ctx, asked); err != nil {
-		return unwrapped(err)
+	err := w.accepted(ctx, asked)
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return refused.error // nothing was written that could be taken back
 	}
-	var err error
-	w.found, err = w.argo.existing(ctx)
+	if err == nil {
+		w.found, err = w.argo.existing(ctx)
+	}
 	return err
 }
 
@@ -143,14 +152,16 @@ func (w *work) finish(ctx context.Context, token string) error {
 	if err := w.await(ctx, token, w.want.chart()); err != nil {
 		return err
 	}
-	return w.follow(ctx, w.want.release, w.image)
+	return w.follow(ctx, w.want.release, w.Image)
 }
 
 // settle makes an Application that is new, or that comes from or goes to
 // another place, without an operation yet: Argo CD has to say first whether its
 // project allows that.
 func (w *work) settle(ctx context.Context) error {
-	if !w.settings.manage || w.found != nil && w.placed(w.found) {
+	f := w.found
+	placed := f != nil && f.Spec.Project == w.want.project && f.Spec.Source.RepoURL == w.Chart.URL && f.Spec.Destination == w.to && f.Problem() == nil
+	if !w.settings.manage || placed {
 		return nil
 	}
 	asked := metav1.Now()
@@ -158,22 +169,22 @@ func (w *work) settle(ctx context.Context) error {
 		if err := w.create(ctx); err != nil {
 			return err
 		}
-	} else if err := w.argo.edit(ctx, w.writeAndRefresh); err != nil {
+	} else if err := w.argo.edit(ctx, func(found *application) (bool, error) {
+		if found.Operation != nil {
+			return false, errBusy
+		}
+		annotate(found.Unstructured, annotationRefresh, "hard")
+		return true, w.writeWanted(found)
+	}); err != nil {
 		return err
 	}
 	w.written = true
 	return w.accepted(ctx, asked.Time)
 }
 
-// placed reports that neither project, nor repository, nor destination change.
-func (w *work) placed(found *application) bool {
-	return found.Spec.Project == w.want.project && found.Spec.Source.RepoURL == w.chart.URL &&
-		found.Spec.Destination == w.to && found.Problem() == nil
-}
-
 func (w *work) create(ctx context.Context) error {
-	w.say("apply", "create %s", w.argo)
-	object := w.newObject()
+	w.Say("apply", "create %s", w.argo)
+	object := w.newObject(kind)
 	if err := w.want.write(object, w.to); err != nil {
 		return err
 	}
@@ -197,27 +208,19 @@ func (w *work) create(ctx context.Context) error {
 	})
 }
 
-// writeWanted makes the Application want what is wanted.
+// writeWanted writes the wanted release into the Application.
 func (w *work) writeWanted(found *application) error {
 	if !w.settings.manage || w.want.matches(found, []place{w.to}) {
 		return nil
 	}
 	if !w.written {
-		w.say("apply", "%s: chart %s", w.argo, w.want.chart())
+		w.Say("apply", "%s: chart %s", w.argo, w.want.chart())
 	}
 	if err := keepPrevious(found); err != nil {
 		return err
 	}
 	w.written = true
 	return w.want.write(found.Unstructured, w.to)
-}
-
-func (w *work) writeAndRefresh(found *application) (bool, error) {
-	if found.Operation != nil {
-		return false, errBusy
-	}
-	annotate(found.Unstructured, annotationRefresh, "hard")
-	return true, w.writeWanted(found)
 }
 
 // takeBack leaves the Application as it was before, when Argo CD refused what
@@ -260,16 +263,13 @@ func (w *work) restore(now *unstructured.Unstructured) error {
 // before.
 func marksOf(now, before map[string]string) map[string]string {
 	ours := func(key, _ string) bool { return key == marks.ManagedBy || strings.HasPrefix(key, marks.Domain) }
-	made := map[string]string{}
-	for key, value := range before {
-		if ours(key, value) {
-			made[key] = value
-		}
+	made := maps.Clone(before)
+	maps.DeleteFunc(made, func(key, value string) bool { return !ours(key, value) })
+	others := maps.Clone(now)
+	maps.DeleteFunc(others, ours)
+	if made == nil {
+		return others
 	}
-	for key, value := range now {
-		if !ours(key, value) {
-			made[key] = value
-		}
-	}
+	maps.Copy(made, others)
 	return made
 }

@@ -1,14 +1,24 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/spf13/cobra"
+	"helm.sh/helm/v3/pkg/chartutil"
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -25,24 +35,23 @@ never shown, only whether they change. Hooks are not shown.
 The image and the chart are those of the documents on stdin, as for a deploy, or
 else the published ones of the version.
 
-It ends with 0, also when there is something to change; with --exit-code then with 1.`,
+The exit status is 0 even when there are changes; with --exit-code it is then 1.`,
 		Example: `  harmony diff fleet-operator --target staging --version 1.4.0
   harmony build fleet-operator | harmony publish | harmony diff --target staging`,
 		RunE: func(cmd *cobra.Command, patterns []string) error {
 			changed, err := t.runDiff(cmd.Context(), p, patterns)
 			if err == nil && exitCode && changed > 0 {
-				return &protocol.Error{Code: protocol.ExitFailed, Message: "there is something to change"}
+				return &protocol.Error{Code: protocol.ExitFailed, Message: "there are changes"}
 			}
 			return err
 		},
 	}
 	t.register(cmd, p)
 	cmd.Flags().StringVar(&p.source.Version, "version", "", "the published semantic `version` (default by git describe)")
-	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 1 when there is something to change")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 1 when there are changes")
 	return cmd
 }
 
-// release is an app with what was published of it.
 type release struct {
 	app   protocol.AppSpec
 	image *protocol.ImageRef
@@ -112,14 +121,13 @@ func (t Tools) releases(ctx context.Context, p *project, patterns []string) (pro
 	return topology, releases, nil
 }
 
-// stream is what was read of one.
 type stream struct {
 	topology *protocol.Topology
 	order    []string
 	byApp    map[string]*release
 }
 
-// readStream reads the documents of other stages. A Failure on it is the error.
+// readStream reads the documents of other stages. A Failure among them is returned as the error.
 func readStream(in io.Reader, only []string) (*protocol.Topology, []release, error) {
 	s := stream{byApp: map[string]*release{}}
 	reader := protocol.NewReader(in)
@@ -156,7 +164,7 @@ func readStream(in io.Reader, only []string) (*protocol.Topology, []release, err
 	return s.topology, releases, nil
 }
 
-// add takes in a document; the last of a kind holds.
+// add records a document; the last of a kind wins.
 func (s *stream) add(d protocol.Document) (err error) {
 	if d.Kind == protocol.KindFailure {
 		failure, err := protocol.Decode[protocol.Failure](d)
@@ -193,4 +201,71 @@ func (s *stream) add(d protocol.Document) (err error) {
 		s.order = append(s.order, d.Metadata.Name)
 	}
 	return err
+}
+
+// published looks up the app's version in the registries.
+func published(ctx context.Context, topology protocol.Topology, app protocol.AppSpec) (release, error) {
+	images, charts := topology.OCIRegistry, topology.HelmRegistry
+	if images == nil || charts == nil || images.URL == "" || charts.URL == "" {
+		return release{}, protocol.Unsupported("topology %q keeps no published charts to compare with", topology.Name).
+			WithHint("pipe in the documents: harmony build %[1]s | harmony publish | harmony diff", app.Name)
+	}
+	chartName, err := chartName(app)
+	if err != nil {
+		return release{}, err
+	}
+	image, err := lookup(ctx, *images, cmp.Or(app.Image.Repository, app.Name), app)
+	if err != nil {
+		return release{}, err
+	}
+	chart, err := lookup(ctx, *charts, chartName, app)
+	if err != nil {
+		return release{}, err
+	}
+	return release{app: app, image: &protocol.ImageRef{
+		Metadata: app.Metadata, Registry: image.host, Repository: image.path, Tag: image.tag, Digest: image.digest,
+		Location: protocol.InRegistry, Insecure: images.Insecure,
+	}, chart: &protocol.ChartRef{
+		Metadata: app.Metadata, URL: "oci://" + chart.host + "/" + chart.path, Chart: chartName, ChartVersion: app.Version,
+		Digest: chart.digest, Image: app.Chart.ImagePlaces(), Insecure: charts.Insecure,
+	}}, nil
+}
+
+type artifact struct{ host, path, tag, digest string }
+
+// lookup asks a registry for the digest of the app's version.
+func lookup(ctx context.Context, registry protocol.Provider, repository string, app protocol.AppSpec) (artifact, error) {
+	tag := strings.ReplaceAll(app.Version, "+", "_")
+	where := registry.URL + "/" + repository
+	ref, err := name.NewTag(where+":"+tag, auth.Naming(registry.Insecure)...)
+	if err != nil {
+		return artifact{}, protocol.Invalid("app %q: %w", app.Name, err)
+	}
+	found, err := remote.Head(ref, auth.Options(ctx, ref, registry.Insecure)...)
+	var answer *transport.Error
+	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
+		return artifact{}, protocol.Invalid("app %q: version %s is not published as %s", app.Name, app.Version, ref).
+			WithHint("publish it, name another --version, or pipe in the documents: harmony build %s | harmony publish | harmony diff", app.Name)
+	}
+	if err != nil {
+		return artifact{}, protocol.Retryable("look up %s: %w", ref, err)
+	}
+	host, path, _ := strings.Cut(where, "/")
+	return artifact{host, path, tag, found.Digest.String()}, nil
+}
+
+// chartName is the name that publish gives to the app's chart.
+func chartName(app protocol.AppSpec) (string, error) {
+	if app.Chart.Path == "" {
+		return app.Name, nil
+	}
+	file := filepath.Join(app.ProjectRoot, app.Chart.Path, chartutil.ChartfileName)
+	metadata, err := chartutil.LoadChartfile(file)
+	if os.IsNotExist(err) {
+		return "", protocol.Invalid("app %q: %s does not exist", app.Name, file)
+	}
+	if err != nil {
+		return "", protocol.Invalid("app %q: %s: %w", app.Name, file, err)
+	}
+	return metadata.Name, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -17,7 +18,7 @@ import (
 )
 
 // reports is the adapter that reports: Helm keeps its releases in the cluster,
-// and reads the objects of the controllers beside them.
+// and reads the objects of the controllers as well.
 const reports = "helm"
 
 // atOnce is how many places are read at once.
@@ -34,7 +35,7 @@ healthy, and what somebody changed by hand. It is read from the clusters: Helm
 releases, Flux HelmReleases and Argo CD Applications; of edge devices it is what is
 published for them, and what they have reported.
 
-It ends with 0 whatever runs; with 1, or 4, when a place could not be read.`,
+The exit status is 0 whatever runs, and 1 or 4 when a place could not be read.`,
 		Example: "  harmony status\n  harmony status fleet-operator --target staging -o json",
 		RunE: func(cmd *cobra.Command, patterns []string) error {
 			if err := p.checkOutput(); err != nil {
@@ -84,13 +85,10 @@ func (t Tools) runStatus(ctx context.Context, p *project, patterns []string) err
 	} else {
 		err = status.Table(t.Streams.Out, entries, time.Now())
 	}
-	if err != nil {
-		return err
-	}
-	return delivery.Worst(errs)
+	return cmp.Or(err, delivery.Worst(errs))
 }
 
-// statusAt reads a target. One that cannot be read has an entry that says why.
+// statusAt reads a target. An unreadable one has an entry that says why.
 func (t Tools) statusAt(ctx context.Context, at protocol.Topology, app protocol.AppSpec, target string) ([]status.Entry, error) {
 	entries, err := t.readStatus(ctx, at, app, target)
 	if err == nil || len(entries) > 0 {

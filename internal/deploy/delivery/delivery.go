@@ -6,9 +6,22 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/restmapper"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -21,12 +34,10 @@ type Adapter interface {
 	// before when to is empty, and proves it as a deploy does.
 	Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error)
 	// Status lists what runs of the app. What cannot be read has an entry that says
-	// why, beside the error.
+	// why, in addition to the error.
 	Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error)
 	// Diff lists what a deploy would change, and changes nothing.
 	Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error)
-	// Remove takes the app away from the target.
-	Remove(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error)
 }
 
 // Constructor makes an adapter. The flags say what the user of the command line
@@ -55,11 +66,6 @@ func (u Unsupported) Diff(context.Context, protocol.AppSpec, string, protocol.Im
 	return nil, u.cannot("diff").WithHint("its controller may: argocd app diff, flux diff")
 }
 
-// Remove is unsupported.
-func (u Unsupported) Remove(context.Context, protocol.AppSpec, string) (protocol.DeployResult, error) {
-	return protocol.DeployResult{}, u.cannot("removing apps")
-}
-
 // Of is the adapter as one that answers for every method.
 func Of(name string, c capability.ContinuousDelivery) Adapter {
 	if a, ok := c.(Adapter); ok {
@@ -86,4 +92,106 @@ func Published(env capability.Environment, app protocol.AppSpec, image protocol.
 		return nil
 	}
 	return protocol.Invalid("%s of %s has no digest", what, app.Name).WithHint("publish it first")
+}
+
+// Base is the part that all adapters for clusters share. It is safe for use by
+// several goroutines: a call holds its own state.
+type Base struct {
+	Unsupported
+	// Flags are those of the command line, which win over the target's own
+	// settings; they may be nil.
+	Flags *conn.Flags
+	Env   capability.Environment
+
+	clusters sync.Map
+}
+
+// Open starts a call for an app on a target. It sends nothing. Calls for the same
+// namespace share their clients and what those have discovered.
+func (b *Base) Open(app protocol.AppSpec, target string) (Call, error) {
+	conn, err := conn.Connect(b.Flags, b.Env.Topology, target)
+	if err != nil {
+		return Call{}, err
+	}
+	made, err := NewCluster(conn)
+	if err != nil {
+		return Call{}, err
+	}
+	shared, _ := b.clusters.LoadOrStore([2]string{conn.Context, conn.Namespace}, made)
+	return b.Call(shared.(*Cluster), app, target), nil
+}
+
+// Call starts a call on a cluster.
+func (b *Base) Call(cluster *Cluster, app protocol.AppSpec, target string) Call {
+	return Call{Cluster: cluster, App: app, Target: target, DryRun: b.Env.DryRun, Progress: Progress(b.Env, app)}
+}
+
+// Cluster is a namespace of a cluster and the clients for it. It is safe for use
+// by several goroutines.
+type Cluster struct {
+	*conn.Conn
+	Client    kubernetes.Interface
+	Dynamic   dynamic.Interface
+	Discovery discovery.CachedDiscoveryInterface
+	Mapper    meta.ResettableRESTMapper
+}
+
+// NewCluster makes the clients for a connection.
+func NewCluster(conn *conn.Conn) (*Cluster, error) {
+	client, err := kubernetes.NewForConfig(conn.Config)
+	objects, failed := dynamic.NewForConfig(conn.Config)
+	if err = cmp.Or(err, failed); err != nil {
+		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
+	}
+	cached := memory.NewMemCacheClient(client.Discovery())
+	return &Cluster{conn, client, objects, cached, restmapper.NewDeferredDiscoveryRESTMapper(cached)}, nil
+}
+
+// Space is the namespace as the place of objects.
+func (c *Cluster) Space() manifest.Space {
+	return manifest.Space{Dynamic: c.Dynamic, Mapper: c.Mapper, Namespace: c.Namespace}
+}
+
+// Call is one call of an adapter.
+type Call struct {
+	// Cluster is the one in which the app runs.
+	*Cluster
+	App    protocol.AppSpec
+	Target string
+	Image  protocol.ImageRef
+	Chart  protocol.ChartRef
+	// Values are those of the app for the target.
+	Values   map[string]any
+	DryRun   bool
+	Progress func(protocol.Event)
+}
+
+// Say reports one line of progress.
+func (c *Call) Say(phase, format string, args ...any) {
+	c.Progress(protocol.Event{Phase: phase, Message: Clean(fmt.Sprintf(format, args...))})
+}
+
+// Clean makes text from a cluster fit to be shown on one line.
+func Clean(text string) string { return rollout.Clean(strings.Join(strings.Fields(text), " ")) }
+
+// Result is the document for an outcome, without the release's image and chart.
+func (c *Call) Result(adapter string, outcome protocol.Outcome) protocol.DeployResult {
+	return protocol.DeployResult{
+		Metadata: c.App.Metadata, Target: c.Target, Adapter: adapter, Context: c.Context, Namespace: c.Namespace,
+		Release: c.App.Name, Outcome: outcome, Planned: c.DryRun,
+	}
+}
+
+// Lock is a change of a release under a Lease in the namespace of a cluster,
+// without its work. what names the release for people.
+func (c *Call) Lock(at *Cluster, namespace, release, what string) Change {
+	return Change{
+		Conn: at.Conn, Leases: at.Client.CoordinationV1().Leases(namespace), Release: release, What: what,
+		DryRun: c.DryRun, Progress: c.Progress,
+	}
+}
+
+// Explained is [Explain] for a call to the API server of conn.
+func (c *Call) Explained(ctx context.Context, conn *conn.Conn, limit time.Duration, err error) error {
+	return Explain(ctx, conn, "deploy "+c.App.Name+" to "+c.Target, limit, err)
 }

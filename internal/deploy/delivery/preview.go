@@ -1,33 +1,34 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
+	"strings"
 
-	jsonpatch "github.com/evanphx/json-patch"
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/strategicpatch"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/internal/cluster/drift"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // Preview asks an API server what would become of the objects of a chart, by dry
 // runs. It changes nothing.
 type Preview struct {
-	Dynamic dynamic.Interface
-	Mapper  meta.RESTMapper
-	// Namespace is that of objects without one.
-	Namespace string
+	manifest.Space
 	// Mark adds what the deliverer writes on its objects; it may be nil.
 	Mark func(*unstructured.Unstructured)
 	// Source is the template that an object is from, "" where that is not known.
@@ -52,8 +53,8 @@ func (p Preview) Differences(ctx context.Context, before, wanted []*unstructured
 	group, asking := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for i, object := range wanted {
-		original := known[p.key(object)]
-		delete(known, p.key(object))
+		original := known[p.Key(object)]
+		delete(known, p.Key(object))
 		group.Go(func() (err error) {
 			found[i], err = p.difference(asking, original, object, fresh)
 			return err
@@ -63,12 +64,12 @@ func (p Preview) Differences(ctx context.Context, before, wanted []*unstructured
 		return nil, err
 	}
 	for _, object := range before {
-		if known[p.key(object)] == nil || object.GetAnnotations()[keepPolicy] == "keep" {
+		if known[p.Key(object)] == nil || object.GetAnnotations()[keepPolicy] == "keep" {
 			continue
 		}
 		of := difference.Object{Kind: object.GetKind(), Name: object.GetName()}
-		resource, err := p.resource(object, &of)
-		if err == nil {
+		resource, namespace, err := p.Resource(object)
+		if of.Namespace = namespace; err == nil {
 			of.Before, err = resource.Get(ctx, of.Name, metav1.GetOptions{})
 		}
 		if err != nil && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
@@ -96,7 +97,7 @@ func (p Preview) Check(ctx context.Context, before, wanted []*unstructured.Unstr
 	group.SetLimit(atOnce)
 	refusals := make([]error, len(wanted))
 	for i, object := range wanted {
-		original := known[p.key(object)]
+		original := known[p.Key(object)]
 		if original != nil && reflect.DeepEqual(original.Object, object.Object) {
 			continue
 		}
@@ -114,23 +115,12 @@ func (p Preview) Check(ctx context.Context, before, wanted []*unstructured.Unstr
 func (p Preview) byKey(objects []*unstructured.Unstructured) map[string]*unstructured.Unstructured {
 	all := map[string]*unstructured.Unstructured{}
 	for _, o := range objects {
-		all[p.key(o)] = o
+		all[p.Key(o)] = o
 	}
 	return all
 }
 
-func (p Preview) key(o *unstructured.Unstructured) string {
-	return o.GroupVersionKind().GroupKind().String() + "/" + p.namespaceOf(o) + "/" + o.GetName()
-}
-
-func (p Preview) namespaceOf(o *unstructured.Unstructured) string {
-	if namespace := o.GetNamespace(); namespace != "" {
-		return namespace
-	}
-	return p.Namespace
-}
-
-// fresh reports that the namespace is yet to be made: nothing can be tried in it.
+// fresh reports that the namespace does not exist yet, so that nothing can be tried in it.
 func (p Preview) fresh(ctx context.Context) (bool, error) {
 	_, err := p.Dynamic.Resource(namespaces).Get(ctx, p.Namespace, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -142,28 +132,13 @@ func (p Preview) fresh(ctx context.Context) (bool, error) {
 	return false, err
 }
 
-// resource is where the object is; its namespace is filled in.
-func (p Preview) resource(o *unstructured.Unstructured, of *difference.Object) (dynamic.ResourceInterface, error) {
-	kind := o.GroupVersionKind()
-	mapping, err := p.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	if err != nil {
-		return nil, err
-	}
-	resource := p.Dynamic.Resource(mapping.Resource)
-	if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
-		return resource, nil
-	}
-	of.Namespace = p.namespaceOf(o)
-	return resource.Namespace(of.Namespace), nil
-}
-
-// difference asks the API server what would become of one object.
 func (p Preview) difference(ctx context.Context, original, wanted *unstructured.Unstructured, fresh bool) (difference.Object, error) {
 	of := difference.Object{Kind: wanted.GetKind(), Name: wanted.GetName(), After: wanted.DeepCopy()}
 	if p.Mark != nil {
 		p.Mark(of.After)
 	}
-	resource, err := p.resource(wanted, &of)
+	resource, namespace, err := p.Resource(wanted)
+	of.Namespace = namespace
 	if meta.IsNoMatchError(err) && p.BringsKinds {
 		return of, nil
 	}
@@ -182,7 +157,10 @@ func (p Preview) difference(ctx context.Context, original, wanted *unstructured.
 		of.After, err = resource.Create(ctx, of.After, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	case err == nil:
 		of.Before = live
-		of.After, err = patched(ctx, resource, original, of.After, live)
+		kind, patch, failed := drift.Patch(cmp.Or(original, of.After), of.After, live)
+		if of.After, err = live, failed; patch != nil {
+			of.After, err = resource.Patch(ctx, of.Name, kind, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		}
 	}
 	if err != nil {
 		return of, p.refused(of, wanted, err)
@@ -190,36 +168,150 @@ func (p Preview) difference(ctx context.Context, original, wanted *unstructured.
 	return of, ctx.Err()
 }
 
-// patched is the object after the patch that Helm would send: of three ways for
-// the kinds of Kubernetes, of two for custom resources.
-func patched(ctx context.Context, resource dynamic.ResourceInterface, original, wanted, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	if original == nil {
-		original = wanted
+var namespaces = corev1.SchemeGroupVersion.WithResource("namespaces")
+
+// refusal is an error with which the API server would certainly reject an object.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+func isRefusal(err error) bool {
+	var r refusal
+	return errors.As(err, &r)
+}
+
+// refused says in one line what the server has against an object, in which field
+// and from which template, and what to do. What is bad input for certain has the
+// status protocol.ExitInvalid.
+func (p Preview) refused(of difference.Object, wanted *unstructured.Unstructured, err error) error {
+	where := of.String()
+	if p.Source != nil {
+		if file := p.Source(wanted); file != "" {
+			where += " (" + file + ")"
+		}
 	}
-	old, err := json.Marshal(original)
+	if !isFinal(err) {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	text := reason(err)
+	return refusal{protocol.Invalid("%s: the API server would refuse it: %s", where, text).WithHint("%s", advice(of, text))}
+}
+
+// isFinal reports an error that applying other objects first cannot prevent.
+func isFinal(err error) bool {
+	text := err.Error()
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case strings.Contains(text, "dry run") || strings.Contains(text, "dryRun"):
+		return false // a webhook or an API that cannot be asked
+	case errors.As(err, &mismatch) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
+		return true
+	case !apierrors.IsForbidden(err):
+		return false
+	}
+	for _, word := range []string{"exceeded quota", "denied", "violates PodSecurity"} {
+		if strings.Contains(text, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// wrongType finds a number or a boolean where Kubernetes has a string, and the
+// like: the server would answer with the whole object and without the field.
+func wrongType(o *unstructured.Unstructured) error {
+	typed, err := scheme.Scheme.New(o.GroupVersionKind())
 	if err != nil {
-		return nil, err
+		return nil //nolint:nilerr // a custom resource
 	}
-	fresh, err := json.Marshal(wanted)
+	data, err := json.Marshal(o)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	current, err := json.Marshal(live)
-	if err != nil {
-		return nil, err
+	var mismatch *json.UnmarshalTypeError
+	if err := json.Unmarshal(data, typed); errors.As(err, &mismatch) {
+		return err
 	}
-	var patch []byte
-	kind := types.StrategicMergePatchType
-	if versioned, failed := scheme.Scheme.New(wanted.GroupVersionKind()); failed != nil {
-		kind = types.MergePatchType
-		patch, err = jsonpatch.CreateMergePatch(old, fresh)
-	} else if schema, failed := strategicpatch.NewPatchMetaFromStruct(versioned); failed == nil {
-		patch, err = strategicpatch.CreateThreeWayMergePatch(old, fresh, current, schema, true)
-	} else {
-		err = failed
+	return nil
+}
+
+// shown bounds what is reported of a refusal, in bytes and in fields.
+const (
+	shown  = 300
+	causes = 3
+)
+
+// reason is the server's message without the object itself.
+func reason(err error) string {
+	var mismatch *json.UnmarshalTypeError
+	if errors.As(err, &mismatch) {
+		return fmt.Sprintf("%s must be a %s, not a %s", mismatch.Field, mismatch.Type, mismatch.Value)
 	}
-	if err != nil || string(patch) == "{}" {
-		return live, err
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
+		return brief(err.Error())
 	}
-	return resource.Patch(ctx, wanted.GetName(), kind, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+	var said []string
+	all := status.Status().Details.Causes
+	for _, c := range all[:min(len(all), causes)] {
+		text := brief(withoutValue(c))
+		if c.Field != "" && c.Field != "<nil>" {
+			text = c.Field + ": " + text
+		}
+		said = append(said, text)
+	}
+	if more := len(all) - causes; more > 0 {
+		said = append(said, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(said, "; ")
+}
+
+// withoutValue is the message of a cause without the value that it is about, which
+// may be the whole object.
+func withoutValue(c metav1.StatusCause) string {
+	value, ok := strings.CutPrefix(c.Message, "Invalid value: ")
+	if !ok {
+		return c.Message
+	}
+	if quoted, err := strconv.QuotedPrefix(value); err == nil {
+		value = strings.TrimPrefix(value[len(quoted):], ": ")
+		if len(quoted) < shown/3 {
+			return quoted + ": " + value
+		}
+		return value
+	}
+	if i := strings.LastIndex(value, "}: "); i >= 0 {
+		return value[i+len("}: "):]
+	}
+	return value
+}
+
+func brief(text string) string {
+	text = rollout.Clean(strings.Join(strings.Fields(text), " "))
+	if len(text) > shown {
+		text = strings.ToValidUTF8(text[:shown], "") + "…"
+	}
+	return text
+}
+
+func advice(of difference.Object, text string) string {
+	kind := strings.ToLower(of.Kind)
+	at := ""
+	if of.Namespace != "" {
+		at = " -n " + of.Namespace
+	}
+	remove := fmt.Sprintf("kubectl delete%s %s %s", at, kind, of.Name)
+	switch {
+	case strings.Contains(text, "must be a string"):
+		return "quote it in the chart's template or in the values"
+	case strings.Contains(text, "exceeded quota"):
+		return "ask for less, or have the quota raised: kubectl describe quota" + at
+	case strings.Contains(text, "denied") || strings.Contains(text, "violates"):
+		return "change the object as the admission policy asks"
+	case strings.Contains(text, "immutable") && kind == "job":
+		return "make the Job a hook, put the version into its name, or delete it first: " + remove
+	case strings.Contains(text, "immutable") || strings.Contains(text, "updates to "):
+		return "leave the field as it is, or delete the object first: " + remove + " --cascade=orphan"
+	}
+	return "change it in the chart's template or in the values"
 }

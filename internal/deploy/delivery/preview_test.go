@@ -68,7 +68,7 @@ func newPreview(t *testing.T, s *apiServer) Preview {
 	for _, kind := range []schema.GroupVersionKind{{Group: "apps", Version: "v1", Kind: "Deployment"}, {Group: "apps", Version: "v1", Kind: "StatefulSet"}, {Group: "batch", Version: "v1", Kind: "Job"}} {
 		mapper.Add(kind, meta.RESTScopeNamespace)
 	}
-	return Preview{Dynamic: client, Mapper: mapper, Namespace: "fleet", Source: func(*unstructured.Unstructured) string { return "templates/app.yaml" }}
+	return Preview{Space: manifest.Space{Dynamic: client, Mapper: mapper, Namespace: "fleet"}, Source: func(*unstructured.Unstructured) string { return "templates/app.yaml" }}
 }
 
 func objectsOf(t *testing.T, text string) []*unstructured.Unstructured {

@@ -59,7 +59,6 @@ func (w *World) Chart() protocol.ChartRef {
 	}
 }
 
-// pack writes the chart's archive and gives its path.
 func (w *World) pack() string {
 	w.T.Helper()
 	c := &chart.Chart{

@@ -15,7 +15,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// killed is the input of the process that a test ends.
+// killed is the input of the process that a test kills.
 type killed struct {
 	Kubeconfig, Namespace, Adapter string
 	Settings                       map[string]any

@@ -79,7 +79,7 @@ type World struct {
 	events []protocol.Event
 }
 
-// New makes the world of a test, which runs beside others.
+// New makes the world of a test, which runs in parallel with others.
 func New(t *testing.T, name string, make delivery.Constructor) *World {
 	t.Helper()
 	t.Parallel()
@@ -190,7 +190,7 @@ func (w *World) TryWith(ctx context.Context, a capability.ContinuousDelivery) (p
 	return result, err
 }
 
-// Deploy deploys and fails the test unless it comes to the outcome, with the
+// Deploy deploys and fails the test unless it has the outcome, with the
 // image and the chart.
 func (w *World) Deploy(want protocol.Outcome) protocol.DeployResult {
 	w.T.Helper()

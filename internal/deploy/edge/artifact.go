@@ -3,8 +3,11 @@ package edge
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -13,8 +16,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/cluster/devices"
+	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -37,7 +43,6 @@ const (
 // whenever and wherever it was made.
 var epoch = time.Unix(0, 0).UTC()
 
-// file is one file of a state.
 type file struct {
 	name    string
 	content []byte
@@ -58,27 +63,18 @@ func (d *deployment) artifact(ctx context.Context) (v1.Image, error) {
 		return nil, err
 	}
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), configType)
-	image = mutate.Annotations(image, d.annotations()).(v1.Image)
-	return mutate.Append(image, mutate.Addendum{Layer: layer})
-}
-
-func (d *deployment) annotations() map[string]string {
-	source := d.chart.URL
-	if source == "" {
-		source = d.chart.Chart
-	}
-	return map[string]string{
-		annotationSource:   source,
+	image = mutate.Annotations(image, map[string]string{
+		annotationSource:   cmp.Or(d.chart.URL, d.chart.Chart),
 		annotationRevision: d.app.Version + "@" + d.chart.Digest,
 		annotationCreated:  epoch.Format(time.RFC3339),
 		marks.App:          d.app.Name,
 		marks.Version:      d.app.Version,
 		marks.Image:        d.image.Digest,
 		marks.Chart:        d.chart.Digest,
-	}
+	}).(v1.Image)
+	return mutate.Append(image, mutate.Addendum{Layer: layer})
 }
 
-// pack makes an archive of files, in the order given.
 func pack(files []file) ([]byte, error) {
 	var b bytes.Buffer
 	compressed := gzip.NewWriter(&b)
@@ -92,20 +88,16 @@ func pack(files []file) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	if err := compressed.Close(); err != nil {
+	if err := errors.Join(w.Close(), compressed.Close()); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil
 }
 
-// published is what was done with an artifact.
 type published struct {
 	digest    string
 	unchanged bool
-	// previous is what devices were told before; the zero value is nothing.
+	// previous is the state that devices followed before; the zero value is nothing.
 	previous devices.Artifact
 }
 
@@ -156,7 +148,107 @@ func (d *deployment) follow(ctx context.Context, to devices.Artifact, digest str
 	return err
 }
 
-// raced is the error of two deploys that publish at once.
+// raced is the error of two deploys that publish at the same time.
 func (d *deployment) raced(digest string) error {
 	return protocol.Retryable("somebody else published %s to %s at the same time", digest, d.place.State)
+}
+
+// maxState bounds what is read of a published state, in bytes.
+const maxState = 64 << 20
+
+// Diff lists the objects of the state that devices follow now and of the one
+// that a deploy would publish.
+func (a *adapter) Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error) {
+	d, err := a.prepare(app, target, image, chart)
+	if err != nil {
+		return nil, err
+	}
+	made, err := d.files(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now, err := d.place.State.Get(ctx, devices.TagLatest)
+	if err != nil {
+		return nil, err
+	}
+	var told []file
+	if now.Digest != "" {
+		published, err := now.Image()
+		if err != nil {
+			return nil, err
+		}
+		if told, err = unpack(published); err != nil {
+			return nil, fmt.Errorf("%s@%s: %w", d.place.State, now.Digest, err)
+		}
+	}
+	return differences(told, made)
+}
+
+func unpack(image v1.Image) ([]file, error) {
+	layers, err := image.Layers()
+	if err != nil {
+		return nil, err
+	}
+	if len(layers) != 1 {
+		return nil, fmt.Errorf("it has %d layers instead of one: it is not a state that harmony published", len(layers))
+	}
+	content, err := layers[0].Uncompressed()
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	archive := tar.NewReader(io.LimitReader(content, maxState))
+	var files []file
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return files, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		var b bytes.Buffer
+		if _, err := io.Copy(&b, archive); err != nil {
+			return nil, err
+		}
+		files = append(files, file{header.Name, b.Bytes()})
+	}
+}
+
+func differences(before, after []file) ([]difference.Object, error) {
+	old, err := objects(before)
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := objects(after)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]*unstructured.Unstructured{}
+	for _, o := range old {
+		known[manifest.Space{}.Key(o)] = o
+	}
+	var found []difference.Object
+	for _, o := range fresh {
+		found = append(found, difference.Object{Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName(), Before: known[manifest.Space{}.Key(o)], After: o})
+		delete(known, manifest.Space{}.Key(o))
+	}
+	for _, o := range old {
+		if known[manifest.Space{}.Key(o)] != nil {
+			found = append(found, difference.Object{Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName(), Before: o})
+		}
+	}
+	return found, nil
+}
+
+func objects(files []file) ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	for _, f := range files {
+		found, err := manifest.Parse(string(f.content))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.name, err)
+		}
+		all = append(all, found...)
+	}
+	return all, nil
 }

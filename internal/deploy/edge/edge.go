@@ -1,12 +1,13 @@
 // Package edge delivers to devices that no stage can reach: it publishes what is
 // to run on them as an OCI artifact in Flux's format, under a name that the
-// devices know, and tells what they report.
+// devices know, and passes on what they report.
 //
 // It holds for edgeDevice targets, whichever adapter delivers to the clusters of
 // the topology. Nothing is said to run that no device has reported to run.
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/devices"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -57,15 +59,8 @@ type deployment struct {
 // an error; so is one that has not become ready in the time that the target says
 // it is awaited.
 func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	d, err := a.open(app, target)
+	d, err := a.prepare(app, target, image, chart)
 	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	if d.values, err = values.Of(app, target); err != nil {
-		return protocol.DeployResult{}, err
-	}
-	d.image, d.chart = image, chart
-	if err := a.check(d); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	result, err := d.run(ctx)
@@ -78,7 +73,7 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 	return result, nil
 }
 
-// open is a deployment that only looks at what is there.
+// open makes a deployment that only reads.
 func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error) {
 	place, err := devices.Of(a.env.Topology, target, app.Name)
 	if err != nil {
@@ -90,22 +85,31 @@ func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error)
 	}, nil
 }
 
-// check refuses what no device could pull.
-func (a *adapter) check(d *deployment) error {
-	onMachine := d.image.Location != protocol.InRegistry && d.image.Location != ""
+// prepare opens a deployment of an image and a chart, and refuses those that no
+// device could pull.
+func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+	d, err := a.open(app, target)
+	if err != nil {
+		return nil, err
+	}
+	d.image, d.chart = image, chart
+	if d.values, err = values.Of(app, target); err != nil {
+		return nil, err
+	}
+	onMachine := image.Location != protocol.InRegistry && image.Location != ""
 	switch {
 	case onMachine && !d.dryRun:
-		return protocol.Unsupported("image %s of %s is not in a registry: devices pull it", d.image, d.app.Name).
+		return nil, protocol.Unsupported("image %s of %s is not in a registry: devices pull it", image, app.Name).
 			WithHint("set spec.ociRegistry of the topology to {adapter: oci, url: …}")
-	case d.chart.URL == "" && d.place.Target.FormOr() == protocol.EdgeHelmRelease:
-		return protocol.Unsupported("the chart of %s is a file on this machine: devices pull it", d.app.Name).
+	case chart.URL == "" && d.place.Target.FormOr() == protocol.EdgeHelmRelease:
+		return nil, protocol.Unsupported("the chart of %s is a file on this machine: devices pull it", app.Name).
 			WithHint("set spec.helmRegistry of the topology to {adapter: oci, url: …}, or the target's form to %s", protocol.EdgeManifests)
 	}
-	return delivery.Published(a.env, d.app, d.image, d.chart)
+	return d, delivery.Published(a.env, app, image, chart)
 }
 
-// run publishes the state where it is not what devices are told already, and
-// tells what they report.
+// run publishes the state where devices do not follow it already, and
+// returns what they report.
 func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	if d.dryRun && (d.chart.Digest == "" || d.image.Digest == "") {
 		return d.result(published{}, devices.Progress{}), nil // not known before it is published
@@ -181,7 +185,7 @@ func failure(failed []protocol.DeviceReport) error {
 	return fmt.Errorf("%d devices report that they failed:%s", len(failed), text)
 }
 
-// late tells that devices are still to report: they may be switched off.
+// late reports the devices that have not reported yet: they may be switched off.
 func (d *deployment) late(reported devices.Progress, after time.Duration) error {
 	text := ""
 	for _, device := range reported.Worst(told) {
@@ -194,13 +198,12 @@ func (d *deployment) late(reported devices.Progress, after time.Duration) error 
 		}
 	}
 	return protocol.Retryable("after %s %s%s", after, reported, text).
-		WithHint("the state is published, and devices take it when they can; the same deploy again goes on waiting")
+		WithHint("the state is published, and devices apply it when they can; run the same deploy again to keep waiting")
 }
 
 // mostDevices is how many devices a result names.
 const mostDevices = 500
 
-// result is the document for what was published and reported.
 func (d *deployment) result(p published, reported devices.Progress) protocol.DeployResult {
 	r := protocol.DeployResult{
 		Metadata: d.app.Metadata, Target: d.target, Adapter: Name, Namespace: d.place.Target.Namespace, Release: d.app.Name,
@@ -224,4 +227,53 @@ func (d *deployment) result(p published, reported devices.Progress) protocol.Dep
 		r.Outcome = protocol.OutcomeUpgraded
 	}
 	return r
+}
+
+// Status shows what is published for the devices of a target and what they report
+// of it, with an entry for each device that is not ready.
+func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
+	d, err := a.open(app, target)
+	if err != nil {
+		return nil, err
+	}
+	now, err := d.place.State.Get(ctx, devices.TagLatest)
+	if err != nil {
+		return nil, err
+	}
+	e := status.Entry{App: app.Name, Target: target, Device: d.place.Whose(), Namespace: d.place.Target.Namespace, State: status.Absent}
+	if now.Digest == "" {
+		return []status.Entry{e}, nil
+	}
+	reported, err := d.place.Progress(ctx, now.Digest)
+	if err != nil {
+		return nil, err
+	}
+	d.become(now)
+	e.Adapter, e.Object, e.State = Name, d.place.URL(), status.Published
+	e.Version, e.Image, e.Chart = d.app.Version, d.image.Digest, d.chart.Digest
+	e.Healthy, e.Message = reported.Ready(), reported.String()
+	if e.Healthy {
+		e.State = string(protocol.DeviceReady)
+	}
+	entries := []status.Entry{e}
+	for _, device := range reported.Worst(mostDevices) {
+		if device.State != protocol.DeviceReady {
+			entries = append(entries, entryOf(e, device))
+		}
+	}
+	return entries, nil
+}
+
+func entryOf(of status.Entry, device protocol.DeviceReport) status.Entry {
+	e := status.Entry{
+		App: of.App, Target: of.Target, Device: device.Device, Namespace: of.Namespace, Adapter: Name, Object: "report of " + device.Device,
+		State: string(device.State), Message: device.Message,
+	}
+	if at, err := time.Parse(time.RFC3339, device.Time); err == nil {
+		e.Since = &at
+	}
+	if device.State == protocol.DeviceBehind {
+		e.Message = "its report is about another state, " + cmp.Or(device.Digest, "without a digest")
+	}
+	return e
 }

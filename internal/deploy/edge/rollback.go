@@ -52,7 +52,6 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 	return result, nil
 }
 
-// earlier is the state to go back to.
 func (d *deployment) earlier(ctx context.Context, now devices.Artifact, to string) (devices.Artifact, error) {
 	tag := devices.TagPrevious
 	if to != "" {
@@ -77,7 +76,7 @@ func (d *deployment) earlier(ctx context.Context, now devices.Artifact, to strin
 		WithHint("there are: %s", strings.Join(versions, ", "))
 }
 
-// become makes the deployment that of a state which was published before.
+// become makes the deployment that of a published state.
 func (d *deployment) become(state devices.Artifact) {
 	d.app.Version = state.Annotations[marks.Version]
 	d.image.Digest = state.Annotations[marks.Image]

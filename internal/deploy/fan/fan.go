@@ -5,13 +5,15 @@
 //
 // Nothing is remembered between runs. A run goes through the waves from the
 // first on, and a cluster that is done answers unchanged: what was interrupted
-// or stopped goes on when it is run again.
+// or stopped continues when it is run again.
 package fan
 
 import (
 	"cmp"
 	"context"
+	"maps"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
@@ -61,7 +63,7 @@ func (d *fanned) single(target string) delivery.Adapter {
 	return nil
 }
 
-// whole is an adapter that can have its own controller do the fan-out.
+// whole is an adapter whose own controller can do the fan-out.
 type whole interface {
 	// TakesAll reports that it does so for this many clusters.
 	TakesAll(clusters int) bool
@@ -129,8 +131,8 @@ func (d *fanned) Rollback(ctx context.Context, app protocol.AppSpec, target, to 
 	return r.run(ctx)
 }
 
-// Status tells what runs on every cluster of the target, in the target's order. A
-// cluster that cannot be read has an entry that says why; the error beside the
+// Status shows what runs on every cluster of the target, in the target's order. A
+// cluster that cannot be read has an entry that says why; the error next to the
 // entries is that of the first of them, with the worst status of all.
 func (d *fanned) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
 	if a := d.single(target); a != nil {
@@ -153,7 +155,7 @@ func (d *fanned) Status(ctx context.Context, app protocol.AppSpec, target string
 	return entries, delivery.Worst(errs)
 }
 
-// Diff tells what a deploy would change on every cluster of the target.
+// Diff shows what a deploy would change on every cluster of the target.
 func (d *fanned) Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error) {
 	if a := d.single(target); a != nil {
 		return a.Diff(ctx, app, target, image, chart)
@@ -171,15 +173,6 @@ func (d *fanned) Diff(ctx context.Context, app protocol.AppSpec, target string, 
 	return all, cmp.Or(err, delivery.Worst(errs))
 }
 
-// Remove is for targets of one cluster so far.
-func (d *fanned) Remove(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error) {
-	if a := d.single(target); a != nil {
-		return a.Remove(ctx, app, target)
-	}
-	return delivery.Unsupported(d.env.Provider.Adapter).Remove(ctx, app, target)
-}
-
-// read is what was read of a cluster.
 type read[T any] struct {
 	name  string
 	value T
@@ -210,7 +203,6 @@ func each[T any](ctx context.Context, d *fanned, target string, look func(contex
 	return found, errs, ctx.Err()
 }
 
-// open makes the adapter for one cluster.
 func (d *fanned) open(ctx context.Context, cluster conn.Cluster, target string, progress func(protocol.Event)) (delivery.Adapter, error) {
 	flags, err := cluster.Flags()
 	if err != nil {
@@ -219,4 +211,33 @@ func (d *fanned) open(ctx context.Context, cluster conn.Cluster, target string, 
 	env := d.env
 	env.Topology, env.Cluster, env.Progress = cluster.Topology(d.env.Topology, target), cluster.Name, progress
 	return d.make(flags)(ctx, env)
+}
+
+// Flags are those of a deploy: the way to a cluster, and what wins over the
+// settings of a topology. The zero value changes nothing.
+type Flags struct {
+	conn.Flags
+	rollback bool
+	flag     *pflag.Flag
+}
+
+// Bind adds the flags that win over settings to a flag set.
+func (f *Flags) Bind(set *pflag.FlagSet) {
+	const name = "rollback-on-failure"
+	set.BoolVar(&f.rollback, name, true, "roll back to the last good release when a deploy fails; off by default in the built-in topology local")
+	f.flag = set.Lookup(name)
+}
+
+// over is the environment with the flags as settings: rollback.
+func (f *Flags) over(env capability.Environment) capability.Environment {
+	if f.flag == nil || !f.flag.Changed {
+		return env
+	}
+	settings := maps.Clone(env.Provider.Settings)
+	if settings == nil {
+		settings = map[string]any{}
+	}
+	settings["rollback"] = f.rollback
+	env.Provider.Settings = settings
+	return env
 }

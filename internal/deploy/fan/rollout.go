@@ -15,7 +15,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// action is what is done on a cluster, by its adapter.
 type action func(context.Context, delivery.Adapter) (protocol.DeployResult, error)
 
 // rollout is one run over the clusters of a target.
@@ -37,7 +36,6 @@ type rollout struct {
 	shown    time.Time
 }
 
-// end is what became of a cluster.
 type end struct {
 	outcome protocol.Outcome
 	message string
@@ -52,7 +50,7 @@ func (d *fanned) rollout(app protocol.AppSpec, target string, clusters []conn.Cl
 	}
 }
 
-// run goes through the waves, and says what became of the target.
+// run goes through the waves, and returns the result for the target.
 func (r *rollout) run(ctx context.Context) (protocol.DeployResult, error) {
 	verdict := protocol.DeployResult{
 		Metadata: r.app.Metadata, Target: r.target, Adapter: r.env.Provider.Adapter, Namespace: r.multi.Namespace, Planned: r.env.DryRun,
@@ -80,7 +78,7 @@ func (r *rollout) run(ctx context.Context) (protocol.DeployResult, error) {
 }
 
 // wave works on the clusters from start to end. It starts no more of them once
-// too many have failed; those under way come to their end.
+// too many have failed; those in progress are finished.
 func (r *rollout) wave(ctx context.Context, start, end int, name string, verdict *protocol.DeployResult) {
 	r.say(name)
 	var group errgroup.Group
@@ -102,7 +100,7 @@ func (r *rollout) wave(ctx context.Context, start, end int, name string, verdict
 	_ = group.Wait() // what failed is told by the clusters' ends
 }
 
-// on does something on a cluster. A panic is its failure.
+// on runs an action on a cluster. A panic is an error.
 func (r *rollout) on(ctx context.Context, i int, do action) (result protocol.DeployResult, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -117,7 +115,7 @@ func (r *rollout) on(ctx context.Context, i int, do action) (result protocol.Dep
 	return do(ctx, a)
 }
 
-// finish takes in what became of a cluster, and tells it.
+// finish records and reports the outcome of a cluster.
 func (r *rollout) finish(i int, result protocol.DeployResult, err error) {
 	result.Metadata, result.Target, result.Cluster = r.app.Metadata, r.target, r.clusters[i].Name
 	if result.Adapter == "" {
@@ -144,7 +142,7 @@ func (r *rollout) finish(i int, result protocol.DeployResult, err error) {
 	r.each(result)
 }
 
-// proven takes the digests of a cluster into the verdict.
+// proven copies the digests of a cluster into the verdict.
 func (r *rollout) proven(verdict *protocol.DeployResult, result protocol.DeployResult) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,7 +151,7 @@ func (r *rollout) proven(verdict *protocol.DeployResult, result protocol.DeployR
 	}
 }
 
-// stopped reports that more clusters failed than may. A dry run tells all.
+// stopped reports that more clusters failed than allowed. A dry run covers them all.
 func (r *rollout) stopped() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -173,7 +171,7 @@ func (r *rollout) giveUp(ctx context.Context, start, end int) {
 			continue
 		}
 		group.Go(func() error {
-			r.env.Progress(protocol.Event{Metadata: r.app.Metadata, Phase: "rollback", Message: r.clusters[i].Name + ": goes back with its wave"})
+			r.env.Progress(protocol.Event{Metadata: r.app.Metadata, Phase: "rollback", Message: r.clusters[i].Name + ": rolls back with its wave"})
 			result, err := r.on(ctx, i, r.undo)
 			if err != nil {
 				r.finish(i, protocol.DeployResult{}, fmt.Errorf("its wave was given up, and the rollback failed: %w", err))
@@ -198,7 +196,6 @@ func brief(err error) string {
 	return text
 }
 
-// say tells how far the rollout is.
 func (r *rollout) say(wave string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -223,7 +220,7 @@ func (r *rollout) pass(cluster string, e protocol.Event) {
 	r.env.Progress(e)
 }
 
-// conclude makes the verdict out of what became of the clusters.
+// conclude derives the verdict from the outcomes of the clusters.
 func (r *rollout) conclude(ctx context.Context, verdict protocol.DeployResult, where string) (protocol.DeployResult, error) {
 	var count protocol.ClusterCount
 	for _, e := range r.done {
@@ -246,7 +243,7 @@ func (r *rollout) conclude(ctx context.Context, verdict protocol.DeployResult, w
 // listed bounds how many clusters an error names.
 const listed = 10
 
-// failure is the error that tells the clusters' failures, with the worst of
+// failure is the error that lists the clusters' failures, with the worst of
 // their statuses.
 func (r *rollout) failure(count protocol.ClusterCount, where string) error {
 	var text strings.Builder

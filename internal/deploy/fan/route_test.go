@@ -32,8 +32,7 @@ func TestTheTargetChoosesTheAdapter(t *testing.T) {
 		_, rollback := d.Rollback(t.Context(), app, target, "")
 		_, status := d.Status(t.Context(), app, target)
 		_, diff := d.Diff(t.Context(), app, target, protocol.ImageRef{}, protocol.ChartRef{})
-		_, remove := d.Remove(t.Context(), app, target)
-		for what, err := range map[string]error{"rollback": rollback, "status": status, "diff": diff, "removing": remove} {
+		for what, err := range map[string]error{"rollback": rollback, "status": status, "diff": diff} {
 			if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), `"`+want+`" does not support `+what) {
 				t.Errorf("%s on %s: %v", what, target, err)
 			}

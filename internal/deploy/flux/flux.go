@@ -3,23 +3,18 @@
 //
 // Flux does the work and mends it, also when this process is gone; the adapter
 // asks for it, follows it by the objects' status, and proves what runs. Nothing
-// is remembered on the machine: each call looks at the objects and does what is
+// is remembered on the machine: each call reads the objects and does what is
 // missing. Objects that somebody else made, or suspended, are left alone.
 package flux
 
 import (
 	"context"
-	"fmt"
+	"strings"
+	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/restmapper"
-
-	deployvalues "github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -28,128 +23,137 @@ import (
 // Name is the adapter's name in a topology.
 const Name = "flux"
 
-// New makes the adapter. The flags say what the user of the command line chose;
+// New makes the adapter. The flags are those of the command line;
 // they win over the target's own settings, and may be nil.
 func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
 		s, err := readSettings(env)
-		return &adapter{Unsupported: Name, flags: flags, env: env, settings: s}, err
+		return &adapter{delivery.Base{Unsupported: Name, Flags: flags, Env: env}, s}, err
 	}
 }
 
-// adapter is safe for use by several goroutines: a call holds its own state.
 type adapter struct {
-	delivery.Unsupported
-	flags    *conn.Flags
-	env      capability.Environment
+	delivery.Base
 	settings options
 }
 
-// deployment is one call of Deploy.
 type deployment struct {
-	*conn.Conn
-	client  kubernetes.Interface
-	dynamic dynamic.Interface
-	mapper  meta.RESTMapper
-	// discovery is the mapper's.
-	discovery discovery.DiscoveryInterface
-	settings  options
-	dryRun    bool
-	progress  func(protocol.Event)
-
-	app    protocol.AppSpec
-	target string
-	image  protocol.ImageRef
-	chart  protocol.ChartRef
-	values map[string]any
-	// drifted names what somebody changed of the revision in force.
+	delivery.Call
+	settings options
+	// drifted names the objects of the revision in force that were changed by
+	// others.
 	drifted []string
 }
 
 // Deploy implements [capability.ContinuousDelivery]. HelmRelease and Helm
 // release have the app's name. After a rollback there is a result as well as the
-// error of what failed.
+// error that led to it.
 func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	conn, err := conn.Connect(a.flags, a.env.Topology, target)
+	d, err := a.open(app, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	d, err := a.prepare(conn, app, target, image, chart)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	bounded, cancel := context.WithTimeout(ctx, a.settings.bound())
-	defer cancel()
-	result, err := d.run(bounded)
-	return result, d.explain(ctx, err)
-}
-
-func (a *adapter) prepare(conn *conn.Conn, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
-	if err := a.check(app, image, chart); err != nil {
-		return nil, err
-	}
-	values, err := deployvalues.Of(app, target)
-	if err != nil {
-		return nil, err
-	}
-	d, err := a.base(conn, app, target)
-	if err != nil {
-		return nil, err
-	}
-	d.image, d.chart, d.values = image, chart, values
-	return d, nil
-}
-
-// base is a deployment that only looks at what is there.
-func (a *adapter) base(conn *conn.Conn, app protocol.AppSpec, target string) (*deployment, error) {
-	client, err := kubernetes.NewForConfig(conn.Config)
-	if err != nil {
-		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
-	}
-	dynamicClient, err := dynamic.NewForConfig(conn.Config)
-	if err != nil {
-		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
-	}
-	cached := memory.NewMemCacheClient(client.Discovery())
-	return &deployment{
-		Conn: conn, client: client, dynamic: dynamicClient, settings: a.settings, dryRun: a.env.DryRun,
-		mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached), discovery: cached,
-		progress: delivery.Progress(a.env, app),
-		app:      app, target: target,
-	}, nil
-}
-
-// check refuses what Flux cannot deliver.
-func (a *adapter) check(app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) error {
 	if chart.Path != "" || chart.URL == "" {
-		return protocol.Unsupported("topology %q: adapter flux pulls charts from a registry, but the chart of %s is a file on this machine", a.env.Topology.Name, app.Name).
+		return protocol.DeployResult{}, protocol.Unsupported("topology %q: adapter flux pulls charts from a registry, but the chart of %s is a file on this machine", a.Env.Topology.Name, app.Name).
 			WithHint("set spec.helmRegistry of the topology to {adapter: oci, url: …} instead of none")
 	}
-	return delivery.Published(a.env, app, image, chart)
+	if err := delivery.Published(a.Env, app, image, chart); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	d.Image, d.Chart = image, chart
+	if d.Values, err = values.Of(app, target); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	return d.bounded(ctx, d.run)
 }
 
-// explain makes an error one for people.
-func (d *deployment) explain(ctx context.Context, err error) error {
-	return delivery.Explain(ctx, d.Conn, "deploy "+d.app.Name+" to "+d.target, d.settings.bound(), err)
+// open makes a deployment that only reads the objects; it sends nothing.
+func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error) {
+	call, err := a.Open(app, target)
+	return &deployment{Call: call, settings: a.settings}, err
 }
 
-// standing is what a Helm release holds at one moment; the zero value is none.
+// bounded runs a function within the time limit of a deploy.
+func (d *deployment) bounded(ctx context.Context, do func(context.Context) (protocol.DeployResult, error)) (protocol.DeployResult, error) {
+	bounded, cancel := context.WithTimeout(ctx, d.settings.bound())
+	defer cancel()
+	result, err := do(bounded)
+	return result, d.Explained(ctx, d.Conn, d.settings.bound(), err)
+}
+
+// standing is a Helm release at one moment; the zero value is none.
 type standing struct {
 	revision     int
 	image, chart string
 }
 
-// result is the document for an outcome: what stands now, and before.
+// result is the document for an outcome, with the release now and before.
 func (d *deployment) result(outcome protocol.Outcome, now, before standing) protocol.DeployResult {
-	return protocol.DeployResult{
-		Metadata: d.app.Metadata, Target: d.target, Adapter: Name,
-		Context: d.Context, Namespace: d.Namespace, Release: d.app.Name, Revision: now.revision,
-		Outcome: outcome, Image: now.image, Chart: now.chart,
-		PreviousImage: before.image, PreviousChart: before.chart, Planned: d.dryRun,
-	}
+	r := d.Result(Name, outcome)
+	r.Revision, r.Image, r.Chart = now.revision, now.image, now.chart
+	r.PreviousImage, r.PreviousChart = before.image, before.chart
+	return r
 }
 
-// wanted is what is to stand, as a revision.
+// wanted is the release to be deployed, as a revision.
 func (d *deployment) wanted(revision int) standing {
-	return standing{revision: revision, image: d.image.Digest, chart: d.chart.Digest}
+	return standing{revision: revision, image: d.Image.Digest, chart: d.Chart.Digest}
+}
+
+type options struct {
+	// timeout bounds one Helm action of Flux, rollout and all: spec.timeout.
+	timeout time.Duration
+	// interval is how often Flux looks again by itself.
+	interval time.Duration
+	// maxHistory is how many revisions Helm keeps.
+	maxHistory int
+	// sourceNamespace holds the OCIRepository; the target's when empty.
+	sourceNamespace string
+	// secretRef names a Secret next to the OCIRepository with the credentials for
+	// the registry, serviceAccount whom Flux acts as.
+	secretRef, serviceAccount string
+	// failFast ends a deploy at what could still heal, such as a crash loop.
+	failFast bool
+	// rollback makes Flux go back to the revision before when an upgrade fails.
+	rollback bool
+	// retries is how often Flux tries again before that is final.
+	retries int
+	// reportDrift leaves objects that somebody changed as they are and reports them;
+	// else Flux mends them. driftIgnore are JSON pointers of fields that are left
+	// alone, such as /spec/replicas with an autoscaler.
+	reportDrift bool
+	driftIgnore []string
+	// force takes over objects and fields of others.
+	force bool
+}
+
+// slack is how long Flux may take to begin, over the timeout of its work.
+const slack = 30 * time.Second
+
+// bound is how long a deploy may take. A rollback takes as long as the upgrade.
+func (s options) bound() time.Duration {
+	if s.rollback {
+		return 2 * (s.timeout + slack)
+	}
+	return s.timeout + slack
+}
+
+func readSettings(env capability.Environment) (options, error) {
+	s := options{timeout: 5 * time.Minute, interval: 10 * time.Minute, maxHistory: 10, rollback: true}
+	pointer := func(text string) bool { return strings.HasPrefix(text, "/") }
+	err := settings.Of(env, "continuousDelivery", settings.Table{
+		"timeout":         settings.Duration(&s.timeout),
+		"interval":        settings.Duration(&s.interval),
+		"maxHistory":      settings.Whole(&s.maxHistory, 1),
+		"sourceNamespace": settings.Text(&s.sourceNamespace),
+		"secretRef":       settings.Text(&s.secretRef),
+		"serviceAccount":  settings.Text(&s.serviceAccount),
+		"failFast":        settings.Bool(&s.failFast),
+		"rollback":        settings.Bool(&s.rollback),
+		"retries":         settings.Whole(&s.retries, 0),
+		"drift":           settings.Chosen(&s.reportDrift, "report", "repair"),
+		"driftIgnore":     settings.List(&s.driftIgnore, "JSON pointers such as /spec/replicas", pointer),
+		"force":           settings.Bool(&s.force),
+	})
+	return s, err
 }

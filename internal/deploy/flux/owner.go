@@ -17,7 +17,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// isOurs reports an object that harmony applies.
 func isOurs(s seen) bool {
 	return slices.ContainsFunc(s.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool {
 		return f.Manager == marks.Harmony && f.Operation == metav1.ManagedFieldsOperationApply && f.Subresource == ""
@@ -39,13 +38,14 @@ func (d *deployment) mayTouch(s seen, want *unstructured.Unstructured) error {
 		return nil
 	}
 	suspended, _, _ := unstructured.NestedBool(s.Object, "spec", "suspend")
+	argument := strings.Replace(strings.ToLower(s.GetKind()), "ocirepository", "source oci", 1) // of the flux command
 	switch {
 	case s.GetDeletionTimestamp() != nil:
 		return protocol.Retryable("%s %w, since %s", s, errDeleting, s.GetDeletionTimestamp().UTC().Format("2006-01-02 15:04:05 MST"))
 	case suspended:
 		return &protocol.Error{
 			Code: protocol.ExitFailed, Message: fmt.Sprintf("%s is suspended%s: Flux does nothing with it", s, suspendedBy(s)),
-			Hint: fmt.Sprintf("resume it when the reason is gone: flux resume %s %s -n %s", kindArgument(s), s.GetName(), s.GetNamespace()),
+			Hint: fmt.Sprintf("resume it when the reason is gone: flux resume %s %s -n %s", argument, s.GetName(), s.GetNamespace()),
 		}
 	case d.isForeign(s) && !covers(s.Object["spec"], want.Object["spec"]):
 		return foreign(s)
@@ -66,18 +66,15 @@ func foreign(s seen) error {
 func (d *deployment) useForeign(ctx context.Context, p *parts) error {
 	release := p.release.seen
 	spec, _, _ := unstructured.NestedMap(release.Object, "spec")
-	at := func(name string) string {
-		text, _, _ := unstructured.NestedString(spec, "chartRef", name)
-		return text
-	}
+	kind, _, _ := unstructured.NestedString(spec, "chartRef", "kind")
 	wanted, _, _ := unstructured.NestedMap(p.release.want.Object, "spec", "values")
 	values, _, _ := unstructured.NestedMap(spec, "values")
 	name, _, _ := unstructured.NestedString(spec, "releaseName")
-	if at("kind") != "OCIRepository" || spec["valuesFrom"] != nil || cmp.Or(name, d.app.Name) != d.app.Name || !reflect.DeepEqual(values, wanted) {
+	if kind != "OCIRepository" || spec["valuesFrom"] != nil || cmp.Or(name, d.App.Name) != d.App.Name || !reflect.DeepEqual(values, wanted) {
 		return foreign(release)
 	}
 	var err error
-	if p.source.seen, err = d.get(ctx, sources, cmp.Or(at("namespace"), d.Namespace), at("name")); err != nil {
+	if p.source.seen, err = d.sourceOf(ctx, release); err != nil {
 		return err
 	}
 	essential := map[string]any{}
@@ -91,15 +88,13 @@ func (d *deployment) useForeign(ctx context.Context, p *parts) error {
 	return cmp.Or(d.mayTouch(p.source.seen, p.source.want), d.mayTouch(release, p.release.want))
 }
 
-// kindArgument is how the flux command calls the kind.
-func kindArgument(s seen) string {
-	if s.GetKind() == "OCIRepository" {
-		return "source oci"
-	}
-	return strings.ToLower(s.GetKind())
+// sourceOf is the OCIRepository that a HelmRelease names.
+func (d *deployment) sourceOf(ctx context.Context, release seen) (seen, error) {
+	at, _, _ := unstructured.NestedStringMap(release.Object, "spec", "chartRef")
+	return d.get(ctx, sources, cmp.Or(at["namespace"], d.Namespace), at["name"])
 }
 
-// suspendedBy says who suspended an object, and when, where the API server knows.
+// suspendedBy says who suspended an object, and when, if the API server knows.
 func suspendedBy(s seen) string {
 	for _, f := range s.GetManagedFields() {
 		if f.FieldsV1 == nil || f.Subresource != "" {
@@ -120,7 +115,7 @@ func suspendedBy(s seen) string {
 	return ""
 }
 
-// managers are those who set fields of the object's spec.
+// managers are the field managers of the object's spec.
 func managers(s seen) []string {
 	var names []string
 	for _, f := range s.GetManagedFields() {
@@ -134,7 +129,7 @@ func managers(s seen) []string {
 	return names
 }
 
-// covers reports that live has everything that want says; it may say more.
+// covers reports whether live has every field of want; it may have more.
 func covers(live, want any) bool {
 	members, isMap := want.(map[string]any)
 	if !isMap {

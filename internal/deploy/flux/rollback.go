@@ -3,7 +3,6 @@ package flux
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,11 +10,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"helm.sh/helm/v3/pkg/release"
-	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	deployvalues "github.com/nationtech/harmony/internal/chart/values"
-	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
@@ -28,35 +25,26 @@ import (
 // empty. It is followed and proven as a deploy is. A version that Helm's history
 // does not hold is an error of status protocol.ExitInvalid.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
-	conn, err := conn.Connect(a.flags, a.env.Topology, target)
+	d, err := a.open(app, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	d, err := a.base(conn, app, target)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	if registry := a.env.Topology.OCIRegistry; registry != nil {
-		d.image, err = protocol.ParseImageRef(registry.URL + "/" + cmp.Or(app.Image.Repository, app.Name))
+	if registry := a.Env.Topology.OCIRegistry; registry != nil {
+		d.Image, err = protocol.ParseImageRef(registry.URL + "/" + cmp.Or(app.Image.Repository, app.Name))
 		if err != nil {
 			return protocol.DeployResult{}, err
 		}
-		d.image.Insecure = registry.Insecure
+		d.Image.Insecure = registry.Insecure
 	}
-	bounded, cancel := context.WithTimeout(ctx, a.settings.bound())
-	defer cancel()
-	result, err := d.rollback(bounded, strings.TrimPrefix(to, "v"))
-	return result, d.explain(ctx, err)
+	return d.bounded(ctx, func(ctx context.Context) (protocol.DeployResult, error) {
+		return d.rollback(ctx, strings.TrimPrefix(to, "v"))
+	})
 }
 
-// rollback rolls back under the lease, but for a dry run.
+// rollback rolls back under the lease, or plans it in a dry run.
 func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
-	current, err := d.get(ctx, releases, d.Namespace, d.app.Name)
-	if err != nil {
+	if _, err := d.existing(ctx); err != nil {
 		return protocol.DeployResult{}, err
-	}
-	if !current.exists() {
-		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.app.Name)
 	}
 	work := func(ctx context.Context) (protocol.DeployResult, error) { return d.rollbackHeld(ctx, to) }
 	c := d.lock(work)
@@ -64,15 +52,21 @@ func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployRe
 	return c.Run(ctx, ctx)
 }
 
+// existing is the HelmRelease, which must be there.
+func (d *deployment) existing(ctx context.Context) (seen, error) {
+	s, err := d.get(ctx, releases, d.Namespace, d.App.Name)
+	if err == nil && !s.exists() {
+		err = protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.App.Name)
+	}
+	return s, err
+}
+
 // rollbackHeld makes the deployment that of an earlier revision, and carries it
 // out.
 func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.DeployResult, error) {
-	current, err := d.get(ctx, releases, d.Namespace, d.app.Name)
+	current, err := d.existing(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, err
-	}
-	if !current.exists() {
-		return protocol.DeployResult{}, protocol.Invalid("there is no HelmRelease %s/%s", d.Namespace, d.app.Name)
 	}
 	if d.isForeign(current) {
 		return protocol.DeployResult{}, &protocol.Error{
@@ -84,6 +78,10 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 		return protocol.DeployResult{}, err
 	}
 	source, err := d.sourceOf(ctx, current)
+	if err == nil && !source.exists() {
+		name, _, _ := unstructured.NestedString(current.Object, "spec", "chartRef", "name")
+		err = fmt.Errorf("%s names an OCIRepository %s that does not exist", current, name)
+	}
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -94,8 +92,8 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 	if err := d.become(ctx, current, source, earlier); err != nil {
 		return protocol.DeployResult{}, err
 	}
-	d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("to version %s of revision %d, chart %s", d.app.Version, earlier.Version, d.chart.Digest)})
-	if d.dryRun {
+	d.Say("rollback", "to version %s of revision %d, chart %s", d.App.Version, earlier.Version, d.Chart.Digest)
+	if d.DryRun {
 		before, err := d.standing(ctx, current)
 		return d.result(protocol.OutcomeRolledBack, d.wanted(earlier.Version), before), err
 	}
@@ -108,11 +106,11 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 
 // chosen is the revision to go back to: the newest one of the version, or the
 // newest one that came into force before and is something else than what is. Where
-// Flux has gone back by itself already, that is what it is told to keep.
+// Flux has already rolled back by itself, that revision is chosen.
 func (d *deployment) chosen(current, source seen, to string) (*release.Release, error) {
-	history, err := d.storage(current).Query(map[string]string{"name": d.app.Name, "owner": "helm"})
-	if err != nil && !errors.Is(err, driver.ErrReleaseNotFound) {
-		return nil, fmt.Errorf("read release %s: %w", d.app.Name, err)
+	history, err := d.query(current, "")
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(history, func(a, b *release.Release) int { return b.Version - a.Version })
 	var now *release.Release
@@ -138,7 +136,7 @@ func (d *deployment) chosen(current, source seen, to string) (*release.Release, 
 	if to != "" {
 		what = "no revision with version " + to
 	}
-	return nil, protocol.Invalid("release %s has %s in its history", d.app.Name, what).WithHint("its history has: %s", strings.Join(versions, ", "))
+	return nil, protocol.Invalid("release %s has %s in its history", d.App.Name, what).WithHint("its history has: %s", strings.Join(versions, ", "))
 }
 
 // isWanted reports that a revision is of the chart and the values that the
@@ -146,16 +144,12 @@ func (d *deployment) chosen(current, source seen, to string) (*release.Release, 
 func isWanted(current, source seen, r *release.Release) bool {
 	digest, _, _ := unstructured.NestedString(source.Object, "spec", "ref", "digest")
 	values, _, _ := unstructured.NestedMap(current.Object, "spec", "values")
-	wanted, err := deployvalues.Digest(values)
-	made, failed := deployvalues.Digest(r.Config)
-	return err == nil && failed == nil && (wanted == made || len(values)+len(r.Config) == 0) && isOf(r.Chart.Metadata.Version, digest)
+	return (sameValues(values, r.Config) || len(values)+len(r.Config) == 0) && isOf(r.Chart.Metadata.Version, digest)
 }
 
 // same reports two revisions of one chart and of the same values.
 func same(a, b *release.Release) bool {
-	one, err := deployvalues.Digest(a.Config)
-	other, failed := deployvalues.Digest(b.Config)
-	return err == nil && failed == nil && one == other && a.Chart.Metadata.Version == b.Chart.Metadata.Version
+	return sameValues(a.Config, b.Config) && a.Chart.Metadata.Version == b.Chart.Metadata.Version
 }
 
 // versionOf is the app's version, which publish writes into the chart; Flux adds
@@ -174,21 +168,21 @@ func (d *deployment) become(ctx context.Context, current, source seen, r *releas
 	if err != nil {
 		return fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
 	}
-	if d.image, err = d.imageIn(current, objects); err != nil {
+	if d.Image, err = d.imageIn(current, objects); err != nil {
 		return fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
 	}
-	if d.chart, err = d.chartOf(ctx, current, source, r); err != nil {
+	if d.Chart, err = d.chartOf(ctx, current, source, r); err != nil {
 		return err
 	}
-	d.values, _ = deployvalues.Whole(map[string]any(r.Config)).(map[string]any)
-	d.app.Version = versionOf(r)
+	d.Values, _ = deployvalues.Whole(map[string]any(r.Config)).(map[string]any)
+	d.App.Version = versionOf(r)
 	return nil
 }
 
 // imageIn finds the app's image among those of a revision: it is of the
 // repository that the HelmRelease names now, or else the topology.
 func (d *deployment) imageIn(current seen, objects []*unstructured.Unstructured) (protocol.ImageRef, error) {
-	image := d.image
+	image := d.Image
 	if note := current.GetAnnotations()[marks.Image]; note != "" {
 		var err error
 		if image, err = protocol.ParseImageRef(note); err != nil {
@@ -199,7 +193,7 @@ func (d *deployment) imageIn(current seen, objects []*unstructured.Unstructured)
 	if image.Digest == "" {
 		return image, fmt.Errorf("it does not pin an image from %s", image.FullName())
 	}
-	image.Insecure, image.Location = d.image.Insecure, protocol.InRegistry
+	image.Insecure, image.Location = d.Image.Insecure, protocol.InRegistry
 	return image, nil
 }
 
@@ -211,7 +205,7 @@ func (d *deployment) chartOf(ctx context.Context, current, source seen, r *relea
 	insecure, _, _ := unstructured.NestedBool(source.Object, "spec", "insecure")
 	digest, _, _ := unstructured.NestedString(source.Object, "spec", "ref", "digest")
 	version, _, _ := strings.Cut(r.Chart.Metadata.Version, "+")
-	chart := protocol.ChartRef{Metadata: d.app.Metadata, URL: url, Chart: r.Chart.Metadata.Name, ChartVersion: version, Insecure: insecure}
+	chart := protocol.ChartRef{Metadata: d.App.Metadata, URL: url, Chart: r.Chart.Metadata.Name, ChartVersion: version, Insecure: insecure}
 	known := []string{digest, current.GetAnnotations()[marks.ChartBefore]}
 	for _, one := range current.Status.History {
 		known = append(known, one.OCIDigest)
@@ -233,20 +227,7 @@ func (d *deployment) chartOf(ctx context.Context, current, source seen, r *relea
 	return chart, nil
 }
 
-// sourceOf is the OCIRepository that the HelmRelease names.
-func (d *deployment) sourceOf(ctx context.Context, current seen) (seen, error) {
-	at := func(field string) string {
-		text, _, _ := unstructured.NestedString(current.Object, "spec", "chartRef", field)
-		return text
-	}
-	source, err := d.get(ctx, sources, cmp.Or(at("namespace"), d.Namespace), at("name"))
-	if err == nil && !source.exists() {
-		err = fmt.Errorf("%s names an OCIRepository %s that does not exist", current, at("name"))
-	}
-	return source, err
-}
-
-// published asks the registry for the digest of a chart's version.
+// published asks the registry for the digest of a chart version.
 func published(ctx context.Context, chart protocol.ChartRef) (string, error) {
 	ref, err := name.NewTag(strings.TrimPrefix(chart.URL, "oci://")+":"+protocol.TagOf(chart.ChartVersion), auth.Naming(chart.Insecure)...)
 	if err != nil {

@@ -31,16 +31,15 @@ type part struct {
 	differs  bool
 }
 
-// parts are both.
 type parts struct{ source, release part }
 
-// run looks at the objects and does what is missing.
+// run reads the objects and does what is missing.
 func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
-	if err := namespace.Check(ctx, d.client, d.Namespace); err != nil {
+	if err := namespace.Check(ctx, d.Client, d.Namespace); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	now, err := d.compare(ctx)
-	if errors.Is(err, errDeleting) && !d.dryRun {
+	if errors.Is(err, errDeleting) && !d.DryRun {
 		return d.change(ctx, now.release.seen) // which waits until it is gone
 	}
 	if err != nil {
@@ -60,13 +59,7 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 // reported stands in it.
 func (d *deployment) unchanged(s seen) protocol.DeployResult {
 	now := d.wanted(s.revision())
-	return delivery.Reported(d.progress, d.result(protocol.OutcomeUnchanged, now, now), d.drifted)
-}
-
-// plan says what would be done.
-func (d *deployment) plan(ctx context.Context, s seen) (protocol.DeployResult, error) {
-	before, err := d.standing(ctx, s)
-	return d.result(outcome(before, standing{}), d.wanted(before.revision), before), err
+	return delivery.Reported(d.Progress, d.result(protocol.OutcomeUnchanged, now, now), d.drifted)
 }
 
 // outcome is what was done, by the revisions before and after.
@@ -119,7 +112,7 @@ func (d *deployment) differs(ctx context.Context, p *part) error {
 		p.differs = !p.seen.exists()
 		return nil
 	}
-	if d.dryRun && d.chart.Digest == "" {
+	if d.DryRun && d.Chart.Digest == "" {
 		p.differs = true // the digest is not known before it is published
 		return nil
 	}
@@ -132,7 +125,7 @@ func (d *deployment) differs(ctx context.Context, p *part) error {
 // has done with them, and the image runs.
 func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
 	if p.source.differs || p.release.differs ||
-		!judgeSource(p.source.seen, d.chart.Digest, "").done || !judgeRelease(p.release.seen, d.chart.Digest, "").done {
+		!judgeSource(p.source.seen, d.Chart.Digest, "").done || !judgeRelease(p.release.seen, d.Chart.Digest, "").done {
 		return false, nil
 	}
 	r, err := d.read(ctx, p.release.seen, p.release.seen.revision())
@@ -142,55 +135,45 @@ func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
 	if d.drifted, err = d.drift(ctx, r); err != nil {
 		return false, err
 	}
-	snapshots, err := rollout.Read(ctx, d.client, r.workloads)
+	snapshots, err := rollout.Read(ctx, d.Client, r.workloads)
 	if err != nil {
 		return false, err
 	}
 	if ready, err := delivery.Ready(snapshots); err != nil || !ready {
 		return false, err
 	}
-	proven, err := d.prover(d.image).Proven(ctx, r.objects, snapshots)
+	proven, err := proof.NewProver(d.App.Name, d.Image).Proven(ctx, r.objects, snapshots)
 	// What runs in the image's place, and what else somebody changed, is for Flux
 	// to mend, which is then asked to.
 	return proven && err == nil && (len(d.drifted) == 0 || d.settings.reportDrift), nil
 }
 
-// drift names what somebody changed of a revision. Flux leaves alone what is
-// marked, and the fields that the topology names.
+// drift names the objects of a revision that were changed by others. Flux leaves
+// alone those that are marked, and the fields that the topology names.
 func (d *deployment) drift(ctx context.Context, r *stored) ([]string, error) {
+	const mark = "helm.toolkit.fluxcd.io/driftDetection" // an annotation or a label
 	objects := slices.DeleteFunc(slices.Clone(r.objects), func(o *unstructured.Unstructured) bool {
-		mark := cmp.Or(o.GetAnnotations()[driftMark], o.GetLabels()[driftMark])
-		return mark == driftDisabled
+		return cmp.Or(o.GetAnnotations()[mark], o.GetLabels()[mark]) == "disabled"
 	})
-	return drift.Finder{Dynamic: d.dynamic, Mapper: d.mapper, Namespace: d.Namespace, Ignore: d.settings.driftIgnore}.Find(ctx, objects)
+	return drift.Finder{Space: d.Space(), Ignore: d.settings.driftIgnore}.Find(ctx, objects)
 }
 
-// driftMark is the annotation or label with which helm-controller is told to
-// leave changes of an object alone.
-const (
-	driftMark     = "helm.toolkit.fluxcd.io/driftDetection"
-	driftDisabled = "disabled"
-)
-
-func (d *deployment) prover(image protocol.ImageRef) *proof.Prover {
-	return proof.NewProver(d.app.Name, image)
-}
-
-// change brings the objects to what is wanted, under the lease.
+// change writes the wanted objects, under the lease.
 func (d *deployment) change(ctx context.Context, now seen) (protocol.DeployResult, error) {
 	c := d.lock(d.changeHeld)
-	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, now) }
-	c.Prepare = func(ctx context.Context) error { return namespace.Ensure(ctx, d.client, d.Namespace) }
+	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) {
+		before, err := d.standing(ctx, now)
+		return d.result(outcome(before, standing{}), d.wanted(before.revision), before), err
+	}
+	c.Prepare = func(ctx context.Context) error { return namespace.Wanted{Name: d.Namespace}.Ensure(ctx, d.Client) }
 	return c.Run(ctx, ctx)
 }
 
-// lock is a change of the release by the work.
 func (d *deployment) lock(work func(context.Context) (protocol.DeployResult, error)) delivery.Change {
-	return delivery.Change{
-		Conn: d.Conn, Leases: d.client.CoordinationV1().Leases(d.Namespace), Release: d.app.Name, What: "release " + d.app.Name,
-		DryRun: d.dryRun, Progress: d.progress, Retry: d.survive,
-		Work: func(ctx context.Context, _ bool) (protocol.DeployResult, error) { return work(ctx) },
-	}
+	c := d.Lock(d.Cluster, d.Namespace, d.App.Name, "release "+d.App.Name)
+	c.Retry = d.survive
+	c.Work = func(ctx context.Context, _ bool) (protocol.DeployResult, error) { return work(ctx) }
+	return c
 }
 
 // changeHeld does the work of change under the lease. Another process may have
@@ -215,7 +198,7 @@ func (d *deployment) changeHeld(ctx context.Context) (protocol.DeployResult, err
 		if !d.settings.reportDrift {
 			message += ": Flux is asked to mend it"
 		}
-		d.progress(protocol.Event{Phase: "drift", Message: message})
+		d.Say("drift", "%s", message)
 	}
 	if err := d.checked(ctx, &now); err != nil {
 		return protocol.DeployResult{}, err
@@ -235,10 +218,10 @@ func (d *deployment) changeHeld(ctx context.Context) (protocol.DeployResult, err
 	return d.follow(ctx, now.release.seen, token, before, old)
 }
 
-// write brings both objects to what is wanted, and asks Flux to look at them. The
+// write brings both objects to what is wanted, and asks Flux to reconcile them. The
 // HelmRelease is only touched once its chart is there.
 func (d *deployment) write(ctx context.Context, p *parts, before standing) (token string, err error) {
-	if !p.source.differs && !p.release.differs && judgeSource(p.source.seen, d.chart.Digest, "").done && p.release.seen.progressing() {
+	if !p.source.differs && !p.release.differs && judgeSource(p.source.seen, d.Chart.Digest, "").done && p.release.seen.progressing() {
 		return "", nil // Flux is at it, for a process that was killed or for itself
 	}
 	isNew := !p.source.seen.exists()
@@ -256,9 +239,8 @@ func (d *deployment) write(ctx context.Context, p *parts, before standing) (toke
 	return token, d.request(ctx, &p.release, token, before)
 }
 
-// put applies an object.
 func (d *deployment) put(ctx context.Context, p part, force bool) (made seen, err error) {
-	d.progress(protocol.Event{Phase: "apply", Message: seen{api.Seen{Unstructured: p.want}}.String()})
+	d.Progress(protocol.Event{Phase: "apply", Message: seen{api.Seen{Unstructured: p.want}}.String()})
 	err = d.survive(ctx, func() (err error) {
 		made, err = d.apply(ctx, p.resource, p.want, force, false)
 		return err
@@ -275,9 +257,11 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	if token == "" {
 		return nil
 	}
+	// With resetAt, helm-controller forgets earlier failures, which would keep it from
+	// trying again.
 	annotations := map[string]string{
-		meta.ReconcileRequestAnnotation: token, resetRequest: token,
-		marks.Image: d.image.FullName() + "@" + d.image.Digest, marks.Version: d.app.Version,
+		meta.ReconcileRequestAnnotation: token, "reconcile.fluxcd.io/resetAt": token,
+		marks.Image: d.Image.FullName() + "@" + d.Image.Digest, marks.Version: d.App.Version,
 	}
 	if before.chart != "" {
 		annotations[marks.ChartBefore] = before.chart
@@ -294,7 +278,3 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	}
 	return err
 }
-
-// resetRequest has helm-controller forget earlier failures, which would keep it
-// from trying again.
-const resetRequest = "reconcile.fluxcd.io/resetAt"

@@ -1,21 +1,30 @@
 package flux
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/fluxcd/pkg/apis/meta"
+	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/storage/driver"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	deployvalues "github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
 )
 
-// The conditions of a HelmRelease beside those that all objects of Flux have,
-// and the reason that tells a rollback.
+// The conditions of a HelmRelease in addition to those that all objects of Flux have,
+// and the reason that means a rollback.
 const (
 	releasedCondition   = "Released"
 	remediatedCondition = "Remediated"
@@ -45,7 +54,7 @@ func (s seen) is(kind string) bool {
 	return c != nil && c.Status == metav1.ConditionTrue
 }
 
-// message is what the object says of itself now.
+// message is the current message of the object's conditions.
 func (s seen) message() string {
 	var said []string
 	for _, kind := range []string{meta.StalledCondition, releasedCondition, meta.ReadyCondition, meta.ReconcilingCondition} {
@@ -64,17 +73,16 @@ func (s seen) message() string {
 	return strings.Join(said, ": ")
 }
 
-// verdict is how far an object is.
 type verdict struct {
 	// done is true when the object is as wanted, and failed when Flux gave up.
 	done, failed bool
 	// refused is true while a source cannot be fetched, for whatever reason.
 	refused bool
-	// rolledBack is true when Flux went back to the revision before.
+	// rolledBack is true when Flux rolled back to the previous revision.
 	rolledBack bool
 }
 
-// settled reports that the present generation is ready and nothing goes on.
+// settled reports that the current generation is ready and nothing is in progress.
 func (s seen) settled() bool {
 	return s.Status.ObservedGeneration == s.GetGeneration() && s.is(meta.ReadyCondition) && !s.is(meta.ReconcilingCondition)
 }
@@ -97,15 +105,10 @@ func judgeSource(s seen, digest, token string) verdict {
 	refused := handled(s, token) && ready != nil && ready.Status == metav1.ConditionFalse
 	final := refused && (rollout.IsFinal(ready.Message) || plainHTTP.MatchString(ready.Message))
 	return verdict{
-		done:    s.settled() && holds(s, digest),
+		done:    s.settled() && s.Status.Artifact != nil && strings.HasSuffix(s.Status.Artifact.Revision, digest),
 		failed:  handled(s, token) && s.is(meta.StalledCondition) || final,
 		refused: refused,
 	}
-}
-
-// holds reports that the source has fetched the chart of the digest.
-func holds(source seen, digest string) bool {
-	return source.Status.Artifact != nil && strings.HasSuffix(source.Status.Artifact.Revision, digest)
 }
 
 // handled reports that the controller has answered to the request with the token;
@@ -166,27 +169,149 @@ func (s seen) refused(after int) bool {
 	if ready == nil || ready.Status != metav1.ConditionFalse || s.revision() > after {
 		return false
 	}
-	return slices.Contains(refusals, ready.Reason) && !rollout.Passes(ready.Message) || ready.Reason == stateError && strings.Contains(ready.Message, "is forbidden")
+	switch ready.Reason {
+	case "InstallFailed", "UpgradeFailed", "ArtifactFailed", "ValuesError", "ChartMutateError", "RESTClientError", "FactoryError":
+		return !rollout.Passes(ready.Message)
+	case "StateError": // it cannot read the release: the API server is away, or does not allow it
+		return strings.Contains(ready.Message, "is forbidden")
+	}
+	return false
 }
 
-// stateError is helm-controller's reason when it cannot read a release: the API
-// server is away, or does not allow it.
-const stateError = "StateError"
-
-// refusals are helm-controller's reasons for not being ready before there is a
-// revision.
-var refusals = []string{"InstallFailed", "UpgradeFailed", "ArtifactFailed", "ValuesError", "ChartMutateError", "RESTClientError", "FactoryError"}
-
-// failing reports that the release has failed and Flux is about to mend it.
+// failing reports that the release has failed and Flux is about to remediate it.
 func (s seen) failing() bool {
 	c := s.Condition(releasedCondition)
 	return c != nil && c.Status == metav1.ConditionFalse
 }
 
-// revision is the newest one that Flux knows of; 0 when there is none.
+// revision is the newest one that Flux knows; 0 when there is none.
 func (s seen) revision() int {
 	if len(s.Status.History) == 0 {
 		return 0
 	}
 	return s.Status.History[0].Version
+}
+
+// stored is a revision in Helm's storage, which Flux writes, with the objects
+// that it is made of.
+type stored struct {
+	version   int
+	objects   []*unstructured.Unstructured
+	workloads []rollout.Workload
+	// hasHooks is true when something runs before the objects are applied.
+	hasHooks bool
+}
+
+// storage is Helm's own, in the namespace that Flux keeps it in.
+func (d *deployment) storage(s seen) *driver.Secrets {
+	return driver.NewSecrets(d.Client.CoreV1().Secrets(cmp.Or(s.Status.StorageNamespace, d.Namespace)))
+}
+
+// query lists the revisions of the release in Helm's storage, of one status where
+// that is given.
+func (d *deployment) query(s seen, status release.Status) ([]*release.Release, error) {
+	labels := map[string]string{"name": d.App.Name, "owner": "helm"}
+	if status != "" {
+		labels["status"] = status.String()
+	}
+	found, err := d.storage(s).Query(labels)
+	if errors.Is(err, driver.ErrReleaseNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("read release %s: %w", d.App.Name, err)
+	}
+	return found, err
+}
+
+// read is a revision of the release; nil when Helm's storage does not have it.
+func (d *deployment) read(ctx context.Context, s seen, version int) (*stored, error) {
+	var found *release.Release
+	err := d.survive(ctx, func() (err error) {
+		found, err = d.storage(s).Get(fmt.Sprintf("sh.helm.release.v1.%s.v%d", d.App.Name, version))
+		return err
+	})
+	if errors.Is(err, driver.ErrReleaseNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read revision %d of release %s: %w", version, d.App.Name, err)
+	}
+	return d.storedOf(found)
+}
+
+// pending is the revision that Flux is working on, if it is ours and later than
+// one.
+func (d *deployment) pending(s seen, after int) (*stored, error) {
+	for _, status := range []release.Status{release.StatusPendingInstall, release.StatusPendingUpgrade} {
+		found, err := d.query(s, status)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range found {
+			if r.Version > after && d.isWanted(r) {
+				return d.storedOf(r)
+			}
+		}
+	}
+	return nil, nil
+}
+
+// newest is the last revision in Helm's storage, however it ended; nil when there
+// is none.
+func (d *deployment) newest(s seen) (*stored, error) {
+	found, err := d.query(s, "")
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return d.storedOf(slices.MaxFunc(found, func(a, b *release.Release) int { return a.Version - b.Version }))
+}
+
+// isWanted reports whether a revision was made from our chart and values.
+func (d *deployment) isWanted(r *release.Release) bool {
+	if version := r.Chart.Metadata.Version; strings.Contains(version, "+") && !isOf(version, d.Chart.Digest) {
+		return false
+	}
+	return sameValues(r.Config, d.Values)
+}
+
+func sameValues(a, b map[string]any) bool {
+	one, err := deployvalues.Digest(a)
+	other, failed := deployvalues.Digest(b)
+	return err == nil && failed == nil && one == other
+}
+
+func (d *deployment) storedOf(r *release.Release) (*stored, error) {
+	objects, err := manifest.Parse(r.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
+	}
+	workloads, err := rollout.Workloads(objects, d.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
+	}
+	return &stored{version: r.Version, objects: objects, workloads: workloads, hasHooks: len(r.Hooks) > 0}, nil
+}
+
+// standing is what is in force: the newest revision that Flux knows of, or what
+// another tool installed under the name, which Flux takes over.
+func (d *deployment) standing(ctx context.Context, s seen) (standing, error) {
+	if !s.exists() || s.revision() == 0 {
+		found, err := d.query(s, release.StatusDeployed)
+		if err != nil || len(found) == 0 {
+			return standing{}, err
+		}
+		r, err := d.storedOf(found[0])
+		if err != nil {
+			return standing{}, err
+		}
+		return standing{revision: r.version, image: proof.DigestIn(r.objects, d.Image)}, nil
+	}
+	now := standing{revision: s.revision(), chart: s.inForce()}
+	r, err := d.read(ctx, s, now.revision)
+	if err != nil || r == nil {
+		return now, err
+	}
+	now.image = proof.DigestIn(r.objects, d.Image)
+	return now, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -33,9 +34,9 @@ type prepared struct {
 	hasHooks bool
 }
 
-// render fetches the chart, renders it, and sees that it uses the image.
+// render fetches the chart, renders it, and checks that it uses the image.
 func (d *deployment) render(ctx context.Context, last *release.Release) (prepared, error) {
-	archive, err := file.Fetch(ctx, d.chart)
+	archive, err := file.Fetch(ctx, d.Chart)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -43,18 +44,18 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	if err != nil {
 		return prepared{}, err
 	}
-	if d.config.Capabilities, err = delivery.Capabilities(d.discovery); err != nil {
+	if d.config.Capabilities, err = delivery.Capabilities(d.Discovery); err != nil {
 		return prepared{}, err
 	}
-	options := chartutil.ReleaseOptions{Name: d.app.Name, Namespace: d.Namespace, Revision: 1, IsInstall: true}
+	options := chartutil.ReleaseOptions{Name: d.App.Name, Namespace: d.Namespace, Revision: 1, IsInstall: true}
 	if !isGone(last) {
 		options.Revision, options.IsInstall, options.IsUpgrade = last.Version+1, false, true
 	}
-	r, err := file.Render(engine.New(d.Config), look, d.values, options, d.config.Capabilities)
+	r, err := file.Render(engine.New(d.Config), look, d.Values, options, d.config.Capabilities)
 	if err != nil {
-		return prepared{}, protocol.Invalid("chart %q with the values of target %q: %w", d.chart.Chart, d.target, err)
+		return prepared{}, protocol.Invalid("chart %q with the values of target %q: %w", d.Chart.Chart, d.Target, err)
 	}
-	if err := r.Uses(d.image, d.chart); err != nil {
+	if err := r.Uses(d.Image, d.Chart); err != nil {
 		return prepared{}, err
 	}
 	p := prepared{objects: r.Objects, source: r.Source, hasHooks: len(r.Hooks) > 0}
@@ -74,15 +75,6 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	return p, err
 }
 
-// check fails for what the API server would refuse, before anything is touched.
-func (d *deployment) check(ctx context.Context, p prepared) error {
-	preview, err := d.preview(p)
-	if err != nil {
-		return err
-	}
-	return preview.Check(ctx, p.before, p.objects)
-}
-
 // hooks are the hooks that run to an end. Those of an earlier run that still
 // exist are not the ones meant.
 func (d *deployment) hooks(ctx context.Context, objects []*unstructured.Unstructured) ([]rollout.Workload, error) {
@@ -96,7 +88,7 @@ func (d *deployment) hooks(ctx context.Context, objects []*unstructured.Unstruct
 			hooks = append(hooks, w)
 		}
 	}
-	snapshots, err := rollout.Read(ctx, d.client, hooks)
+	snapshots, err := rollout.Read(ctx, d.Client, hooks)
 	for i, s := range snapshots {
 		if s.Object != nil {
 			hooks[i].Ignore = string(s.Object.GetUID())
@@ -105,14 +97,13 @@ func (d *deployment) hooks(ctx context.Context, objects []*unstructured.Unstruct
 	return hooks, err
 }
 
-// deployed is the revision that is in force, or nil.
 func (d *deployment) deployed() (*release.Release, error) {
-	r, err := d.config.Releases.Deployed(d.app.Name)
+	r, err := d.config.Releases.Deployed(d.App.Name)
 	if errors.Is(err, driver.ErrNoDeployedReleases) || errors.Is(err, driver.ErrReleaseNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the deployed revision of release %s: %w", d.app.Name, err)
+		return nil, fmt.Errorf("read the deployed revision of release %s: %w", d.App.Name, err)
 	}
 	return r, nil
 }
@@ -121,7 +112,7 @@ func (d *deployment) deployed() (*release.Release, error) {
 // a cancelled call while its requests still run, so that the call is only
 // cancelled where it could last: when there are hooks to wait for.
 func (d *deployment) apply(ctx context.Context, p prepared, last *release.Release) (*release.Release, error) {
-	d.progress(protocol.Event{Phase: "apply", Message: "release " + d.app.Name})
+	d.Say("apply", "release %s", d.App.Name)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -143,7 +134,10 @@ func (d *deployment) watching(ctx context.Context, phase string, hooks []rollout
 	watched, stop := context.WithCancelCause(ctx)
 	problem := make(chan error, 1)
 	go func() {
-		err := rollout.Wait(watched, d.client, hooks, rollout.Options{FailOnly: true, FailFast: d.settings.failFast, Progress: delivery.Rollout(d.progress, phase), Log: d.log})
+		err := rollout.Wait(watched, d.Client, hooks, rollout.Options{FailOnly: true, FailFast: d.settings.failFast, Progress: delivery.Rollout(d.Progress, phase),
+			Log: func(w rollout.Workload, _, line string) {
+				d.Progress(protocol.Event{Phase: protocol.PhaseStep, Message: w.String() + ": " + line})
+			}})
 		problem <- err
 		stop(err)
 	}()
@@ -156,22 +150,17 @@ func (d *deployment) watching(ctx context.Context, phase string, hooks []rollout
 	return d.hookError(ctx, err, problem, stop)
 }
 
-// log shows a line that a hook's container wrote.
-func (d *deployment) log(w rollout.Workload, container, line string) {
-	d.progress(protocol.Event{Phase: protocol.PhaseStep, Message: w.String() + ": " + line})
-}
-
 // hookSees is how long after Helm the watch of the hooks may see a failure.
 const hookSees = time.Second
 
-// hookError prefers what the watch of the hooks saw over Helm's own words.
+// hookError prefers the problem that the watch of the hooks saw to Helm's own error.
 func (d *deployment) hookError(ctx context.Context, err error, problem <-chan error, stop context.CancelCauseFunc) error {
 	timer := time.AfterFunc(hookSees, func() { stop(context.Canceled) })
 	defer timer.Stop()
 	seen := <-problem
 	switch {
 	case seen != nil && !errors.Is(seen, context.Canceled):
-		return fmt.Errorf("hook of release %s: %w", d.app.Name, seen)
+		return fmt.Errorf("hook of release %s: %w", d.App.Name, seen)
 	case ctx.Err() != nil:
 		return errors.Join(context.Cause(ctx), err)
 	}
@@ -185,44 +174,39 @@ func remaining(ctx context.Context) time.Duration {
 
 func (d *deployment) action(ctx context.Context, p prepared, last *release.Release, timeout time.Duration) (*release.Release, error) {
 	d.autoscaling(ctx)
-	description := fmt.Sprintf(describedByUs+"%s %s, image %s", d.app.Name, d.app.Version, d.image.Digest)
+	description := fmt.Sprintf(describedByUs+"%s %s, image %s", d.App.Name, d.App.Version, d.Image.Digest)
 	if isGone(last) {
 		install := action.NewInstall(d.config)
-		install.ReleaseName, install.Namespace, install.Description = d.app.Name, d.Namespace, description
+		install.ReleaseName, install.Namespace, install.Description = d.App.Name, d.Namespace, description
 		install.Timeout, install.Replace, install.SkipCRDs = timeout, true, true
-		r, err := install.RunWithContext(ctx, p.chart, d.values)
+		r, err := install.RunWithContext(ctx, p.chart, d.Values)
 		if err != nil {
-			return nil, fmt.Errorf("install release %s: %w", d.app.Name, err)
+			return nil, fmt.Errorf("install release %s: %w", d.App.Name, err)
 		}
-		return d.recorded(r)
+		// Helm only logs it when it cannot record the end of an install.
+		if err := d.config.Releases.Update(r); err != nil {
+			return nil, fmt.Errorf("record that release %s is installed: %w", d.App.Name, err)
+		}
+		return r, nil
 	}
 	upgrade := action.NewUpgrade(d.config)
 	upgrade.Namespace, upgrade.Description = d.Namespace, description
 	upgrade.Timeout, upgrade.MaxHistory, upgrade.ResetValues, upgrade.SkipCRDs = timeout, d.settings.maxHistory, true, true
-	r, err := upgrade.RunWithContext(ctx, d.app.Name, p.chart, d.values)
+	r, err := upgrade.RunWithContext(ctx, d.App.Name, p.chart, d.Values)
 	if err != nil {
-		return nil, fmt.Errorf("upgrade release %s: %w", d.app.Name, err)
+		return nil, fmt.Errorf("upgrade release %s: %w", d.App.Name, err)
 	}
 	return r, nil
 }
 
-// recorded sees to it that the end of an install is in Helm's storage: Helm
-// only logs it when that fails.
-func (d *deployment) recorded(r *release.Release) (*release.Release, error) {
-	if err := d.config.Releases.Update(r); err != nil {
-		return nil, fmt.Errorf("record that release %s is installed: %w", d.app.Name, err)
-	}
-	return r, nil
-}
-
-// resume goes on with a rollout that was applied before. Pods that a
+// resume continues a rollout that was applied before. Pods that a
 // controller tries again after ever longer pauses are replaced, so that what
 // was mended meanwhile is seen at once. A revision that was healthy before is
 // not taken back: something else than it is to blame.
 func (d *deployment) resume(ctx context.Context, r *release.Release) (protocol.DeployResult, error) {
 	workloads, err := d.workloads(ctx, r)
 	if err == nil {
-		err = delivery.ReplaceStuck(ctx, d.client, workloads)
+		err = delivery.ReplaceStuck(ctx, d.Client, workloads)
 	}
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -246,8 +230,42 @@ func (d *deployment) follow(ctx context.Context, r *release.Release) error {
 	if err != nil {
 		return err
 	}
-	return rollout.Wait(ctx, d.client, workloads, rollout.Options{
-		Progress: delivery.Rollout(d.progress, "rollout"), FailFast: d.settings.failFast,
+	return rollout.Wait(ctx, d.Client, workloads, rollout.Options{
+		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
 		Check: func(s []rollout.Snapshot) (bool, error) { return d.proven(ctx, r, s) },
 	})
+}
+
+// test runs the chart's tests, where the topology wants that, and shows what
+// they write. It returns the revision with their results.
+func (d *deployment) test(ctx context.Context, r *release.Release) (*release.Release, error) {
+	isTest := func(hook *release.Hook) bool { return slices.Contains(hook.Events, release.HookTest) }
+	var text string
+	for _, hook := range r.Hooks {
+		if isTest(hook) {
+			text += "\n---\n" + hook.Manifest
+		}
+	}
+	if !d.settings.tests || text == "" {
+		return r, nil
+	}
+	objects, err := manifest.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	hooks, err := d.hooks(ctx, objects)
+	if err != nil {
+		return nil, err
+	}
+	d.Say("test", "release %s", d.App.Name)
+	tests := action.NewReleaseTesting(d.config)
+	tests.Namespace, tests.Timeout = d.Namespace, remaining(ctx)
+	tested := r
+	err = d.watching(ctx, "test", hooks, func(context.Context) (err error) {
+		if tested, err = tests.Run(d.App.Name); err != nil {
+			return fmt.Errorf("test release %s: %w", d.App.Name, err)
+		}
+		return nil
+	})
+	return tested, err
 }

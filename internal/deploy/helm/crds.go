@@ -36,9 +36,7 @@ const (
 // establishTime is how long the API server may take to serve a new kind.
 const establishTime = 30 * time.Second
 
-func crdResource() schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-}
+var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
 // ensureCRDs sees to the chart's CustomResourceDefinitions, and waits until the
 // API server serves them.
@@ -47,10 +45,6 @@ func (d *deployment) ensureCRDs(ctx context.Context, c *chart.Chart) error {
 	if d.settings.crds == crdsSkip || len(files) == 0 {
 		return nil
 	}
-	client, err := dynamic.NewForConfig(d.Config)
-	if err != nil {
-		return err
-	}
 	var made []*unstructured.Unstructured
 	for _, file := range files {
 		objects, err := manifest.Parse(string(file.File.Data))
@@ -58,7 +52,7 @@ func (d *deployment) ensureCRDs(ctx context.Context, c *chart.Chart) error {
 			return protocol.Invalid("chart %q: %s: %w", c.Name(), file.Filename, err)
 		}
 		for _, object := range objects {
-			changed, err := d.ensureCRD(ctx, client.Resource(crdResource()), object)
+			changed, err := d.ensureCRD(ctx, d.Dynamic.Resource(definitions), object)
 			if err != nil {
 				return fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
 			}
@@ -70,7 +64,7 @@ func (d *deployment) ensureCRDs(ctx context.Context, c *chart.Chart) error {
 	if len(made) == 0 {
 		return nil
 	}
-	return d.established(ctx, client, made)
+	return d.established(ctx, made)
 }
 
 // ensureCRD reports whether it changed anything.
@@ -93,20 +87,20 @@ func (d *deployment) ensureCRD(ctx context.Context, client dynamic.ResourceInter
 	return err == nil, err
 }
 
-// established waits until the kinds are served, and lets Helm learn of them.
-func (d *deployment) established(ctx context.Context, client dynamic.Interface, made []*unstructured.Unstructured) error {
+// established waits until the kinds are served, and makes Helm discover them.
+func (d *deployment) established(ctx context.Context, made []*unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeout(ctx, establishTime)
 	defer cancel()
 	policies := rollout.Policies{"CustomResourceDefinition": "condition=Established"}
-	workloads, err := rollout.Objects(ctx, made, "", client, d.mapper, policies)
+	workloads, err := rollout.Objects(ctx, made, d.Space(), policies)
 	if err != nil {
 		return err
 	}
-	if err := rollout.Wait(ctx, d.client, workloads, rollout.Options{Progress: delivery.Rollout(d.progress, "crds")}); err != nil {
+	if err := rollout.Wait(ctx, d.Client, workloads, rollout.Options{Progress: delivery.Rollout(d.Progress, "crds")}); err != nil {
 		return err
 	}
-	d.discovery.Invalidate()
-	d.mapper.Reset()
-	d.config.Capabilities, err = delivery.Capabilities(d.discovery)
+	d.Discovery.Invalidate()
+	d.Mapper.Reset()
+	d.config.Capabilities, err = delivery.Capabilities(d.Discovery)
 	return err
 }

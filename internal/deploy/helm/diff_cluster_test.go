@@ -137,7 +137,7 @@ func TestCRDsAndCustomResources(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := client.Resource(crdResource()).Delete(context.WithoutCancel(t.Context()), "robots."+group, metav1.DeleteOptions{}); err != nil {
+		if err := client.Resource(definitions).Delete(context.WithoutCancel(t.Context()), "robots."+group, metav1.DeleteOptions{}); err != nil {
 			t.Log(err)
 		}
 	})
@@ -190,7 +190,7 @@ func TestCRDsAndCustomResources(t *testing.T) {
 		if _, err := w.try(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		found, err := client.Resource(crdResource()).Get(t.Context(), "robots."+group, metav1.GetOptions{})
+		found, err := client.Resource(definitions).Get(t.Context(), "robots."+group, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

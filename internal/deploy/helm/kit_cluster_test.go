@@ -23,6 +23,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/clustertest"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -210,12 +211,12 @@ func (w *world) helm() *action.Configuration {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c, err := newCluster(conn)
+	c, err := delivery.NewCluster(conn)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	config := &action.Configuration{}
-	if err := config.Init(c, w.namespace, "secret", func(string, ...any) {}); err != nil {
+	if err := config.Init(getter{c, func(string) {}}, w.namespace, "secret", func(string, ...any) {}); err != nil {
 		w.t.Fatal(err)
 	}
 	return config

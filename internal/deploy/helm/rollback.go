@@ -32,7 +32,7 @@ type unhealthyError struct{ error }
 func (e unhealthyError) Unwrap() error { return e.error }
 
 // proven reports a revision that was once seen to be healthy with its image. One
-// that harmony did not make cannot be told.
+// that harmony did not make is unknown.
 func isProven(r *release.Release) bool {
 	return strings.HasPrefix(r.Info.Description, describedByUs) && strings.HasSuffix(r.Info.Description, markProven)
 }
@@ -43,7 +43,7 @@ func isUnhealthy(r *release.Release) bool {
 	return strings.HasPrefix(r.Info.Description, describedByUs) && strings.Contains(r.Info.Description, markFailed)
 }
 
-// mark writes into the revision how it ended.
+// mark records in the revision how it ended.
 func (d *deployment) mark(r *release.Release, status release.Status, mark string) error {
 	made, _, _ := strings.Cut(r.Info.Description, ";")
 	description := made + mark
@@ -52,7 +52,7 @@ func (d *deployment) mark(r *release.Release, status release.Status, mark string
 	}
 	r.SetStatus(status, description)
 	if err := d.config.Releases.Update(r); err != nil {
-		return fmt.Errorf("record how revision %d of release %s ended: %w", r.Version, d.app.Name, err)
+		return fmt.Errorf("record how revision %d of release %s ended: %w", r.Version, d.App.Name, err)
 	}
 	return nil
 }
@@ -74,9 +74,9 @@ func (d *deployment) afterFailure(ctx context.Context, failure error) (protocol.
 	return result, failure
 }
 
-// rollbackAfter answers with no outcome when there is nothing to go back to.
+// rollbackAfter returns no outcome when there is nothing to roll back to.
 func (d *deployment) rollbackAfter(ctx context.Context, failure error) (protocol.DeployResult, error) {
-	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	last, err := d.last(ctx)
 	if err != nil || last == nil {
 		return protocol.DeployResult{}, err
 	}
@@ -93,15 +93,14 @@ func (d *deployment) rollbackAfter(ctx context.Context, failure error) (protocol
 	if err != nil || good == nil {
 		return protocol.DeployResult{}, err
 	}
-	d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("release %s rolls back to revision %d", d.app.Name, good.Version)})
+	d.Say("rollback", "release %s rolls back to revision %d", d.App.Name, good.Version)
 	return d.rollbackTo(ctx, good)
 }
 
-// history lists the revisions, the newest first.
 func (d *deployment) history() ([]*release.Release, error) {
-	history, err := d.config.Releases.History(d.app.Name)
+	history, err := d.config.Releases.History(d.App.Name)
 	if err != nil {
-		return nil, fmt.Errorf("read the history of release %s: %w", d.app.Name, err)
+		return nil, fmt.Errorf("read the history of release %s: %w", d.App.Name, err)
 	}
 	releaseutil.Reverse(history, releaseutil.SortByRevision)
 	return history, nil
@@ -134,17 +133,17 @@ func (d *deployment) lastGood(before int) (*release.Release, error) {
 // rollbackTo makes a new revision that is what the given one was, and waits for
 // it as for any other.
 func (d *deployment) rollbackTo(ctx context.Context, to *release.Release) (protocol.DeployResult, error) {
-	before, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	before, err := d.last(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
 	d.autoscaling(ctx)
 	rollback := action.NewRollback(d.config)
 	rollback.Version, rollback.Timeout, rollback.MaxHistory = to.Version, d.settings.timeout, d.settings.maxHistory
-	if err := rollback.Run(d.app.Name); err != nil {
-		return protocol.DeployResult{}, fmt.Errorf("roll release %s back to revision %d: %w", d.app.Name, to.Version, err)
+	if err := rollback.Run(d.App.Name); err != nil {
+		return protocol.DeployResult{}, fmt.Errorf("roll release %s back to revision %d: %w", d.App.Name, to.Version, err)
 	}
-	now, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	now, err := d.last(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -164,12 +163,12 @@ func (d *deployment) revision(r *release.Release) (*deployment, error) {
 	return d.withImage(r, recordOf(r).image)
 }
 
-// withImage is revision for an image that is known from elsewhere.
+// withImage is revision for an image whose digest is known from elsewhere.
 func (d *deployment) withImage(r *release.Release, digest string) (*deployment, error) {
 	of := *d
 	of.want, of.prover = recordOf(r), nil
 	of.want.image = digest
-	of.chart.Digest, of.image.Digest = of.want.chart, of.want.image
+	of.Chart.Digest, of.Image.Digest = of.want.chart, of.want.image
 	if of.want.image == "" {
 		return &of, nil
 	}
@@ -177,19 +176,19 @@ func (d *deployment) withImage(r *release.Release, digest string) (*deployment, 
 	if err != nil {
 		return nil, err
 	}
-	image.Insecure, image.Location = d.image.Insecure, d.image.Location
-	of.image, of.prover = image, proof.NewProver(d.app.Name, image)
+	image.Insecure, image.Location = d.Image.Insecure, d.Image.Location
+	of.Image, of.prover = image, proof.NewProver(d.App.Name, image)
 	return &of, nil
 }
 
-// rollback is one that a person asked for.
+// rollback is one that a user asked for.
 func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
-	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	last, err := d.last(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
 	if isGone(last) {
-		return protocol.DeployResult{}, protocol.Invalid("there is no release %s in namespace %s", d.app.Name, d.Namespace)
+		return protocol.DeployResult{}, protocol.Invalid("there is no release %s in namespace %s", d.App.Name, d.Namespace)
 	}
 	c := d.lock()
 	c.Plan = func(context.Context) (protocol.DeployResult, error) { return d.rollbackPlan(last, to) }
@@ -202,17 +201,24 @@ func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployRe
 		if err != nil {
 			return protocol.DeployResult{}, err
 		}
-		d.app.Version = versionOf(target)
+		d.App.Version = versionOf(target)
 		if target == last {
-			return d.keep(ctx, last)
+			of, err := d.revision(last)
+			if err == nil {
+				err = of.follow(ctx, last)
+			}
+			if err != nil {
+				return protocol.DeployResult{}, err
+			}
+			return of.result(protocol.OutcomeUnchanged, last.Version, of.want), nil
 		}
-		d.progress(protocol.Event{Phase: "rollback", Message: fmt.Sprintf("release %s rolls back to revision %d", d.app.Name, target.Version)})
+		d.Say("rollback", "release %s rolls back to revision %d", d.App.Name, target.Version)
 		return d.rollbackTo(ctx, target)
 	}
 	return c.Run(ctx, ctx)
 }
 
-// rollbackPlan says what a rollback would do, of a release as it is.
+// rollbackPlan is the result that a rollback would have.
 func (d *deployment) rollbackPlan(last *release.Release, to string) (protocol.DeployResult, error) {
 	target, err := d.chosen(last, to)
 	if err != nil {
@@ -226,20 +232,8 @@ func (d *deployment) rollbackPlan(last *release.Release, to string) (protocol.De
 	if target == last {
 		outcome = protocol.OutcomeUnchanged
 	}
-	of.app.Version = versionOf(target)
+	of.App.Version = versionOf(target)
 	return of.result(outcome, target.Version, recordOf(last)), nil
-}
-
-// keep answers for a release that is at the version already.
-func (d *deployment) keep(ctx context.Context, last *release.Release) (protocol.DeployResult, error) {
-	of, err := d.revision(last)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	if err := of.follow(ctx, last); err != nil {
-		return protocol.DeployResult{}, err
-	}
-	return of.result(protocol.OutcomeUnchanged, last.Version, of.want), nil
 }
 
 // chosen is the revision to go back to: the newest one of the version, or the
@@ -269,5 +263,5 @@ func (d *deployment) chosen(last *release.Release, to string) (*release.Release,
 	if to != "" {
 		what = "no revision with version " + to
 	}
-	return nil, protocol.Invalid("release %s has %s in its history", d.app.Name, what).WithHint("its history has: %s", strings.Join(versions, ", "))
+	return nil, protocol.Invalid("release %s has %s in its history", d.App.Name, what).WithHint("its history has: %s", strings.Join(versions, ", "))
 }

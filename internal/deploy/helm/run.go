@@ -6,23 +6,25 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/release"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/namespace"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// run looks at the release and does what is missing, until the deadline.
+// run reads the release and does what is missing, until the deadline.
 func (d *deployment) run(ctx context.Context, deadline time.Time) (protocol.DeployResult, error) {
 	bounded, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	last, err := lastRelease(bounded, d.cluster, d.config, d.app.Name)
+	last, err := d.last(bounded)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -42,7 +44,7 @@ func isGone(last *release.Release) bool {
 	return last == nil || last.Info.Status == release.StatusUninstalled
 }
 
-// applied reports that the last revision is what is wanted, healthy or not.
+// applied reports whether the last revision is the wanted one, healthy or not.
 func (d *deployment) applied(last *release.Release) bool {
 	if isGone(last) || recordOf(last) != d.want {
 		return false
@@ -68,11 +70,11 @@ func (d *deployment) settled(ctx context.Context, last *release.Release) (bool, 
 		return err
 	})
 	group.Go(func() (err error) {
-		surroundings, err = d.surroundings().Settled(reading, d.client)
+		surroundings, err = d.surroundings().Settled(reading, d.Client)
 		return err
 	})
 	group.Go(func() (err error) {
-		snapshots, err = rollout.Read(reading, d.client, workloads)
+		snapshots, err = rollout.Read(reading, d.Client, workloads)
 		return err
 	})
 	if err := group.Wait(); err != nil || !surroundings || len(d.drifted) > 0 && !d.settings.reportDrift {
@@ -84,7 +86,7 @@ func (d *deployment) settled(ctx context.Context, last *release.Release) (bool, 
 	return d.proven(ctx, last, snapshots)
 }
 
-// surroundings is what the release needs of the namespace around it.
+// surroundings is what the release needs of its namespace.
 func (d *deployment) surroundings() namespace.Wanted {
 	return namespace.Wanted{Name: d.Namespace, Labels: d.settings.namespaceLabels, PullSecret: d.pullSecret}
 }
@@ -92,10 +94,10 @@ func (d *deployment) surroundings() namespace.Wanted {
 // unchanged is the result when nothing is to be done. Drift that is only
 // reported stands in it.
 func (d *deployment) unchanged(last *release.Release) protocol.DeployResult {
-	return delivery.Reported(d.progress, d.result(protocol.OutcomeUnchanged, last.Version, d.want), d.drifted)
+	return delivery.Reported(d.Progress, d.result(protocol.OutcomeUnchanged, last.Version, d.want), d.drifted)
 }
 
-// workloads are what is waited for of a revision.
+// workloads are the objects of a revision to wait for.
 func (d *deployment) workloads(ctx context.Context, r *release.Release) ([]rollout.Workload, error) {
 	objects, err := manifest.Parse(r.Manifest)
 	if err != nil {
@@ -105,11 +107,7 @@ func (d *deployment) workloads(ctx context.Context, r *release.Release) ([]rollo
 	if err != nil {
 		return nil, err
 	}
-	client, err := dynamic.NewForConfig(d.Config)
-	if err != nil {
-		return nil, err
-	}
-	others, err := rollout.Objects(ctx, objects, d.Namespace, client, d.mapper, d.settings.wait)
+	others, err := rollout.Objects(ctx, objects, d.Space(), d.settings.wait)
 	return append(workloads, others...), err
 }
 
@@ -123,22 +121,22 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, last *relea
 	c := d.lock()
 	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) { return d.plan(ctx, last) }
 	c.Prepare = func(ctx context.Context) (err error) {
-		if err := namespace.Check(ctx, d.client, d.Namespace); err != nil {
+		if err := namespace.Check(ctx, d.Client, d.Namespace); err != nil {
 			return err
 		}
 		if p, err = d.render(ctx, last); err != nil {
 			return err
 		}
-		if err := d.check(ctx, p); err != nil {
+		if err := d.preview(p).Check(ctx, p.before, p.objects); err != nil {
 			return err
 		}
 		around := d.surroundings()
 		if slices.ContainsFunc(p.objects, func(o *unstructured.Unstructured) bool {
 			return o.GetKind() == "Namespace" && o.GetName() == d.Namespace
 		}) {
-			around.Release = d.app.Name
+			around.Release = d.App.Name
 		}
-		return around.Ensure(ctx, d.client)
+		return around.Ensure(ctx, d.Client)
 	}
 	c.Work = func(held context.Context, inherited bool) (protocol.DeployResult, error) {
 		working, cancel := context.WithDeadline(held, deadline)
@@ -152,12 +150,8 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, last *relea
 	return c.Run(ctx, bounded)
 }
 
-// lock is a change of the release that does not know its work yet.
 func (d *deployment) lock() delivery.Change {
-	return delivery.Change{
-		Conn: d.Conn, Leases: d.client.CoordinationV1().Leases(d.Namespace), Release: d.app.Name, What: "release " + d.app.Name,
-		DryRun: d.dryRun, Progress: d.progress,
-	}
+	return d.Lock(d.Cluster, d.Namespace, d.App.Name, "release "+d.App.Name)
 }
 
 // changeHeld does the work of change under the lease.
@@ -174,13 +168,12 @@ func (d *deployment) changeHeld(ctx context.Context, prepared prepared, inherite
 		if len(d.drifted) == 0 || d.settings.reportDrift {
 			return d.resume(ctx, last)
 		}
-		d.progress(protocol.Event{Phase: "apply", Message: strings.Join(d.drifted, ", ")})
+		d.Say("apply", "%s", strings.Join(d.drifted, ", "))
 		d.drifted = nil
 	}
 	return d.upgrade(ctx, prepared, last)
 }
 
-// upgrade makes a new revision.
 func (d *deployment) upgrade(ctx context.Context, prepared prepared, last *release.Release) (protocol.DeployResult, error) {
 	before, err := d.deployed()
 	if err != nil {
@@ -203,7 +196,7 @@ func (d *deployment) upgrade(ctx context.Context, prepared prepared, last *relea
 	return d.result(outcome, applied.Version, recordOf(before)), nil
 }
 
-// finish waits until the revision is healthy, and writes that down.
+// finish waits until the revision is healthy, and records that.
 func (d *deployment) finish(ctx context.Context, r *release.Release) error {
 	if err := d.follow(ctx, r); err != nil {
 		return err
@@ -213,4 +206,26 @@ func (d *deployment) finish(ctx context.Context, r *release.Release) error {
 		return err
 	}
 	return d.mark(r, release.StatusDeployed, markProven)
+}
+
+// credentials makes the pull secret that the settings ask for, of what the one
+// credential resolver has for the image's registry; nil when they ask for none.
+func (d *deployment) credentials(ctx context.Context) (*corev1.Secret, error) {
+	if d.settings.pullSecret == "" {
+		return nil, nil
+	}
+	repository, err := name.NewRepository(d.Image.FullName())
+	if err != nil {
+		return nil, protocol.Invalid("image: %w", err)
+	}
+	found, err := auth.Find(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	if found.Auth.Username == "" || found.Auth.Password == "" {
+		return nil, protocol.Invalid("pullSecret %s: there is no user name with a password for registry %s (found: %s)",
+			d.settings.pullSecret, repository.RegistryStr(), found.Source).
+			WithHint("log in with docker login, or set %s and %s; a kubelet takes nothing else", auth.Username, auth.PasswordFile)
+	}
+	return namespace.PullSecret(d.settings.pullSecret, repository.RegistryStr(), found.Auth.Username, found.Auth.Password)
 }

@@ -2,26 +2,31 @@ package helm
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v3/pkg/release"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	argo "github.com/nationtech/harmony/internal/deploy/argocd/api"
+	flux "github.com/nationtech/harmony/internal/deploy/flux/api"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Status tells what runs of an app in a place that is one namespace of one
+// Status shows what runs of an app in a place that is one namespace of one
 // cluster, through whatever it was delivered. Flux keeps its releases as Helm
-// does: such a release is told as Flux's.
+// does: such a release is reported as Flux's.
 func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error) {
-	conn, err := conn.Connect(a.flags, a.env.Topology, target)
-	if err != nil {
-		return nil, err
-	}
-	d, err := a.base(conn, app, target)
+	d, err := a.open(app, target)
 	if err != nil {
 		return nil, err
 	}
@@ -38,15 +43,11 @@ func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target strin
 }
 
 func (d *deployment) status(ctx context.Context) ([]status.Entry, error) {
-	client, err := dynamic.NewForConfig(d.Config)
+	entries, err := controllers(ctx, d.Dynamic, d.Namespace, d.App.Name)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := controllers(ctx, client, d.Namespace, d.app.Name)
-	if err != nil {
-		return nil, err
-	}
-	last, err := lastRelease(ctx, d.cluster, d.config, d.app.Name)
+	last, err := d.last(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +69,16 @@ func (d *deployment) status(ctx context.Context) ([]status.Entry, error) {
 	return append(entries, own), nil
 }
 
-// complete adds to what Flux tells of a release what the release itself does, and
-// what runs of it: after a rollback by Flux that is not what it is told to run.
+// complete adds the release itself to what Flux reports about it, and
+// what runs of it: after a rollback by Flux that is not what it is configured to run.
 func (d *deployment) complete(ctx context.Context, e *status.Entry, last *release.Release) error {
-	image, err := likeImage(last, e.Reference)
-	if err != nil {
-		return err
+	image := ""
+	if like, err := protocol.ParseImageRef(e.Reference); err == nil {
+		objects, err := manifest.Parse(last.Manifest)
+		if err != nil {
+			return err
+		}
+		image = proof.DigestIn(objects, like)
 	}
 	of, err := d.withImage(last, image)
 	if err != nil {
@@ -91,7 +96,7 @@ func (d *deployment) complete(ctx context.Context, e *status.Entry, last *releas
 	return err
 }
 
-// entry is what Helm's own release tells, and what runs of it.
+// entry is the status of Helm's own release and of its workloads.
 func (d *deployment) entry(ctx context.Context, last *release.Release) (status.Entry, error) {
 	made := recordOf(last)
 	since := last.Info.LastDeployed.Time.UTC()
@@ -123,7 +128,7 @@ func (d *deployment) unhealthy(ctx context.Context, r *release.Release) (string,
 	if err != nil {
 		return "", err
 	}
-	snapshots, err := rollout.Read(ctx, d.client, workloads)
+	snapshots, err := rollout.Read(ctx, d.Client, workloads)
 	if err != nil {
 		return "", err
 	}
@@ -163,16 +168,48 @@ func versionOf(r *release.Release) string {
 // before, and waits for it as a deploy does. A version that Helm's history does
 // not hold is an error of status protocol.ExitInvalid.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
-	conn, err := conn.Connect(a.flags, a.env.Topology, target)
-	if err != nil {
-		return protocol.DeployResult{}, err
-	}
-	d, err := a.base(conn, app, target)
+	d, err := a.open(app, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, a.settings.timeout)
 	defer cancel()
 	result, err := d.rollback(bounded, strings.TrimPrefix(to, "v"))
-	return result, d.explain(ctx, err)
+	return result, d.Explained(ctx, d.Conn, a.settings.timeout, err)
+}
+
+// controllers lists the Flux HelmReleases and the Argo CD Applications through
+// which an app is delivered to a namespace. A cluster without them has none.
+func controllers(ctx context.Context, client dynamic.Interface, namespace, app string) ([]status.Entry, error) {
+	var releases, applications []unstructured.Unstructured
+	var group errgroup.Group
+	group.Go(func() (err error) { releases, err = list(ctx, client, flux.Releases); return err })
+	group.Go(func() (err error) { applications, err = list(ctx, client, argo.Applications); return err })
+	err := group.Wait()
+	var found []status.Entry
+	// What cannot be read of others' objects is not of interest.
+	for _, object := range releases {
+		if r, err := flux.Read(&object); err == nil && r.Delivers(namespace, app) {
+			found = append(found, r.Entry())
+		}
+	}
+	for _, object := range applications {
+		if a, err := argo.New(&object); err == nil && a.Delivers(namespace, app) {
+			found = append(found, a.Entry())
+		}
+	}
+	return found, err
+}
+
+// list reads all objects of a kind; none where the kind is not served, or may not
+// be read.
+func list(ctx context.Context, client dynamic.Interface, of schema.GroupVersionResource) ([]unstructured.Unstructured, error) {
+	all, err := client.Resource(of).List(ctx, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", of.Resource, err)
+	}
+	return all.Items, nil
 }

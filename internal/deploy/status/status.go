@@ -1,4 +1,4 @@
-// Package status tells what runs where: one entry for each place of an app, read
+// Package status shows what runs where: one entry for each place of an app, read
 // from the cluster alone.
 package status
 
@@ -46,14 +46,14 @@ type Entry struct {
 	// Message says what is wrong, when it is not healthy.
 	Message string `json:"message,omitempty"`
 
-	// Reference is the whole name of the image that a controller is told to run,
+	// Reference is the whole name of the image that a controller is configured to run,
 	// and DriftIgnore are the JSON pointers of fields that others may change: for
 	// those who look closer.
 	Reference   string   `json:"-"`
 	DriftIgnore []string `json:"-"`
 }
 
-// Annotated takes what harmony wrote onto an object: what it is told to run.
+// Annotated takes what harmony wrote onto an object: the release that it runs.
 func (e *Entry) Annotated(notes map[string]string) {
 	e.Reference, e.Version = notes[marks.Image], notes[marks.Version]
 	e.Image = e.Reference[strings.LastIndex(e.Reference, "@")+1:]
@@ -66,7 +66,7 @@ const (
 	Unknown = "unknown"
 )
 
-// Published is the state of what devices are told to run, and have not all
+// Published is the state of what devices are to run, and have not all
 // reported to run.
 const Published = "published"
 
@@ -109,7 +109,7 @@ func Table(w io.Writer, entries []Entry, now time.Time) error {
 
 func dash(s string) string { return cmp.Or(s, "-") }
 
-// healthy is what is known of it: nothing where nobody tells.
+// healthy is "-" where nothing is known of it.
 func (e Entry) healthy() string {
 	switch {
 	case e.Healthy:
@@ -120,13 +120,11 @@ func (e Entry) healthy() string {
 	return "no"
 }
 
-// short is the beginning of a digest.
 func short(digest string) string {
 	_, hex, _ := strings.Cut(digest, ":")
 	return hex[:min(len(hex), 12)]
 }
 
-// age is a time span as kubectl writes it.
 func age(since *time.Time, now time.Time) string {
 	if since == nil {
 		return ""

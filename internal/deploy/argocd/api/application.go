@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/status"
 )
 
@@ -89,15 +90,23 @@ type Condition struct {
 	Message string `json:"message"`
 }
 
+// Reference names an object on the destination cluster.
+type Reference struct {
+	Group     string `json:"group"`
+	Version   string `json:"version"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+// String is kind/name as kubectl takes it.
+func (r Reference) String() string { return strings.ToLower(r.Kind) + "/" + r.Name }
+
 // Resource is an object of the Application with its health; Status is Synced,
 // OutOfSync or Unknown.
 type Resource struct {
-	Group           string  `json:"group"`
-	Version         string  `json:"version"`
-	Kind            string  `json:"kind"`
+	Reference       `json:",inline"`
 	Status          string  `json:"status"`
-	Namespace       string  `json:"namespace"`
-	Name            string  `json:"name"`
 	Hook            bool    `json:"hook"`
 	RequiresPruning bool    `json:"requiresPruning"`
 	Health          *Health `json:"health"`
@@ -134,11 +143,7 @@ type OperationState struct {
 
 // SyncResource is an object as an operation left it.
 type SyncResource struct {
-	Group     string `json:"group"`
-	Version   string `json:"version"`
-	Kind      string `json:"kind"`
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
+	Reference `json:",inline"`
 	// Status is Synced, SyncFailed, Pruned or PruneSkipped.
 	Status  string `json:"status"`
 	Message string `json:"message"`
@@ -241,20 +246,23 @@ func Pick(revision string, revisions []string, index int) string {
 	return revision
 }
 
-// String is the object with what became of it.
+// Bad reports a hook that failed.
+func (r SyncResource) Bad() bool { return r.HookPhase == Failed || r.HookPhase == Error }
+
+// String is the object with its result.
 func (r SyncResource) String() string {
 	status := r.Status
 	if r.HookType != "" {
 		status = r.HookType + " hook " + r.HookPhase
 	}
-	text := strings.ToLower(r.Kind) + "/" + r.Name + " " + status
+	text := r.Reference.String() + " " + status
 	if r.Message != "" {
 		text += ": " + r.Message
 	}
 	return text
 }
 
-// Entry is what the Application tells of its app.
+// Entry is the status of the app according to the Application.
 func (a *Application) Entry() status.Entry {
 	e := status.Entry{Adapter: "argocd", Object: "Application " + a.GetNamespace() + "/" + a.GetName(), State: cmp.Or(a.Status.Sync.Status, status.Unknown)}
 	e.Annotated(a.GetAnnotations())
@@ -288,4 +296,17 @@ func (a *Application) Delivers(namespace, app string) bool {
 // an end is about to be tried again.
 func (s *OperationState) Done() bool {
 	return s.Phase == Succeeded || s.Phase == Failed || s.Phase == Error
+}
+
+// Failures are the objects that could not be synced, a line each.
+func (s *OperationState) Failures() []string {
+	var lines []string
+	if s.SyncResult != nil {
+		for _, r := range s.SyncResult.Resources {
+			if r.Bad() || r.Status == "SyncFailed" {
+				lines = append(lines, rollout.Clean(strings.Join(strings.Fields(r.String()), " ")))
+			}
+		}
+	}
+	return lines
 }
