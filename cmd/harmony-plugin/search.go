@@ -2,12 +2,15 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/plugins/index"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // offer is a plugin of an index as search lists it.
@@ -77,4 +80,96 @@ func (c *cli) downgradeFlag(cmd *cobra.Command) { c.indexDowngradeFlag(cmd, "all
 
 func (c *cli) indexDowngradeFlag(cmd *cobra.Command, name string) {
 	cmd.Flags().BoolVar(&c.allowIndexDowngrade, name, false, "accept an index that offers older versions than before")
+}
+
+// details is a plugin of an index as info shows it.
+type details struct {
+	Index    string         `json:"index"`
+	Name     string         `json:"name"`
+	Version  string         `json:"version"`
+	Signed   bool           `json:"signed"`
+	Manifest index.Manifest `json:"manifest"`
+}
+
+func (c *cli) info() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "info",
+		Example: `  harmony plugin info spinnaker
+  harmony plugin info corp/spinnaker@1.4.0 -o json`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeOffered,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			indexes, err := c.indexes()
+			if err != nil {
+				return err
+			}
+			name, version, exact := strings.Cut(args[0], "@")
+			if exact && version == "" {
+				return protocol.Invalid("%q names no version after the @", args[0])
+			}
+			found, err := indexes.Find(cmd.Context(), name, version)
+			if err != nil {
+				return err
+			}
+			if c.output == "json" {
+				m := found.Manifest
+				return c.writeJSON(details{found.Index.Name, m.Name, m.Version, found.Index.Key != "", m})
+			}
+			return writeInfo(c.stdout, found)
+		},
+	}
+	c.indexFlag(cmd)
+	c.downgradeFlag(cmd)
+	return cmd
+}
+
+// writeInfo tells people what a manifest says. Its texts have lost their control
+// characters when it was read.
+func writeInfo(w io.Writer, f index.Found) error {
+	m := f.Manifest
+	rows := [][]string{
+		{"Name:", m.Name},
+		{"Version:", m.Version},
+		{"Index:", f.Index.Name + " (" + signedWord(f.Index) + ")"},
+		{"Offers:", offers(m)},
+		{"Protocol:", fmt.Sprintf("%d to %d", m.Protocol.Min, m.Protocol.Max)},
+	}
+	if m.Homepage != "" {
+		rows = append(rows, []string{"Homepage:", m.Homepage})
+	}
+	for i, p := range m.Platforms {
+		heading := ""
+		if i == 0 {
+			heading = "Platforms:"
+		}
+		rows = append(rows, []string{heading, p.OS + "/" + p.Arch + "  " + term.Bytes(p.Size) + "  " + p.URI})
+	}
+	if err := term.Table(w, rows); err != nil {
+		return err
+	}
+	for _, text := range []string{m.ShortDescription, m.Description, m.Caveats} {
+		if text == "" {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "\n%s\n", text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func signedWord(index index.Index) string {
+	if index.Key == "" {
+		return "not signed"
+	}
+	return "signed"
+}
+
+func offers(m index.Manifest) string {
+	switch {
+	case m.Stage != "":
+		return "the stage " + m.Stage
+	case len(m.Apps) > 0:
+		return "the apps " + strings.Join(m.Apps, ", ")
+	}
+	return "a command"
 }

@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -109,4 +111,111 @@ func (c *cli) listening(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringVar(&c.options.Address, "addr", "", "the `address` to listen at, host:port (default "+server.DefaultAddress+")")
 	cmd.Flags().BoolVar(&c.options.AllowRemote, "allow-remote", false, "permit an address that other machines can reach")
 	return cmd
+}
+
+func (c *cli) serve() *cobra.Command {
+	return c.listening(c.subcommand("serve", "Run the registry in the foreground", func(ctx context.Context) error {
+		c.warn()
+		return server.Serve(ctx, c.folder, c.options, c.stderr)
+	}))
+}
+
+func (c *cli) up() *cobra.Command {
+	return c.listening(c.subcommand("up", "Start the registry in the background, unless it runs", func(ctx context.Context) error {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		c.warn()
+		status, err := server.Up(ctx, c.folder, c.options, self, "serve")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.stdout, "registry at %s, process %d, storage in %s\n", status.Address, status.PID, status.Data)
+		return err
+	}))
+}
+
+func (c *cli) down() *cobra.Command {
+	return c.subcommand("down", "End the registry; its storage stays", func(ctx context.Context) error {
+		pid, err := server.Down(ctx, c.folder)
+		switch {
+		case err != nil:
+			return err
+		case pid == 0:
+			_, err = fmt.Fprintln(c.stdout, "registry is not running")
+		default:
+			_, err = fmt.Fprintf(c.stdout, "registry ended, process %d\n", pid)
+		}
+		return err
+	})
+}
+
+func (c *cli) warn() {
+	if c.options.AllowRemote {
+		fmt.Fprintln(c.stderr, "warning: the registry knows no accounts: whoever reaches it can push and delete")
+	}
+}
+
+// errNotRunning is the exit status of status, which has told it already.
+var errNotRunning = errors.New("registry is not running")
+
+func (c *cli) status() *cobra.Command {
+	cmd := c.subcommand("status", "Tell whether the registry runs; exit status 1 when it does not", func(context.Context) error {
+		if c.output != "text" && c.output != "json" {
+			return protocol.Invalid("--output %q is neither text nor json", c.output)
+		}
+		status, err := server.Look(c.folder)
+		if err != nil {
+			return err
+		}
+		if err := status.Measure(); err != nil {
+			return err
+		}
+		if err := c.print(status); err != nil {
+			return err
+		}
+		if !status.Running {
+			return errNotRunning
+		}
+		return nil
+	})
+	cmd.Flags().StringVarP(&c.output, "output", "o", "text", "json or text")
+	return cmd
+}
+
+func (c *cli) print(status server.Status) error {
+	if c.output == "json" {
+		return json.NewEncoder(c.stdout).Encode(status)
+	}
+	state := "registry is not running"
+	if status.Running {
+		state = fmt.Sprintf("registry at %s, process %d", status.Address, status.PID)
+	}
+	_, err := fmt.Fprintf(c.stdout, "%s, %s in %s\n", state, term.Bytes(status.DataBytes), status.Data)
+	return err
+}
+
+func (c *cli) describe() *cobra.Command {
+	return &cobra.Command{
+		Use: "describe", Short: "Print what this plugin is, as a PluginInfo document", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return protocol.NewWriter(c.stdout).WriteSpec(protocol.PluginInfo{
+				Metadata:    protocol.Metadata{Name: "registry", Version: suite.Version()},
+				Protocol:    protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax},
+				Description: "Run a local OCI registry",
+				Flags:       []protocol.Flag{{Name: "state", Usage: "the folder of storage, log and lock", Type: "string"}},
+			})
+		},
+	}
+}
+
+func (c *cli) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version of this plugin", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(c.stdout, suite.Version())
+			return err
+		},
+	}
 }

@@ -5,7 +5,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -123,3 +125,14 @@ func pluginNames() []string {
 
 // finder finds the plugin of a command.
 func finder() discovery.Finder { return lock.Command(os.Getenv("PATH")) }
+
+func (h *harmony) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "harmony %s (protocol %d to %d, %s, %s/%s)\n",
+				suite.Version(), protocol.ProtocolMin, protocol.ProtocolMax, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}

@@ -1,9 +1,105 @@
+// Package artifact says how a store names the files of installed plugins, for those
+// who install them and those who find them on PATH. It reads nothing but links.
+//
+//	bin/harmony-foo → ../plugins/foo/1.4.0-0123456789ab/files/harmony-foo
 package artifact
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
+
+	"github.com/nationtech/harmony/pkg/protocol"
 )
+
+const (
+	// Prefix starts the file name of every plugin.
+	Prefix = "harmony-"
+	// Bin is the folder of a store that belongs on PATH, Plugins that of all versions.
+	Bin, Plugins = "bin", "plugins"
+	// Files is the folder of a version in which its archive was unpacked.
+	Files = "files"
+	// replacing marks the folder of a version that was installed to be run instead of
+	// the suite's own plugin of its name. No version has a ~.
+	replacing = "~replacing"
+)
+
+// Store is the folder of the user's store: $XDG_DATA_HOME/harmony, or
+// ~/.local/share/harmony.
+func Store(getenv func(string) string) (string, error) {
+	if base := getenv("XDG_DATA_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "harmony"), nil
+	}
+	home := getenv("HOME")
+	if !filepath.IsAbs(home) {
+		return "", protocol.Invalid("HOME is not set: there is no folder for plugins").WithHint("set HOME or XDG_DATA_HOME")
+	}
+	return filepath.Join(home, ".local", "share", "harmony"), nil
+}
+
+// ProjectStore is the folder of the store of a project, whose plugins are run for it
+// alone. It lies in the user's store, outside of the project's sources.
+func ProjectStore(getenv func(string) string, root string) (string, error) {
+	base, err := Store(getenv)
+	if err != nil {
+		return "", err
+	}
+	if root, err = filepath.EvalSymlinks(root); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(root))
+	return filepath.Join(base, "projects", fmt.Sprintf("%s-%x", filepath.Base(root), sum[:6])), nil
+}
+
+// Folder is the name of a version's folder.
+func Folder(version, sha256 string, replaces bool) string {
+	folder := version + "-" + sha256[:12]
+	if replaces {
+		folder = version + replacing + "-" + sha256[:12]
+	}
+	return folder
+}
+
+// Target is what the link of a plugin holds while the version in the folder is run.
+func Target(name, folder, bin string) string {
+	return filepath.Join("..", Plugins, name, folder, Files, filepath.FromSlash(bin))
+}
+
+// FolderOf is the folder of the version that a link's target leads to; "" for the
+// target of another link.
+func FolderOf(name, target string) string {
+	rest, ours := strings.CutPrefix(filepath.ToSlash(target), "../"+Plugins+"/"+name+"/")
+	folder, _, inside := strings.Cut(rest, "/"+Files+"/")
+	if !ours || !inside {
+		return ""
+	}
+	return folder
+}
+
+// Link reads the link of an installed plugin: its version, and whether it replaces
+// the suite's own plugin of its name. The version is "" for any other file.
+func Link(path string) (version string, replaces bool) {
+	target, err := os.Readlink(path)
+	if err != nil {
+		return "", false
+	}
+	folder := FolderOf(strings.TrimPrefix(filepath.Base(path), Prefix), target)
+	at := strings.LastIndexByte(folder, '-')
+	if at < 0 {
+		return "", false
+	}
+	return strings.TrimSuffix(folder[:at], replacing), Replaces(folder)
+}
+
+// Replaces reports whether the version in a folder was installed to replace the
+// suite's own plugin.
+func Replaces(folder string) bool { return strings.Contains(folder, replacing+"-") }
 
 // maxSize is that of the largest artifact, in bytes.
 const maxSize = 2 << 30
@@ -37,3 +133,17 @@ func (a Artifact) Validate(add func(field, format string, args ...any)) {
 
 // ValidHash reports whether a text is a SHA-256 in hexadecimal.
 func ValidHash(text string) bool { return regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(text) }
+
+// HashFile is the SHA-256 of a file, in hexadecimal.
+func HashFile(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}

@@ -6,11 +6,19 @@
 package conformance
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
+	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -94,4 +102,126 @@ func Verify(ctx context.Context, path string, only ...string) (results []Result,
 		results = append(results, r)
 	}
 	return results, nil
+}
+
+const (
+	// deadline bounds every run of the plugin.
+	deadline = 15 * time.Second
+	// stopDeadline is how long it may take to end after a signal.
+	stopDeadline = 5 * time.Second
+	// maxOutput bounds what is kept of a run's output.
+	maxOutput = 8 << 20
+	// secret stands for a password in the plugin's environment.
+	secret = "hunter2-of-the-conformance-kit"
+)
+
+// subject is the plugin under test.
+type subject struct {
+	path, dir string
+	// seen is the output of every run so far, for the checks of all of it.
+	seen []run
+}
+
+// run is one run of the plugin.
+type run struct {
+	code           int
+	stdout, stderr []byte
+	events         []byte
+	took           time.Duration
+}
+
+// documents are the lines of stdout, each of which has to be one.
+func (r run) documents() ([]protocol.Document, error) {
+	var list []protocol.Document
+	for line := range bytes.Lines(r.stdout) {
+		d, err := protocol.Parse(line)
+		if err != nil {
+			return nil, fmt.Errorf("stdout has %s: %w", excerpt(line), err)
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// with feeds the plugin a stream and waits for its end.
+func (s *subject) with(ctx context.Context, stdin string, args ...string) (run, error) {
+	return s.start(ctx, strings.NewReader(stdin), nil, nil, args...)
+}
+
+// start runs the plugin to its end. began, if not nil, is called once the
+// process runs. stdout, if not nil, takes the place of the buffer.
+func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, began func(*os.Process) error, args ...string) (run, error) {
+	limit, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	events, err := os.CreateTemp(s.dir, "events-")
+	if err != nil {
+		return run{}, err
+	}
+	defer events.Close()
+	out, messages := &capped{}, &capped{}
+	command := process.Command{
+		Args: append([]string{s.path}, args...), Dir: s.dir, Env: s.environment(), Files: []*os.File{events}, Grace: time.Second,
+		Stdin: stdin, Stdout: out, Stderr: messages,
+	}
+	if stdout != nil {
+		command.Stdout = stdout
+	}
+	from := time.Now()
+	child, err := process.Start(limit, command)
+	if err != nil {
+		return run{}, err
+	}
+	if began != nil {
+		err = began(child.Process())
+	}
+	waited := child.Wait()
+	r := run{code: child.Code(), stdout: out.text, stderr: messages.text, took: time.Since(from)}
+	var exit *exec.ExitError
+	switch {
+	case err != nil:
+		return r, err
+	case limit.Err() != nil:
+		return r, fmt.Errorf("it did not end within %s", deadline)
+	case waited != nil && !errors.As(waited, &exit):
+		return r, waited
+	}
+	if r.events, err = os.ReadFile(events.Name()); err != nil {
+		return r, err
+	}
+	s.seen = append(s.seen, r)
+	return r, nil
+}
+
+// environment is the caller's without what leads to anything real.
+func (s *subject) environment() []string {
+	env := []string{
+		"HOME=" + s.dir, "XDG_CACHE_HOME=" + filepath.Join(s.dir, "cache"), "TMPDIR=" + s.dir,
+		"KUBECONFIG=" + filepath.Join(s.dir, "no-kubeconfig"), "DOCKER_CONFIG=" + s.dir,
+		"HARMONY_EVENTS_FD=3", "HARMONY_REGISTRY=registry.invalid/x",
+		"HARMONY_REGISTRY_USERNAME=conformance", "HARMONY_REGISTRY_PASSWORD=" + secret, "CONFORMANCE_TOKEN=" + secret,
+	}
+	for _, name := range []string{"PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// capped keeps the beginning of an output, and takes all of it.
+type capped struct{ text []byte }
+
+func (c *capped) Write(p []byte) (int, error) {
+	c.text = append(c.text, p[:min(len(p), max(0, maxOutput-len(c.text)))]...)
+	return len(p), nil
+}
+
+// excerpt shows the beginning of a line of output.
+func excerpt(line []byte) string {
+	const most = 120
+	line = bytes.TrimRight(line, "\n")
+	if len(line) > most {
+		return fmt.Sprintf("%q…", line[:most])
+	}
+	return fmt.Sprintf("%q", line)
 }

@@ -1,10 +1,20 @@
 package index
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -91,4 +101,130 @@ func (t tree) manifests() []string {
 		}
 	}
 	return names
+}
+
+// manifestFolder is where a repository that holds more than an index keeps it.
+const manifestFolder = "plugin-index"
+
+func folderLocation(path string) location {
+	return location{local: true, folder: true, fetch: func(context.Context, fetching) (tree, error) { return readFolder(path) }}
+}
+
+// holding is the folder itself, or its folder plugin-index where it has one.
+func holding(path string) string {
+	inner := filepath.Join(path, manifestFolder)
+	if info, err := os.Stat(inner); err == nil && info.IsDir() {
+		return inner
+	}
+	return path
+}
+
+// readFolder reads the manifests of a folder, or of its folder plugin-index.
+func readFolder(path string) (tree, error) {
+	path = holding(path)
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, protocol.Invalid("there is no folder %s", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	files := tree{}
+	for _, e := range entries {
+		if !belongs(e.Name()) {
+			continue
+		}
+		if !e.Type().IsRegular() {
+			return nil, fmt.Errorf("%s is not a regular file", e.Name())
+		}
+		data, err := readFile(filepath.Join(path, e.Name()), limitOf(e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if err := files.add(e.Name(), data); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// readFile reads a file of a limited size.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readLimited(f, limit, filepath.Base(path))
+}
+
+// lock holds what the file of that name in a folder stands for against other
+// processes, until unlock.
+func lock(folder, name string) (unlock func(), err error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(folder, name), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// Encode writes a document as YAML, its fields in the order of their type.
+func Encode(s protocol.Spec) ([]byte, error) {
+	d, err := protocol.Encode(s)
+	if err != nil {
+		return nil, err
+	}
+	var node yaml.Node
+	if err := yaml.Unmarshal(d.Bytes(), &node); err != nil { // JSON is YAML
+		return nil, err
+	}
+	block(&node)
+	if s.Identity() == (protocol.Metadata{}) {
+		drop(node.Content[0], "metadata")
+	}
+	var text bytes.Buffer
+	encoder := yaml.NewEncoder(&text)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(&node); err != nil {
+		return nil, err
+	}
+	return text.Bytes(), encoder.Close()
+}
+
+// block takes the JSON out of a node's style.
+func block(n *yaml.Node) {
+	n.Style = 0
+	for _, child := range n.Content {
+		block(child)
+	}
+	if len(n.Content) == 0 && n.Kind != yaml.ScalarNode {
+		n.Style = yaml.FlowStyle
+	}
+}
+
+// drop takes a field out of a mapping.
+func drop(mapping *yaml.Node, field string) {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == field {
+			mapping.Content = append(mapping.Content[:i], mapping.Content[i+2:]...)
+			return
+		}
+	}
+}
+
+// readJSON reads a file of this package's own; false when it is not there or of
+// another shape.
+func readJSON(path string, limit int64, into any) (bool, error) {
+	data, err := readFile(path, limit)
+	if err != nil {
+		return false, err
+	}
+	return json.Unmarshal(data, into) == nil, nil
 }

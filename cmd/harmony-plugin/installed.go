@@ -143,3 +143,53 @@ func (c *cli) completeInstalled(*cobra.Command, []string, string) ([]string, cob
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
+
+func (c *cli) uninstall() *cobra.Command {
+	return &cobra.Command{
+		Use:               "uninstall",
+		Example:           "  harmony plugin uninstall spinnaker",
+		Aliases:           []string{"remove"},
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: c.completeInstalled,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			s, err := c.store()
+			if err != nil {
+				return err
+			}
+			done := &results{cli: c}
+			for _, name := range names {
+				result, err := s.Uninstall(cmd.Context(), name)
+				if err == nil {
+					err = done.add(result)
+				}
+				if err != nil {
+					return done.end(err)
+				}
+			}
+			return done.end(nil)
+		},
+	}
+}
+
+func (c *cli) rollback() *cobra.Command {
+	return &cobra.Command{
+		Use: "rollback",
+		Long: `Go back to the version of a plugin that was run before the last install or upgrade. It
+is still there: nothing is downloaded.`,
+		Example:           "  harmony plugin rollback spinnaker",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.completeInstalled,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := c.store()
+			if err != nil {
+				return err
+			}
+			result, err := s.Rollback(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			done := &results{cli: c}
+			return done.end(done.add(result))
+		},
+	}
+}
