@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/nationtech/harmony/internal/config"
 	pluginindex "github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/schemas"
-	sigsyaml "sigs.k8s.io/yaml"
 )
 
 // The documents of docs/plugin-index.md are taken as they stand.
@@ -43,7 +45,7 @@ func TestPluginIndexDocs(t *testing.T) {
 	if err := schemas.ValidateAs("Plugin.json", body); err != nil {
 		t.Error(err)
 	}
-	if text, err := pluginindex.Encode(found.Manifest); err != nil || string(text) != manifest {
+	if text, err := config.Encode(found.Manifest); err != nil || string(text) != manifest {
 		t.Errorf("harmony writes it as\n%s%v", text, err)
 	}
 }

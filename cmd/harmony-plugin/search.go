@@ -10,10 +10,9 @@ import (
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/plugins/index"
-	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// offer is a plugin of an index as search lists it.
+// offer is a plugin in the output of search.
 type offer struct {
 	Index            string   `json:"index"`
 	Name             string   `json:"name"`
@@ -23,27 +22,18 @@ type offer struct {
 	Apps             []string `json:"apps,omitempty"`
 }
 
-func offerOf(f index.Found) offer {
-	m := f.Manifest
-	return offer{f.Index.Name, m.Name, m.Version, m.ShortDescription, m.Stage, m.Apps}
-}
-
 func (c *cli) search() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "search",
-		Long: `List the newest version of every plugin whose name or description holds all the words;
-all plugins when there is no word. An index's copy that is older than a day is fetched
+		Long: `List the newest version of every plugin whose name or description contains all the
+words; all plugins without a word. An index whose copy is older than a day is fetched
 again first.`,
 		Example: `  harmony plugin search
   harmony plugin search deploy --index corp
   harmony plugin search -o json`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			indexes, err := c.indexes()
-			if err != nil {
-				return err
-			}
-			found, failed := indexes.Search(cmd.Context(), strings.Join(args, " "))
+			found, failed := c.indexes().Search(cmd.Context(), strings.Join(args, " "))
 			if len(found) == 0 && failed != nil {
 				return failed
 			}
@@ -59,7 +49,8 @@ func (c *cli) writeOffers(found []index.Found) error {
 	if c.output == "json" {
 		list := []offer{}
 		for _, f := range found {
-			list = append(list, offerOf(f))
+			m := f.Manifest
+			list = append(list, offer{f.Index.Name, m.Name, m.Version, m.ShortDescription, m.Stage, m.Apps})
 		}
 		return c.writeJSON(list)
 	}
@@ -74,15 +65,14 @@ func (c *cli) writeOffers(found []index.Found) error {
 	return term.Table(c.stdout, rows)
 }
 
-// downgradeFlag adds the flag that accepts an index which offers older versions
-// than before.
+// downgradeFlag adds the flag that accepts an index with older versions than before.
 func (c *cli) downgradeFlag(cmd *cobra.Command) { c.indexDowngradeFlag(cmd, "allow-downgrade") }
 
 func (c *cli) indexDowngradeFlag(cmd *cobra.Command, name string) {
-	cmd.Flags().BoolVar(&c.allowIndexDowngrade, name, false, "accept an index that offers older versions than before")
+	cmd.Flags().BoolVar(&c.allowIndexDowngrade, name, false, "accept an index with older versions than before")
 }
 
-// details is a plugin of an index as info shows it.
+// details is the output of info.
 type details struct {
 	Index    string         `json:"index"`
 	Name     string         `json:"name"`
@@ -98,15 +88,11 @@ func (c *cli) info() *cobra.Command {
   harmony plugin info corp/spinnaker@1.4.0 -o json`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeOffered,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			indexes, err := c.indexes()
-			if err != nil {
-				return err
-			}
 			name, version, exact := strings.Cut(args[0], "@")
 			if exact && version == "" {
-				return protocol.Invalid("%q names no version after the @", args[0])
+				return noVersion(args[0])
 			}
-			found, err := indexes.Find(cmd.Context(), name, version)
+			found, err := c.indexes().Find(cmd.Context(), name, version)
 			if err != nil {
 				return err
 			}
@@ -122,8 +108,7 @@ func (c *cli) info() *cobra.Command {
 	return cmd
 }
 
-// writeInfo tells people what a manifest says. Its texts have lost their control
-// characters when it was read.
+// writeInfo prints a manifest for people. Its texts have no control characters.
 func writeInfo(w io.Writer, f index.Found) error {
 	m := f.Manifest
 	rows := [][]string{

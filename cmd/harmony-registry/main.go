@@ -1,5 +1,5 @@
-// Command harmony-registry runs a local OCI registry, in which the topology
-// local keeps its images when the cluster cannot take them directly.
+// Command harmony-registry runs a local OCI registry. The topology local pushes images
+// to it when the cluster cannot import them directly.
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the command with its exit status.
+// run runs the command and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c := &cli{stdout: stdout, stderr: stderr}
 	root := c.command()
@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return protocol.ExitOK
-	case errors.Is(err, errNotRunning): // told on stdout
+	case errors.Is(err, errNotRunning): // reported on stdout
 		return protocol.ExitFailed
 	}
 	term.Tell(stderr, err)
@@ -54,7 +54,7 @@ type cli struct {
 	state          string
 	output         string
 	folder         server.Folder
-	// started is true once the command line was found right.
+	// started is true once the command line is known to be valid.
 	started bool
 }
 
@@ -62,17 +62,17 @@ func (c *cli) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "harmony-registry",
 		Short: "Run a local OCI registry",
-		Long: `A durable OCI registry for this machine, in which the topology local keeps images.
+		Long: `A durable OCI registry on this machine, for the images of the topology local.
 
-It listens on the loopback only unless told otherwise, for it knows no accounts.
-Its storage and its log are in the user's state folder.`,
-		Example: `  # start it in the background; again does nothing
+It has no accounts, and therefore listens only on the loopback interface by default. Its
+storage and its log are in the user's state folder.`,
+		Example: `  # start it in the background, unless it is already running
   harmony registry up
 
-  # see where it is and how much it holds
+  # show its address and the size of its storage
   harmony registry status
 
-  # end it; its storage stays
+  # stop it; its storage stays
   harmony registry down`,
 		Version:       suite.Version(),
 		SilenceErrors: true, SilenceUsage: true,
@@ -121,7 +121,7 @@ func (c *cli) serve() *cobra.Command {
 }
 
 func (c *cli) up() *cobra.Command {
-	return c.listening(c.subcommand("up", "Start the registry in the background, unless it runs", func(ctx context.Context) error {
+	return c.listening(c.subcommand("up", "Start the registry in the background, unless it is running", func(ctx context.Context) error {
 		self, err := os.Executable()
 		if err != nil {
 			return err
@@ -137,33 +137,33 @@ func (c *cli) up() *cobra.Command {
 }
 
 func (c *cli) down() *cobra.Command {
-	return c.subcommand("down", "End the registry; its storage stays", func(ctx context.Context) error {
+	return c.subcommand("down", "Stop the registry; its storage stays", func(ctx context.Context) error {
 		pid, err := server.Down(ctx, c.folder)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case pid == 0:
-			_, err = fmt.Fprintln(c.stdout, "registry is not running")
-		default:
-			_, err = fmt.Fprintf(c.stdout, "registry ended, process %d\n", pid)
 		}
+		done := "registry is not running"
+		if pid != 0 {
+			done = fmt.Sprintf("registry stopped, process %d", pid)
+		}
+		_, err = fmt.Fprintln(c.stdout, done)
 		return err
 	})
 }
 
 func (c *cli) warn() {
 	if c.options.AllowRemote {
-		fmt.Fprintln(c.stderr, "warning: the registry knows no accounts: whoever reaches it can push and delete")
+		fmt.Fprintln(c.stderr, "warning: the registry has no accounts: anyone who can reach it can push and delete")
 	}
 }
 
-// errNotRunning is the exit status of status, which has told it already.
+// errNotRunning ends status, which has reported it.
 var errNotRunning = errors.New("registry is not running")
 
 func (c *cli) status() *cobra.Command {
-	cmd := c.subcommand("status", "Tell whether the registry runs; exit status 1 when it does not", func(context.Context) error {
+	cmd := c.subcommand("status", "Show whether the registry is running; exit status 1 if it is not", func(context.Context) error {
 		if c.output != "text" && c.output != "json" {
-			return protocol.Invalid("--output %q is neither text nor json", c.output)
+			return protocol.Invalid("--output %q is not one of text, json", c.output)
 		}
 		status, err := server.Look(c.folder)
 		if err != nil {
@@ -198,7 +198,7 @@ func (c *cli) print(status server.Status) error {
 
 func (c *cli) describe() *cobra.Command {
 	return &cobra.Command{
-		Use: "describe", Short: "Print what this plugin is, as a PluginInfo document", Args: cobra.NoArgs,
+		Use: "describe", Short: "Print the description of this plugin, a PluginInfo document", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return protocol.NewWriter(c.stdout).WriteSpec(protocol.PluginInfo{
 				Metadata:    protocol.Metadata{Name: "registry", Version: suite.Version()},

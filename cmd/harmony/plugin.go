@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony/internal/cli/term"
@@ -21,8 +23,8 @@ func (h *harmony) plugin() *cobra.Command {
 	}
 	var output string
 	list := &cobra.Command{
-		Use: "list", Short: "List every plugin on PATH, the shadowed and refused ones too", Args: cobra.NoArgs,
-		Long: `List every plugin on PATH, the shadowed and refused ones too, and warn of entries of
+		Use: "list", Short: "List all plugins on PATH, including shadowed and refused ones", Args: cobra.NoArgs,
+		Long: `List all plugins on PATH, including shadowed and refused ones, and warn about entries of
 PATH that others can write or that depend on the current folder. No plugin is run.`,
 		Example: "  harmony plugin list\n  harmony plugin list -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,10 +68,10 @@ func (h *harmony) verify() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "verify FILE", Short: "Check that a stage plugin keeps the contract",
-		Long: `Check that a stage plugin keeps the contract: what it answers to describe, what it
-does with documents, failures, signals and bad input. The plugin, in any language, is
-started in an empty folder with apps that have failed already or that no topology can
-serve. The exit status is 1 when something does not hold.`,
+		Long: `Check that a stage plugin keeps the contract: its answer to describe, and how it handles
+documents, failures, signals and bad input. The plugin, in any language, runs in an empty
+folder with apps that have already failed or that no topology can serve. The exit status
+is 1 if a check fails.`,
 		Example: "  harmony plugin verify ./harmony-foo\n  harmony plugin verify ./harmony-foo -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -80,10 +82,8 @@ serve. The exit status is 1 when something does not hold.`,
 			if err != nil {
 				return err
 			}
-			for _, r := range results {
-				if !r.Passed {
-					h.code = protocol.ExitFailed
-				}
+			if slices.ContainsFunc(results, func(r conformance.Result) bool { return !r.Passed }) {
+				h.code = protocol.ExitFailed
 			}
 			if output == "json" {
 				return term.WriteJSON(cmd.OutOrStdout(), results)

@@ -139,7 +139,7 @@ func (r *reader) unknown(e entry, names []string, at *place) {
 		r.add(e.line, field, "unknown field, did you mean %s?", name)
 		return
 	}
-	r.add(e.line, field, "unknown field; known are %s", strings.Join(names, ", "))
+	r.add(e.line, field, "unknown field; known fields: %s", strings.Join(names, ", "))
 }
 
 // dictionary reads a mapping with keys of the user's choice.

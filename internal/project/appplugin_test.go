@@ -147,7 +147,7 @@ func TestAnswersOfAPluginAreChecked(t *testing.T) {
 		"a relative root":    {spec("fleet-a", "src", ""), "not an absolute path"},
 		"a root that is not": {spec("fleet-a", "/nonexistent", ""), "projectRoot"},
 		"an invalid app":     {spec("fleet-a", "/", `,"smoke":[{"name":"x"}]`), "spec.smoke[0]"},
-		"two of one name":    {spec("fleet-a", "/", "") + "\n" + spec("fleet-a", "/", ""), "earlier app as well"},
+		"two of one name":    {spec("fleet-a", "/", "") + "\n" + spec("fleet-a", "/", ""), "already the name of the app"},
 		"a cycle":            {spec("fleet-a", "/", `,"dependsOn":["fleet-b"]`) + "\n" + spec("fleet-b", "/", `,"dependsOn":["fleet-a"]`), "spec.dependsOn"},
 		"no document":        {"hello", "its answer"},
 		"nothing":            {"", "answered nothing"},

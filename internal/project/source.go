@@ -1,5 +1,5 @@
-// Package project reads what a stream starts with: a topology, and the apps asked
-// for, each with the version of this release.
+// Package project reads the start of a stream: a topology, and the requested apps, each
+// with the version of this release.
 package project
 
 import (
@@ -13,11 +13,13 @@ import (
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/project/version"
+	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
+	"github.com/nationtech/harmony/pkg/plugin/signals"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Source is what the command line and the environment say of the project.
+// Source says where the project is, by the command line and the environment.
 type Source struct {
 	// File is the configuration; found from the current folder when empty.
 	File string
@@ -25,14 +27,14 @@ type Source struct {
 	Topology string
 	// Version is that of every app; git describes each one's when empty.
 	Version string
-	// Needs says what of the topology is about to be used.
+	// Needs are the parts of the topology that will be used.
 	Needs  config.Needs
 	Getenv func(string) string
-	// Warn, if set, is told what could make a version wrong.
+	// Warn, if set, gets warnings about versions that could be wrong.
 	Warn func(text string)
 }
 
-// Project reads the configuration. It asks no plugin; see [Source.Find].
+// Project reads the configuration. It runs no plugin; see [Source.Find].
 func (s Source) Project() (*config.Project, error) {
 	file := s.File
 	if file == "" {
@@ -83,8 +85,8 @@ func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]pr
 	return versioned, nil
 }
 
-// Read reads the configuration: the topology, and the apps of these names or globs
-// with the version of this release.
+// Read reads the topology, and the apps of these names or globs with the version of
+// this release.
 func (s Source) Read(ctx context.Context, patterns []string) (protocol.Topology, []protocol.AppSpec, error) {
 	var none protocol.Topology
 	project, err := s.Find(ctx, Wanted{Patterns: patterns})
@@ -106,13 +108,20 @@ func (s Source) Read(ctx context.Context, patterns []string) (protocol.Topology,
 	return topology, apps, err
 }
 
-// ConfiguredTopology is the topology for a stream that carries none.
+// ConfiguredTopology is the topology for a stream without one.
 func (s Source) ConfiguredTopology(ctx context.Context) (protocol.Topology, error) {
 	project, err := s.Find(ctx, Wanted{})
 	if err != nil {
 		return protocol.Topology{}, err
 	}
 	return project.Topology(s.Topology, s.Getenv)
+}
+
+// Main runs a stage of the suite as this process, and exits with its status.
+func Main(stage plugin.Stage, options ...command.Option) {
+	ctx, stop := signals.Context(context.Background())
+	defer stop()
+	os.Exit(command.Main(ctx, stage, Standard(), os.Args[1:], options...))
 }
 
 // Standard are the streams of a stage of the suite: those of the process, and its
@@ -127,7 +136,7 @@ func Standard() command.Streams {
 type Reader struct {
 	// Getenv looks up environment variables.
 	Getenv func(string) string
-	// Warn is told what could make a version wrong.
+	// Warn gets warnings about versions that could be wrong.
 	Warn func(text string)
 }
 
@@ -149,7 +158,7 @@ func (r Reader) Topology(ctx context.Context, ask command.Ask) (protocol.Topolog
 	return r.source(ask).ConfiguredTopology(ctx)
 }
 
-// Names implements [command.Project]. It asks no plugin.
+// Names implements [command.Project]. It runs no plugin.
 func (r Reader) Names(ask command.Ask) ([]string, error) {
 	project, err := r.source(ask).Project()
 	return project.Names(), err

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -167,7 +168,7 @@ func (r release) manifests(folder string, archives map[string]archive) error {
 			a := archives[r.file(command, p)]
 			m.Platforms = append(m.Platforms, index.Platform{OS: p.os, Arch: p.arch, Artifact: artifact.Artifact{URI: r.uri(command, p), SHA256: a.sha256, Size: a.size}})
 		}
-		text, err := index.Encode(m)
+		text, err := config.Encode(m)
 		if err != nil {
 			return err
 		}

@@ -200,7 +200,7 @@ func TestCheck(t *testing.T) {
 	if err := errors.Join(os.Remove(other), os.Remove(manifest)); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.check(ctx); err == nil || !strings.Contains(err.Error(), "holds no manifest") {
+	if err := r.check(ctx); err == nil || !strings.Contains(err.Error(), "contains no manifest") {
 		t.Errorf("no manifest: %v", err)
 	}
 }

@@ -49,3 +49,12 @@ func swapped(a, b string) bool {
 	}
 	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }
+
+// Hint asks whether the nearest of known was meant; it is otherwise when none is
+// near enough.
+func Hint(word string, known []string, otherwise string) string {
+	if near := Name(word, known); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return otherwise
+}

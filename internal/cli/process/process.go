@@ -98,13 +98,13 @@ func Output(ctx context.Context, c Command) ([]byte, error) {
 // errNoCommand is that of a command without arguments.
 var errNoCommand = errors.New("no command")
 
-// keepVariable names the variables that children get although their names are
-// those of secrets, separated by commas.
+// keepVariable lists variables, separated by commas, that children get although
+// their names are those of secrets.
 const keepVariable = "HARMONY_KEEP_ENV"
 
-// Environ is the environment of this process without its secrets, for a child
-// that has no use for them: variables whose names say that they hold a secret,
-// but for those that HARMONY_KEEP_ENV names.
+// Environ is the environment of this process for a child that has no use for its
+// secrets: without the variables whose names are those of secrets, except the ones
+// that HARMONY_KEEP_ENV names.
 func Environ() []string {
 	keep := strings.Split(os.Getenv(keepVariable), ",")
 	return slices.DeleteFunc(WithoutRegistry(), func(variable string) bool {
@@ -122,8 +122,19 @@ func WithoutRegistry() []string {
 	})
 }
 
-// secret reports whether a variable holds a secret, by its name. What says where
-// an agent listens or how git is configured is none.
+// WithoutRepository is an environment for git without the variables that lead to
+// another repository, as in a hook, or to a program that asks for a password.
+func WithoutRepository(env []string) []string {
+	const left = "GIT_DIR GIT_WORK_TREE GIT_COMMON_DIR GIT_INDEX_FILE GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE " +
+		"GIT_SHALLOW_FILE GIT_GRAFT_FILE GIT_INTERNAL_SUPER_PREFIX GIT_EXTERNAL_DIFF GIT_TEMPLATE_DIR GIT_ASKPASS SSH_ASKPASS"
+	return slices.DeleteFunc(slices.Clone(env), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains(strings.Fields(left), name)
+	})
+}
+
+// secret reports whether a variable contains a secret, by its name. The address of
+// an agent and git's configuration do not count.
 func secret(name string) bool {
 	if name == "SSH_AUTH_SOCK" || strings.HasPrefix(name, "GIT_CONFIG_") {
 		return false

@@ -1,8 +1,7 @@
 // Package conformance checks that a stage plugin keeps the contract of harmony's
-// plugins. It starts the plugin as a process, so that it may be written in any
-// language, and gives it nothing that it could change: an empty folder, a home
-// of its own, no kube context, and apps that have failed already or that no
-// topology can serve.
+// plugins. It runs the plugin as a process, so that it may be written in any language,
+// and gives it nothing that it could change: an empty folder as its home, no kube
+// context, and apps that have failed already or that no topology can serve.
 package conformance
 
 import (
@@ -24,12 +23,11 @@ import (
 
 // Result is the outcome of one check.
 type Result struct {
-	// Check is its short name, such as exit-status; Rule says what must hold.
-	Check string `json:"check"`
-	Rule  string `json:"rule"`
-	// Passed is true when it does.
-	Passed bool `json:"passed"`
-	// Detail says what was seen instead, or is empty.
+	// Check is its short name, such as exit-status, and Rule the requirement.
+	Check  string `json:"check"`
+	Rule   string `json:"rule"`
+	Passed bool   `json:"passed"`
+	// Detail is how the rule was broken, or empty.
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -43,28 +41,28 @@ func checks() []check {
 	return []check{
 		{"describe", "describe prints one PluginInfo: its name, a protocol in common, the stage or apps that it offers", describe},
 		{"pass-through", "every document read is written again, byte for byte, in order: known and unknown kinds, unknown fields", passThrough},
-		{"failed-app", "no work is done for an app that has failed before", failedApp},
+		{"failed-app", "no work is done for an app that has already failed", failedApp},
 		{"exit-status", "the exit status is that of the Failure read: 1, 2, 3, 4 and 5; a code outside 1 to 255 counts as 1", exitStatus},
-		{"own-failure", "a failure of its own is a Failure document with the exit status as its code", ownFailure},
-		{"no-input", "an empty stream is not a success", noInput},
-		{"garbage", "input that is no document ends with status 2, a Failure and a message", garbage},
-		{"oversized", "a document of over 1 MiB ends with status 2", oversized},
+		{"own-failure", "its own failure is a Failure document with the exit status as its code", ownFailure},
+		{"no-input", "an empty stream is an error", noInput},
+		{"garbage", "invalid input leads to status 2, a Failure and a message", garbage},
+		{"oversized", "a document of over 1 MiB leads to status 2", oversized},
 		{"large", "a document of just 1 MiB is read and written again", large},
-		{"closed-stdout", "a reader that went away ends the plugin, and not with status 0", closedStdout},
+		{"closed-stdout", "a closed stdout ends the plugin with another status than 0", closedStdout},
 		{"sigterm", "SIGTERM ends it within 5 s with status 130", sigterm},
 		{"sigint", "SIGINT ends it within 5 s with status 130", sigint},
-		{"events", "HARMONY_EVENTS_FD gets Event documents and nothing else", events},
-		{"stdout", "stdout carries documents only", cleanStdout},
+		{"events", "HARMONY_EVENTS_FD gets only Event documents", events},
+		{"stdout", "stdout has only documents", cleanStdout},
 		{"secrets", "credentials of the environment are never printed", secrets},
-		{"control-characters", "messages hold no control characters", controlCharacters},
+		{"control-characters", "messages contain no control characters", controlCharacters},
 	}
 }
 
 // Verify runs the checks of these names, or every check when there are none,
-// against the plugin at path, an executable called harmony-NAME. The checks of
-// output (events, stdout, secrets, control-characters) look at what the ones
-// before them got. The error says that the checks could not be run at all; what
-// the plugin does wrong is in the results.
+// against the plugin at path, an executable named harmony-NAME. The checks of
+// output (events, stdout, secrets, control-characters) examine the output of the runs
+// before them. An error means that the checks could not run; faults of the plugin are
+// in the results.
 func Verify(ctx context.Context, path string, only ...string) (results []Result, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -81,11 +79,7 @@ func Verify(ctx context.Context, path string, only ...string) (results []Result,
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if removed := os.RemoveAll(dir); err == nil {
-			err = removed
-		}
-	}()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &subject{path: path, dir: dir}
 	for _, c := range checks() {
 		if len(only) > 0 && !slices.Contains(only, c.name) {
@@ -127,10 +121,9 @@ type run struct {
 	code           int
 	stdout, stderr []byte
 	events         []byte
-	took           time.Duration
 }
 
-// documents are the lines of stdout, each of which has to be one.
+// documents are the lines of stdout, each of which must be one.
 func (r run) documents() ([]protocol.Document, error) {
 	var list []protocol.Document
 	for line := range bytes.Lines(r.stdout) {
@@ -143,13 +136,21 @@ func (r run) documents() ([]protocol.Document, error) {
 	return list, nil
 }
 
-// with feeds the plugin a stream and waits for its end.
+// answer runs the plugin with a stream and reads the documents of its stdout.
+func (s *subject) answer(ctx context.Context, stdin string, args ...string) (r run, documents []protocol.Document, err error) {
+	if r, err = s.with(ctx, stdin, args...); err == nil {
+		documents, err = r.documents()
+	}
+	return r, documents, err
+}
+
+// with runs the plugin with a stream.
 func (s *subject) with(ctx context.Context, stdin string, args ...string) (run, error) {
 	return s.start(ctx, strings.NewReader(stdin), nil, nil, args...)
 }
 
-// start runs the plugin to its end. began, if not nil, is called once the
-// process runs. stdout, if not nil, takes the place of the buffer.
+// start runs the plugin to its end. began, if not nil, is called once the process
+// runs. stdout, if not nil, replaces the buffer.
 func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, began func(*os.Process) error, args ...string) (run, error) {
 	limit, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
@@ -166,7 +167,6 @@ func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, b
 	if stdout != nil {
 		command.Stdout = stdout
 	}
-	from := time.Now()
 	child, err := process.Start(limit, command)
 	if err != nil {
 		return run{}, err
@@ -175,13 +175,13 @@ func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, b
 		err = began(child.Process())
 	}
 	waited := child.Wait()
-	r := run{code: child.Code(), stdout: out.text, stderr: messages.text, took: time.Since(from)}
+	r := run{code: child.Code(), stdout: out.text, stderr: messages.text}
 	var exit *exec.ExitError
 	switch {
 	case err != nil:
 		return r, err
 	case limit.Err() != nil:
-		return r, fmt.Errorf("it did not end within %s", deadline)
+		return r, fmt.Errorf("it did not exit within %s", deadline)
 	case waited != nil && !errors.As(waited, &exit):
 		return r, waited
 	}
@@ -192,7 +192,7 @@ func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, b
 	return r, nil
 }
 
-// environment is the caller's without what leads to anything real.
+// environment leads the plugin to nothing real.
 func (s *subject) environment() []string {
 	env := []string{
 		"HOME=" + s.dir, "XDG_CACHE_HOME=" + filepath.Join(s.dir, "cache"), "TMPDIR=" + s.dir,
@@ -208,7 +208,7 @@ func (s *subject) environment() []string {
 	return env
 }
 
-// capped keeps the beginning of an output, and takes all of it.
+// capped keeps the beginning of an output and discards the rest.
 type capped struct{ text []byte }
 
 func (c *capped) Write(p []byte) (int, error) {

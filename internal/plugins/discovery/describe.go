@@ -18,23 +18,22 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// describeDeadline bounds a plugin's answer to describe, and describeGrace how
-// long it may then take to end.
+// describeDeadline limits a plugin's answer to describe, and describeGrace the time
+// that it may then take to exit.
 const (
 	describeDeadline = 5 * time.Second
 	describeGrace    = time.Second
 )
 
-// Describer asks plugins what they are, and remembers the answers while the file
-// stays the same.
+// Describer runs plugins with describe, and caches the answer while the file stays
+// the same.
 type Describer struct {
-	// Cache is the folder for answers; none are kept when it is empty.
+	// Cache is the folder for answers; nothing is cached when it is empty.
 	Cache string
 }
 
-// Describe runs the plugin's describe, or takes its answer from the cache. A
-// plugin that does not answer as it should is an error of status
-// protocol.ExitUnsupported.
+// Describe returns the plugin's answer to describe, from the cache if possible. An
+// invalid answer is an error of status protocol.ExitUnsupported.
 func (d Describer) Describe(ctx context.Context, p Plugin) (protocol.PluginInfo, error) {
 	file, err := Identify(p.Path)
 	if err != nil {
@@ -55,7 +54,7 @@ func (d Describer) Describe(ctx context.Context, p Plugin) (protocol.PluginInfo,
 	}
 	described, err := decodeInfo(line)
 	if err != nil {
-		return protocol.PluginInfo{}, protocol.Unsupported("plugin %s answered describe with something other than a PluginInfo: %w", p.Path, err)
+		return protocol.PluginInfo{}, protocol.Unsupported("plugin %s did not answer describe with a PluginInfo: %w", p.Path, err)
 	}
 	memory.Keep(file, line)
 	return described, nil
@@ -99,7 +98,7 @@ type File struct {
 	Changed  int64 `json:"changed"`
 }
 
-// Identify looks at a file; Path is without links.
+// Identify identifies a file; Path has no links.
 func Identify(path string) (File, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -111,7 +110,7 @@ func Identify(path string) (File, error) {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return File{}, fmt.Errorf("%s: the system does not say which file it is", target)
+		return File{}, fmt.Errorf("%s: the system does not identify the file", target)
 	}
 	return File{
 		Path: target, Device: uint64(stat.Dev), Inode: stat.Ino, Size: info.Size(), //nolint:gosec // a number of other width on other systems
@@ -119,9 +118,9 @@ func Identify(path string) (File, error) {
 	}, nil
 }
 
-// racy is how old the last change of a file has to be for it to be remembered: one
-// that is changed again within the same tick of the clock looks the same. File
-// systems that keep no fractions of a second tick once or every other second.
+// racy reports whether a file was changed too recently to be remembered: another
+// change within the same tick of the clock would go unnoticed. File systems without
+// fractions of a second tick every second or two.
 func (f File) racy(now time.Time) bool {
 	tick := 100 * time.Millisecond
 	if f.Changed%int64(time.Second) == 0 {
@@ -130,13 +129,13 @@ func (f File) racy(now time.Time) bool {
 	return now.Sub(time.Unix(0, f.Changed)) < tick
 }
 
-// Memory keeps what was found out about files.
+// Memory caches facts about files.
 type Memory struct {
-	// Folder holds it; nothing is kept when it is empty.
+	// Folder is that of the cache; nothing is kept when it is empty.
 	Folder string
 }
 
-// remembered is what the folder holds.
+// remembered is a file of that folder.
 type remembered struct {
 	File
 	Document json.RawMessage `json:"document"`
@@ -146,29 +145,23 @@ func (m Memory) path(f File) string {
 	return filepath.Join(m.Folder, fmt.Sprintf("%x.json", sha256.Sum256([]byte(f.Path))))
 }
 
-// Recall returns what is kept of a file that is still the same. What others could
-// have written is not believed.
+// Recall returns the fact that is kept about an unchanged file. A cache file that
+// others could have written is not trusted.
 func (m Memory) Recall(f File) (json.RawMessage, bool) {
-	if m.Folder == "" {
-		return nil, false
-	}
-	if owner.Check(m.path(f)) != nil {
+	if m.Folder == "" || owner.Check(m.path(f)) != nil {
 		return nil, false
 	}
 	data, err := os.ReadFile(m.path(f))
-	if err != nil {
-		return nil, false
-	}
 	var kept remembered
-	if err := json.Unmarshal(data, &kept); err != nil {
+	if err != nil || json.Unmarshal(data, &kept) != nil {
 		return nil, false
 	}
 	return kept.Document, kept.File == f
 }
 
-// Keep keeps what was found out about a file that was identified before it was
-// read. A folder that cannot be written, as in a read-only home, only means that it
-// is found out again, and so does a file that was changed just now.
+// Keep stores a fact about a file that was identified before it was read. If the
+// folder cannot be written, as in a read-only home, or the file has just changed, the
+// fact is determined again next time.
 func (m Memory) Keep(f File, document json.RawMessage) {
 	if f.racy(time.Now()) {
 		return
@@ -177,4 +170,15 @@ func (m Memory) Keep(f File, document json.RawMessage) {
 	if m.Folder != "" && err == nil {
 		_ = atomicfile.Write(m.path(f), data, 0o600)
 	}
+}
+
+// CheckProtocol refuses a plugin, named as in a message, that has no protocol version
+// in common with harmony.
+func CheckProtocol(plugin string, theirs protocol.ProtocolRange) error {
+	ours := protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax}
+	if _, ok := ours.Common(theirs); !ok {
+		return protocol.Unsupported("%s speaks protocol %d to %d, harmony %d to %d: no version in common",
+			plugin, theirs.Min, theirs.Max, ours.Min, ours.Max)
+	}
+	return nil
 }

@@ -152,7 +152,7 @@ func TestFetchRefuses(t *testing.T) {
 		"endless":               {endless, "larger than the 17000 bytes", protocol.ExitFailed, 1},
 		"cut":                   {cut, "after 100 of 17000 bytes", protocol.ExitRetryable, 3},
 		"short":                 {short, "ended early: got 100 of 17000 bytes", protocol.ExitRetryable, 3},
-		"other bytes":           {answer(200, strings.Repeat("x", len(content))), "not what the index describes", protocol.ExitFailed, 1},
+		"other bytes":           {answer(200, strings.Repeat("x", len(content))), "not the artifact that the index describes", protocol.ExitFailed, 1},
 		"another platform's":    {answer(200, strings.Repeat("y", len(content))), "it is the artifact for darwin/arm64", protocol.ExitFailed, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +193,7 @@ func TestFetchRefusesAddresses(t *testing.T) {
 		{"/etc/passwd", store.Fetcher{}, "not by \"\""},
 		{"file:///nowhere/at/all", store.Fetcher{}, "no such file"},
 		{"file:///dev/zero", store.Fetcher{}, "no regular file"},
-		{"file://elsewhere/x", store.Fetcher{}, "names a file of this machine"},
+		{"file://elsewhere/x", store.Fetcher{}, "must name a file on this machine"},
 		{"oci://", store.Fetcher{}, "names a repository"},
 		{"oci://" + inRegistry(t, []byte("something else")), store.Fetcher{}, "BLOB_UNKNOWN"},
 		{"oci://192.168.255.255:1/x/y", store.Fetcher{Transport: refuseTLS{}}, "plain http to 192.168.255.255:1 is not allowed"},

@@ -1,5 +1,4 @@
-// Package suite holds what the binaries of a build share: their version, and the
-// names of their commands.
+// Package suite has the version and the commands that the binaries of a build share.
 package suite
 
 import (
@@ -40,51 +39,51 @@ func Plugins() []string {
 // Command is a command's usage, and its description in one line.
 type Command struct{ Use, Short string }
 
-// PluginCommands are the commands of harmony plugin that harmony-plugin carries out.
+// PluginCommands are the commands of 'harmony plugin' that harmony-plugin implements.
 func PluginCommands() []Command {
 	return []Command{
 		{"search [WORD...]", "List the plugins that the indexes offer"},
-		{"info NAME[@VERSION]", "Show what an index says about a plugin"},
+		{"info NAME[@VERSION]", "Show a plugin of an index"},
 		{"install NAME[@VERSION]...", "Install plugins from an index"},
 		{"upgrade [NAME...]", "Upgrade installed plugins to the newest version"},
 		{"uninstall NAME...", "Remove installed plugins, with all their versions"},
 		{"rollback NAME", "Go back to the previous version"},
 		{"lock [NAME[@VERSION]...]", "Pin the project's plugins in harmony-plugins.lock"},
-		{"sync", "Install exactly what harmony-plugins.lock pins, for the project"},
-		{"index", "Configure the indexes in which plugins are looked for"},
+		{"sync", "Install exactly the plugins in harmony-plugins.lock, for the project"},
+		{"index", "Configure the indexes that offer plugins"},
 		{"doctor", "Check PATH, plugins and the lock file for problems"},
 		{"new NAME", "Write a new plugin that keeps the contract"},
 	}
 }
 
-// Folder is the folder of this very file, in which the suite's other binaries
-// lie; "" when the system does not tell.
+// Folder is the folder of this executable and of the suite's other binaries; "" when
+// it is unknown.
 func Folder() string {
 	file, err := os.Executable()
-	if err != nil {
-		return ""
+	if err == nil {
+		file, err = filepath.EvalSymlinks(file)
 	}
-	if file, err = filepath.EvalSymlinks(file); err != nil {
+	if err != nil {
 		return ""
 	}
 	return filepath.Dir(file)
 }
 
-// Sibling is the suite's own plugin of that name, beside this very file; one that
-// comes earlier on PATH is never taken for it. The error is of status
-// protocol.ExitUnsupported when it is not there or not to be trusted.
+// Sibling is the suite's own plugin of that name, next to this executable, whatever
+// comes first on PATH. If it is missing or not trusted, the error is of status
+// protocol.ExitUnsupported.
 func Sibling(name string) (discovery.Plugin, error) {
 	folder := Folder()
 	path := filepath.Join(folder, discovery.Prefix+name)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return discovery.Plugin{}, protocol.Unsupported("%s, a part of the suite, is not there", path).
+		return discovery.Plugin{}, protocol.Unsupported("%s, part of the suite, is missing", path).
 			WithHint("install all binaries of the suite into one folder, as 'make install' does")
 	}
 	return discovery.Finder{Path: folder, UID: os.Getuid()}.Find(name)
 }
 
-// Finder finds the plugins that harmony runs: those on a PATH, and its own where
-// they lie beside this very file.
+// Finder finds the plugins that harmony runs: those on a PATH, and its own next to
+// this executable.
 func Finder(path string) discovery.Finder {
 	return discovery.Finder{Path: path, BuiltIn: BuiltIn(), UID: os.Getuid(), Own: Plugins(), OwnFolder: Folder()}
 }
