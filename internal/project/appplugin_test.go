@@ -129,12 +129,12 @@ func TestNoPluginIsAskedForAnAppOfTheProject(t *testing.T) {
 	}
 }
 
-// A broken harmony.yaml is told, not passed over.
+// A broken harmony.yaml is reported, not ignored.
 func TestBrokenProject(t *testing.T) {
 	w := newWorld(t)
 	w.plugin("fleet", "fleet-a")
 	w.project("web", "web")
-	if _, err := w.find(named("fleet-a")); protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), "earlier app") {
+	if _, err := w.find(named("fleet-a")); protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), "already the name of the app") {
 		t.Errorf("got %v", err)
 	}
 }

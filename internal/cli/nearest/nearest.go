@@ -1,4 +1,4 @@
-// Package nearest finds the name that a mistyped word was probably meant to be.
+// Package nearest finds the name that was probably meant by a mistyped word.
 package nearest
 
 import (

@@ -9,10 +9,10 @@ import (
 	"github.com/nationtech/harmony/internal/cli/plain"
 )
 
-// Clean makes a text from elsewhere fit to be shown; see [plain.Clean].
+// Clean makes an untrusted text safe to show; see [plain.Clean].
 func Clean(s string) string { return plain.Clean(s) }
 
-// OneLine is a text from elsewhere, cleaned, in one line.
+// OneLine is an untrusted text, cleaned, in one line.
 func OneLine(s string) string {
 	return Clean(strings.Join(strings.Fields(Clean(s)), " "))
 }
@@ -26,13 +26,13 @@ func Excerpt(s string, most int) string {
 	return s
 }
 
-// FirstLine is the first line of a text from elsewhere that is not blank.
+// FirstLine is the first line of an untrusted text that is not blank.
 func FirstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(Clean(s)), "\n")
 	return OneLine(line)
 }
 
-// WriteJSON writes a value for a person or jq: indented, as it is.
+// WriteJSON writes a value for people and jq: indented, without HTML escapes.
 func WriteJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
@@ -53,8 +53,7 @@ func property(s string) string {
 // palette colours text when it is on.
 type palette struct{ on bool }
 
-// coloured is a text that may hold the escapes of a palette, and nothing from
-// elsewhere that was not cleaned.
+// coloured is a cleaned text with the escapes of a palette.
 type coloured string
 
 func (p palette) paint(code, s string) coloured {
@@ -71,8 +70,8 @@ func (p palette) yellow(s string) coloured { return p.paint("33", s) }
 func (p palette) bold(s string) coloured   { return p.paint("1", s) }
 func (p palette) dim(s string) coloured    { return p.paint("2", s) }
 
-// Tell prints an error with its hint, for a command that ends with it.
+// Tell prints the error of a command, with its hint.
 func Tell(w io.Writer, err error) { plain.Tell(w, err) }
 
-// Warn prints what does not end a command.
+// Warn prints a warning.
 func Warn(w io.Writer, text string) { fmt.Fprintf(w, "warning: %s\n", Clean(text)) }

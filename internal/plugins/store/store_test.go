@@ -173,7 +173,7 @@ func TestInstallRefuses(t *testing.T) {
 		"short hash":               {changed(func(a *store.Artifact) { a.SHA256 = "abc" }), "has no hash or no size"},
 		"no size":                  {changed(func(a *store.Artifact) { a.Size = 0 }), "has no hash or no size"},
 		"other hash":               {changed(func(a *store.Artifact) { a.SHA256 = strings.Repeat("0", 64) }), "not the artifact that the index describes"},
-		"other executable":         {changed(func(a *store.Artifact) { a.Executable = strings.Repeat("0", 64) }), "of the lock file"},
+		"other executable":         {changed(func(a *store.Artifact) { a.Executable = strings.Repeat("0", 64) }), "the lock file requires"},
 		"newer protocol":           {changed(func(a *store.Artifact) { a.Protocol = protocol.ProtocolRange{Min: 7, Max: 9} }), "speaks protocol 7 to 9, harmony 1 to 1: no version in common"},
 		"another plugin, hostile":  {artifactOf(t, "bar", "1.2.0", tarGz(t, map[string]string{"/x": "x"})), "absolute path"},
 		"hostile archive":          {artifactOf(t, "foo", "1.2.0", tarGz(t, map[string]string{"../x": "x"})), "leads out of the archive"},
