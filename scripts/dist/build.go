@@ -43,7 +43,7 @@ func (r release) file(command string, p platform) string {
 	return fmt.Sprintf("%s_%s_%s_%s.tar.gz", command, r.version, p.os, p.arch)
 }
 
-// build makes the release anew, and puts it in its place when it is whole.
+// build makes the release, and moves it to its place once it is complete.
 func (r release) build(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(r.folder()), 0o755); err != nil {
 		return err

@@ -101,7 +101,7 @@ func (r release) checkForm(command string) error {
 	return nil
 }
 
-// checkOthers refuses manifests of what is no plugin of the suite.
+// checkOthers refuses manifests of other plugins than those of the suite.
 func (r release) checkOthers() error {
 	files, err := filepath.Glob(filepath.Join(r.root, r.index, "*.yaml"))
 	if err != nil {
@@ -109,7 +109,7 @@ func (r release) checkOthers() error {
 	}
 	for _, file := range files {
 		if command := "harmony-" + strings.TrimSuffix(filepath.Base(file), ".yaml"); !slices.Contains(r.plugins(), command) {
-			return fmt.Errorf("%s: %s is no plugin of the suite", file, command)
+			return fmt.Errorf("%s: %s is not a plugin of the suite", file, command)
 		}
 	}
 	return nil
