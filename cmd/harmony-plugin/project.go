@@ -21,17 +21,11 @@ func (c *cli) projectFlag(cmd *cobra.Command) {
 
 // lockFile is the path of the project's lock file.
 func (c *cli) lockFile() (string, error) {
-	file := c.file
-	if file == "" {
-		folder, err := os.Getwd()
-		if err != nil {
-			return "", err
-		}
-		if file, err = config.Find(folder); err != nil {
-			return "", err
-		}
+	if c.file != "" {
+		return filepath.Join(filepath.Dir(c.file), lock.FileName), nil
 	}
-	return filepath.Join(filepath.Dir(file), lock.FileName), nil
+	file, err := config.Find("")
+	return filepath.Join(filepath.Dir(file), lock.FileName), err
 }
 
 // projectPlugins are the pinned plugins, and the third-party ones that the project

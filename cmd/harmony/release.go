@@ -118,7 +118,7 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (release 
 	if release.Apps, err = f.source.WithVersions(ctx, apps); err != nil {
 		return release, err
 	}
-	release.Flags = map[string][]string{capability.StageBuild: f.buildFlags(), capability.StageDeploy: f.deployFlags()}
+	release.Flags = f.stageFlags()
 	release.Describer.Cache = cachedir.In("describe")
 	release.Finder, err = finderFor(project)
 	return release, err
@@ -142,24 +142,19 @@ func (f *releaseFlags) selected(ctx context.Context, patterns []string) (*config
 	return project, apps, err
 }
 
-// buildFlags are those of the build stage.
-func (f *releaseFlags) buildFlags() []string {
-	var flags []string
+// stageFlags are the flags that the stages get.
+func (f *releaseFlags) stageFlags() map[string][]string {
+	flags := map[string][]string{}
 	if f.noCache {
-		flags = append(flags, "--no-cache")
+		flags[capability.StageBuild] = []string{"--no-cache"}
 	}
 	if f.explain {
-		flags = append(flags, "--explain")
+		flags[capability.StageBuild] = append(flags[capability.StageBuild], "--explain")
+	}
+	if f.rollback.Changed {
+		flags[capability.StageDeploy] = []string{"--" + rollbackFlag + "=" + f.rollback.Value.String()}
 	}
 	return flags
-}
-
-// deployFlags are those of the deploy stage.
-func (f *releaseFlags) deployFlags() []string {
-	if !f.rollback.Changed {
-		return nil
-	}
-	return []string{"--" + rollbackFlag + "=" + f.rollback.Value.String()}
 }
 
 // wanted are the tag and the names or globs of the apps to release. The tag is that of

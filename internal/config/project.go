@@ -45,9 +45,9 @@ type Project struct {
 	Pipelines []protocol.Pipeline
 }
 
-// Find returns the absolute path of the harmony.yaml in dir or in the nearest folder
-// above it, up to the top of the git work tree, the user's home or the file system. If
-// there is none, the error is of status protocol.ExitInvalid and wraps [ErrNoFile]. A
+// Find returns the absolute path of the harmony.yaml in dir, the current folder when
+// empty, or in the nearest folder above it, up to the top of the git work tree, the
+// user's home or the file system. If there is none, the error is of status protocol.ExitInvalid and wraps [ErrNoFile]. A
 // file that another user could have written is refused: it decides what is built and
 // deployed.
 func Find(dir string) (string, error) {

@@ -18,10 +18,10 @@ import (
 // harmony.yaml: harmony-fleet, or fleet.
 const EnvAppPlugin = "HARMONY_APP_PLUGIN"
 
-// Find reads the project that has what is wanted: the file that was named; else
-// the app plugin in HARMONY_APP_PLUGIN; else the harmony.yaml of the current
-// folder, unless it has none of the apps and an app plugin on PATH offers one.
-// Without a harmony.yaml, apps that are asked for by name come from a plugin.
+// Find reads the project with the wanted apps: the given file; else the app plugin in
+// HARMONY_APP_PLUGIN; else the harmony.yaml of the current folder, unless it has none of
+// the apps and an app plugin on PATH offers one. Without a harmony.yaml, apps that are
+// named come from a plugin.
 func (s Source) Find(ctx context.Context, wanted Wanted) (*config.Project, error) {
 	if name := s.Getenv(EnvAppPlugin); name != "" && s.File == "" {
 		plugin, err := appplugin.Named(s.Getenv("PATH"), name)
@@ -31,10 +31,7 @@ func (s Source) Find(ctx context.Context, wanted Wanted) (*config.Project, error
 		return ofPlugin(ctx, plugin)
 	}
 	project, err := s.Project()
-	switch {
-	case err != nil && !errors.Is(err, config.ErrNoFile):
-		return nil, err
-	case s.File != "", !wanted.specific(), err == nil && wanted.among(project.Names()):
+	if err != nil && !errors.Is(err, config.ErrNoFile) || s.File != "" || !wanted.specific() || err == nil && wanted.among(project.Names()) {
 		return project, err
 	}
 	offers, failed := appplugin.Offers(ctx, s.Getenv("PATH"))
@@ -46,8 +43,8 @@ func (s Source) Find(ctx context.Context, wanted Wanted) (*config.Project, error
 	case len(found) == 1:
 		return ofPlugin(ctx, found[0].Plugin)
 	case len(found) > 1:
-		return nil, protocol.Invalid("both %s and %s offer what is asked for", found[0].Path, found[1].Path).
-			WithHint("say which: 'harmony %s release …'", found[0].Name)
+		return nil, protocol.Invalid("both %s and %s offer these apps", found[0].Path, found[1].Path).
+			WithHint("choose one: 'harmony %s release …'", found[0].Name)
 	case err != nil && len(offers) > 0:
 		return nil, protocol.Invalid("%w", err).WithHint("the app plugins on PATH offer %s", strings.Join(namesOf(offers), ", "))
 	}
@@ -62,8 +59,8 @@ func namesOf(offers []appplugin.Offer) []string {
 	return names
 }
 
-// ofPlugin is the project that an app plugin offers. It has the plugin's name,
-// as that of a harmony.yaml has its folder's.
+// ofPlugin is the project of an app plugin. It has the plugin's name, as that of a
+// harmony.yaml has its folder's.
 func ofPlugin(ctx context.Context, plugin discovery.Plugin) (*config.Project, error) {
 	p, err := appplugin.Apps(ctx, plugin)
 	if err != nil {
@@ -72,19 +69,18 @@ func ofPlugin(ctx context.Context, plugin discovery.Plugin) (*config.Project, er
 	return config.Given(plugin.Name, plugin.Path, p.Apps, p.Topologies, p.Pipelines)
 }
 
-// Wanted is what a command asks for: apps by names or globs, or one by a tag.
+// Wanted selects apps by names or globs, or one by a tag.
 type Wanted struct {
 	Patterns []string
 	Tag      string
 }
 
-// specific reports whether it asks for some apps only, not for all that there
-// are.
+// specific reports whether it selects only some apps, not all.
 func (w Wanted) specific() bool {
 	return w.Tag != "" || len(w.Patterns) > 0 && !slices.Contains(w.Patterns, "*")
 }
 
-// among reports whether one of the names is asked for.
+// among reports whether it selects one of the names.
 func (w Wanted) among(names []string) bool {
 	if w.Tag != "" {
 		_, _, err := version.FromTag(w.Tag, names)

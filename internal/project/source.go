@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/Masterminds/semver/v3"
 	"golang.org/x/sync/errgroup"
@@ -38,11 +39,8 @@ type Source struct {
 func (s Source) Project() (*config.Project, error) {
 	file := s.File
 	if file == "" {
-		folder, err := os.Getwd()
-		if err != nil {
-			return nil, err
-		}
-		if file, err = config.Find(folder); err != nil {
+		var err error
+		if file, err = config.Find(""); err != nil {
 			return nil, err
 		}
 	}
@@ -51,15 +49,14 @@ func (s Source) Project() (*config.Project, error) {
 
 // WithVersions returns the apps with the version of this release.
 func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]protocol.AppSpec, error) {
-	versioned := make([]protocol.AppSpec, len(apps))
+	versioned := slices.Clone(apps)
 	if s.Version != "" {
 		v, err := semver.StrictNewVersion(s.Version)
 		if err != nil {
 			return nil, protocol.Invalid("--version %q is not a semantic version such as 1.4.0 or 1.4.0-rc.1", s.Version)
 		}
-		for i, app := range apps {
-			app.Version = v.String()
-			versioned[i] = app
+		for i := range versioned {
+			versioned[i].Version = v.String()
 		}
 		return versioned, nil
 	}
@@ -68,8 +65,7 @@ func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]pr
 	all.SetLimit(2 * runtime.NumCPU())
 	for i, app := range apps {
 		all.Go(func() error {
-			app.Version, warnings[i], errs[i] = version.Describe(ctx, app.ProjectRoot, app.Name)
-			versioned[i] = app
+			versioned[i].Version, warnings[i], errs[i] = version.Describe(ctx, app.ProjectRoot, app.Name)
 			return nil
 		})
 	}

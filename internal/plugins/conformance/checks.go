@@ -211,16 +211,13 @@ func sigint(ctx context.Context, s *subject) error  { return signalled(ctx, s, s
 // signalled sends a signal while the plugin waits for more input, after it has
 // forwarded a document: then it surely runs.
 func signalled(ctx context.Context, s *subject, signal syscall.Signal) error {
-	in, feed, err := os.Pipe()
-	if err != nil {
+	in, feed, errIn := os.Pipe()
+	out, stdout, errOut := os.Pipe()
+	if err := errors.Join(errIn, errOut); err != nil {
 		return err
 	}
 	defer in.Close()
 	defer feed.Close()
-	out, stdout, err := os.Pipe()
-	if err != nil {
-		return err
-	}
 	defer out.Close()
 	var sent time.Time
 	began := func(p *os.Process) error {

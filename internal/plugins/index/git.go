@@ -28,9 +28,7 @@ const (
 )
 
 func gitLocation(address string, local bool) location {
-	return location{local: local, fetch: func(ctx context.Context, _ fetching) (tree, error) {
-		return repository{address: address, local: local, maxPack: maxPack}.read(ctx)
-	}}
+	return location{local: local, fetch: repository{address, local, maxPack}.read}
 }
 
 // repository is a git repository with an index in its root or in its folder
@@ -42,7 +40,7 @@ type repository struct {
 	maxPack int
 }
 
-func (r repository) read(ctx context.Context) (tree, error) {
+func (r repository) read(ctx context.Context, _ fetching) (tree, error) {
 	temporary, err := os.MkdirTemp("", "harmony-index-")
 	if err != nil {
 		return nil, err

@@ -200,10 +200,10 @@ func TestGitBomb(t *testing.T) {
 	}
 	at.publish(join(offer("fleet", "1.0.0"), tree{"noise.bin": noise}))
 	r := repository{address: strings.TrimPrefix(at.url, "git+"), local: true, maxPack: 64}
-	_, err := r.read(context.Background())
+	_, err := r.read(context.Background(), fetching{})
 	refused(t, err, protocol.ExitFailed, "git clone")
 	r.maxPack = maxPack
-	if files, err := r.read(context.Background()); err != nil || len(files) != 1 {
+	if files, err := r.read(context.Background(), fetching{}); err != nil || len(files) != 1 {
 		t.Errorf("%d files, %v", len(files), err)
 	}
 }

@@ -118,11 +118,7 @@ func here() (Check, bool, error) {
 	if file := os.Getenv(EnvFile); file != "" {
 		return Of(filepath.Dir(file))
 	}
-	folder, err := os.Getwd()
-	if err != nil {
-		return Check{}, false, err
-	}
-	file, err := config.Find(folder)
+	file, err := config.Find("")
 	if errors.Is(err, config.ErrNoFile) {
 		return Check{}, false, nil
 	}

@@ -1,5 +1,5 @@
-// Package appplugin asks app plugins: which of those on PATH offer apps, and
-// whatever else one can answer. Answers are documents.
+// Package appplugin runs app plugins: it finds those on PATH that offer apps, and gets
+// their documents.
 package appplugin
 
 import (
@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/cli/cachedir"
 	"github.com/nationtech/harmony/internal/cli/term"
@@ -17,7 +18,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// atOnce is how many plugins are asked side by side what they are.
+// atOnce is how many plugins are described in parallel.
 const atOnce = 8
 
 // Offer is an app plugin with the names of its apps.
@@ -26,44 +27,37 @@ type Offer struct {
 	Apps []string
 }
 
-// Offers lists the app plugins on PATH, in its order. A plugin is asked what it
-// is when it is new or has changed; one that does not answer offers nothing. The
-// error is that of a cancelled context.
+// Offers lists the app plugins on PATH, in its order. A plugin that is new or has changed
+// is run with describe; one that does not answer offers nothing. The error is that of a
+// cancelled context.
 func Offers(ctx context.Context, path string) ([]Offer, error) {
 	describer := discovery.Describer{Cache: cachedir.In("describe")}
 	finder := lock.Finder(path)
 	plugins := finder.List()
 	found := make([]Offer, len(plugins))
-	slots := make(chan struct{}, atOnce)
-	var all sync.WaitGroup
+	var all errgroup.Group
+	all.SetLimit(atOnce)
 	for i, p := range plugins {
 		if p.Refused != "" || p.Shadowed != "" || slices.Contains(finder.Own, p.Name) || finder.Admit != nil && finder.Admit(p) != nil {
 			continue
 		}
-		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
+		all.Go(func() error {
 			if info, err := describer.Describe(ctx, p); err == nil {
 				found[i] = Offer{Plugin: p, Apps: info.Apps}
 			}
+			return nil
 		})
 	}
-	all.Wait()
-	var offers []Offer
-	for _, offer := range found {
-		if len(offer.Apps) > 0 {
-			offers = append(offers, offer)
-		}
-	}
-	return offers, ctx.Err()
+	_ = all.Wait()
+	return slices.DeleteFunc(found, func(o Offer) bool { return len(o.Apps) == 0 }), ctx.Err()
 }
 
-// Named is the plugin on PATH that is called so: harmony-fleet, or fleet.
+// Named is the plugin on PATH with that name: harmony-fleet, or fleet.
 func Named(path, name string) (discovery.Plugin, error) {
 	return lock.Finder(path).Find(strings.TrimPrefix(name, discovery.Prefix))
 }
 
-// Project is what a plugin offers, in its order.
+// Project is the offer of a plugin, in its order.
 type Project struct {
 	// Apps have an absolute ProjectRoot, a folder on this machine.
 	Apps       []protocol.AppSpec
