@@ -149,8 +149,8 @@ func TestAnswersOfAPluginAreChecked(t *testing.T) {
 		"an invalid app":     {spec("fleet-a", "/", `,"smoke":[{"name":"x"}]`), "spec.smoke[0]"},
 		"two of one name":    {spec("fleet-a", "/", "") + "\n" + spec("fleet-a", "/", ""), "already the name of the app"},
 		"a cycle":            {spec("fleet-a", "/", `,"dependsOn":["fleet-b"]`) + "\n" + spec("fleet-b", "/", `,"dependsOn":["fleet-a"]`), "spec.dependsOn"},
-		"no document":        {"hello", "its answer"},
-		"nothing":            {"", "answered nothing"},
+		"no document":        {"hello", "invalid answer"},
+		"nothing":            {"", "it wrote no documents"},
 		"a failure":          {`{` + api + `,"kind":"Failure","metadata":{},"spec":{"stage":"app","code":3,"message":"the \u001b[1msources are away"}}`, "the [1msources are away"},
 		"a bad topology":     {`{` + api + `,"kind":"Topology","metadata":{"name":"X"},"spec":{}}`, "metadata.name"},
 	} {
