@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure the suite beside its peers, on a real cluster with a Docker daemon:
+# Measure the suite and its peers, on a real cluster with a Docker daemon:
 # scripts/bench.sh [-quick] [-only dispatch,start,change,noop,build,push,deploy,list]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prove that the project sets up a new machine: a Debian root made with
-# debootstrap, with Go beside it and nothing installed by hand, runs the
+# debootstrap, with Go and nothing installed by hand, runs the
 # project's own set-up, and then has every tool that a test or script calls.
 set -euo pipefail
 cd "$(dirname "$0")/.."

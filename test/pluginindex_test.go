@@ -2,13 +2,16 @@ package test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/nationtech/harmony/internal/config"
 	pluginindex "github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/schemas"
-	sigsyaml "sigs.k8s.io/yaml"
 )
 
 // The documents of docs/plugin-index.md are taken as they stand.
@@ -18,11 +21,15 @@ func TestPluginIndexDocs(t *testing.T) {
 		t.Fatalf("%d documents", len(blocks))
 	}
 	settings, manifest := blocks[0], blocks[1]
+	home := func(dir string) func(string) string {
+		return func(string) string { return dir } // the folders of configuration, cache and state
+	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, pluginindex.SettingsFile), []byte(settings), 0o600); err != nil {
+	file := filepath.Join(dir, "harmony", pluginindex.SettingsFile)
+	if err := errors.Join(os.Mkdir(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(settings), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	indexes, err := pluginindex.Open(pluginindex.Dirs{Config: dir}).Indexes()
+	indexes, err := pluginindex.Open(home(dir)).Indexes()
 	if err != nil || len(indexes) != 2 || indexes[0].URL != pluginindex.DefaultURL || indexes[1].Key == "" {
 		t.Errorf("%+v, %v", indexes, err)
 	}
@@ -30,7 +37,7 @@ func TestPluginIndexDocs(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(index, "spinnaker.yaml"), []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := pluginindex.Open(pluginindex.Dirs{Config: t.TempDir(), Cache: t.TempDir(), State: t.TempDir()})
+	s := pluginindex.Open(home(t.TempDir()))
 	s.Only = index
 	found, err := s.Find(context.Background(), "spinnaker", "1.4.0")
 	if err != nil || len(found.Manifest.Platforms) != 2 {
@@ -43,7 +50,7 @@ func TestPluginIndexDocs(t *testing.T) {
 	if err := schemas.ValidateAs("Plugin.json", body); err != nil {
 		t.Error(err)
 	}
-	if text, err := pluginindex.Encode(found.Manifest); err != nil || string(text) != manifest {
+	if text, err := config.Encode(found.Manifest); err != nil || string(text) != manifest {
 		t.Errorf("harmony writes it as\n%s%v", text, err)
 	}
 }

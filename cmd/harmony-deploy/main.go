@@ -2,9 +2,6 @@
 package main
 
 import (
-	"context"
-	"os"
-
 	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony/internal/cluster/conn/kubeflags"
@@ -19,12 +16,9 @@ import (
 	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
-	"github.com/nationtech/harmony/pkg/plugin/signals"
 )
 
 func main() {
-	ctx, stop := signals.Context(context.Background())
-	defer stop()
 	flags := &fan.Flags{}
 	adapters := fan.Adapters(flags, map[string]delivery.Constructor{
 		"argocd": argocd.New,
@@ -32,8 +26,7 @@ func main() {
 		"helm":   helm.New,
 	}, edge.New)
 	bind := func(set *pflag.FlagSet) { kubeflags.Bind(&flags.Flags, set) }
-	streams := project.Standard()
-	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: streams}
+	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: project.Standard()}
 	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind))
-	os.Exit(command.Main(ctx, plugin.Deploy(suite.Version(), adapters), streams, os.Args[1:], options...))
+	project.Main(plugin.Deploy(suite.Version(), adapters), options...)
 }

@@ -18,12 +18,11 @@ import (
 func (c *cli) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor",
-		Long: `Look for problems: entries of PATH that others can write or that mean the current folder,
-plugins that are shadowed, refused or broken, plugins that speak another protocol, and
-those that differ from the project's harmony-plugins.lock. The exit status is 1 when
-something was found.
+		Long: `Find problems: entries of PATH that others can write or that mean the current folder,
+shadowed, refused or broken plugins, plugins that speak another protocol, and those that
+differ from the project's harmony-plugins.lock. The exit status is 1 if there are any.
 
-The plugins that are installed or pinned are asked to describe themselves; nothing else is run.`,
+The installed and the pinned plugins are run with describe; nothing else is run.`,
 		Example: "  harmony plugin doctor\n  harmony plugin doctor -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -50,15 +50,15 @@ func TestDoctor(t *testing.T) {
 	}{
 		"current folder":     {".:" + s.bin(), nil, "PATH", []string{"entry 1 of PATH is the current folder"}},
 		"writable folder":    {s.bin() + ":" + open, nil, "PATH", []string{open + " is writable by others"}},
-		"refused plugin":     {s.bin() + ":" + open, nil, "bar", []string{"harmony-bar is not run: "}},
-		"not on PATH":        {"/usr/bin:/bin", nil, "PATH", []string{s.bin() + ", in which installed plugins are, is not on it", "export PATH="}},
+		"refused plugin":     {s.bin() + ":" + open, nil, "bar", []string{"harmony-bar is refused: "}},
+		"not on PATH":        {"/usr/bin:/bin", nil, "PATH", []string{s.bin() + ", the folder of installed plugins, is missing", "export PATH="}},
 		"not found":          {"/usr/bin:/bin", nil, "foo", []string{"harmony-plugins.lock pins 1.0.0, but: no command", "harmony plugin sync"}},
-		"shadowed":           {first + ":" + s.bin(), nil, "foo", []string{foo + " is never run: " + first + "/harmony-foo comes first"}},
+		"shadowed":           {first + ":" + s.bin(), nil, "foo", []string{foo + " never runs: " + first + "/harmony-foo comes first"}},
 		"not what is pinned": {first + ":" + s.bin(), nil, "foo", []string{"harmony-foo differs from"}},
 		"broken link":        {"", remove, "plugins", []string{"plugin foo is broken"}},
-		"changed":            {"", write(foo, string(good)+"# changed\n"), "plugins", []string{"is not the file that was installed"}},
-		"newer protocol":     {"", write(foo, strings.Replace(string(good), `{"min":1,"max":1}`, `{"min":7,"max":9}`, 1)), "foo", []string{"speaks protocol 7 to 9, harmony 1 to 1: none in common"}},
-		"mute":               {"", write(foo, "#!/bin/sh\n"), "foo", []string{"answered describe with something other than a PluginInfo"}},
+		"changed":            {"", write(foo, string(good)+"# changed\n"), "plugins", []string{"has changed since it was installed"}},
+		"newer protocol":     {"", write(foo, strings.Replace(string(good), `{"min":1,"max":1}`, `{"min":7,"max":9}`, 1)), "foo", []string{"speaks protocol 7 to 9, harmony 1 to 1: no version in common"}},
+		"mute":               {"", write(foo, "#!/bin/sh\n"), "foo", []string{"did not answer describe with a PluginInfo"}},
 		"other platform":     {"", write(s.lock(), strings.ReplaceAll(string(lock), "platform: ", "platform: z")), "foo", []string{"has no hash of plugin foo for"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// configured is an index as index list shows it.
+// configured is an index in the output of index list.
 type configured struct {
 	Name   string `json:"name"`
 	URL    string `json:"url"`
@@ -27,8 +27,8 @@ type configured struct {
 func (c *cli) indexCommand() *cobra.Command {
 	parent := &cobra.Command{
 		Use: "index",
-		Long: `An index is a git repository, an OCI artifact (oci://…), an https tree or a folder of
-manifests, one a plugin. Without any configured, the project's own is used.`,
+		Long: `An index is a git repository, an OCI artifact (oci://…), an https tree or a folder with
+one manifest per plugin. If none is configured, harmony's own index is used.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return protocol.Invalid("no command %q", "harmony plugin index "+args[0]).WithHint("see 'harmony plugin index --help'")
@@ -43,45 +43,42 @@ manifests, one a plugin. Without any configured, the project's own is used.`,
 func (c *cli) indexAdd() *cobra.Command {
 	var key string
 	cmd := &cobra.Command{
-		Use: "add NAME URL", Short: "Add an index, once it was fetched and verified",
-		Long: `Add an index, once it was fetched and verified. With a key every manifest has to be
-signed by it, now and at every update: a minisign key (its one line, or the file) or a
-cosign key (the PEM file).`,
+		Use: "add NAME URL", Short: "Fetch, verify and add an index",
+		Long: `Fetch, verify and add an index. With a key, every manifest must be signed by it, now and
+at every update: a minisign key (its one line, or the file) or a cosign key (the PEM
+file).`,
 		Example: `  harmony plugin index add corp https://git.example.com/platform/plugins.git --key corp.pub
   harmony plugin index add corp oci://registry.example.com/platform/plugin-index
   harmony plugin index add mine ~/plugins`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("key") && strings.TrimSpace(key) == "" {
-				return protocol.Invalid("--key is empty").WithHint("leave it out for an index that is not signed")
+				return protocol.Invalid("--key is empty").WithHint("omit it for an unsigned index")
 			}
 			return c.runIndexAdd(cmd.Context(), args[0], args[1], key)
 		},
 	}
-	cmd.Flags().StringVar(&key, "key", "", "the public `key` that manifests are signed with, or its file")
+	cmd.Flags().StringVar(&key, "key", "", "the public `key` of the manifests' signatures, or its file")
 	c.downgradeFlag(cmd)
 	return cmd
 }
 
 func (c *cli) runIndexAdd(ctx context.Context, name, address, key string) error {
-	indexes, err := c.indexes()
+	key, err := readKey(key)
 	if err != nil {
-		return err
-	}
-	if key, err = readKey(key); err != nil {
 		return err
 	}
 	if address, err = absolute(address); err != nil {
 		return err
 	}
 	index := pluginindex.Index{Name: name, URL: address, Key: key}
-	if err := indexes.Add(ctx, index); err != nil {
+	if err := c.indexes().Add(ctx, index); err != nil {
 		return err
 	}
-	return c.writeIndexes([]pluginindex.Index{index}, func() string { return "added index " + name + " (" + signedWord(index) + ")" })
+	return c.writeIndexes([]pluginindex.Index{index}, "added index "+name+" ("+signedWord(index)+")")
 }
 
-// readKey is the content of the file of that name, or the key itself.
+// readKey is the key itself, or the content of the file of that name.
 func readKey(key string) (string, error) {
 	if key == "" || strings.HasPrefix(key, "RW") && !strings.ContainsAny(key, "./") {
 		return key, nil
@@ -106,8 +103,7 @@ func readKey(key string) (string, error) {
 	return string(data), nil
 }
 
-// absolute makes a folder's path one that holds from everywhere. Other addresses
-// are left as they are.
+// absolute makes a folder's path absolute. Other addresses stay as they are.
 func absolute(address string) (string, error) {
 	if info, err := os.Stat(address); err != nil || !info.IsDir() {
 		return address, nil
@@ -120,22 +116,17 @@ func (c *cli) indexList() *cobra.Command {
 		Use: "list", Short: "List the configured indexes", Args: cobra.NoArgs,
 		Example: "  harmony plugin index list -o json",
 		RunE: func(*cobra.Command, []string) error {
-			indexes, err := c.indexes()
+			list, err := c.indexes().Indexes()
 			if err != nil {
 				return err
 			}
-			list, err := indexes.Indexes()
-			if err != nil {
-				return err
-			}
-			return c.writeIndexes(list, nil)
+			return c.writeIndexes(list, "")
 		},
 	}
 }
 
-// writeIndexes tells of indexes: as json, in a line where there is one, or as a
-// table.
-func (c *cli) writeIndexes(list []pluginindex.Index, line func() string) error {
+// writeIndexes prints indexes: as json, or else the line, or without one a table.
+func (c *cli) writeIndexes(list []pluginindex.Index, line string) error {
 	switch {
 	case c.output == "json":
 		shown := []configured{}
@@ -143,8 +134,8 @@ func (c *cli) writeIndexes(list []pluginindex.Index, line func() string) error {
 			shown = append(shown, configured{index.Name, index.URL, index.Key != "", index.Key})
 		}
 		return c.writeJSON(shown)
-	case line != nil:
-		_, err := fmt.Fprintln(c.stdout, line())
+	case line != "":
+		_, err := fmt.Fprintln(c.stdout, line)
 		return err
 	}
 	rows := [][]string{{"NAME", "URL", "SIGNATURES"}}
@@ -156,17 +147,13 @@ func (c *cli) writeIndexes(list []pluginindex.Index, line func() string) error {
 
 func (c *cli) indexUpdate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "update [NAME...]", Short: "Fetch indexes again, all when none is named",
-		Long: `Fetch indexes again. A copy is replaced by one that was verified only: signed where
-there is a key, and offering no older version than before.`,
+		Use: "update [NAME...]", Short: "Fetch indexes again; all when none is named",
+		Long: `Fetch indexes again. A copy is replaced only by a verified one: signed if the index has
+a key, and with no older version than before.`,
 		Example:           "  harmony plugin index update\n  harmony plugin index update corp --allow-downgrade",
 		ValidArgsFunction: c.completeIndexes,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			indexes, err := c.indexes()
-			if err != nil {
-				return err
-			}
-			return indexes.Update(cmd.Context(), args...)
+			return c.indexes().Update(cmd.Context(), args...)
 		},
 	}
 	c.downgradeFlag(cmd)
@@ -175,27 +162,23 @@ there is a key, and offering no older version than before.`,
 
 func (c *cli) indexRemove() *cobra.Command {
 	return &cobra.Command{
-		Use: "remove NAME", Short: "Remove an index; what was installed from it stays",
+		Use: "remove NAME", Short: "Remove an index; plugins installed from it stay",
 		Example: "  harmony plugin index remove corp",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: c.completeIndexes,
 		RunE: func(_ *cobra.Command, args []string) error {
-			indexes, err := c.indexes()
-			if err != nil {
+			if err := c.indexes().Remove(args[0]); err != nil {
 				return err
 			}
-			if err := indexes.Remove(args[0]); err != nil {
-				return err
-			}
-			return c.writeIndexes(nil, func() string { return "removed index " + args[0] })
+			return c.writeIndexes(nil, "removed index "+args[0])
 		},
 	}
 }
 
 func (c *cli) indexBuild() *cobra.Command {
 	return &cobra.Command{
-		Use: "build FOLDER", Short: "Check the manifests of a folder, and list them in its index.yaml",
-		Long: `Check the manifests of a folder, and list them with their hashes in its index.yaml: the
-folder can then be served as an https tree. Nothing is written when a manifest is wrong.`,
+		Use: "build FOLDER", Short: "Check the manifests in a folder and list them in its index.yaml",
+		Long: `Check the manifests in a folder and list them with their hashes in its index.yaml. The
+folder can then be served as an https tree. Nothing is written if a manifest is invalid.`,
 		Example: "  harmony plugin index build public/plugins",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -210,17 +193,15 @@ folder can then be served as an https tree. Nothing is written when a manifest i
 }
 
 func (c *cli) completeIndexes(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	indexes, err := c.indexes()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+	list, _ := c.indexes().Indexes()
+	return completions(list, func(i pluginindex.Index) string { return i.Name + "\t" + i.URL })
+}
+
+// completions are the lines of a list for the shell's completion.
+func completions[T any](list []T, line func(T) string) ([]string, cobra.ShellCompDirective) {
+	var lines []string
+	for _, item := range list {
+		lines = append(lines, line(item))
 	}
-	list, err := indexes.Indexes()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, index := range list {
-		names = append(names, index.Name+"\t"+index.URL)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return lines, cobra.ShellCompDirectiveNoFileComp
 }

@@ -37,9 +37,9 @@ func TestIndexCommands(t *testing.T) {
 		t.Errorf("said %q", out)
 	}
 	s.must("index", "remove", "default")
-	s.refuse(2, "there is an index corp already", "index", "add", "corp", index.url)
+	s.refuse(2, "index corp already exists", "index", "add", "corp", index.url)
 	s.refuse(2, "neither a minisign key", "index", "add", "other", index.url, "--key", "nowhere.pub")
-	s.refuse(2, "index.key: is no public key", "index", "add", "other", index.url, "--key", "harmony.yaml")
+	s.refuse(2, "index.key: is not a public key", "index", "add", "other", index.url, "--key", "harmony.yaml")
 	s.refuse(2, "an index cannot be at ext://…", "index", "add", "other", "ext::sh -c id")
 	s.refuse(2, "index.name", "index", "add", "../other", index.url)
 
@@ -118,7 +118,7 @@ func TestSearchAndInfo(t *testing.T) {
 		t.Errorf("shown %+v", shown)
 	}
 	s.refuse(3, "there is no version 2.0.0 of plugin foo", "info", "foo@2.0.0")
-	s.refuse(2, "names no version after the @", "info", "foo@")
+	s.refuse(2, "has no version after the @", "info", "foo@")
 	s.refuse(3, "did you mean foo?", "info", "fooo")
 
 	// One bad manifest is told of, and hides no other; what is known of an index
@@ -131,7 +131,7 @@ func TestSearchAndInfo(t *testing.T) {
 	empty := t.TempDir()
 	s.must("index", "add", "gone", empty)
 	must(t, os.Remove(empty))
-	if code, out, said = s.run("search"); code != 2 || !strings.Contains(out, "foo") || !strings.Contains(said, "index gone: there is no folder") {
+	if code, out, said = s.run("search"); code != 2 || !strings.Contains(out, "foo") || !strings.Contains(said, "does not exist") {
 		t.Errorf("exit status %d, %q, %q", code, out, said)
 	}
 	if out := s.must("info", "foo", "--index", index.url); !strings.Contains(out, "corp (not signed)") {
@@ -156,10 +156,10 @@ func TestIndexBuild(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(index.url, "Bar.yml"), manifest, 0o644))
 	s.refuse(2, "Bar.yml is not the name of a manifest", "index", "build", index.url)
 	must(t, os.Rename(filepath.Join(index.url, "Bar.yml"), filepath.Join(index.url, "bar.yaml")))
-	s.refuse(2, "is the manifest of foo 1.0.0", "index", "build", index.url)
+	s.refuse(2, "contains the manifest of foo 1.0.0", "index", "build", index.url)
 	if after, err := os.ReadFile(list); err != nil || !bytes.Equal(after, first) {
 		t.Errorf("the list was written anew: %v", err)
 	}
-	s.refuse(2, "holds no manifest", "index", "build", t.TempDir())
-	s.refuse(2, "there is no folder", "index", "build", "nowhere")
+	s.refuse(2, "contains no manifest", "index", "build", t.TempDir())
+	s.refuse(2, "nowhere does not exist", "index", "build", "nowhere")
 }

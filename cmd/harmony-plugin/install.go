@@ -22,11 +22,12 @@ func (c *cli) install() *cobra.Command {
 	var intoLock bool
 	cmd := &cobra.Command{
 		Use: "install",
-		Long: `Install plugins from an index, the newest version or the one that is named. A plugin
-that several indexes offer is named INDEX/NAME.
+		Long: `Install plugins from an index: the newest version, or the given one. Name a plugin that
+several indexes offer as INDEX/NAME.
 
-The artifact's size and SHA-256 have to be those of the index, and nothing of it is run.
-An older version than the installed one takes its exact version and --allow-downgrade.`,
+The artifact must have the size and the SHA-256 that the index lists; it is not run. To
+install an older version than the installed one, give its exact version and
+--allow-downgrade.`,
 		Example: `  harmony plugin install spinnaker
   harmony plugin install spinnaker@1.4.0 --lock
   harmony plugin install ours/spinnaker@1.3.0 --allow-downgrade`,
@@ -37,10 +38,10 @@ An older version than the installed one takes its exact version and --allow-down
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&c.allowDowngrade, "allow-downgrade", false, "permit an older version than the installed one, for a plugin whose version is named")
+	flags.BoolVar(&c.allowDowngrade, "allow-downgrade", false, "permit an older version than the installed one, for a plugin with an exact version")
 	c.indexDowngradeFlag(cmd, "allow-index-downgrade")
 	c.replaceFlag(cmd)
-	flags.BoolVar(&intoLock, "lock", false, "pin the plugin in the project's harmony-plugins.lock as well")
+	flags.BoolVar(&intoLock, "lock", false, "also pin the plugin in the project's harmony-plugins.lock")
 	c.projectFlag(cmd)
 	c.httpFlag(cmd)
 	c.indexFlag(cmd)
@@ -48,11 +49,11 @@ An older version than the installed one takes its exact version and --allow-down
 }
 
 func (c *cli) httpFlag(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&c.allowHTTP, "allow-http", false, "permit artifacts by http:// from this machine itself")
+	cmd.Flags().BoolVar(&c.allowHTTP, "allow-http", false, "permit artifacts by http:// from this machine")
 }
 
 func (c *cli) replaceFlag(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&c.replaceSuite, "replace-suite", false, "permit a plugin that replaces one of harmony's own, such as harmony-deploy")
+	cmd.Flags().BoolVar(&c.replaceSuite, "replace-suite", false, "permit a plugin to replace one of harmony's own, such as harmony-deploy")
 }
 
 func (c *cli) runInstall(ctx context.Context, args []string, intoLock bool) error {
@@ -81,19 +82,18 @@ func (c *cli) runInstall(ctx context.Context, args []string, intoLock bool) erro
 	return done.end(err)
 }
 
+func noVersion(arg string) error { return protocol.Invalid("%q has no version after the @", arg) }
+
 // wanted is a plugin to install.
 type wanted struct {
 	index.Found
-	// exact is true when the version was named.
+	// exact is true when the version was given.
 	exact bool
 }
 
-// find looks all plugins up before anything is done.
+// find finds all plugins before anything is installed.
 func (c *cli) find(ctx context.Context, args []string) ([]wanted, error) {
-	indexes, err := c.indexes()
-	if err != nil {
-		return nil, err
-	}
+	indexes := c.indexes()
 	var list []wanted
 	for _, arg := range args {
 		name, version, exact := strings.Cut(arg, "@")
@@ -105,13 +105,13 @@ func (c *cli) find(ctx context.Context, args []string) ([]wanted, error) {
 			return nil, err
 		}
 		if exact && version == "" {
-			return nil, protocol.Invalid("%q names no version after the @", arg)
+			return nil, noVersion(arg)
 		}
 		if exact && c.allowDowngrade {
 			indexes.Downgrade = append(indexes.Downgrade, bare)
 		}
 		if slices.ContainsFunc(list, func(w wanted) bool { return w.Manifest.Name == bare }) {
-			return nil, protocol.Invalid("plugin %s is named twice", bare)
+			return nil, protocol.Invalid("plugin %s is given twice", bare)
 		}
 		found, err := indexes.Find(ctx, name, version)
 		if err != nil {
@@ -122,7 +122,7 @@ func (c *cli) find(ctx context.Context, args []string) ([]wanted, error) {
 	return list, nil
 }
 
-// installFound installs one plugin and tells what a person has to know.
+// installFound installs one plugin, and prints its caveats and whether it is on PATH.
 func (c *cli) installFound(ctx context.Context, s store.Store, w wanted, done *results) error {
 	artifact, err := artifactOf(w.Found, runtime.GOOS, runtime.GOARCH)
 	if err != nil {
@@ -130,10 +130,7 @@ func (c *cli) installFound(ctx context.Context, s store.Store, w wanted, done *r
 	}
 	s.Fetcher.Progress = c.progress(artifact)
 	result, err := s.Install(ctx, artifact, store.InstallOptions{AllowDowngrade: c.allowDowngrade && w.exact, ReplaceSuite: c.replaceSuite})
-	if err != nil {
-		return err
-	}
-	if err := done.add(result); err != nil || result.Outcome == store.OutcomeUnchanged {
+	if err := done.add(result, err); err != nil || result.Outcome == store.OutcomeUnchanged {
 		return err
 	}
 	if w.Manifest.Caveats != "" {
@@ -179,7 +176,7 @@ func (c *cli) progress(a store.Artifact) func(current, total int64) {
 	}
 }
 
-// tellPath says when the plugin is not what runs by its name now.
+// tellPath warns when another program runs for the plugin's name.
 func (c *cli) tellPath(s store.Store, name string) {
 	if !slices.Contains(filepath.SplitList(os.Getenv("PATH")), s.Bin()) {
 		c.tell("%s is not on PATH: add  export PATH=\"%s:$PATH\"  to your shell's profile", s.Bin(), s.Bin())
@@ -194,18 +191,10 @@ func (c *cli) tellPath(s store.Store, name string) {
 	}
 }
 
-// completeOffered completes the names of plugins that the indexes offer, by what
-// is known of them already.
+// completeOffered completes the names of plugins in the fetched copies of the indexes.
 func (c *cli) completeOffered(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	indexes, err := c.indexes()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
+	indexes := c.indexes()
 	indexes.Warn, indexes.Offline = nil, true
-	found, _ := indexes.Search(cmd.Context(), "") // what is known is better than nothing
-	var names []string
-	for _, f := range found {
-		names = append(names, f.Manifest.Name+"\t"+f.Manifest.ShortDescription)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	found, _ := indexes.Search(cmd.Context(), "")
+	return completions(found, func(f index.Found) string { return f.Manifest.Name + "\t" + f.Manifest.ShortDescription })
 }

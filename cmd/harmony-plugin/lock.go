@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -11,9 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/index"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 	pluginlock "github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/store"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -21,13 +25,14 @@ func (c *cli) lock() *cobra.Command {
 	var platforms []string
 	cmd := &cobra.Command{
 		Use: "lock",
-		Long: `Pin the project's plugins in harmony-plugins.lock, beside harmony.yaml: version, address
-and SHA-256 for each platform, of the artifact and of the executable in it. Without names
-these are the plugins that the file pins already, and those that harmony.yaml names. The version is the one that is installed, or else the newest.
+		Long: `Pin the project's plugins in harmony-plugins.lock, next to harmony.yaml: the version and,
+for each platform, the address and the SHA-256 of the artifact and of its executable.
+Without names, the command pins the plugins that the file already has and those that
+harmony.yaml names, in the installed version or else the newest.
 
-The artifacts of all platforms are downloaded and verified; none of them is run or installed.
-Commit the file: 'harmony plugin sync' installs exactly what it says, and a release refuses a
-stage's plugin that differs from it.`,
+The artifacts of all platforms are downloaded and verified; none is run or installed.
+Commit the file: 'harmony plugin sync' installs exactly these plugins, and a release
+refuses a stage's plugin that differs from it.`,
 		Example: `  harmony plugin lock
   harmony plugin lock spinnaker@1.4.0 --platform linux/amd64`,
 		ValidArgsFunction: c.completeInstalled,
@@ -35,7 +40,7 @@ stage's plugin that differs from it.`,
 			return c.runLock(cmd.Context(), args, platforms)
 		},
 	}
-	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "the `platforms` to pin, such as linux/amd64 (default all that the index has)")
+	cmd.Flags().StringSliceVar(&platforms, "platform", nil, "the `platforms` to pin, such as linux/amd64 (default all in the index)")
 	c.projectFlag(cmd)
 	c.httpFlag(cmd)
 	c.indexFlag(cmd)
@@ -52,11 +57,11 @@ func (c *cli) runLock(ctx context.Context, args, platforms []string) error {
 			return err
 		}
 		if len(args) == 0 {
-			return protocol.Invalid("the project names no third-party plugin, and none is pinned").
+			return protocol.Invalid("the project names no third-party plugins, and none are pinned").
 				WithHint("name the plugins to pin: harmony plugin lock NAME")
 		}
 	}
-	for i, arg := range args { // what is installed is what the project was tried with
+	for i, arg := range args { // the project was tried with the installed version
 		if installed, err := s.Installed(arg); err == nil && c.index == "" {
 			args[i] = strings.TrimPrefix(installed.Index+"/", "/") + arg + "@" + installed.Version
 		}
@@ -72,7 +77,7 @@ func (c *cli) runLock(ctx context.Context, args, platforms []string) error {
 	return c.writeJSON(lock.Plugins)
 }
 
-// pin writes the plugins into the lock file, and returns what it holds then.
+// pin writes the plugins into the lock file and returns the new lock.
 func (c *cli) pin(ctx context.Context, s store.Store, list []wanted, platforms []string) (pluginlock.Lock, error) {
 	file, err := c.lockFile()
 	if err != nil {
@@ -98,10 +103,16 @@ func (c *cli) pin(ctx context.Context, s store.Store, list []wanted, platforms [
 	return lock, nil
 }
 
-// entry is a plugin's entry, for the platforms or for all that there are.
+// entry is a plugin's entry for the platforms, or for all.
 func (c *cli) entry(ctx context.Context, s store.Store, lock pluginlock.Lock, f index.Found, platforms []string) (pluginlock.Plugin, error) {
 	entry := pluginlock.Plugin{Name: f.Manifest.Name, Version: f.Manifest.Version}
-	if err := lacks(f.Manifest, platforms); err != nil {
+	var lacking []error
+	for _, platform := range platforms {
+		system, processor, _ := strings.Cut(platform, "/")
+		_, err := f.Manifest.Platform(system, processor)
+		lacking = append(lacking, err)
+	}
+	if err := errors.Join(lacking...); err != nil {
 		return entry, err
 	}
 	for _, p := range f.Manifest.Platforms {
@@ -118,19 +129,8 @@ func (c *cli) entry(ctx context.Context, s store.Store, lock pluginlock.Lock, f 
 	return entry, nil
 }
 
-// lacks is an error where a platform that was asked for is not offered.
-func lacks(m index.Manifest, platforms []string) error {
-	var errs []error
-	for _, platform := range platforms {
-		system, processor, _ := strings.Cut(platform, "/")
-		_, err := m.Platform(system, processor)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// measure is the entry of one platform. What is known of the very same artifact
-// already is not found out again.
+// measure is the entry of one platform. The hash of the executable is taken from the
+// lock file or the installed plugin if they are of the same artifact.
 func (c *cli) measure(ctx context.Context, s store.Store, lock pluginlock.Lock, f index.Found, p index.Platform) (pluginlock.Platform, error) {
 	platform := p.OS + "/" + p.Arch
 	pinned := pluginlock.Platform{Platform: platform, Artifact: p.Artifact}
@@ -152,4 +152,109 @@ func (c *cli) measure(ctx context.Context, s store.Store, lock pluginlock.Lock, 
 	s.Fetcher.Progress = c.progress(artifact)
 	pinned.Executable, err = s.Measure(ctx, artifact)
 	return pinned, err
+}
+
+func (c *cli) sync() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "sync",
+		Long: `Install exactly the plugins in the project's harmony-plugins.lock, for this project only:
+harmony runs them in the project's folder and in its releases, and nowhere else. No index
+is used. Plugins that were synced before and are no longer pinned are removed; plugins
+that 'harmony plugin install' installed stay.`,
+		Example: "  harmony plugin sync\n  harmony plugin sync --file app/harmony.yaml -o json",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.runSync(cmd.Context()) },
+	}
+	c.projectFlag(cmd)
+	c.httpFlag(cmd)
+	c.replaceFlag(cmd)
+	return cmd
+}
+
+func (c *cli) runSync(ctx context.Context) error {
+	file, err := c.lockFile()
+	if err != nil {
+		return err
+	}
+	lock, err := lock.Read(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return protocol.Invalid("%s does not exist", file).WithHint("create it: harmony plugin lock")
+	}
+	if err != nil {
+		return err
+	}
+	s, err := c.projectStore(file)
+	if err != nil {
+		return err
+	}
+	artifacts, err := c.pinnedArtifacts(s, file, lock)
+	if err != nil {
+		return err
+	}
+	done := &results{cli: c}
+	for _, a := range artifacts {
+		s.Fetcher.Progress = c.progress(a)
+		if err := done.add(s.Install(ctx, a, store.InstallOptions{AllowDowngrade: true, AllowChanged: true, ReplaceSuite: c.replaceSuite})); err != nil {
+			return done.end(err)
+		}
+	}
+	return done.end(unpinned(ctx, s, lock, done))
+}
+
+// unpinned removes plugins that were synced and are no longer pinned.
+func unpinned(ctx context.Context, s store.Store, lock lock.Lock, done *results) error {
+	installed, _, err := s.All()
+	for _, i := range installed {
+		if _, pinned := lock.Plugin(i.Name); !pinned && err == nil {
+			err = done.add(s.Uninstall(ctx, i.Name))
+		}
+	}
+	return err
+}
+
+// isOwn reports whether a pinned plugin is part of this harmony, and so need not be
+// installed.
+func isOwn(p lock.Plugin, pinned lock.Platform) bool {
+	if !slices.Contains(suite.Plugins(), p.Name) {
+		return false
+	}
+	own, err := suite.Sibling(p.Name)
+	if err != nil {
+		return false
+	}
+	sum, err := artifact.HashFile(own.Path)
+	return err == nil && sum == pinned.Executable
+}
+
+// pinnedArtifacts are those for this platform. Missing and forbidden ones are errors
+// before anything is installed.
+func (c *cli) pinnedArtifacts(s store.Store, file string, lock lock.Lock) ([]store.Artifact, error) {
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	var list []store.Artifact
+	for _, p := range lock.Plugins {
+		if err := store.CheckName(p.Name); err != nil {
+			return nil, err
+		}
+		pinned, ok := p.Platform(platform)
+		if !ok {
+			return nil, protocol.Unsupported("%s has no entry for plugin %s on %s", file, p.Name, platform).
+				WithHint("pin it for this platform: harmony plugin lock %s", p.Name)
+		}
+		if isOwn(p, pinned) {
+			continue
+		}
+		if err := s.CheckReplace(p.Name, c.replaceSuite); err != nil {
+			return nil, err
+		}
+		others := map[string]string{}
+		for _, other := range p.Platforms {
+			if other.Platform != platform {
+				others[other.SHA256] = other.Platform
+			}
+		}
+		list = append(list, store.Artifact{
+			Name: p.Name, Version: p.Version, Artifact: pinned.Artifact, Executable: pinned.Executable, Others: others,
+		})
+	}
+	return list, nil
 }

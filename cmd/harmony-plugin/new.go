@@ -14,11 +14,11 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// written is what harmony plugin new -o json prints.
+// written is the output of harmony plugin new -o json.
 type written struct {
 	Name     string `json:"name"`
 	Language string `json:"language"`
-	// Folder is where the plugin is, absolute.
+	// Folder is absolute.
 	Folder string `json:"folder"`
 }
 
@@ -26,9 +26,9 @@ func (c *cli) newPlugin() *cobra.Command {
 	var language, directory string
 	cmd := &cobra.Command{
 		Use: "new",
-		Long: `Write a stage plugin to begin with, into the folder harmony-NAME: a smoke stage that
-keeps the contract of a stage and has a place for checks of your own. A topology puts it
-in the place of harmony-smoke with 'smoke: {plugin: harmony-NAME}'.`,
+		Long: `Write a new stage plugin into the folder harmony-NAME: a smoke stage that keeps the
+contract of a stage and has a place for your own checks. To use it instead of
+harmony-smoke, set 'smoke: {plugin: harmony-NAME}' in a topology.`,
 		Example: `  harmony plugin new smoke-acme --language go
   harmony plugin new smoke-acme --language python
   harmony plugin verify harmony-smoke-acme/harmony-smoke-acme`,
@@ -37,8 +37,8 @@ in the place of harmony-smoke with 'smoke: {plugin: harmony-NAME}'.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			name := strings.TrimPrefix(args[0], "harmony-")
 			if slices.Contains(append(suite.BuiltIn(), suite.Plugins()...), name) {
-				return protocol.Invalid("%q is a command of harmony; a plugin of this name would take its place, or never be run", name).
-					WithHint("name it %s-acme, say", name)
+				return protocol.Invalid("%q is a command of harmony: a plugin with this name would replace it, or never run", name).
+					WithHint("choose another name, such as %s-acme", name)
 			}
 			folder, err := scaffold.Plugin{Name: name, Language: language, Harmony: released(suite.Version())}.Write(directory)
 			if err != nil {
@@ -54,7 +54,7 @@ in the place of harmony-smoke with 'smoke: {plugin: harmony-NAME}'.`,
 			if _, err := fmt.Fprintf(c.stdout, "wrote %s\n", folder); err != nil {
 				return err
 			}
-			c.tell("What to do next is in %s", filepath.Join(folder, "README.md"))
+			c.tell("for the next steps, see %s", filepath.Join(folder, "README.md"))
 			return nil
 		},
 	}
@@ -63,7 +63,7 @@ in the place of harmony-smoke with 'smoke: {plugin: harmony-NAME}'.`,
 	return cmd
 }
 
-// released is the suite's version where it is one that Go's tools find, or "".
+// released is the suite's version if it is a published one, or "".
 func released(version string) string {
 	v, err := semver.StrictNewVersion(version)
 	if err != nil || v.Prerelease() != "" || v.Metadata() != "" {

@@ -37,7 +37,7 @@ func TestLifeFromEveryIndex(t *testing.T) {
 			if len(done) != 1 || done[0].Outcome != "upgraded" || done[0].Previous != "1.0.0" || s.says("foo") != "foo 1.1.0 data of 1.1.0" {
 				t.Errorf("%+v, runs %q", done, s.says("foo"))
 			}
-			if out := s.must("upgrade", "foo"); !strings.Contains(out, "is installed already") {
+			if out := s.must("upgrade", "foo"); !strings.Contains(out, "is already installed") {
 				t.Errorf("said %q", out)
 			}
 			if out := s.must("rollback", "foo"); out != "rolled foo back from 1.1.0 to 1.0.0\n" || s.says("foo") != "foo 1.0.0 data of 1.0.0" {
@@ -58,7 +58,7 @@ func TestLifeFromEveryIndex(t *testing.T) {
 			if _, err := os.Lstat(filepath.Join(other.bin(), "harmony-foo")); !os.IsNotExist(err) {
 				t.Errorf("it was installed for all projects: %v", err)
 			}
-			if out := other.must("sync"); !strings.Contains(out, "installed already") {
+			if out := other.must("sync"); !strings.Contains(out, "already installed") {
 				t.Errorf("said %q", out)
 			}
 			must(t, os.WriteFile(other.lock(), []byte("apiVersion: harmony.nationtech.io/v1\nkind: PluginLock\nspec: {plugins: []}\n"), 0o644))
@@ -114,21 +114,21 @@ func TestInstallRefuses(t *testing.T) {
 	s.refuse(2, "there is no index", "install", "../foo")
 	s.refuse(2, "not a plugin's name", "install", "Foo")
 	s.refuse(2, "is not a semantic version", "install", "foo@../1.0.0")
-	s.refuse(2, "names no version after the @", "install", "foo@")
-	s.refuse(2, "named twice", "install", "foo", "corp/foo")
+	s.refuse(2, "has no version after the @", "install", "foo@")
+	s.refuse(2, "given twice", "install", "foo", "corp/foo")
 	s.refuse(3, "no index has a plugin fooo", "install", "fooo")
 	s.refuse(2, "requires at least 1 arg", "install")
 	s.refuse(2, "unknown flag", "install", "--nonsense", "foo")
 	s.refuse(2, `--output "yaml" is not one of`, "install", "foo", "-o", "yaml")
 	s.refuse(2, "name the plugins to upgrade", "upgrade")
 	s.refuse(1, "it is not installed", "rollback", "bar")
-	s.refuse(2, "there is no version before", "rollback", "foo")
+	s.refuse(2, "there is no previous version of", "rollback", "foo")
 	s.refuse(2, `unknown command "nonsense" for "harmony plugin"`, "nonsense")
 
 	// An older version takes its exact version and the flag.
 	old, data := writeArtifact(t, index.url, "0.9.0")
 	must(t, os.WriteFile(filepath.Join(index.url, "foo@0.9.0.yaml"), manifestOf("foo", "0.9.0", "file://"+filepath.Join(index.url, old), data), 0o644))
-	s.refuse(2, "1.1.0 is installed, which is newer", "install", "foo@0.9.0")
+	s.refuse(2, "the installed version 1.1.0 is newer", "install", "foo@0.9.0")
 	if out := s.must("install", "foo@0.9.0", "--allow-downgrade"); out != "downgraded foo from 1.1.0 to 0.9.0\n" {
 		t.Errorf("said %q", out)
 	}
@@ -155,7 +155,7 @@ func TestReplaceSuite(t *testing.T) {
 	s.refuse(2, "--replace-suite", "install", "foo", "deploy")
 	s.refuse(1, "it is not installed", "uninstall", "foo") // nothing was started
 	s.must("lock", "deploy")
-	s.refuse(2, "harmony deploy is a part of harmony", "sync")
+	s.refuse(2, "harmony deploy is part of harmony", "sync")
 	s.must("sync", "--replace-suite")
 	if got := s.synced("deploy"); got != "foo 9.9.9 data of 9.9.9" {
 		t.Errorf("synced %q", got)
@@ -196,7 +196,7 @@ func TestLock(t *testing.T) {
 	index := folderIndex(t)
 	index.publish("1.0.0")
 	s := newSandbox(t)
-	s.refuse(2, "there is no "+s.lock(), "sync")
+	s.refuse(2, s.lock()+" does not exist", "sync")
 	s.use(index.url)
 	s.must("lock", "foo")
 	lock, err := pluginlock.Read(s.lock())
@@ -225,7 +225,7 @@ func TestLock(t *testing.T) {
 	if lock, err = pluginlock.Read(s.lock()); err != nil || lock.Plugins[0].Version != "1.1.0" {
 		t.Errorf("%+v, %v", lock, err)
 	}
-	s.refuse(3, "has nothing for linux/riscv64", "lock", "foo", "--platform", "linux/riscv64")
+	s.refuse(3, "does not support linux/riscv64", "lock", "foo", "--platform", "linux/riscv64")
 
 	// A lock file that was tampered with.
 	text, err := os.ReadFile(s.lock())
@@ -243,7 +243,7 @@ func TestLock(t *testing.T) {
 		s.refuse(2, want, "sync")
 	}
 	must(t, os.WriteFile(s.lock(), []byte(strings.ReplaceAll(string(text), "executable: ", "executable: "+strings.Repeat("a", 64)+" #")), 0o644))
-	s.refuse(1, "of the lock file", "sync")
+	s.refuse(1, "the lock file requires", "sync")
 	if _, err := os.Lstat(filepath.Join(s.bin(), "harmony-foo")); !os.IsNotExist(err) {
 		t.Errorf("something was installed: %v", err)
 	}

@@ -21,21 +21,15 @@ func (c *cli) projectFlag(cmd *cobra.Command) {
 
 // lockFile is the path of the project's lock file.
 func (c *cli) lockFile() (string, error) {
-	file := c.file
-	if file == "" {
-		folder, err := os.Getwd()
-		if err != nil {
-			return "", err
-		}
-		if file, err = config.Find(folder); err != nil {
-			return "", err
-		}
+	if c.file != "" {
+		return filepath.Join(filepath.Dir(c.file), lock.FileName), nil
 	}
-	return filepath.Join(filepath.Dir(file), lock.FileName), nil
+	file, err := config.Find("")
+	return filepath.Join(filepath.Dir(file), lock.FileName), err
 }
 
-// projectPlugins are the plugins that are pinned already, and those of others
-// that the project names.
+// projectPlugins are the pinned plugins, and the third-party ones that the project
+// names.
 func (c *cli) projectPlugins() ([]string, error) {
 	file, err := c.lockFile()
 	if err != nil {
@@ -79,7 +73,7 @@ func named(project *config.Project) []string {
 		if app.Chart.Builder != nil {
 			names = append(names, app.Chart.Builder.Plugin)
 		}
-		if b := app.Image.Buildable; b != nil { // those of harmony itself have no plugin
+		if b := app.Image.Buildable; b != nil { // harmony's own types have no plugin
 			if p, err := pathFinder().Find("buildable-" + b.Type); err == nil {
 				names = append(names, p.Name)
 			}
@@ -88,7 +82,7 @@ func named(project *config.Project) []string {
 	steps := []string{protocol.StepRelease, protocol.StepDeploy, protocol.StepSmoke}
 	for _, p := range project.Pipelines {
 		for _, step := range p.Pipeline {
-			// A stage's plugin may have another name than the stage.
+			// The plugin of a stage may have a different name.
 			if _, err := pathFinder().Find(step.Stage); err == nil && !slices.Contains(steps, step.Stage) {
 				names = append(names, step.Stage)
 			}
@@ -97,5 +91,5 @@ func named(project *config.Project) []string {
 	return names
 }
 
-// pathFinder finds the plugins that harmony would run outside of a project.
+// pathFinder finds the plugins that harmony runs outside of a project.
 func pathFinder() discovery.Finder { return suite.Finder(os.Getenv("PATH")) }

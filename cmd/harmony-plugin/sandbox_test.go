@@ -12,12 +12,14 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -159,12 +161,14 @@ func pluginFiles(version string) map[string]string {
 
 const describeLine = `{"apiVersion":"harmony.nationtech.io/v1","kind":"PluginInfo","metadata":{"name":"foo"},"spec":{"protocol":{"min":1,"max":1},"stage":"smoke"}}`
 
+// tarGz is an archive of the files: the same bytes for the same files.
 func tarGz(t testing.TB, files map[string]string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	zipped := gzip.NewWriter(&b)
 	w := tar.NewWriter(zipped)
-	for name, body := range files {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		body := files[name]
 		must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Typeflag: tar.TypeReg, Size: int64(len(body))}))
 		_, err := io.WriteString(w, body)
 		must(t, err)

@@ -1,9 +1,8 @@
-// Command harmony-publish is the stage that brings images and charts into
-// registries. It pushes images itself; charts are made by harmony-chart.
+// Command harmony-publish is the stage that publishes images and charts. It pushes images
+// itself; harmony-chart makes the charts.
 package main
 
 import (
-	"context"
 	"os"
 
 	"github.com/nationtech/harmony/internal/plugins/suite"
@@ -16,12 +15,9 @@ import (
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
-	"github.com/nationtech/harmony/pkg/plugin/signals"
 )
 
 func main() {
-	ctx, stop := signals.Context(context.Background())
-	defer stop()
 	flags := &publish.Flags{}
 	made := &charts.Stage{Flags: flags}
 	stage := plugin.Publish(suite.Version(),
@@ -29,6 +25,6 @@ func main() {
 		plugin.Adapters[capability.HelmRegistry]{"oci": made.Open, "none": made.Open},
 	)
 	stage.Close = made.Close
-	os.Exit(command.Main(ctx, stage, project.Standard(), os.Args[1:],
-		command.Flags(flags.Bind), cli.Check(flags, os.Getenv), cli.Eject(flags, os.Getenv), command.Subcommand(charts.Prune())))
+	project.Main(stage,
+		command.Flags(flags.Bind), cli.Check(flags, os.Getenv), cli.Eject(flags, os.Getenv), command.Subcommand(charts.Prune()))
 }

@@ -1,10 +1,12 @@
-// Command harmony-registry runs a local OCI registry, in which the topology
-// local keeps its images when the cluster cannot take them directly.
+// Command harmony-registry runs a local OCI registry. The topology local pushes images
+// to it when the cluster cannot import them directly.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -24,7 +26,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the command with its exit status.
+// run runs the command and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c := &cli{stdout: stdout, stderr: stderr}
 	root := c.command()
@@ -35,7 +37,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return protocol.ExitOK
-	case errors.Is(err, errNotRunning): // told on stdout
+	case errors.Is(err, errNotRunning): // reported on stdout
 		return protocol.ExitFailed
 	}
 	term.Tell(stderr, err)
@@ -52,7 +54,7 @@ type cli struct {
 	state          string
 	output         string
 	folder         server.Folder
-	// started is true once the command line was found right.
+	// started is true once the command line is known to be valid.
 	started bool
 }
 
@@ -60,17 +62,17 @@ func (c *cli) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "harmony-registry",
 		Short: "Run a local OCI registry",
-		Long: `A durable OCI registry for this machine, in which the topology local keeps images.
+		Long: `A durable OCI registry on this machine, for the images of the topology local.
 
-It listens on the loopback only unless told otherwise, for it knows no accounts.
-Its storage and its log are in the user's state folder.`,
-		Example: `  # start it in the background; again does nothing
+It has no accounts, and therefore listens only on the loopback interface by default. Its
+storage and its log are in the user's state folder.`,
+		Example: `  # start it in the background, unless it is already running
   harmony registry up
 
-  # see where it is and how much it holds
+  # show its address and the size of its storage
   harmony registry status
 
-  # end it; its storage stays
+  # stop it; its storage stays
   harmony registry down`,
 		Version:       suite.Version(),
 		SilenceErrors: true, SilenceUsage: true,
@@ -109,4 +111,111 @@ func (c *cli) listening(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringVar(&c.options.Address, "addr", "", "the `address` to listen at, host:port (default "+server.DefaultAddress+")")
 	cmd.Flags().BoolVar(&c.options.AllowRemote, "allow-remote", false, "permit an address that other machines can reach")
 	return cmd
+}
+
+func (c *cli) serve() *cobra.Command {
+	return c.listening(c.subcommand("serve", "Run the registry in the foreground", func(ctx context.Context) error {
+		c.warn()
+		return server.Serve(ctx, c.folder, c.options, c.stderr)
+	}))
+}
+
+func (c *cli) up() *cobra.Command {
+	return c.listening(c.subcommand("up", "Start the registry in the background, unless it is running", func(ctx context.Context) error {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		c.warn()
+		status, err := server.Up(ctx, c.folder, c.options, self, "serve")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.stdout, "registry at %s, process %d, storage in %s\n", status.Address, status.PID, status.Data)
+		return err
+	}))
+}
+
+func (c *cli) down() *cobra.Command {
+	return c.subcommand("down", "Stop the registry; its storage stays", func(ctx context.Context) error {
+		pid, err := server.Down(ctx, c.folder)
+		if err != nil {
+			return err
+		}
+		done := "registry is not running"
+		if pid != 0 {
+			done = fmt.Sprintf("registry stopped, process %d", pid)
+		}
+		_, err = fmt.Fprintln(c.stdout, done)
+		return err
+	})
+}
+
+func (c *cli) warn() {
+	if c.options.AllowRemote {
+		fmt.Fprintln(c.stderr, "warning: the registry has no accounts: anyone who can reach it can push and delete")
+	}
+}
+
+// errNotRunning ends status, which has reported it.
+var errNotRunning = errors.New("registry is not running")
+
+func (c *cli) status() *cobra.Command {
+	cmd := c.subcommand("status", "Show whether the registry is running; exit status 1 if it is not", func(context.Context) error {
+		if c.output != "text" && c.output != "json" {
+			return protocol.Invalid("--output %q is not one of text, json", c.output)
+		}
+		status, err := server.Look(c.folder)
+		if err != nil {
+			return err
+		}
+		if err := status.Measure(); err != nil {
+			return err
+		}
+		if err := c.print(status); err != nil {
+			return err
+		}
+		if !status.Running {
+			return errNotRunning
+		}
+		return nil
+	})
+	cmd.Flags().StringVarP(&c.output, "output", "o", "text", "json or text")
+	return cmd
+}
+
+func (c *cli) print(status server.Status) error {
+	if c.output == "json" {
+		return json.NewEncoder(c.stdout).Encode(status)
+	}
+	state := "registry is not running"
+	if status.Running {
+		state = fmt.Sprintf("registry at %s, process %d", status.Address, status.PID)
+	}
+	_, err := fmt.Fprintf(c.stdout, "%s, %s in %s\n", state, term.Bytes(status.DataBytes), status.Data)
+	return err
+}
+
+func (c *cli) describe() *cobra.Command {
+	return &cobra.Command{
+		Use: "describe", Short: "Print the description of this plugin, a PluginInfo document", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return protocol.NewWriter(c.stdout).WriteSpec(protocol.PluginInfo{
+				Metadata:    protocol.Metadata{Name: "registry", Version: suite.Version()},
+				Protocol:    protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax},
+				Description: "Run a local OCI registry",
+				Flags:       []protocol.Flag{{Name: "state", Usage: "the folder of storage, log and lock", Type: "string"}},
+			})
+		},
+	}
+}
+
+func (c *cli) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version of this plugin", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(c.stdout, suite.Version())
+			return err
+		},
+	}
 }

@@ -184,7 +184,7 @@ func TestUpTellsWhyNot(t *testing.T) {
 func TestAllowRemote(t *testing.T) {
 	dir := state(t)
 	_, stderr, code := harmony(t, dir, "up", "--addr", "0.0.0.0:0", "--allow-remote")
-	if code != 0 || !strings.Contains(stderr, "warning: the registry knows no accounts") {
+	if code != 0 || !strings.Contains(stderr, "warning: the registry has no accounts") {
 		t.Errorf("got %d, %s", code, stderr)
 	}
 }

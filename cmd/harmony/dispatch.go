@@ -2,50 +2,46 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/lock"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// ofStage maps commands of harmony that a stage's plugin carries out to the
-// plugin's name: harmony status is harmony-deploy status.
-func ofStage(command string) (plugin string, ok bool) {
-	switch command {
-	case "diff", "rollback", "status":
-		return "deploy", true
-	}
-	return "", false
+// ofDeploy are the commands of harmony that harmony-deploy carries out: harmony status
+// is harmony deploy status.
+var ofDeploy = []suite.Command{
+	{Use: "diff [APP...]", Short: "Show what a deploy would change on the cluster"},
+	{Use: "rollback APP", Short: "Roll an app back to an earlier release"},
+	{Use: "status [APP...]", Short: "Show which version of an app runs where"},
 }
 
-// borrowed are the commands of ofStage, for help and completion.
-func borrowed() []*cobra.Command {
+func isOfDeploy(name string) bool {
+	return slices.ContainsFunc(ofDeploy, func(c suite.Command) bool { return strings.HasPrefix(c.Use, name+" ") })
+}
+
+// delegated are commands that another program carries out, for help and completion.
+func delegated(commands []suite.Command, run func(args []string) error) []*cobra.Command {
 	var list []*cobra.Command
-	for _, c := range []struct{ use, short string }{
-		{"diff [APP...]", "Show what a deploy would change on the cluster"},
-		{"rollback APP", "Roll an app back to an earlier release"},
-		{"status [APP...]", "Show what runs where"},
-	} {
-		name, _, _ := strings.Cut(c.use, " ")
+	for _, c := range commands {
 		list = append(list, &cobra.Command{
-			Use: c.use, Short: c.short, DisableFlagParsing: true,
-			RunE: func(_ *cobra.Command, args []string) error { return dispatchTo(name, args) },
+			Use: c.Use, Short: c.Short, DisableFlagParsing: true,
+			RunE: func(cmd *cobra.Command, args []string) error { return run(append([]string{cmd.Name()}, args...)) },
 		})
 	}
 	return list
 }
 
-// dispatchTo runs a command of harmony by the plugin that carries it out.
-func dispatchTo(command string, args []string) error {
-	plugin, _ := ofStage(command)
-	return dispatch(plugin, append([]string{command}, args...))
-}
-
-// dispatch replaces this process by the plugin's: its signals and its exit
-// status are then the plugin's own. It returns only when that fails.
+// dispatch replaces this process with the plugin's, and so its signals and exit status
+// with the plugin's. It returns only after an error.
 func dispatch(name string, args []string) error {
 	f := finder()
 	plugin, err := f.Find(name)
@@ -58,9 +54,67 @@ func dispatch(name string, args []string) error {
 	return become(plugin, args)
 }
 
-// become replaces this process by the plugin's. Nobody but root and the caller can
-// change where its path leads, so what was checked is what runs.
+// become replaces this process with the plugin's. Only root and the caller can change
+// where its path leads, so the plugin that was checked is the one that runs.
 func become(plugin discovery.Plugin, args []string) error {
 	err := syscall.Exec(plugin.Path, append([]string{plugin.Path}, args...), os.Environ())
 	return protocol.Unsupported("run %s: %w", plugin.Path, err)
+}
+
+// sibling is the suite's own binary that carries out the commands of harmony plugin
+// that need a network, archives and so on. It is next to harmony, whatever comes first
+// on PATH.
+const sibling = "plugin"
+
+// managing are the commands that the sibling carries out, for help.
+func managing() []*cobra.Command {
+	list := delegated(suite.PluginCommands(), manage)
+	for _, c := range list {
+		c.SetHelpFunc(func(cmd *cobra.Command, _ []string) { // harmony help plugin NAME
+			cmd.PrintErrln("error:", manage([]string{c.Name(), "--help"}))
+		})
+	}
+	return list
+}
+
+// completesManaging reports whether a shell asks for the completion of such a command,
+// and returns the arguments for the sibling.
+func completesManaging(args []string) ([]string, bool) {
+	if len(args) < 4 || !strings.HasPrefix(args[0], "__complete") || args[1] != "plugin" {
+		return nil, false
+	}
+	ours := slices.ContainsFunc(managing(), func(c *cobra.Command) bool { return c.Name() == args[2] })
+	return append([]string{args[0]}, args[2:]...), ours
+}
+
+// isSibling reports whether a plugin is that binary.
+func isSibling(p discovery.Plugin) bool {
+	return p.Name == sibling && filepath.Dir(p.Path) == suite.Folder()
+}
+
+// manage replaces this process with the sibling's. It returns only after an error.
+func manage(args []string) error {
+	found, err := suite.Sibling(sibling)
+	if err != nil {
+		return err
+	}
+	return become(found, args)
+}
+
+// finderFor finds the plugins of a project's stages. If the project has a lock file,
+// plugins that differ from it are refused, also by the stages themselves.
+func finderFor(project *config.Project) (discovery.Finder, error) {
+	f := suite.Finder(os.Getenv("PATH"))
+	check, found, err := lock.Of(project.Root)
+	if err != nil {
+		return f, err
+	}
+	if found {
+		f = check.Finder(f)
+		f.Admit = check.Plugin
+	}
+	if err := os.Setenv("PATH", f.SearchPath()); err != nil {
+		return f, err
+	}
+	return f, os.Setenv(lock.EnvFile, filepath.Join(project.Root, lock.FileName))
 }

@@ -1,11 +1,13 @@
-// Command harmony releases applications to Kubernetes. It finds the plugins
-// that carry out the stages, runs a whole release over them, and hands every
-// command that is not its own to the plugin of that name.
+// Command harmony releases applications to Kubernetes. It finds the plugins that carry
+// out the stages, runs whole releases, and passes every other command to the plugin of
+// that name.
 package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -24,13 +26,11 @@ func main() {
 }
 
 func run(args []string) int {
-	if len(args) > 0 && isPlugin(args[0]) {
+	switch {
+	case len(args) > 0 && isPlugin(args[0]):
 		return tell(dispatch(args[0], args[1:]))
-	}
-	if len(args) > 0 {
-		if _, ok := ofStage(args[0]); ok {
-			return tell(dispatchTo(args[0], args[1:]))
-		}
+	case len(args) > 0 && isOfDeploy(args[0]):
+		return tell(dispatch("deploy", args))
 	}
 	if asked, ok := completesManaging(args); ok {
 		return tell(manage(asked))
@@ -46,17 +46,13 @@ func run(args []string) int {
 	return h.code
 }
 
-// isPlugin reports whether the first argument is a plugin's name: it is neither
-// a flag nor a command of harmony or of its completion.
+// isPlugin reports whether the first argument is a plugin's name: neither a flag nor a
+// command of harmony or of its completion.
 func isPlugin(arg string) bool {
-	if strings.HasPrefix(arg, "-") || strings.HasPrefix(arg, "__complete") {
-		return false
-	}
-	return !slices.Contains(suite.BuiltIn(), arg)
+	return !strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "__complete") && !slices.Contains(suite.BuiltIn(), arg)
 }
 
-// tell prints an error with its hint and returns its exit status. An error that
-// cobra made is of the command line.
+// tell prints an error with its hint and returns its exit status.
 func tell(err error) int {
 	if err == nil {
 		return protocol.ExitOK
@@ -74,15 +70,15 @@ func (h *harmony) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "harmony",
 		Short: "Release applications to Kubernetes",
-		Long: `harmony releases applications to Kubernetes: package and publish, deploy to
-staging, smoke checks, deploy to production, smoke checks. The same command runs on
-a laptop and in CI; the topology says by which tools.
+		Long: `harmony releases applications to Kubernetes: build and publish, deploy to staging, smoke
+checks, deploy to production, smoke checks. The same command runs on a laptop and in CI;
+the topology selects the tools.
 
 Every other command is a plugin: 'harmony build' runs the first harmony-build on PATH.`,
 		Example: `  # a whole release, by a tag such as fleet-operator-v1.4.0
   harmony release fleet-operator --from-tag fleet-operator-v1.4.0
 
-  # what it would do
+  # show what that would do
   harmony plan fleet-operator
 
   # the same in single steps
@@ -99,7 +95,7 @@ Every other command is a plugin: 'harmony build' runs the first harmony-build on
 		return protocol.Invalid("%w", err).WithHint("see '%s --help'", cmd.CommandPath())
 	})
 	root.AddCommand(h.release(), h.plan(), h.plugin(), h.version())
-	root.AddCommand(borrowed()...)
+	root.AddCommand(delegated(ofDeploy, func(args []string) error { return dispatch("deploy", args) })...)
 	root.InitDefaultHelpCmd()
 	root.SetUsageTemplate(root.UsageTemplate() + `{{if not .HasParent}}
 Plugins on PATH:
@@ -110,7 +106,7 @@ Plugins on PATH:
 	return root
 }
 
-// pluginNames lists the plugins for help and completion, without running any.
+// pluginNames lists the plugins for help and completion, without running them.
 func pluginNames() []string {
 	var names []string
 	for _, p := range finder().List() {
@@ -123,3 +119,14 @@ func pluginNames() []string {
 
 // finder finds the plugin of a command.
 func finder() discovery.Finder { return lock.Command(os.Getenv("PATH")) }
+
+func (h *harmony) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "harmony %s (protocol %d to %d, %s, %s/%s)\n",
+				suite.Version(), protocol.ProtocolMin, protocol.ProtocolMax, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}

@@ -26,7 +26,7 @@ type planned struct {
 	Detail string `json:"detail"`
 }
 
-// planOf is what harmony plan -o json prints.
+// planOf is the output of harmony plan -o json.
 type planOf struct {
 	Topology string             `json:"topology"`
 	Targets  []string           `json:"targets"`
@@ -39,10 +39,10 @@ func (h *harmony) plan() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan [APP...]",
 		Short: "Show what a release would do, and change nothing",
-		Long: `Show what a release would do, step by step: the capability, the adapter that
-provides it, and whether there is anything to do. The registry and the clusters are
-read, and nothing is changed. With -o documents it prints the topology and the apps,
-as the stream that a stage reads, and looks at nothing else.`,
+		Long: `Show what a release would do, step by step: the capability, the adapter that provides
+it, and whether it would change anything. The command reads the registry and the clusters,
+and changes nothing. With -o documents it only prints the topology and the apps, as the
+stream for a stage.`,
 		Example: `  harmony plan --all
   harmony plan fleet-operator --version 1.4.0 -o json`,
 		RunE: func(cmd *cobra.Command, apps []string) error { return h.runPlan(cmd, f, apps) },
@@ -88,7 +88,7 @@ func (h *harmony) runPlan(cmd *cobra.Command, f *releaseFlags, patterns []string
 	return plan.table(cmd)
 }
 
-// documents prints what a stream begins with: the topology and the apps.
+// documents prints the start of a stream: the topology and the apps.
 func (f *releaseFlags) documents(cmd *cobra.Command, patterns []string) error {
 	if f.all {
 		patterns = []string{"*"}

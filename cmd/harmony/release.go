@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +16,6 @@ import (
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/pipeline"
-	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/internal/project/version"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -36,7 +35,7 @@ type releaseFlags struct {
 	quiet    bool
 	noCache  bool
 	explain  bool
-	// rollback is handed to the deploy stage when it was given.
+	// rollback is passed to the deploy stage if it was given.
 	rollback *pflag.Flag
 }
 
@@ -46,8 +45,8 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	own := cmd.Flags()
 	own.StringVarP(&f.source.File, "file", "f", "", "the project's `harmony.yaml`; found from the current folder by default")
 	own.StringVar(&f.source.Topology, "topology", "", "the topology by `name` (default HARMONY_TOPOLOGY, else ci where CI is set, else local)")
-	own.StringVar(&f.source.Version, "version", "", "the release's semantic `version` (default by git describe)")
-	own.StringVar(&f.fromTag, "from-tag", "", "take app and version from a `tag` of the form <app>-v<semver>; in a tag build GITHUB_REF_NAME is taken by itself")
+	own.StringVar(&f.source.Version, "version", "", "the release's semantic `version` (default from git describe)")
+	own.StringVar(&f.fromTag, "from-tag", "", "take app and version from a `tag` of the form <app>-v<semver>; in a tag build GITHUB_REF_NAME is used automatically")
 	own.StringSliceVar(&f.targets, "target", nil, "the `targets` to deploy to, in order (default staging,production, or all of the project's pipeline)")
 	own.StringVar(&f.pipeline, "pipeline", "", "the project's pipeline by `name` (default its only one, or the one called default)")
 	own.BoolVar(&f.all, "all", false, "all apps of harmony.yaml")
@@ -67,18 +66,18 @@ func (h *harmony) release() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release [APP...]",
 		Short: "Release apps: build, publish, then deploy and check each target",
-		Long: `Release apps: build and publish, deploy to staging, run the smoke checks, deploy
-to production, run the smoke checks. Apps go side by side; the next step starts when
-all have ended the one before. An app that fails is left out of the steps that follow.
-A document of kind Pipeline in harmony.yaml says other steps.
+		Long: `Release apps: build and publish, deploy to staging, run the smoke checks, deploy to
+production, run the smoke checks. Apps are released in parallel; a step starts when all
+apps have finished the previous one. An app that fails is left out of later steps. A
+document of kind Pipeline in harmony.yaml defines other steps.
 
-Running it again is safe at any time: what is done is found, and not done twice.`,
+It is always safe to run the command again: completed work is not repeated.`,
 		Example: `  harmony release fleet-operator
   harmony release 'fleet-*' --version 1.4.0
   harmony release --from-tag fleet-operator-v1.4.0
   harmony release --all --dry-run
 
-  # from any folder: an app that harmony-fleet, an app plugin on PATH, offers
+  # from any folder: an app of harmony-fleet, an app plugin on PATH
   harmony release fleet-operator
   harmony fleet release --from-tag fleet-operator-v1.4.0`,
 		RunE: func(cmd *cobra.Command, apps []string) error {
@@ -89,89 +88,81 @@ Running it again is safe at any time: what is done is found, and not done twice.
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what would be done and change nothing, as harmony plan does")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would be done and change nothing, like harmony plan")
 	return cmd
 }
 
-// prepare reads the configuration and decides what is released: everything
-// that can be wrong with the command line or the project is found here.
-func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (pipeline.Release, error) {
-	var none pipeline.Release
+// prepare reads the configuration and decides what to release. It finds everything
+// that can be wrong with the command line or the project.
+func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (release pipeline.Release, err error) {
 	if f.output != "auto" && f.output != "json" && f.output != "text" {
-		return none, protocol.Invalid("--output %q is not one of auto, json, text", f.output)
+		return release, protocol.Invalid("--output %q is not one of auto, json, text", f.output)
 	}
-	if f.fromTag != "" && (f.source.Version != "" || f.all) {
-		return none, protocol.Invalid("--from-tag sets app and version: it cannot be combined with --version or --all")
-	}
-	tag, patterns, err := f.wanted(patterns)
+	project, apps, err := f.selected(ctx, patterns)
 	if err != nil {
-		return none, err
+		return release, err
 	}
-	project, err := f.source.Find(ctx, project.Wanted{Patterns: patterns, Tag: tag})
-	if err != nil {
-		return none, err
-	}
-	if patterns, err = f.applyTag(tag, project.Names(), patterns); err != nil {
-		return none, err
-	}
-	apps, err := project.Select(patterns)
-	if err != nil {
-		return none, err
-	}
-	topology, err := project.Topology(f.source.Topology, f.source.Getenv)
-	if err != nil {
-		return none, err
+	if release.Topology, err = project.Topology(f.source.Topology, f.source.Getenv); err != nil {
+		return release, err
 	}
 	own, err := project.Pipeline(f.pipeline)
 	if err != nil {
-		return none, err
+		return release, err
 	}
-	steps, targets, err := pipeline.Steps(own, topology, f.targets)
-	if err != nil {
-		return none, err
+	if release.Steps, release.Targets, err = pipeline.Steps(own, release.Topology, f.targets); err != nil {
+		return release, err
 	}
-	if err := project.Require(topology, config.Needs{OCIRegistry: true, HelmRegistry: true, Targets: targets}); err != nil {
-		return none, err
+	if err := project.Require(release.Topology, config.Needs{OCIRegistry: true, HelmRegistry: true, Targets: release.Targets}); err != nil {
+		return release, err
 	}
-	if apps, err = f.source.WithVersions(ctx, apps); err != nil {
-		return none, err
+	if release.Apps, err = f.source.WithVersions(ctx, apps); err != nil {
+		return release, err
 	}
-	finder, err := finderFor(project)
-	if err != nil {
-		return none, err
-	}
-	return pipeline.Release{
-		Topology: topology, Apps: apps, Steps: steps, Targets: targets,
-		Flags:     map[string][]string{capability.StageBuild: f.buildFlags(), capability.StageDeploy: f.deployFlags()},
-		Finder:    finder,
-		Describer: discovery.Describer{Cache: cachedir.In("describe")},
-	}, nil
+	release.Flags = f.stageFlags()
+	release.Describer.Cache = cachedir.In("describe")
+	release.Finder, err = finderFor(project)
+	return release, err
 }
 
-// buildFlags are those that the build stage gets.
-func (f *releaseFlags) buildFlags() []string {
-	var flags []string
+// selected are the project and its apps to release: those that the arguments name, or
+// the app of a tag.
+func (f *releaseFlags) selected(ctx context.Context, patterns []string) (*config.Project, []protocol.AppSpec, error) {
+	tag, patterns, err := f.wanted(patterns)
+	if err != nil {
+		return nil, nil, err
+	}
+	project, err := f.source.Find(ctx, project.Wanted{Patterns: patterns, Tag: tag})
+	if err != nil {
+		return nil, nil, err
+	}
+	if patterns, err = f.applyTag(tag, project.Names(), patterns); err != nil {
+		return nil, nil, err
+	}
+	apps, err := project.Select(patterns)
+	return project, apps, err
+}
+
+// stageFlags are the flags that the stages get.
+func (f *releaseFlags) stageFlags() map[string][]string {
+	flags := map[string][]string{}
 	if f.noCache {
-		flags = append(flags, "--no-cache")
+		flags[capability.StageBuild] = []string{"--no-cache"}
 	}
 	if f.explain {
-		flags = append(flags, "--explain")
+		flags[capability.StageBuild] = append(flags[capability.StageBuild], "--explain")
+	}
+	if f.rollback.Changed {
+		flags[capability.StageDeploy] = []string{"--" + rollbackFlag + "=" + f.rollback.Value.String()}
 	}
 	return flags
 }
 
-// deployFlags are those that the deploy stage gets.
-func (f *releaseFlags) deployFlags() []string {
-	if !f.rollback.Changed {
-		return nil
-	}
-	return []string{"--" + rollbackFlag + "=" + f.rollback.Value.String()}
-}
-
-// wanted is what is released: the tag given, or that of a tag build when the
-// arguments leave app and version open, and the names or globs of apps.
+// wanted are the tag and the names or globs of the apps to release. The tag is that of
+// the flag, or of a tag build if the arguments set neither app nor version.
 func (f *releaseFlags) wanted(patterns []string) (tag string, _ []string, err error) {
 	switch {
+	case f.fromTag != "" && (f.source.Version != "" || f.all):
+		return "", nil, protocol.Invalid("--from-tag sets app and version: it cannot be combined with --version or --all")
 	case f.all && len(patterns) > 0:
 		return "", nil, protocol.Invalid("--all cannot be combined with app names")
 	case f.all:
@@ -209,57 +200,40 @@ func (h *harmony) runRelease(cmd *cobra.Command, f *releaseFlags, patterns []str
 	options := term.Options{Err: cmd.ErrOrStderr(), Getenv: os.Getenv, Quiet: f.quiet}
 	documents := protocol.NewWriter(out)
 	if f.text(out) {
-		options.Results = out
-		documents = protocol.NewWriter(io.Discard)
+		options.Results, documents = out, protocol.NewWriter(io.Discard)
 	}
 	console := term.New(options)
 	defer console.Close()
-	var written firstError
+	var failed atomic.Pointer[error]
+	write := func(s protocol.Spec) {
+		if err := documents.WriteSpec(s); err != nil {
+			failed.CompareAndSwap(nil, &err)
+		}
+	}
 	console.Columns(release.Apps, release.Targets)
 	release.Event = console.Event
 	release.Line = func(stage, line string) { console.Line("%s: %s", stage, term.Clean(line)) }
 	release.Result = func(s protocol.Spec, stage, target string) {
 		console.Result(s, stage, target)
-		written.keep(documents.WriteSpec(s))
+		write(s)
 	}
 	release.Failed = func(failure protocol.Failure) {
 		console.Failure(failure)
-		written.keep(documents.WriteSpec(failure))
+		write(failure)
 	}
-	code, err := release.Run(cmd.Context())
-	if err == nil {
-		err = written.err()
+	if h.code, err = release.Run(cmd.Context()); err != nil {
+		return err
 	}
-	h.code = code
-	if err == nil {
-		console.Summary(release.Topology.Name, release.Apps, code, time.Since(began))
+	if err := failed.Load(); err != nil {
+		return fmt.Errorf("write to stdout: %w", *err)
 	}
-	return err
+	console.Summary(release.Topology.Name, release.Apps, h.code, time.Since(began))
+	return nil
 }
 
 // text reports whether results are shown to a person instead of as documents.
 func (f *releaseFlags) text(out any) bool {
 	return f.output == "text" || f.output == "auto" && term.IsTerminal(out)
-}
-
-// firstError keeps the first of several errors.
-type firstError struct {
-	mu    sync.Mutex
-	first error
-}
-
-func (f *firstError) keep(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.first == nil && err != nil {
-		f.first = fmt.Errorf("write to stdout: %w", err)
-	}
-}
-
-func (f *firstError) err() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.first
 }
 
 func (f *releaseFlags) completeApps(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,8 +52,7 @@ func parse(data []byte, p *problems) []document {
 	return documents
 }
 
-// parseRoots reads the YAML of all documents that are not empty. A syntax error
-// ends it: what follows cannot be trusted.
+// parseRoots reads the YAML of all documents that are not empty, up to a syntax error.
 func parseRoots(data []byte, p *problems) []*yaml.Node {
 	var roots []*yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
@@ -74,8 +74,7 @@ func parseRoots(data []byte, p *problems) []*yaml.Node {
 
 func addSyntax(p *problems, err error) {
 	syntaxPattern := regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)`)
-	// The complaints of the library's parser, whose lines count from 0; those of
-	// its scanner count from 1.
+	// Errors of the library's parser count lines from 0, those of its scanner from 1.
 	grammarPattern := regexp.MustCompile(`^did not find expected (<|node content|'-' indicator|key$|',' or )`)
 	match := syntaxPattern.FindStringSubmatch(err.Error())
 	line, _ := strconv.Atoi(match[1]) // "" is 0: the whole file
@@ -85,7 +84,7 @@ func addSyntax(p *problems, err error) {
 	p.add(line, "", "not YAML: %s", match[2])
 }
 
-// envelope is a document as it stands in the file.
+// envelope is a document as it is written in the file.
 type envelope[S any] struct {
 	APIVersion string            `json:"apiVersion"`
 	Kind       string            `json:"kind"`
@@ -93,56 +92,42 @@ type envelope[S any] struct {
 	Spec       S                 `json:"spec"`
 }
 
-// kinds are those that a harmony.yaml holds.
+// kinds are those of a harmony.yaml.
 var kinds = []string{string(protocol.KindAppSpec), string(protocol.KindTopology), string(protocol.KindPipeline)}
 
 func readDocument(root *yaml.Node, p *problems) document {
 	switch kind := kindOf(root); kind {
 	case string(protocol.KindAppSpec):
-		e, d := readEnvelope[protocol.AppSpec](root, p)
-		e.Spec.Metadata = e.Metadata
-		d.app = &e.Spec
-		d.validate(p, e.APIVersion, e.Spec.Validate())
+		app, d := readSpec[protocol.AppSpec](root, p)
+		d.app = app
 		return d
 	case string(protocol.KindTopology):
-		e, d := readEnvelope[protocol.Topology](root, p)
-		e.Spec.Metadata = e.Metadata
-		d.topology = &e.Spec
-		d.validate(p, e.APIVersion, e.Spec.Validate())
+		topology, d := readSpec[protocol.Topology](root, p)
+		d.topology = topology
 		return d
 	case string(protocol.KindPipeline):
-		e, d := readEnvelope[protocol.Pipeline](root, p)
-		e.Spec.Metadata = e.Metadata
-		d.pipeline = &e.Spec
-		d.validate(p, e.APIVersion, e.Spec.Validate())
+		pipeline, d := readSpec[protocol.Pipeline](root, p)
+		d.pipeline = pipeline
 		return d
 	default:
 		e, d := readEnvelope[any](root, p)
 		d.checkVersion(p, e.APIVersion)
 		if !d.noted()[d.present("kind")] {
-			p.add(d.line("kind"), "kind", "%s", kindProblem(kind))
+			p.add(d.line("kind"), "kind", "%s", otherKind(kind, kinds))
 		}
 		return d
 	}
 }
 
-func kindProblem(kind string) string { return otherKind(kind, kinds) }
-
-// otherKind says that kind is none of known.
+// otherKind is the problem of a kind that is not among the known ones.
 func otherKind(kind string, known []string) string {
 	if kind == "" {
 		return "is required: " + strings.Join(known, " or ")
 	}
-	if name := nearest.Name(kind, known); name != "" {
-		return strconv.Quote(kind) + " is no kind of this file, did you mean " + name + "?"
-	}
-	if len(known) == 1 {
-		return strconv.Quote(kind) + " is no kind of this file, which is " + known[0]
-	}
-	return strconv.Quote(kind) + " is no kind of this file, which are " + strings.Join(known, " and ")
+	return strconv.Quote(kind) + " is not a kind of this file: " + nearest.Hint(kind, known, "want "+strings.Join(known, " or "))
 }
 
-// kindOf peeks at a document's kind; "" when there is none.
+// kindOf is a document's kind, or "".
 func kindOf(root *yaml.Node) string {
 	if root.Kind != yaml.MappingNode {
 		return ""
@@ -181,8 +166,8 @@ func (d document) checkVersion(p *problems, version string) {
 	}
 }
 
-// validate notes what the document's own validation found, but for that which
-// only follows from a problem already noted.
+// validate notes the problems of the document's own validation, except those that only
+// follow from problems already noted.
 func (d document) validate(p *problems, version string, err error) {
 	noted := d.noted()
 	d.checkVersion(p, version)
@@ -195,8 +180,8 @@ func (d document) validate(p *problems, version string, err error) {
 	}
 }
 
-// noted are the fields that could not be read, and those that directly hold
-// one: buidable makes the absence of buildable no second problem.
+// noted are the fields that could not be read, and their parents: with buidable, the
+// missing buildable is not a second problem.
 func (d document) noted() map[string]bool {
 	noted := map[string]bool{}
 	for _, f := range d.found {
@@ -204,4 +189,76 @@ func (d document) noted() map[string]bool {
 		noted[parentOf(f.field)] = true
 	}
 	return noted
+}
+
+// Validated is a typed document that lists all its problems as protocol.FieldErrors.
+type Validated interface {
+	protocol.Spec
+	Validate() error
+}
+
+// ParseOne reads a file with one document of one kind, as strictly as a harmony.yaml.
+// name is the file's name for messages. The error lists every problem, one a line with
+// its line number, and is of status protocol.ExitInvalid.
+func ParseOne[S Validated](name string, data []byte) (S, error) {
+	var spec S
+	kind := string(spec.DocumentKind())
+	found := &problems{file: name}
+	roots := parseRoots(data, found)
+	switch {
+	case len(found.found) > 0:
+	case len(roots) != 1:
+		found.add(0, "", "contains %d documents, want one of kind %s", len(roots), kind)
+	case kindOf(roots[0]) != kind:
+		found.add(roots[0].Line, "kind", "%s", otherKind(kindOf(roots[0]), []string{kind}))
+	default:
+		read, _ := readSpec[S](roots[0], found)
+		spec = *read
+	}
+	if len(found.found) > 0 {
+		return spec, protocol.Invalid("%w", found)
+	}
+	return spec, nil
+}
+
+// readSpec reads a document into its type, which embeds its metadata, and validates it.
+func readSpec[S Validated](root *yaml.Node, p *problems) (*S, document) {
+	e, d := readEnvelope[S](root, p)
+	reflect.ValueOf(&e.Spec).Elem().FieldByName("Metadata").Set(reflect.ValueOf(e.Metadata))
+	d.validate(p, e.APIVersion, e.Spec.Validate())
+	return &e.Spec, d
+}
+
+// Encode writes a document as YAML, its fields in the order of their type.
+func Encode(s protocol.Spec) ([]byte, error) {
+	d, err := protocol.Encode(s)
+	if err != nil {
+		return nil, err
+	}
+	var node yaml.Node
+	if err := yaml.Unmarshal(d.Bytes(), &node); err != nil { // JSON is YAML
+		return nil, err
+	}
+	block(&node)
+	if s.Identity() == (protocol.Metadata{}) { // apiVersion, kind, metadata: two nodes each
+		node.Content[0].Content = slices.Delete(node.Content[0].Content, 4, 6)
+	}
+	var text bytes.Buffer
+	encoder := yaml.NewEncoder(&text)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(&node); err != nil {
+		return nil, err
+	}
+	return text.Bytes(), encoder.Close()
+}
+
+// block turns JSON's style into that of YAML.
+func block(n *yaml.Node) {
+	n.Style = 0
+	for _, child := range n.Content {
+		block(child)
+	}
+	if len(n.Content) == 0 && n.Kind != yaml.ScalarNode {
+		n.Style = yaml.FlowStyle
+	}
 }

@@ -29,7 +29,7 @@ func TestPipelineOfProject(t *testing.T) {
 		{one, "watched", "watched", ""},
 		{both, "", "default", ""},
 		{both, "watched", "watched", ""},
-		{two, "", "", "has watched, other, and none is called default"},
+		{two, "", "", "has watched, other, none of which is named default"},
 		{two, "watch", "", `no pipeline "watch", did you mean watched?`},
 		{nil, "watch", "", `no pipeline "watch"`},
 	} {

@@ -1,12 +1,12 @@
-// Package config reads harmony.yaml, a project's applications and topologies,
-// and knows the topologies that are built in.
+// Package config reads harmony.yaml, a project's applications, topologies and
+// pipelines, and has the built-in topologies.
 //
-// A harmony.yaml is read strictly: an unknown or repeated field, a wrong type
-// or a value that cannot be right is an error with its line, and all of them
-// are told at once.
+// A harmony.yaml is read strictly: an unknown or repeated field, a wrong type and an
+// invalid value are errors with their line, and all of them are reported at once.
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -29,28 +29,27 @@ var ErrNoFile = errors.New("no " + FileName)
 // maxFile is the size of the largest harmony.yaml, in bytes.
 const maxFile = 1 << 20
 
-// Project is what a harmony.yaml holds.
+// Project is the content of a harmony.yaml.
 type Project struct {
-	// File is the absolute path of the harmony.yaml, or of what stands in its
-	// place, and Root its folder.
+	// File is the absolute path of the harmony.yaml, or of an app plugin in its place,
+	// and Root its folder.
 	File, Root string
 	// Name is the folder's name as a DNS label: the built-in topologies derive
 	// their namespaces from it.
 	Name string
 	// Apps are in the order of the file. Their ProjectRoot is absolute.
 	Apps []protocol.AppSpec
-	// Topologies are those that the project defines itself, in the order of the
-	// file.
+	// Topologies are the project's own, in the order of the file.
 	Topologies []protocol.Topology
 	// Pipelines are in the order of the file.
 	Pipelines []protocol.Pipeline
 }
 
-// Find returns the absolute path of the harmony.yaml in dir or in the nearest
-// folder above it, up to the top of the git work tree, the user's home or the
-// file system. When there is none the error is of status protocol.ExitInvalid
-// and wraps [ErrNoFile]. A file that another user could have written is refused:
-// it says what is built and where it goes.
+// Find returns the absolute path of the harmony.yaml in dir, the current folder when
+// empty, or in the nearest folder above it, up to the top of the git work tree, the
+// user's home or the file system. If there is none, the error is of status protocol.ExitInvalid and wraps [ErrNoFile]. A
+// file that another user could have written is refused: it decides what is built and
+// deployed.
 func Find(dir string) (string, error) {
 	start, err := filepath.Abs(dir)
 	if err != nil {
@@ -73,17 +72,14 @@ func Find(dir string) (string, error) {
 	if _, err := os.Stat(filepath.Join(start, "harmony.yml")); err == nil {
 		return "", missing.WithHint("rename harmony.yml to %s", FileName)
 	}
-	return "", missing.WithHint("go to the project's folder, name the file with --file, or write one: see the README, \"A first app\"")
+	return "", missing.WithHint("change to the project's folder, name the file with --file, or write one: see the README, \"A first app\"")
 }
 
-// isTop reports whether no folder above belongs to the project.
+// isTop reports whether no parent folder belongs to the project.
 func isTop(folder string) bool {
-	home, _ := os.UserHomeDir() // "" is no folder
+	home, _ := os.UserHomeDir() // "" is not a folder
 	above := filepath.Dir(folder)
-	if folder == above || folder == home {
-		return true
-	}
-	if _, err := os.Lstat(filepath.Join(folder, ".git")); err == nil {
+	if folder == above || folder == home || isWorkTree(folder) {
 		return true
 	}
 	info, err := os.Stat(folder)
@@ -94,9 +90,15 @@ func isTop(folder string) bool {
 	return err != nil || !sameDevice(info, outer)
 }
 
-// distrust is the error for a harmony.yaml that was found, not named, and that
-// others could have written. A CI runner's workspace may belong to another user
-// than that of the job's container.
+// isWorkTree reports whether a folder is the top of a git work tree.
+func isWorkTree(folder string) bool {
+	_, err := os.Lstat(filepath.Join(folder, ".git"))
+	return err == nil
+}
+
+// distrust is the error for a harmony.yaml that was found, not named, and that others
+// could have written. The workspace of a CI runner may belong to another user than that
+// of the job's container.
 func distrust(file string) error {
 	err := owner.Check(file)
 	if err == nil {
@@ -111,7 +113,7 @@ func distrust(file string) error {
 		return protocol.Invalid("find %s: %w", FileName, err)
 	}
 	return protocol.Invalid("%s was found, but %w", file, err).
-		WithHint("if you trust it, name it: --file %s; or %s", displayName(file), protocol.HintOf(err))
+		WithHint("if you trust it, use --file %s; or %s", displayName(file), protocol.HintOf(err))
 }
 
 // Load reads a harmony.yaml. The error lists every problem, one a line, as
@@ -133,7 +135,7 @@ func Load(file string) (*Project, error) {
 	found := &problems{file: displayName(abs)}
 	documents := parse(data, found)
 	if len(documents) == 0 && len(found.found) == 0 {
-		found.add(0, "", "is empty; it holds documents of kind %s", strings.Join(kinds, " and "))
+		found.add(0, "", "is empty; write documents of kind %s", strings.Join(kinds, ", "))
 	}
 	resolveRoots(root, documents, found)
 	crossCheck(documents, found)
@@ -161,16 +163,13 @@ func readLimited(file string) ([]byte, error) {
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, withoutPath(err)
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("is larger than %d bytes", maxFile)
 	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("is larger than %d bytes", maxFile)
-	}
-	return data, nil
+	return data, withoutPath(err)
 }
 
-// withoutPath is the cause alone, for a message that names the file itself.
+// withoutPath is the cause of an error, for a message that names the file itself.
 func withoutPath(err error) error {
 	var failure *fs.PathError
 	if errors.As(err, &failure) {
@@ -179,8 +178,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// displayName is the file relative to the working directory where that is
-// short, so that it can be read and clicked.
+// displayName is the path relative to the working directory if that is shorter, for
+// messages.
 func displayName(file string) string {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -192,9 +191,9 @@ func displayName(file string) string {
 	return file
 }
 
-// resolveRoots makes the project roots of the apps absolute. They lie in the
-// folder of harmony.yaml or elsewhere in its git work tree: with another root
-// every file of the machine would be one of the project.
+// resolveRoots makes the project roots of the apps absolute. They must be in the folder
+// of harmony.yaml or in its git work tree: otherwise the project could read any file of
+// the machine.
 func resolveRoots(root string, documents []document, p *problems) {
 	top := workTree(root)
 	for _, d := range documents {
@@ -218,25 +217,21 @@ func resolveRoots(root string, documents []document, p *problems) {
 	}
 }
 
-// workTree is the top of the git work tree that the folder lies in, or the
-// folder itself.
+// workTree is the top of the folder's git work tree, or else the folder itself.
 func workTree(folder string) string {
 	for above := folder; above != filepath.Dir(above); above = filepath.Dir(above) {
-		if _, err := os.Lstat(filepath.Join(above, ".git")); err == nil {
+		if isWorkTree(above) {
 			return above
 		}
 	}
 	return folder
 }
 
-// within reports whether a folder, wherever links lead, is top or lies in it.
+// within reports whether a folder, after links are resolved, is top or is inside it.
 func within(top, folder string) bool {
-	realTop, err := filepath.EvalSymlinks(top)
-	if err != nil {
-		return false
-	}
+	realTop, errTop := filepath.EvalSymlinks(top)
 	real, err := filepath.EvalSymlinks(folder)
-	if err != nil {
+	if err != nil || errTop != nil {
 		return false
 	}
 	rel, err := filepath.Rel(realTop, real)
@@ -248,21 +243,11 @@ const maxLabel = 52
 
 // label makes a DNS label of a folder's name: MyShop 2 becomes myshop-2.
 func label(name string) string {
-	var b strings.Builder
-	for _, c := range strings.ToLower(name) {
-		if c < 'a' || c > 'z' {
-			if c < '0' || c > '9' {
-				c = '-'
-			}
-		}
-		b.WriteRune(c)
-	}
-	s := strings.Join(strings.FieldsFunc(b.String(), func(c rune) bool { return c == '-' }), "-")
-	s = strings.TrimRight(s[:min(len(s), maxLabel)], "-")
-	if s == "" {
-		return "project"
-	}
-	return s
+	words := strings.FieldsFunc(strings.ToLower(name), func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9')
+	})
+	s := strings.Join(words, "-")
+	return cmp.Or(strings.TrimRight(s[:min(len(s), maxLabel)], "-"), "project")
 }
 
 // sameDevice reports whether two files are on one file system.

@@ -23,9 +23,9 @@ const (
 	nodeCost = 32
 )
 
-// reader turns one YAML document into JSON values and holds it against a Go
-// type, field by field; what does not fit becomes a problem with its line. The
-// Go types stay the only description of the format.
+// reader turns one YAML document into JSON values and compares it with a Go type, field
+// by field; each mismatch is a problem with its line. The Go types are the only
+// description of the format.
 type reader struct {
 	*problems
 	lines map[string]int      // where each typed value is written, by its path
@@ -40,12 +40,12 @@ func newReader(p *problems) *reader {
 var (
 	anyType  = reflect.TypeFor[any]()
 	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
-	jsonType = reflect.TypeFor[json.Unmarshaler]() // it tells itself what it takes
+	jsonType = reflect.TypeFor[json.Unmarshaler]() // validates itself
 )
 
-// read returns the value of n as encoding/json would hold it, but with int64
-// for integers. line is where the value begins for a person: that of its key.
-// What is wrong is noted, and left out of the result.
+// read returns the value of n as encoding/json would decode it, but with int64 for
+// integers. line is that of the value's key. Problems are noted, and their values left
+// out of the result.
 func (r *reader) read(n *yaml.Node, t reflect.Type, at *place, line int) any {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -70,7 +70,7 @@ func (r *reader) read(n *yaml.Node, t reflect.Type, at *place, line int) any {
 	case t == anyType || reflect.PointerTo(t).Implements(jsonType):
 		return r.free(n, at, line)
 	case isNull(n):
-		r.add(line, at.String(), "is empty: write %s if that is meant, or remove it", emptyOf(t))
+		r.add(line, at.String(), "is empty: write %s to mean that, or remove it", emptyOf(t))
 		return nil
 	case reflect.PointerTo(t).Implements(textType):
 		return r.text(n, t, at, line)
@@ -134,12 +134,7 @@ func (r *reader) object(n *yaml.Node, t reflect.Type, at *place, line int) any {
 }
 
 func (r *reader) unknown(e entry, names []string, at *place) {
-	field := at.field(e.name).String()
-	if name := nearest.Name(e.name, names); name != "" {
-		r.add(e.line, field, "unknown field, did you mean %s?", name)
-		return
-	}
-	r.add(e.line, field, "unknown field; known are %s", strings.Join(names, ", "))
+	r.add(e.line, at.field(e.name).String(), "unknown field, %s", nearest.Hint(e.name, names, "known fields: "+strings.Join(names, ", ")))
 }
 
 // dictionary reads a mapping with keys of the user's choice.

@@ -9,23 +9,21 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Needs says what of a topology a command is about to use.
+// Needs are the parts of a topology that a command uses.
 type Needs struct {
-	// OCIRegistry is set when images are named or pushed, HelmRegistry when
-	// charts are.
+	// OCIRegistry is set when images are named or pushed, HelmRegistry for charts.
 	OCIRegistry, HelmRegistry bool
-	// Targets are the targets that are deployed to or checked.
+	// Targets are the targets to deploy to or to check.
 	Targets []string
 }
 
-// Require reports the settings that are needed and missing, all of them, each
-// with the variable and the field of harmony.yaml that set it, as an error of
-// status protocol.ExitInvalid. A target that the topology does not have is one
-// of status protocol.ExitUnsupported.
+// Require reports all missing settings, each with the variable and the field of
+// harmony.yaml that set it, as an error of status protocol.ExitInvalid. An unknown
+// target is an error of status protocol.ExitUnsupported.
 //
-// Only the built-in ci and production insist on a kube context for each target.
-// In local and in a topology of the project's own none means the current
-// context, or the cluster that the command runs in.
+// Only the built-in ci and production require a kube context for each target. In local
+// and in the project's own topologies the default is the current context, or the
+// cluster that the command runs in.
 func (p *Project) Require(t protocol.Topology, needs Needs) error {
 	for _, target := range needs.Targets {
 		if _, ok := t.Targets[target]; !ok {
@@ -72,17 +70,16 @@ func (p *Project) noTarget(t protocol.Topology, target string) error {
 	names := slices.Sorted(maps.Keys(t.Targets))
 	err := protocol.Unsupported("topology %q has no target %q, %s", t.Name, target, guess(target, names))
 	if len(names) == 0 && p == nil {
-		return err.WithHint("run this in the folder of a %s: the namespaces take its name", FileName)
+		return err.WithHint("run the command in the folder of a %s, whose name becomes part of the namespaces", FileName)
 	}
-	return err.WithHint("targets are named under spec.targets of the Topology %s in %s", t.Name, p.file())
+	return err.WithHint("define targets under spec.targets of the Topology %s in %s", t.Name, p.file())
 }
 
-// checkEnvironment holds what the variables gave a built-in topology against
-// the rules of a written one.
+// checkEnvironment validates the variables that a built-in topology uses.
 func checkEnvironment(t protocol.Topology, getenv func(string) string) error {
 	for _, name := range []string{EnvRegistry, EnvChartRegistry} {
 		if strings.Contains(getenv(name), "@") { // not shown: it may be a password
-			return protocol.Invalid("%s holds credentials or a digest; it is a registry and a prefix", name).
+			return protocol.Invalid("%s contains credentials or a digest, but must be a registry and a prefix", name).
 				WithHint("log in with docker login, crane auth login or helm registry login")
 		}
 	}

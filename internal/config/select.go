@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -21,35 +22,26 @@ func (p *Project) Names() []string {
 	return names
 }
 
-// Select returns the apps that the patterns name, each once and in the order of
-// the file. A pattern is an app's name or a glob such as 'fleet-*'. Without a
-// pattern the only app of the project is meant. What names no app is an error
-// of status protocol.ExitInvalid.
+// Select returns the apps that match the patterns, each once and in the order of the
+// file. A pattern is an app's name or a glob such as 'fleet-*'; without a pattern, the
+// project's only app is selected. A pattern without a match is an error of status
+// protocol.ExitInvalid.
 func (p *Project) Select(patterns []string) ([]protocol.AppSpec, error) {
 	names := p.Names()
 	if len(patterns) == 0 && len(names) != 1 {
 		return nil, p.ambiguous(names)
 	}
-	chosen := map[string]bool{}
-	if len(patterns) == 0 {
-		chosen[names[0]] = true
-	}
+	var chosen []string
 	for _, pattern := range patterns {
 		found, err := match(pattern, names)
 		if err != nil {
 			return nil, err
 		}
-		for _, name := range found {
-			chosen[name] = true
-		}
+		chosen = append(chosen, found...)
 	}
-	var apps []protocol.AppSpec
-	for _, app := range p.Apps {
-		if chosen[app.Name] {
-			apps = append(apps, app)
-		}
-	}
-	return apps, nil
+	return slices.DeleteFunc(slices.Clone(p.Apps), func(app protocol.AppSpec) bool {
+		return len(patterns) > 0 && !slices.Contains(chosen, app.Name)
+	}), nil
 }
 
 func (p *Project) ambiguous(names []string) error {
@@ -57,10 +49,10 @@ func (p *Project) ambiguous(names []string) error {
 		return protocol.Invalid("there is no app in %s", p.file())
 	}
 	return protocol.Invalid("which app? %s has %s", p.file(), strings.Join(names, ", ")).
-		WithHint("name one or more, with globs if you like ('%s*'), or give --all", names[0][:1])
+		WithHint("name one or more, also by globs such as '%s*', or use --all", names[0][:1])
 }
 
-// file is what messages call the project's file.
+// file is the project's file in messages.
 func (p *Project) file() string {
 	if p == nil || p.File == "" {
 		return FileName
@@ -68,7 +60,7 @@ func (p *Project) file() string {
 	return displayName(p.File)
 }
 
-// match lists the names that a name or glob stands for, at least one.
+// match lists the names that match a name or glob, at least one.
 func match(pattern string, names []string) ([]string, error) {
 	if slices.Contains(names, pattern) {
 		return []string{pattern}, nil
@@ -101,5 +93,37 @@ func unknown(what, name string, names []string) *protocol.Error {
 	if len(names) == 0 {
 		return message
 	}
-	return message.WithHint("known are %s", strings.Join(names, ", "))
+	return message.WithHint("known: %s", strings.Join(names, ", "))
+}
+
+// defaultPipeline is the name of the pipeline that is used when a project has several
+// and none is chosen.
+const defaultPipeline = "default"
+
+// Pipeline returns the project's pipeline of that name. An empty name means the only
+// pipeline, or of several the one named default; nil, for the built-in pipeline, if the
+// project has none. An unknown name is an error of status protocol.ExitInvalid.
+func (p *Project) Pipeline(name string) (*protocol.Pipeline, error) {
+	var pipelines []protocol.Pipeline
+	if p != nil {
+		pipelines = p.Pipelines
+	}
+	switch {
+	case name == "" && len(pipelines) == 0:
+		return nil, nil
+	case name == "" && len(pipelines) == 1:
+		return &pipelines[0], nil
+	}
+	var names []string
+	for i, l := range pipelines {
+		if l.Name == cmp.Or(name, defaultPipeline) {
+			return &pipelines[i], nil
+		}
+		names = append(names, l.Name)
+	}
+	if name == "" {
+		return nil, protocol.Invalid("which pipeline? %s has %s, none of which is named %s", p.file(), strings.Join(names, ", "), defaultPipeline).
+			WithHint("choose one with --pipeline")
+	}
+	return nil, unknown("pipeline", name, names)
 }

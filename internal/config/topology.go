@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,7 +34,7 @@ const (
 	Production = "production"
 )
 
-// targets are those of every built-in topology.
+// targets are the targets of every built-in topology.
 var targets = [...]string{"staging", "production"}
 
 // Topology returns the topology of that name: the project's own, else the
@@ -41,9 +42,8 @@ var targets = [...]string{"staging", "production"}
 // is set, else local. An unknown name is an error of status
 // protocol.ExitInvalid.
 //
-// A setting of a built-in topology that the environment does not give stays
-// empty; [Project.Require] tells which ones are missing. A nil Project has the
-// built-in topologies only.
+// Settings of a built-in topology that the environment lacks stay empty;
+// [Project.Require] reports them. A nil Project has only the built-in topologies.
 func (p *Project) Topology(name string, getenv func(string) string) (protocol.Topology, error) {
 	name, from := chooseName(name, getenv)
 	project := ""
@@ -64,8 +64,7 @@ func (p *Project) Topology(name string, getenv func(string) string) (protocol.To
 	return protocol.Topology{}, failure
 }
 
-// chooseName says which topology is meant and, unless it was named, by what
-// variable.
+// chooseName is the name of the topology, and the variable that it comes from, if any.
 func chooseName(name string, getenv func(string) string) (chosen, from string) {
 	if name != "" {
 		return name, ""
@@ -79,21 +78,19 @@ func chooseName(name string, getenv func(string) string) (chosen, from string) {
 	return Local, ""
 }
 
-// inCI reads the variable CI: true or 1 at most services, the service's name at
-// some.
+// inCI reads the variable CI: true or 1 in most services, the service's name in some.
 func inCI(value string) bool {
 	on, err := strconv.ParseBool(value)
 	return value != "" && (on || err != nil)
 }
 
-// own is the topology of that name that the project defines.
+// own is the project's own topology of that name.
 func (p *Project) own(name string) (protocol.Topology, bool) {
-	if p == nil {
-		return protocol.Topology{}, false
-	}
-	for _, t := range p.Topologies {
-		if t.Name == name {
-			return t, true
+	if p != nil {
+		for _, t := range p.Topologies {
+			if t.Name == name {
+				return t, true
+			}
 		}
 	}
 	return protocol.Topology{}, false
@@ -107,12 +104,7 @@ func (p *Project) topologyNames() []string {
 			names = append(names, t.Name)
 		}
 	}
-	for _, name := range []string{Local, CI, Production} {
-		if _, own := p.own(name); !own {
-			names = append(names, name)
-		}
-	}
-	return names
+	return append(names, slices.DeleteFunc([]string{Local, CI, Production}, func(name string) bool { return slices.Contains(names, name) })...)
 }
 
 // BuiltinTopology returns the built-in topology of that name, and whether there
@@ -167,10 +159,9 @@ func local(project string, getenv func(string) string) protocol.Topology {
 	return t
 }
 
-// localImages is the registry that the environment names, else the nodes
-// themselves where the current kube context is a cluster of k3d or kind, else
-// the registry on this machine. What is wrong with a kubeconfig is for those to
-// tell who need one.
+// localImages is the registry that the environment names, else the nodes of the
+// current kube context if it is a k3d or kind cluster, else the registry on this
+// machine. A broken kubeconfig is reported by the adapters that need it.
 func localImages(getenv func(string) string) *protocol.Provider {
 	if url := registryURL(getenv(EnvRegistry)); url != "" {
 		return &protocol.Provider{Adapter: "oci", URL: url}

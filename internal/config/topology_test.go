@@ -74,7 +74,7 @@ func TestBuiltinTopologyRefusesVariables(t *testing.T) {
 		{"HARMONY_REGISTRY", "https://registry.example.com", "HARMONY_REGISTRY: "},
 		{"HARMONY_CHART_REGISTRY", "a b", "HARMONY_CHART_REGISTRY: "},
 		{"HARMONY_STAGING_NAMESPACE", "Not_One", "HARMONY_STAGING_NAMESPACE: "},
-		{"HARMONY_REGISTRY", "robot:s3cret@registry.example.com", "HARMONY_REGISTRY holds credentials"},
+		{"HARMONY_REGISTRY", "robot:s3cret@registry.example.com", "HARMONY_REGISTRY contains credentials"},
 	} {
 		_, _, err := config.BuiltinTopology("ci", "shop", environment{test.variable: test.value}.get)
 		if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.HasPrefix(err.Error(), test.says) {

@@ -129,12 +129,12 @@ func TestNoPluginIsAskedForAnAppOfTheProject(t *testing.T) {
 	}
 }
 
-// A broken harmony.yaml is told, not passed over.
+// A broken harmony.yaml is reported, not ignored.
 func TestBrokenProject(t *testing.T) {
 	w := newWorld(t)
 	w.plugin("fleet", "fleet-a")
 	w.project("web", "web")
-	if _, err := w.find(named("fleet-a")); protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), "earlier app") {
+	if _, err := w.find(named("fleet-a")); protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), "already the name of the app") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -147,10 +147,10 @@ func TestAnswersOfAPluginAreChecked(t *testing.T) {
 		"a relative root":    {spec("fleet-a", "src", ""), "not an absolute path"},
 		"a root that is not": {spec("fleet-a", "/nonexistent", ""), "projectRoot"},
 		"an invalid app":     {spec("fleet-a", "/", `,"smoke":[{"name":"x"}]`), "spec.smoke[0]"},
-		"two of one name":    {spec("fleet-a", "/", "") + "\n" + spec("fleet-a", "/", ""), "earlier app as well"},
+		"two of one name":    {spec("fleet-a", "/", "") + "\n" + spec("fleet-a", "/", ""), "already the name of the app"},
 		"a cycle":            {spec("fleet-a", "/", `,"dependsOn":["fleet-b"]`) + "\n" + spec("fleet-b", "/", `,"dependsOn":["fleet-a"]`), "spec.dependsOn"},
-		"no document":        {"hello", "its answer"},
-		"nothing":            {"", "answered nothing"},
+		"no document":        {"hello", "invalid answer"},
+		"nothing":            {"", "it wrote no documents"},
 		"a failure":          {`{` + api + `,"kind":"Failure","metadata":{},"spec":{"stage":"app","code":3,"message":"the \u001b[1msources are away"}}`, "the [1msources are away"},
 		"a bad topology":     {`{` + api + `,"kind":"Topology","metadata":{"name":"X"},"spec":{}}`, "metadata.name"},
 	} {

@@ -1,21 +1,26 @@
-// Package project reads what a stream starts with: a topology, and the apps asked
-// for, each with the version of this release.
+// Package project reads the start of a stream: a topology, and the requested apps, each
+// with the version of this release.
 package project
 
 import (
 	"context"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/Masterminds/semver/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/project/version"
+	"github.com/nationtech/harmony/pkg/plugin"
+	"github.com/nationtech/harmony/pkg/plugin/command"
+	"github.com/nationtech/harmony/pkg/plugin/signals"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Source is what the command line and the environment say of the project.
+// Source says where the project is, by the command line and the environment.
 type Source struct {
 	// File is the configuration; found from the current folder when empty.
 	File string
@@ -23,22 +28,19 @@ type Source struct {
 	Topology string
 	// Version is that of every app; git describes each one's when empty.
 	Version string
-	// Needs says what of the topology is about to be used.
+	// Needs are the parts of the topology that will be used.
 	Needs  config.Needs
 	Getenv func(string) string
-	// Warn, if set, is told what could make a version wrong.
+	// Warn, if set, gets warnings about versions that could be wrong.
 	Warn func(text string)
 }
 
-// Project reads the configuration. It asks no plugin; see [Source.Find].
+// Project reads the configuration. It runs no plugin; see [Source.Find].
 func (s Source) Project() (*config.Project, error) {
 	file := s.File
 	if file == "" {
-		folder, err := os.Getwd()
-		if err != nil {
-			return nil, err
-		}
-		if file, err = config.Find(folder); err != nil {
+		var err error
+		if file, err = config.Find(""); err != nil {
 			return nil, err
 		}
 	}
@@ -47,15 +49,14 @@ func (s Source) Project() (*config.Project, error) {
 
 // WithVersions returns the apps with the version of this release.
 func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]protocol.AppSpec, error) {
-	versioned := make([]protocol.AppSpec, len(apps))
+	versioned := slices.Clone(apps)
 	if s.Version != "" {
 		v, err := semver.StrictNewVersion(s.Version)
 		if err != nil {
 			return nil, protocol.Invalid("--version %q is not a semantic version such as 1.4.0 or 1.4.0-rc.1", s.Version)
 		}
-		for i, app := range apps {
-			app.Version = v.String()
-			versioned[i] = app
+		for i := range versioned {
+			versioned[i].Version = v.String()
 		}
 		return versioned, nil
 	}
@@ -64,8 +65,7 @@ func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]pr
 	all.SetLimit(2 * runtime.NumCPU())
 	for i, app := range apps {
 		all.Go(func() error {
-			app.Version, warnings[i], errs[i] = version.Describe(ctx, app.ProjectRoot, app.Name)
-			versioned[i] = app
+			versioned[i].Version, warnings[i], errs[i] = version.Describe(ctx, app.ProjectRoot, app.Name)
 			return nil
 		})
 	}
@@ -81,8 +81,8 @@ func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]pr
 	return versioned, nil
 }
 
-// Read reads the configuration: the topology, and the apps of these names or globs
-// with the version of this release.
+// Read reads the topology, and the apps of these names or globs with the version of
+// this release.
 func (s Source) Read(ctx context.Context, patterns []string) (protocol.Topology, []protocol.AppSpec, error) {
 	var none protocol.Topology
 	project, err := s.Find(ctx, Wanted{Patterns: patterns})
@@ -104,11 +104,58 @@ func (s Source) Read(ctx context.Context, patterns []string) (protocol.Topology,
 	return topology, apps, err
 }
 
-// ConfiguredTopology is the topology for a stream that carries none.
+// ConfiguredTopology is the topology for a stream without one.
 func (s Source) ConfiguredTopology(ctx context.Context) (protocol.Topology, error) {
 	project, err := s.Find(ctx, Wanted{})
 	if err != nil {
 		return protocol.Topology{}, err
 	}
 	return project.Topology(s.Topology, s.Getenv)
+}
+
+// Main runs a stage of the suite as this process, and exits with its status.
+func Main(stage plugin.Stage, options ...command.Option) {
+	ctx, stop := signals.Context(context.Background())
+	defer stop()
+	os.Exit(command.Main(ctx, stage, Standard(), os.Args[1:], options...))
+}
+
+// Standard are the streams of a stage of the suite: those of the process, and its
+// project.
+func Standard() command.Streams {
+	streams := command.Standard()
+	streams.Project = Reader{Getenv: streams.Getenv, Warn: func(text string) { term.Warn(os.Stderr, text) }}
+	return streams
+}
+
+// Reader reads the project for a stage's command line.
+type Reader struct {
+	// Getenv looks up environment variables.
+	Getenv func(string) string
+	// Warn gets warnings about versions that could be wrong.
+	Warn func(text string)
+}
+
+func (r Reader) source(ask command.Ask) Source {
+	s := Source{File: ask.File, Topology: ask.Topology, Version: ask.Version, Getenv: r.Getenv, Warn: r.Warn}
+	if ask.Target != "" {
+		s.Needs = config.Needs{Targets: []string{ask.Target}}
+	}
+	return s
+}
+
+// Apps implements [command.Project].
+func (r Reader) Apps(ctx context.Context, ask command.Ask, patterns []string) (protocol.Topology, []protocol.AppSpec, error) {
+	return r.source(ask).Read(ctx, patterns)
+}
+
+// Topology implements [command.Project].
+func (r Reader) Topology(ctx context.Context, ask command.Ask) (protocol.Topology, error) {
+	return r.source(ask).ConfiguredTopology(ctx)
+}
+
+// Names implements [command.Project]. It runs no plugin.
+func (r Reader) Names(ask command.Ask) ([]string, error) {
+	project, err := r.source(ask).Project()
+	return project.Names(), err
 }

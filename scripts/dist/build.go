@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -42,7 +43,7 @@ func (r release) file(command string, p platform) string {
 	return fmt.Sprintf("%s_%s_%s_%s.tar.gz", command, r.version, p.os, p.arch)
 }
 
-// build makes the release anew, and puts it in its place when it is whole.
+// build makes the release, and moves it to its place once it is complete.
 func (r release) build(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(r.folder()), 0o755); err != nil {
 		return err
@@ -167,7 +168,7 @@ func (r release) manifests(folder string, archives map[string]archive) error {
 			a := archives[r.file(command, p)]
 			m.Platforms = append(m.Platforms, index.Platform{OS: p.os, Arch: p.arch, Artifact: artifact.Artifact{URI: r.uri(command, p), SHA256: a.sha256, Size: a.size}})
 		}
-		text, err := index.Encode(m)
+		text, err := config.Encode(m)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/nationtech/harmony/internal/cli/process"
+	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -60,7 +61,7 @@ func (r release) indexVersion() (string, error) {
 
 // check holds the manifests to their form, and to what was built.
 func (r release) check(ctx context.Context) error {
-	if _, err := index.Check(filepath.Join(r.root, r.index)); err != nil {
+	if err := index.Check(filepath.Join(r.root, r.index)); err != nil {
 		return err
 	}
 	var wrong []error
@@ -80,7 +81,7 @@ func (r release) checkForm(command string) error {
 	if err != nil {
 		return err
 	}
-	canonical, err := index.Encode(m)
+	canonical, err := config.Encode(m)
 	if err != nil {
 		return err
 	}
@@ -100,7 +101,7 @@ func (r release) checkForm(command string) error {
 	return nil
 }
 
-// checkOthers refuses manifests of what is no plugin of the suite.
+// checkOthers refuses manifests of other plugins than those of the suite.
 func (r release) checkOthers() error {
 	files, err := filepath.Glob(filepath.Join(r.root, r.index, "*.yaml"))
 	if err != nil {
@@ -108,7 +109,7 @@ func (r release) checkOthers() error {
 	}
 	for _, file := range files {
 		if command := "harmony-" + strings.TrimSuffix(filepath.Base(file), ".yaml"); !slices.Contains(r.plugins(), command) {
-			return fmt.Errorf("%s: %s is no plugin of the suite", file, command)
+			return fmt.Errorf("%s: %s is not a plugin of the suite", file, command)
 		}
 	}
 	return nil

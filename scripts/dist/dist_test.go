@@ -194,13 +194,13 @@ func TestCheck(t *testing.T) {
 	if err := os.WriteFile(other, []byte(strings.Replace(string(text), "name: foo", "name: bar", 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.check(ctx); err == nil || !strings.Contains(err.Error(), "harmony-bar is no plugin of the suite") {
+	if err := r.check(ctx); err == nil || !strings.Contains(err.Error(), "harmony-bar is not a plugin of the suite") {
 		t.Errorf("a manifest of nothing: %v", err)
 	}
 	if err := errors.Join(os.Remove(other), os.Remove(manifest)); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.check(ctx); err == nil || !strings.Contains(err.Error(), "holds no manifest") {
+	if err := r.check(ctx); err == nil || !strings.Contains(err.Error(), "contains no manifest") {
 		t.Errorf("no manifest: %v", err)
 	}
 }

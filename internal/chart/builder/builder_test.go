@@ -147,10 +147,10 @@ func TestAskRefuses(t *testing.T) {
 		want               string
 	}{
 		{"no plugin of the name", "harmony-absent", "", protocol.ExitUnsupported, "harmony-absent"},
-		{"silence", "", "exit 0", protocol.ExitFailed, "answered nothing"},
+		{"silence", "", "exit 0", protocol.ExitFailed, "it wrote no documents"},
 		{"an exit status", "", "echo 'out of \033[31mpaper' >&2; exit 7", protocol.ExitFailed, "exit status 7:\nout of [31mpaper"},
 		{"an answer, then an exit status", "", "mkdir $3/a; " + answer("a") + "; exit 1", protocol.ExitFailed, "exit status 1"},
-		{"noise", "", "echo hello", protocol.ExitFailed, "its answer"},
+		{"noise", "", "echo hello", protocol.ExitFailed, "invalid answer"},
 		{"endless output", "", "exec yes", protocol.ExitFailed, "more than"},
 		{"a folder of its own", "", answer("/etc"), protocol.ExitInvalid, "not in the folder"},
 		{"a way up", "", answer("../.."), protocol.ExitInvalid, "not in the folder"},

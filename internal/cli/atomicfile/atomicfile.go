@@ -1,4 +1,4 @@
-// Package atomicfile replaces files in one step.
+// Package atomicfile replaces files atomically.
 package atomicfile
 
 import (
@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// Write writes a file: whoever reads it, also after a crash, finds the old or the
-// new content. It makes the folder, for its owner alone, where that is missing.
+// Write writes a file: a reader, even after a crash, finds either the old or the new
+// content. A missing folder is created for its owner alone.
 func Write(path string, data []byte, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err

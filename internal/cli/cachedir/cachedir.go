@@ -1,6 +1,5 @@
-// Package cachedir finds the folder of the suite's caches, the same for every
-// binary. What lies there decides what is built and run, so it is one that nobody
-// else can write to.
+// Package cachedir finds the folder of the suite's caches, the same for every binary. Its
+// files decide what is built and run, so nobody else may be able to write to it.
 package cachedir
 
 import (
@@ -13,10 +12,9 @@ import (
 	"github.com/nationtech/harmony/internal/cli/owner"
 )
 
-// Folder is $XDG_CACHE_HOME/harmony, or harmony in the user's cache folder. Where
-// that cannot be written, as with a HOME that is missing or read-only, or where
-// others could write to it, it is a private folder below the temporary one. The
-// folder exists.
+// Folder is $XDG_CACHE_HOME/harmony, or harmony in the user's cache folder. If that
+// cannot be written, for example without a writable HOME, or others could write to it, it
+// is a private folder in the temporary one. The folder exists.
 func Folder(getenv func(string) string) (string, error) {
 	if base := base(getenv); filepath.IsAbs(base) {
 		if folder := filepath.Join(base, "harmony"); usable(folder) {
@@ -26,8 +24,7 @@ func Folder(getenv func(string) string) (string, error) {
 	return temporary(os.TempDir())
 }
 
-// In is a folder in that of this process's environment, for what can be found out
-// again; "" when there is none.
+// In is a cache folder of that name, by this process's environment; "" if there is none.
 func In(name string) string {
 	folder, err := Folder(os.Getenv)
 	if err != nil {
@@ -57,8 +54,8 @@ func usable(folder string) bool {
 	return os.MkdirAll(folder, 0o700) == nil && owner.Check(folder) == nil && syscall.Access(folder, all) == nil
 }
 
-// temporary is harmony-UID in the temporary folder, if it is this user's alone;
-// another user may have made that before, so else it is a new folder for this run.
+// temporary is harmony-UID in the temporary folder, if it is this user's alone. Another
+// user may have created it, and then a new folder is used for this run.
 func temporary(dir string) (string, error) {
 	folder := filepath.Join(dir, fmt.Sprintf("harmony-%d", os.Getuid()))
 	if err := os.Mkdir(folder, 0o700); err == nil || os.IsExist(err) {

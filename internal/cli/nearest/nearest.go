@@ -1,4 +1,4 @@
-// Package nearest finds the name that a mistyped word was probably meant to be.
+// Package nearest finds the name that was probably meant by a mistyped word.
 package nearest
 
 import (
@@ -48,4 +48,13 @@ func swapped(a, b string) bool {
 		i++
 	}
 	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+}
+
+// Hint asks whether the nearest of known was meant; it is otherwise when none is
+// near enough.
+func Hint(word string, known []string, otherwise string) string {
+	if near := Name(word, known); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return otherwise
 }

@@ -14,15 +14,15 @@ const (
 	adminGroup = 80
 )
 
-// groups are the system's groups and users, as far as files tell.
+// groups are the groups and users in the system's files.
 type groups struct {
 	loaded        bool
 	group, passwd [][]string
 }
 
-// ownGroup reports whether only the caller and root are in a group, as in the
-// group of their own that most systems make for a user: what it can write, nobody
-// else can. A group that /etc/group does not list is not such a group.
+// ownGroup reports whether only the caller and root are in a group, such as the private
+// group that most systems create for a user. A group that /etc/group does not list does
+// not count.
 func (c *Checker) ownGroup(path string, gid uint32) bool {
 	if hasACL(path) { // the mode does not say who else can write
 		return false
@@ -64,7 +64,7 @@ func (g groups) private(gid, uid string) bool {
 	return found
 }
 
-// fields are those of a file's lines; none where it cannot be read.
+// fields are those of a file's lines; none if it cannot be read.
 func fields(file string) [][]string {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -77,7 +77,7 @@ func fields(file string) [][]string {
 	return lines
 }
 
-// quote is a path as a shell takes it.
+// quote quotes a path for a shell.
 func quote(path string) string {
 	if strings.Trim(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@%,:=") == "" {
 		return path

@@ -1,16 +1,18 @@
-// Package owner checks who could have written a file: it is trusted only when
-// nobody but root and the caller can change it or put another in its place. The
-// rule is that of sshd's StrictModes, applied to every folder from / to the file
-// and to every symbolic link on the way. A path that passes cannot be changed by
-// others afterwards either, so it may be opened or run by name.
+// Package owner checks who could have written a file: it is trusted only if nobody but
+// root and the caller can change or replace it. The rule is that of sshd's StrictModes,
+// applied to every folder from / to the file and to every symbolic link on the way.
+// Others cannot change a path that passes afterwards either, so it may be opened or run
+// by name.
 package owner
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -19,8 +21,8 @@ import (
 // maxLinks is how many links a path may lead through, as in the kernel.
 const maxLinks = 40
 
-// Checker checks paths for one user. It remembers the folders that it has seen,
-// so it is meant for one command, and is not safe for concurrent use.
+// Checker checks paths for one user. It caches folders, so it is meant for one command,
+// and is not safe for concurrent use.
 type Checker struct {
 	// UID is the caller's user id.
 	UID int
@@ -29,7 +31,7 @@ type Checker struct {
 	groups groups
 }
 
-// answer is what resolve found out about a path.
+// answer is the result of resolving a path.
 type answer struct {
 	path string
 	info fs.FileInfo
@@ -39,11 +41,10 @@ type answer struct {
 // Check checks a path for the caller. See [Checker.Check].
 func Check(path string) error { return (&Checker{UID: os.Getuid()}).Check(path) }
 
-// Check refuses a file or folder that somebody else than root and the caller
-// could have written, or replaced by another. A folder in which everybody may
-// create files, such as /tmp, is accepted on the way when what follows belongs to
-// root or the caller, but not as the last element. The error has a hint and no
-// exit status; a file that does not exist is fs.ErrNotExist.
+// Check refuses a file or folder that anybody but root and the caller could have written
+// or replaced. A folder in which everybody may create files, such as /tmp, is accepted on
+// the way if the next element belongs to root or the caller, but not as the last element.
+// The error has a hint and no exit status; a missing file is fs.ErrNotExist.
 func (c *Checker) Check(path string) error {
 	_, err := c.Real(path)
 	return err
@@ -67,10 +68,10 @@ func (c *Checker) resolve(path string, links int) answer {
 	if known, ok := c.seen[path]; ok {
 		return known
 	}
-	found := c.follow(path, links)
 	if c.seen == nil {
 		c.seen = map[string]answer{}
 	}
+	found := c.follow(path, links)
 	c.seen[path] = found
 	return found
 }
@@ -111,17 +112,8 @@ func (c *Checker) follow(path string, links int) answer {
 
 // split cuts the last element off an absolute path that may not be clean.
 func split(path string) (folder, name string) {
-	for len(path) > 1 && path[len(path)-1] == '/' {
-		path = path[:len(path)-1]
-	}
-	folder, name = filepath.Split(path)
-	for len(folder) > 1 && folder[len(folder)-1] == '/' {
-		folder = folder[:len(folder)-1]
-	}
-	if name == "" {
-		name = "."
-	}
-	return folder, name
+	folder, name = filepath.Split("/" + strings.Trim(path, "/"))
+	return cmp.Or(strings.TrimRight(folder, "/"), "/"), cmp.Or(name, ".")
 }
 
 // element checks one element of a path.
@@ -131,7 +123,7 @@ func (c *Checker) element(path string, info fs.FileInfo) error {
 		return fmt.Errorf("%s: its owner is unknown", path)
 	}
 	if uid := int(stat.Uid); uid != 0 && uid != c.UID {
-		return untrusted(fmt.Sprintf("if you trust what it is: sudo chown -h root %s", quote(path)), "%s belongs to user %d, not to root or you", path, uid)
+		return untrusted(fmt.Sprintf("if you trust it: sudo chown -h root %s", quote(path)), "%s belongs to user %d, not to root or you", path, uid)
 	}
 	if info.Mode()&fs.ModeSymlink != 0 || info.IsDir() && info.Mode()&fs.ModeSticky != 0 {
 		return nil
@@ -159,8 +151,8 @@ func untrusted(hint, format string, args ...any) error {
 	return (&protocol.Error{Err: fmt.Errorf(format, args...)}).WithHint("%s", hint)
 }
 
-// IsRefusal tells a file that others could have written from one that could not
-// be looked at.
+// IsRefusal distinguishes a file that others could have written from one that could not
+// be examined.
 func IsRefusal(err error) bool {
 	var refused *protocol.Error
 	return errors.As(err, &refused)

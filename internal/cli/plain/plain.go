@@ -1,5 +1,5 @@
-// Package plain makes text from elsewhere fit to be shown. It is small, for app
-// plugins link it.
+// Package plain makes untrusted text safe to show. It is small because app plugins link
+// it.
 package plain
 
 import (
@@ -11,10 +11,10 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Clean makes a text from elsewhere fit to be shown: it takes out control
-// characters, but for line ends and tabs, which could move the cursor or colour
-// the screen, and marks what a CI system would take for a command. Whatever is
-// shown of a registry, a cluster, a plugin or another program goes through it.
+// Clean makes an untrusted text safe to show: it removes control characters other than
+// line ends and tabs, which could move the cursor or colour the screen, and defuses
+// commands of CI systems. All shown text of a registry, a cluster, a plugin or another
+// program goes through it.
 func Clean(s string) string {
 	return Harmless(strings.Map(func(r rune) rune {
 		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
@@ -24,9 +24,9 @@ func Clean(s string) string {
 	}, s))
 }
 
-// Harmless keeps the runners of GitHub, Gitea, Forgejo, Azure and TeamCity from
-// obeying a text: they take lines that begin with :: and what begins with ##[ or
-// ##name[ for commands.
+// Harmless keeps the runners of GitHub, Gitea, Forgejo, Azure and TeamCity from executing
+// a text: to them, lines that begin with :: and text that begins with ##[ or ##name[ are
+// commands.
 func Harmless(s string) string {
 	if !strings.Contains(s, "::") && !strings.Contains(s, "##") {
 		return s
@@ -40,7 +40,7 @@ func Harmless(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Tell prints an error with its hint, for a command that ends with it.
+// Tell prints the error of a command, with its hint.
 func Tell(w io.Writer, err error) {
 	fmt.Fprintf(w, "error: %s\n", Clean(err.Error()))
 	if hint := protocol.HintOf(err); hint != "" {

@@ -1,12 +1,14 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -15,9 +17,9 @@ import (
 )
 
 const (
-	// defaultGrace is how long a cancelled child may take after SIGTERM.
+	// defaultGrace is how long a cancelled child may take to exit after SIGTERM.
 	defaultGrace = 5 * time.Second
-	// settle is how long what a child started may still write after its end.
+	// settle is how long a child's children may still write after its end.
 	settle = 500 * time.Millisecond
 )
 
@@ -37,10 +39,10 @@ type Child struct {
 	err          error // how it ended; read it after done
 }
 
-// Start starts the command. When ctx is cancelled its process group gets
-// SIGTERM, and SIGKILL when the grace is over. What it started and left in its
-// group ends with it. It does not outlive this process: a second SIGTERM or
-// SIGINT ends its group too and, on Linux, a SIGKILL of this process ends it.
+// Start starts the command. When ctx is cancelled, its process group gets SIGTERM, and
+// SIGKILL after the grace period. Children that remain in its group end with it. It does
+// not outlive this process: a second SIGTERM or SIGINT ends its group too and, on Linux,
+// so does a SIGKILL of this process.
 func Start(ctx context.Context, c Command) (*Child, error) {
 	if len(c.Args) == 0 {
 		return nil, errNoCommand
@@ -48,10 +50,7 @@ func Start(ctx context.Context, c Command) (*Child, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	child := &Child{cmd: exec.Command(c.Args[0], c.Args[1:]...), grace: c.Grace, exited: make(chan struct{}), done: make(chan struct{})}
-	if child.grace == 0 {
-		child.grace = defaultGrace
-	}
+	child := &Child{cmd: exec.Command(c.Args[0], c.Args[1:]...), grace: cmp.Or(c.Grace, defaultGrace), exited: make(chan struct{}), done: make(chan struct{})}
 	child.cmd.Dir, child.cmd.Env, child.cmd.ExtraFiles, child.cmd.SysProcAttr = c.Dir, c.Env, c.Files, attributes()
 	if c.Env == nil {
 		child.cmd.Env = Environ()
@@ -63,15 +62,14 @@ func Start(ctx context.Context, c Command) (*Child, error) {
 		err = <-started
 	}
 	if err != nil {
-		child.closeAll(child.theirs)
-		child.closeAll(child.ours)
+		closeAll(slices.Concat(child.theirs, child.ours))
 		return nil, err
 	}
 	return child, nil
 }
 
-// Detach starts the command in a session of its own, which outlives this
-// process. Stdout and Stderr must be files.
+// Detach starts the command in its own session, so that it outlives this process. Stdout
+// and Stderr must be files.
 func Detach(c Command) (*Child, error) {
 	child := &Child{cmd: exec.Command(c.Args[0], c.Args[1:]...), done: make(chan struct{})}
 	child.cmd.Dir, child.cmd.Env, child.cmd.Stdout, child.cmd.Stderr = c.Dir, Environ(), c.Stdout, c.Stderr
@@ -93,7 +91,7 @@ func (c *Child) Process() *os.Process { return c.cmd.Process }
 // it.
 func (c *Child) Code() int { return c.cmd.ProcessState.ExitCode() }
 
-// Done is closed when the child has ended and its output was taken.
+// Done is closed when the child has ended and its output was read.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
 // Wait waits for the end of the child. The error is an [*exec.ExitError] when it
@@ -103,8 +101,8 @@ func (c *Child) Wait() error {
 	return c.err
 }
 
-// run starts the child and waits for its end on one thread: the kernel takes the
-// end of the thread that started a child for that of its parent.
+// run starts the child and waits for its end on one thread: to the kernel, the thread that
+// started a child is its parent.
 func (c *Child) run(ctx context.Context, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -113,7 +111,7 @@ func (c *Child) run(ctx context.Context, started chan<- error) {
 		started <- err
 		return
 	}
-	c.closeAll(c.theirs)
+	closeAll(c.theirs)
 	over := signals.BeforeEnd(ctx, func() { c.signal(syscall.SIGKILL) })
 	defer context.AfterFunc(ctx, c.cancel)()
 	copied := c.copy()
@@ -126,8 +124,8 @@ func (c *Child) run(ctx context.Context, started chan<- error) {
 	}
 	within(patience, copied)
 	c.signal(syscall.SIGKILL)
-	within(settle, copied) // who left the group may hold a pipe
-	c.closeAll(c.ours)
+	within(settle, copied) // a process that left the group may keep a pipe open
+	closeAll(c.ours)
 	<-copied
 	over()
 	c.mu.Lock()
@@ -138,8 +136,8 @@ func (c *Child) run(ctx context.Context, started chan<- error) {
 	close(c.done)
 }
 
-// copy copies what the child reads and writes. What it returns is closed when all
-// that it writes was taken.
+// copy copies the child's input and output. The returned channel is closed when all output
+// was read.
 func (c *Child) copy() <-chan struct{} {
 	copied := make(chan struct{})
 	var copies sync.WaitGroup
@@ -160,7 +158,7 @@ func within(d time.Duration, done <-chan struct{}) {
 	}
 }
 
-// cancel ends the group: SIGTERM, then SIGKILL when the grace is over.
+// cancel ends the group: SIGTERM, then SIGKILL after the grace period.
 func (c *Child) cancel() {
 	c.signal(syscall.SIGTERM)
 	select {
@@ -170,7 +168,7 @@ func (c *Child) cancel() {
 	}
 }
 
-// signal sends a signal to the group; there may be none any more.
+// signal sends a signal to the group, which may have ended.
 func (c *Child) signal(s syscall.Signal) { _ = syscall.Kill(-c.cmd.Process.Pid, s) }
 
 // connect sets up the child's input and output.
@@ -217,8 +215,8 @@ func (c *Child) output(w io.Writer) (io.Writer, error) {
 	return write, nil
 }
 
-// fail keeps the first error of a copy, and reports whether it is one: a pipe
-// that was closed at the end is none.
+// fail keeps the first error of a copy, and reports whether it is one: a pipe that was
+// closed at the end does not count.
 func (c *Child) fail(err error) bool {
 	if err == nil || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EPIPE) {
 		return false
@@ -231,7 +229,7 @@ func (c *Child) fail(err error) bool {
 	return true
 }
 
-func (c *Child) closeAll(files []*os.File) {
+func closeAll(files []*os.File) {
 	for _, file := range files {
 		file.Close()
 	}

@@ -6,11 +6,10 @@ import (
 	"fmt"
 )
 
-// Buffer keeps what is written up to its limit, in bytes; more is an error, which
-// ends the child.
+// Buffer keeps output up to its limit, in bytes; more is an error, which ends the child.
 type Buffer struct {
 	Limit int
-	// Over is true once more was written.
+	// Over is true once the limit was exceeded.
 	Over bool
 	text []byte
 }
@@ -24,10 +23,10 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Bytes is what was written.
+// Bytes is the output.
 func (b *Buffer) Bytes() []byte { return b.text }
 
-// Tail keeps the end of what is written, up to its limit in bytes.
+// Tail keeps the end of the output, up to its limit in bytes.
 type Tail struct {
 	Limit int
 	text  []byte
@@ -42,13 +41,13 @@ func (t *Tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Bytes is the end of what was written.
+// Bytes is the end of the output.
 func (t *Tail) Bytes() []byte { return t.text[max(0, len(t.text)-t.Limit):] }
 
 // maxLine is the longest line, in bytes, that is shown as one.
 const maxLine = 64 << 10
 
-// Lines shows what is written line by line. A longer line is cut into several.
+// Lines shows output line by line. A line over the limit is split.
 type Lines struct {
 	Show func(string)
 	// Max is the longest line, in bytes; 64 KiB when 0.

@@ -1,6 +1,6 @@
-// Package term is everything that a person sees: progress, results, failures,
-// colour, tables, and the annotations of CI systems. It writes to stderr; stdout
-// belongs to documents and to what a command was asked to print.
+// Package term has all output for people: progress, results, failures, colour, tables,
+// and the annotations of CI systems. It writes to stderr; stdout is for documents and
+// for the output that a command was asked for.
 package term
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Console shows a run to a person. On a terminal the work under way stands in
-// lines that are redrawn; elsewhere each change of phase is one plain line.
+// Console shows the progress of a run. On a terminal it redraws the lines of running
+// tasks; elsewhere it prints one plain line for each change.
 type Console struct {
 	mu      sync.Mutex
 	w       io.Writer
@@ -30,10 +30,9 @@ type Console struct {
 
 	tasks []*task
 	drawn int
-	// appWidth and stepWidth are those of the columns, at the least.
+	// appWidth and stepWidth are the minimum widths of the columns.
 	appWidth, stepWidth int
-	stop                chan struct{}
-	done                chan struct{}
+	stop, done          chan struct{}
 }
 
 // task is the work of one stage on one app.
@@ -41,27 +40,26 @@ type task struct {
 	app, stage, target string
 	started            time.Time
 	event              protocol.Event
-	// shown while the work is under way. A stage that tells the start and the
-	// end of its work decides that alone: results come on another channel, and
-	// may overtake its events.
+	// shown while the task is running. A stage that reports the start and the end of
+	// its work decides that alone: results use another channel, and may overtake its
+	// events.
 	shown, told bool
 	logged      string
 }
 
-// Options say where a console shows what.
+// Options configure a console.
 type Options struct {
 	// Err gets progress and failures: stderr.
 	Err io.Writer
-	// Results gets the lines that tell results; Err when nil.
+	// Results gets the lines of results; Err when nil.
 	Results io.Writer
-	// Getenv is asked for NO_COLOR, TERM and the marks of CI systems.
+	// Getenv looks up NO_COLOR, TERM and the variables of CI systems.
 	Getenv func(string) string
-	// Quiet leaves progress out, and results unless they have a writer of their
-	// own.
+	// Quiet omits progress, and results unless they have their own writer.
 	Quiet bool
 }
 
-// New opens a console; it is to be closed.
+// New opens a console; the caller must close it.
 func New(o Options) *Console {
 	c := &Console{
 		w: o.Err, results: o.Results, quiet: o.Quiet,
@@ -70,33 +68,24 @@ func New(o Options) *Console {
 	if c.results == nil {
 		c.results = c.w
 	}
+	interval, show := time.Second, c.log
+	if IsTerminal(o.Err) && o.Getenv("TERM") != "dumb" {
+		c.palette.on = o.Getenv("NO_COLOR") == "" && IsTerminal(c.results)
+		if o.Getenv("CI") == "" && !o.Quiet {
+			c.width = func() int {
+				if width, _, err := xterm.GetSize(int(o.Err.(*os.File).Fd())); err == nil && width > 0 {
+					return width
+				}
+				return 80
+			}
+			interval, show = 100*time.Millisecond, c.redraw
+		}
+	}
 	if !o.Quiet {
 		c.stop, c.done = make(chan struct{}), make(chan struct{})
-	}
-	file, ok := o.Err.(*os.File)
-	if !ok || !xterm.IsTerminal(int(file.Fd())) {
-		c.start(time.Second, c.log)
-		return c
-	}
-	c.palette = palette{on: o.Getenv("NO_COLOR") == "" && o.Getenv("TERM") != "dumb" && IsTerminal(c.results)}
-	if o.Getenv("CI") == "" && o.Getenv("TERM") != "dumb" && !o.Quiet {
-		c.width = func() int {
-			if width, _, err := xterm.GetSize(int(file.Fd())); err == nil && width > 0 {
-				return width
-			}
-			return 80
-		}
-		c.start(100*time.Millisecond, c.redraw)
-	} else {
-		c.start(time.Second, c.log)
-	}
-	return c
-}
-
-func (c *Console) start(interval time.Duration, show func()) {
-	if c.stop != nil {
 		go c.every(interval, show)
 	}
+	return c
 }
 
 // IsTerminal reports whether v is a file that is a terminal.
@@ -105,7 +94,7 @@ func IsTerminal(v any) bool {
 	return ok && xterm.IsTerminal(int(file.Fd()))
 }
 
-// Close takes the redrawn lines away. The console shows nothing afterwards.
+// Close removes the redrawn lines. The console shows nothing afterwards.
 func (c *Console) Close() {
 	if c.stop == nil {
 		return
@@ -134,14 +123,14 @@ func (c *Console) every(interval time.Duration, show func()) {
 	}
 }
 
-// redraw keeps the lines of the work under way moving.
+// redraw updates the lines of running tasks.
 func (c *Console) redraw() {
 	c.erase()
 	c.draw()
 }
 
-// log prints the work under way that has gone on since the last time, where
-// lines cannot be redrawn: what is over sooner is told by its result.
+// log prints the running tasks with progress since the last time, where lines cannot be
+// redrawn. A shorter task is reported by its result.
 func (c *Console) log() {
 	for _, t := range c.tasks {
 		line := strings.TrimRight(c.progress(t), " ")
@@ -152,8 +141,8 @@ func (c *Console) log() {
 	}
 }
 
-// Columns makes room for the names of the apps and of the steps to the targets,
-// so that all lines of a release stand in columns from the first on.
+// Columns sets the widths of the columns by the names of the apps and targets, so that
+// all lines of a release are aligned from the first on.
 func (c *Console) Columns(apps []protocol.AppSpec, targets []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,8 +154,8 @@ func (c *Console) Columns(apps []protocol.AppSpec, targets []string) {
 	}
 }
 
-// Event shows progress. Where lines cannot be redrawn, a step of a build is told
-// at once, in a line of its own.
+// Event shows progress. Where lines cannot be redrawn, a step of a build is printed
+// immediately.
 func (c *Console) Event(e protocol.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -185,36 +174,41 @@ func (c *Console) Event(e protocol.Event) {
 	}
 }
 
-// Result shows the end of a stage's work on an app.
+// Result shows the result of a stage for an app.
 func (c *Console) Result(s protocol.Spec, stage, target string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.task(s.Identity().Name, stage, target)
-	if result, ok := s.(protocol.DeployResult); !ok || result.Cluster == "" { // else the work on the others goes on
+	result, _ := s.(protocol.DeployResult)
+	if result.Cluster == "" { // else the deploy to the other clusters continues
 		t.shown = t.shown && t.told
 	}
 	if c.quiet && c.results == c.w {
 		return
 	}
+	report, _ := s.(protocol.SmokeReport)
 	mark := c.palette.green("✔")
-	if report, ok := s.(protocol.SmokeReport); ok && !report.Passed && !report.Planned {
-		mark = c.palette.red("✗")
-	}
-	if result, ok := s.(protocol.DeployResult); ok && (!result.Outcome.Delivered() || result.Outcome == protocol.OutcomePublished) && !result.Planned {
-		mark = c.palette.yellow("-")
-		if result.Outcome == protocol.OutcomeFailed {
+	switch s.(type) {
+	case protocol.SmokeReport:
+		if !report.Passed && !report.Planned {
 			mark = c.palette.red("✗")
+		}
+	case protocol.DeployResult:
+		switch {
+		case result.Planned:
+		case result.Outcome == protocol.OutcomeFailed:
+			mark = c.palette.red("✗")
+		case !result.Outcome.Delivered(), result.Outcome == protocol.OutcomePublished:
+			mark = c.palette.yellow("-")
 		}
 	}
 	c.print(c.results, "%s %s  %s  %s", mark, c.label(t), Describe(s), c.palette.dim(seconds(time.Since(t.started))))
-	if report, ok := s.(protocol.SmokeReport); ok {
-		for _, check := range report.Checks {
-			c.print(c.results, "    %s %s", checkMark(c.palette, check.Status), checkLine(check))
-		}
+	for _, check := range report.Checks {
+		c.print(c.results, "    %s %s", checkMark(c.palette, check.Status), checkLine(check))
 	}
 }
 
-// Failure shows a failure, its message indented below, and its hint.
+// Failure shows a failure and its hint.
 func (c *Console) Failure(f protocol.Failure) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -259,8 +253,8 @@ func (c *Console) task(app, stage, target string) *task {
 	return t
 }
 
-// print writes a line above those that are redrawn, and the further lines of
-// what is in it indented. Only what the palette coloured is left as it is.
+// print writes a line above the redrawn ones; further lines of its arguments are
+// indented. Arguments are cleaned, except those that the palette coloured.
 func (c *Console) print(w io.Writer, format string, args ...any) {
 	for i, arg := range args {
 		if text, ok := arg.(string); ok {
@@ -294,8 +288,7 @@ func (c *Console) draw() {
 	}
 }
 
-// label is the app, the stage and the target of a task, padded so that the
-// lines of a run stand in columns.
+// label is the app, the stage and the target of a task, padded to columns.
 func (c *Console) label(t *task) string {
 	for _, o := range c.tasks {
 		c.appWidth, c.stepWidth = max(c.appWidth, len(o.app)), max(c.stepWidth, len(stepName(o.stage, o.target)))
@@ -312,7 +305,7 @@ func (c *Console) progress(t *task) string {
 	if text == "" && t.event.Phase != protocol.PhaseStart {
 		text = OneLine(t.event.Phase)
 	}
-	if amount := Amount(t.event); amount != "" {
+	if amount := amount(t.event); amount != "" {
 		text += " " + OneLine(amount)
 	}
 	return fmt.Sprintf("%s  %s", c.label(t), text)
@@ -334,7 +327,7 @@ func cut(line string, width int) string {
 	return string(runes[:width-1]) + "…"
 }
 
-// Summary tells how a release ended.
+// Summary shows the end of a release.
 func (c *Console) Summary(topology string, apps []protocol.AppSpec, code int, took time.Duration) {
 	names := make([]string, len(apps))
 	for i, app := range apps {

@@ -11,25 +11,26 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Describe says in a few words, in one line, what a result document tells.
-func Describe(s protocol.Spec) string { return OneLine(describe(s)) }
-
-func describe(s protocol.Spec) string {
+// Describe summarizes a result document in a few words, in one line.
+func Describe(s protocol.Spec) string {
+	text := string(s.DocumentKind())
 	switch d := s.(type) {
 	case protocol.ImageRef:
-		return describeImage(d)
+		text = describeImage(d)
 	case protocol.ChartRef:
-		return describeChart(d)
+		text = describeChart(d)
 	case protocol.DeployResult:
-		return describeDeploy(d)
+		text = describeDeploy(d)
 	case protocol.SmokeReport:
-		return describeSmoke(d)
+		text = describeSmoke(d)
 	case protocol.Result:
-		return describeResult(d)
+		if text = FirstLine(d.Summary); d.Summary == "" {
+			text = action(d.Unchanged, d.Planned, "made a", "would make a") + " " + string(d.Kind)
+		}
 	case protocol.Failure:
-		return "failed: " + FirstLine(d.Message)
+		text = "failed: " + FirstLine(d.Message)
 	}
-	return string(s.DocumentKind())
+	return OneLine(text)
 }
 
 func describeImage(d protocol.ImageRef) string {
@@ -87,7 +88,7 @@ func describeDeploy(d protocol.DeployResult) string {
 	return text
 }
 
-// describePublished tells what devices are told to run, and what they report.
+// describePublished is the release that devices should run, and their reports.
 func describePublished(d protocol.DeployResult) string {
 	p := *d.Published
 	where := " " + strings.TrimPrefix(p.URL, "oci://") + short(p.Digest)
@@ -128,14 +129,6 @@ func describeClusters(n protocol.ClusterCount) string {
 	return text
 }
 
-// describeResult says what a result of any kind tells of itself.
-func describeResult(d protocol.Result) string {
-	if d.Summary != "" {
-		return FirstLine(d.Summary)
-	}
-	return action(d.Unchanged, d.Planned, "made a", "would make a") + " " + string(d.Kind)
-}
-
 func describeSmoke(d protocol.SmokeReport) string {
 	passed := 0
 	for _, check := range d.Checks {
@@ -162,7 +155,7 @@ func action(unchanged, planned bool, done, would string) string {
 	return done
 }
 
-// short is the beginning of a digest, enough to tell two apart.
+// short is the beginning of a digest, enough to distinguish it.
 func short(digest string) string {
 	if digest == "" {
 		return ""
@@ -195,8 +188,8 @@ func checkLine(c protocol.CheckResult) string {
 	return OneLine(line)
 }
 
-// Amount is how far an event's work is: "12.0 of 64.0 MiB", "2 of 3 pods".
-func Amount(e protocol.Event) string {
+// amount is the progress of an event: "12.0 of 64.0 MiB", "2 of 3 pods".
+func amount(e protocol.Event) string {
 	switch {
 	case e.Total <= 0 && e.Current <= 0:
 		return ""

@@ -2,16 +2,17 @@ package term
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 
 	"github.com/nationtech/harmony/internal/cli/plain"
 )
 
-// Clean makes a text from elsewhere fit to be shown; see [plain.Clean].
+// Clean makes an untrusted text safe to show; see [plain.Clean].
 func Clean(s string) string { return plain.Clean(s) }
 
-// OneLine is a text from elsewhere, cleaned, in one line.
+// OneLine is an untrusted text, cleaned, in one line.
 func OneLine(s string) string {
 	return Clean(strings.Join(strings.Fields(Clean(s)), " "))
 }
@@ -25,13 +26,13 @@ func Excerpt(s string, most int) string {
 	return s
 }
 
-// FirstLine is the first line of a text from elsewhere that is not blank.
+// FirstLine is the first line of an untrusted text that is not blank.
 func FirstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(Clean(s)), "\n")
 	return OneLine(line)
 }
 
-// WriteJSON writes a value for a person or jq: indented, as it is.
+// WriteJSON writes a value for people and jq: indented, without HTML escapes.
 func WriteJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
@@ -48,3 +49,29 @@ func annotation(s string) string {
 func property(s string) string {
 	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(annotation(s))
 }
+
+// palette colours text when it is on.
+type palette struct{ on bool }
+
+// coloured is a cleaned text with the escapes of a palette.
+type coloured string
+
+func (p palette) paint(code, s string) coloured {
+	s = Clean(s)
+	if !p.on {
+		return coloured(s)
+	}
+	return coloured("\x1b[" + code + "m" + s + "\x1b[0m")
+}
+
+func (p palette) green(s string) coloured  { return p.paint("32", s) }
+func (p palette) red(s string) coloured    { return p.paint("31", s) }
+func (p palette) yellow(s string) coloured { return p.paint("33", s) }
+func (p palette) bold(s string) coloured   { return p.paint("1", s) }
+func (p palette) dim(s string) coloured    { return p.paint("2", s) }
+
+// Tell prints the error of a command, with its hint.
+func Tell(w io.Writer, err error) { plain.Tell(w, err) }
+
+// Warn prints a warning.
+func Warn(w io.Writer, text string) { fmt.Fprintf(w, "warning: %s\n", Clean(text)) }

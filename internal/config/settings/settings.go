@@ -31,15 +31,20 @@ func Of(env capability.Environment, section string, table Table) error {
 	return nil
 }
 
-// Read hands each setting to its setter, in the order of the names, so that the
-// same mistakes give the same error. Errors have the status protocol.ExitInvalid.
+// Read passes each setting to its setter, sorted by name, so that the same mistakes lead
+// to the same error. Errors have the status protocol.ExitInvalid.
 func Read(from map[string]any, table Table) error { return table.read("", from) }
 
 func (t Table) read(prefix string, from map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(from)) {
 		set, known := t[name]
 		if !known {
-			return unknown(prefix, name, slices.Sorted(maps.Keys(t)))
+			known := slices.Sorted(maps.Keys(t))
+			hint := "known settings: " + strings.Join(known, ", ")
+			if near := nearest.Name(name, known); near != "" {
+				hint = fmt.Sprintf("did you mean %q? %s", near, hint)
+			}
+			return protocol.Invalid("%s%s is not a setting of this adapter", prefix, name).WithHint("%s", hint)
 		}
 		if err := set(prefix+name, from[name]); err != nil {
 			return err
@@ -48,41 +53,29 @@ func (t Table) read(prefix string, from map[string]any) error {
 	return nil
 }
 
-func unknown(prefix, name string, known []string) error {
-	hint := "known settings: " + strings.Join(known, ", ")
-	if near := nearest.Name(name, known); near != "" {
-		hint = fmt.Sprintf("did you mean %q? %s", near, hint)
-	}
-	return protocol.Invalid("%s%s is not a setting of this adapter", prefix, name).WithHint("%s", hint)
-}
-
 func must(path, what string, value any) error {
 	return protocol.Invalid("%s must be %s, not %v", path, what, value)
 }
 
-// Text takes a string that is not empty.
-func Text(into *string) Setter {
+// as takes a value of type T that is fit; what describes such values.
+func as[T any](what string, into *T, fit func(T) bool) Setter {
 	return func(path string, value any) error {
-		text, ok := value.(string)
-		if !ok || text == "" {
-			return must(path, "a string", value)
-		}
-		*into = text
-		return nil
-	}
-}
-
-// Bool takes true or false.
-func Bool(into *bool) Setter {
-	return func(path string, value any) error {
-		given, ok := value.(bool)
-		if !ok {
-			return must(path, "true or false", value)
+		given, ok := value.(T)
+		if !ok || fit != nil && !fit(given) {
+			return must(path, what, value)
 		}
 		*into = given
 		return nil
 	}
 }
+
+// Text takes a string that is not empty.
+func Text(into *string) Setter {
+	return as("a string", into, func(text string) bool { return text != "" })
+}
+
+// Bool takes true or false.
+func Bool(into *bool) Setter { return as("true or false", into, nil) }
 
 // Whole takes a whole number of at least the least.
 func Whole(into *int, least int) Setter {
@@ -96,7 +89,7 @@ func Whole(into *int, least int) Setter {
 	}
 }
 
-// whole is the number as Go programs, YAML and JSON give it.
+// whole is a number from a Go program, YAML or JSON.
 func whole(value any) (int, bool) {
 	switch n := value.(type) {
 	case int:
@@ -122,7 +115,7 @@ func Duration(into *time.Duration) Setter {
 	}
 }
 
-// OneOf takes one of some words.
+// OneOf takes one of the words.
 func OneOf[T ~string](into *T, words ...T) Setter {
 	return func(path string, value any) error {
 		text, ok := value.(string)
@@ -134,7 +127,7 @@ func OneOf[T ~string](into *T, words ...T) Setter {
 	}
 }
 
-// Chosen takes one of two words: whether it is the first of them.
+// Chosen takes one of two words, the first of which means true.
 func Chosen(into *bool, yes, no string) Setter {
 	return func(path string, value any) error {
 		var word string
@@ -146,7 +139,7 @@ func Chosen(into *bool, yes, no string) Setter {
 	}
 }
 
-// List takes a list of strings that are all fit; what says what they must be.
+// List takes a list of strings that are all fit; what describes them.
 func List(into *[]string, what string, fit func(string) bool) Setter {
 	return func(path string, value any) error {
 		list, ok := value.([]any)
@@ -166,21 +159,13 @@ func List(into *[]string, what string, fit func(string) bool) Setter {
 
 // Raw takes a list or a mapping as it is: []any or map[string]any.
 func Raw[T []any | map[string]any](into *T) Setter {
-	return func(path string, value any) error {
-		given, ok := value.(T)
-		if !ok {
-			what := "a mapping"
-			if _, isList := any(*into).([]any); isList {
-				what = "a list"
-			}
-			return must(path, what, value)
-		}
-		*into = given
-		return nil
+	if _, isList := any(*into).([]any); isList {
+		return as("a list", into, nil)
 	}
+	return as("a mapping", into, nil)
 }
 
-// Labels takes a mapping of strings that are all fit; what says what they must be.
+// Labels takes a mapping of strings that are all fit; what describes them.
 func Labels(into *map[string]string, what string, fit func(name, value string) bool) Setter {
 	return func(path string, value any) error {
 		given, ok := value.(map[string]any)
@@ -199,12 +184,12 @@ func Labels(into *map[string]string, what string, fit func(name, value string) b
 	}
 }
 
-// Mapping takes settings within a setting, with a table of their own.
+// Mapping takes settings within a setting, with their own table.
 func Mapping(table Table) Setter {
 	return func(path string, value any) error {
-		given, ok := value.(map[string]any)
-		if !ok {
-			return must(path, "a mapping", value)
+		var given map[string]any
+		if err := Raw(&given)(path, value); err != nil {
+			return err
 		}
 		return table.read(path+".", given)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Documents that no stage of this protocol has anything to do for.
+// Documents that require no work from any stage of this protocol.
 const (
 	unknownKind  = `{"kind":"Weather" , "apiVersion":"harmony.nationtech.io/v1","metadata":{"name":"conformance","extra":1},"spec":{"html":"<&>","é":1e2,"z":[ 1 ]}}`
 	newerVersion = `{"apiVersion":"harmony.nationtech.io/v9","kind":"AppSpec","metadata":{"name":"conformance"},"spec":7}`
@@ -34,18 +34,13 @@ func failure(code int) string {
 func stream(documents ...string) string { return strings.Join(documents, "\n") + "\n" }
 
 func describe(ctx context.Context, s *subject) error {
-	r, err := s.with(ctx, "", "describe")
-	if err != nil {
+	r, documents, err := s.answer(ctx, "", "describe")
+	switch {
+	case r.code != 0:
+		return fmt.Errorf("it exited with status %d: %s", r.code, excerpt(r.stderr))
+	case err != nil:
 		return err
-	}
-	if r.code != 0 {
-		return fmt.Errorf("it ended with status %d: %s", r.code, excerpt(r.stderr))
-	}
-	documents, err := r.documents()
-	if err != nil {
-		return err
-	}
-	if len(documents) != 1 {
+	case len(documents) != 1:
 		return fmt.Errorf("it printed %d documents", len(documents))
 	}
 	info, err := protocol.Decode[protocol.PluginInfo](documents[0])
@@ -53,16 +48,15 @@ func describe(ctx context.Context, s *subject) error {
 		return err
 	}
 	ours := protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax}
-	if _, ok := ours.Common(info.Protocol); !ok {
+	_, common := ours.Common(info.Protocol)
+	switch file := filepath.Base(s.path); {
+	case !common:
 		return fmt.Errorf("it speaks protocol %d to %d, this kit %d to %d", info.Protocol.Min, info.Protocol.Max, ours.Min, ours.Max)
-	}
-	if file := filepath.Base(s.path); file != "harmony-"+info.Name {
+	case file != "harmony-"+info.Name:
 		return fmt.Errorf("it calls itself %q, but the file is %s", info.Name, file)
-	}
-	if info.Version == "" {
+	case info.Version == "":
 		return errors.New("metadata.version is empty")
-	}
-	if info.Stage == "" && len(info.Apps) == 0 {
+	case info.Stage == "" && len(info.Apps) == 0:
 		return errors.New("it offers neither a stage nor apps")
 	}
 	return nil
@@ -78,7 +72,7 @@ func passThrough(ctx context.Context, s *subject) error {
 	for line := range strings.Lines(sent) {
 		at := bytes.Index(rest, []byte(line))
 		if at < 0 {
-			return fmt.Errorf("what came in as %s did not come out again in its place", excerpt([]byte(line)))
+			return fmt.Errorf("%s was not written again in its place", excerpt([]byte(line)))
 		}
 		rest = rest[at+len(line):]
 	}
@@ -87,17 +81,13 @@ func passThrough(ctx context.Context, s *subject) error {
 
 func failedApp(ctx context.Context, s *subject) error {
 	sent := stream(topology, failure(1), app)
-	r, err := s.with(ctx, sent)
-	if err != nil {
-		return err
-	}
-	documents, err := r.documents()
+	_, documents, err := s.answer(ctx, sent)
 	if err != nil {
 		return err
 	}
 	for _, d := range documents {
 		if !strings.Contains(sent, string(d.Bytes())) {
-			return fmt.Errorf("it made a %s of an app that had failed", d.Kind)
+			return fmt.Errorf("it made a %s for an app that had failed", d.Kind)
 		}
 	}
 	return nil
@@ -110,20 +100,16 @@ func exitStatus(ctx context.Context, s *subject) error {
 			return err
 		}
 		if r.code != protocol.ExitCode(protocol.Failure{Code: code}.Err()) {
-			return fmt.Errorf("after a Failure of code %d it ended with status %d", code, r.code)
+			return fmt.Errorf("after a Failure with code %d it exited with status %d", code, r.code)
 		}
 	}
 	return nil
 }
 
-// ownFailure gives the plugin an app whose project does not exist and a topology
-// that provides nothing. A plugin that can do its work in spite of that is fine.
+// ownFailure gives the plugin an app whose project does not exist and a topology that
+// provides nothing. A plugin that can work anyway passes.
 func ownFailure(ctx context.Context, s *subject) error {
-	r, err := s.with(ctx, stream(topology, app))
-	if err != nil {
-		return err
-	}
-	documents, err := r.documents()
+	r, documents, err := s.answer(ctx, stream(topology, app))
 	if err != nil {
 		return err
 	}
@@ -136,19 +122,19 @@ func ownFailure(ctx context.Context, s *subject) error {
 		if err != nil {
 			return err
 		}
-		if f.Message == "" || f.Stage == "" {
+		switch {
+		case f.Message == "" || f.Stage == "":
 			return errors.New("its Failure lacks the stage or the message")
-		}
-		if f.Code < 1 || f.Code > 255 {
-			return fmt.Errorf("its Failure has the code %d, with which no process can end", f.Code)
+		case f.Code < 1 || f.Code > 255:
+			return fmt.Errorf("its Failure has the code %d, which is not an exit status", f.Code)
 		}
 		codes = append(codes, f.Code)
 	}
 	switch {
 	case r.code == 0 && len(codes) > 0:
-		return errors.New("it wrote a Failure and ended with status 0")
+		return errors.New("it wrote a Failure and exited with status 0")
 	case r.code != 0 && !slices.Contains(codes, r.code):
-		return fmt.Errorf("it ended with status %d, but its Failure documents have the codes %v", r.code, codes)
+		return fmt.Errorf("it exited with status %d, but its Failure documents have the codes %v", r.code, codes)
 	}
 	return nil
 }
@@ -156,7 +142,7 @@ func ownFailure(ctx context.Context, s *subject) error {
 func noInput(ctx context.Context, s *subject) error {
 	r, err := s.with(ctx, "")
 	if err == nil && r.code == 0 {
-		return errors.New("it ended with status 0")
+		return errors.New("it exited with status 0")
 	}
 	return err
 }
@@ -169,7 +155,7 @@ func garbage(ctx context.Context, s *subject) error {
 		}
 		switch {
 		case r.code != protocol.ExitInvalid:
-			return fmt.Errorf("after %q it ended with status %d", input, r.code)
+			return fmt.Errorf("after %q it exited with status %d", input, r.code)
 		case !bytes.Contains(r.stdout, []byte(`"Failure"`)):
 			return fmt.Errorf("after %q there is no Failure document", input)
 		}
@@ -186,7 +172,7 @@ func sized(bytes int) string {
 func oversized(ctx context.Context, s *subject) error {
 	r, err := s.with(ctx, stream(sized(protocol.MaxDocument+1)))
 	if err == nil && r.code != protocol.ExitInvalid {
-		return fmt.Errorf("it ended with status %d", r.code)
+		return fmt.Errorf("it exited with status %d", r.code)
 	}
 	return err
 }
@@ -198,7 +184,7 @@ func large(ctx context.Context, s *subject) error {
 		return err
 	}
 	if !bytes.Contains(r.stdout, []byte(document)) {
-		return errors.New("it did not come out again")
+		return errors.New("it was not written again")
 	}
 	return nil
 }
@@ -214,7 +200,7 @@ func closedStdout(ctx context.Context, s *subject) error {
 	}
 	r, err := s.start(ctx, strings.NewReader(stream(topology, app, failure(1))), writer, nil)
 	if err == nil && r.code == 0 {
-		return errors.New("it ended with status 0")
+		return errors.New("it exited with status 0")
 	}
 	return err
 }
@@ -222,26 +208,21 @@ func closedStdout(ctx context.Context, s *subject) error {
 func sigterm(ctx context.Context, s *subject) error { return signalled(ctx, s, syscall.SIGTERM) }
 func sigint(ctx context.Context, s *subject) error  { return signalled(ctx, s, syscall.SIGINT) }
 
-// signalled sends a signal while the plugin waits for more input. It waits for
-// the plugin to have forwarded a document first, so that it surely runs.
+// signalled sends a signal while the plugin waits for more input, after it has
+// forwarded a document: then it surely runs.
 func signalled(ctx context.Context, s *subject, signal syscall.Signal) error {
-	in, feed, err := os.Pipe()
-	if err != nil {
+	in, feed, errIn := os.Pipe()
+	out, stdout, errOut := os.Pipe()
+	if err := errors.Join(errIn, errOut); err != nil {
 		return err
 	}
 	defer in.Close()
 	defer feed.Close()
-	out, stdout, err := os.Pipe()
-	if err != nil {
-		return err
-	}
 	defer out.Close()
 	var sent time.Time
 	began := func(p *os.Process) error {
-		if err := stdout.Close(); err != nil {
-			return err
-		}
-		if _, err := io.WriteString(feed, stream(topology, unknownKind)); err != nil {
+		_, err := io.WriteString(feed, stream(topology, unknownKind))
+		if err = errors.Join(err, stdout.Close()); err != nil {
 			return err
 		}
 		first := make(chan error, 1)
@@ -252,7 +233,7 @@ func signalled(ctx context.Context, s *subject, signal syscall.Signal) error {
 		}()
 		select {
 		case <-first:
-		case <-time.After(stopDeadline): // it holds documents back; signal it all the same
+		case <-time.After(stopDeadline): // it buffers documents; signal it anyway
 		}
 		sent = time.Now()
 		return p.Signal(signal)
@@ -262,10 +243,10 @@ func signalled(ctx context.Context, s *subject, signal syscall.Signal) error {
 		return err
 	}
 	if took := time.Since(sent); took > stopDeadline {
-		return fmt.Errorf("it went on for more than %s", stopDeadline)
+		return fmt.Errorf("it kept running for more than %s", stopDeadline)
 	}
 	if r.code != protocol.ExitInterrupted {
-		return fmt.Errorf("it ended with status %d", r.code)
+		return fmt.Errorf("it exited with status %d", r.code)
 	}
 	return nil
 }
@@ -304,7 +285,7 @@ func secrets(_ context.Context, s *subject) error {
 	for _, r := range s.seen {
 		for where, text := range map[string][]byte{"stdout": r.stdout, "stderr": r.stderr, "the events": r.events} {
 			if bytes.Contains(text, []byte(secret)) {
-				return fmt.Errorf("%s tells a password of the environment", where)
+				return fmt.Errorf("%s contains a password from the environment", where)
 			}
 		}
 	}

@@ -1,27 +1,33 @@
 // Package conformance checks that a stage plugin keeps the contract of harmony's
-// plugins. It starts the plugin as a process, so that it may be written in any
-// language, and gives it nothing that it could change: an empty folder, a home
-// of its own, no kube context, and apps that have failed already or that no
-// topology can serve.
+// plugins. It runs the plugin as a process, so that it may be written in any language,
+// and gives it nothing that it could change: an empty folder as its home, no kube
+// context, and apps that have failed already or that no topology can serve.
 package conformance
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
+	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // Result is the outcome of one check.
 type Result struct {
-	// Check is its short name, such as exit-status; Rule says what must hold.
-	Check string `json:"check"`
-	Rule  string `json:"rule"`
-	// Passed is true when it does.
-	Passed bool `json:"passed"`
-	// Detail says what was seen instead, or is empty.
+	// Check is its short name, such as exit-status, and Rule the requirement.
+	Check  string `json:"check"`
+	Rule   string `json:"rule"`
+	Passed bool   `json:"passed"`
+	// Detail is how the rule was broken, or empty.
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -35,28 +41,28 @@ func checks() []check {
 	return []check{
 		{"describe", "describe prints one PluginInfo: its name, a protocol in common, the stage or apps that it offers", describe},
 		{"pass-through", "every document read is written again, byte for byte, in order: known and unknown kinds, unknown fields", passThrough},
-		{"failed-app", "no work is done for an app that has failed before", failedApp},
+		{"failed-app", "no work is done for an app that has already failed", failedApp},
 		{"exit-status", "the exit status is that of the Failure read: 1, 2, 3, 4 and 5; a code outside 1 to 255 counts as 1", exitStatus},
-		{"own-failure", "a failure of its own is a Failure document with the exit status as its code", ownFailure},
-		{"no-input", "an empty stream is not a success", noInput},
-		{"garbage", "input that is no document ends with status 2, a Failure and a message", garbage},
-		{"oversized", "a document of over 1 MiB ends with status 2", oversized},
+		{"own-failure", "its own failure is a Failure document with the exit status as its code", ownFailure},
+		{"no-input", "an empty stream is an error", noInput},
+		{"garbage", "invalid input leads to status 2, a Failure and a message", garbage},
+		{"oversized", "a document of over 1 MiB leads to status 2", oversized},
 		{"large", "a document of just 1 MiB is read and written again", large},
-		{"closed-stdout", "a reader that went away ends the plugin, and not with status 0", closedStdout},
+		{"closed-stdout", "a closed stdout ends the plugin with another status than 0", closedStdout},
 		{"sigterm", "SIGTERM ends it within 5 s with status 130", sigterm},
 		{"sigint", "SIGINT ends it within 5 s with status 130", sigint},
-		{"events", "HARMONY_EVENTS_FD gets Event documents and nothing else", events},
-		{"stdout", "stdout carries documents only", cleanStdout},
+		{"events", "HARMONY_EVENTS_FD gets only Event documents", events},
+		{"stdout", "stdout has only documents", cleanStdout},
 		{"secrets", "credentials of the environment are never printed", secrets},
-		{"control-characters", "messages hold no control characters", controlCharacters},
+		{"control-characters", "messages contain no control characters", controlCharacters},
 	}
 }
 
 // Verify runs the checks of these names, or every check when there are none,
-// against the plugin at path, an executable called harmony-NAME. The checks of
-// output (events, stdout, secrets, control-characters) look at what the ones
-// before them got. The error says that the checks could not be run at all; what
-// the plugin does wrong is in the results.
+// against the plugin at path, an executable named harmony-NAME. The checks of
+// output (events, stdout, secrets, control-characters) examine the output of the runs
+// before them. An error means that the checks could not run; faults of the plugin are
+// in the results.
 func Verify(ctx context.Context, path string, only ...string) (results []Result, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -73,11 +79,7 @@ func Verify(ctx context.Context, path string, only ...string) (results []Result,
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if removed := os.RemoveAll(dir); err == nil {
-			err = removed
-		}
-	}()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &subject{path: path, dir: dir}
 	for _, c := range checks() {
 		if len(only) > 0 && !slices.Contains(only, c.name) {
@@ -94,4 +96,132 @@ func Verify(ctx context.Context, path string, only ...string) (results []Result,
 		results = append(results, r)
 	}
 	return results, nil
+}
+
+const (
+	// deadline bounds every run of the plugin.
+	deadline = 15 * time.Second
+	// stopDeadline is how long it may take to end after a signal.
+	stopDeadline = 5 * time.Second
+	// maxOutput bounds what is kept of a run's output.
+	maxOutput = 8 << 20
+	// secret stands for a password in the plugin's environment.
+	secret = "hunter2-of-the-conformance-kit"
+)
+
+// subject is the plugin under test.
+type subject struct {
+	path, dir string
+	// seen is the output of every run so far, for the checks of all of it.
+	seen []run
+}
+
+// run is one run of the plugin.
+type run struct {
+	code           int
+	stdout, stderr []byte
+	events         []byte
+}
+
+// documents are the lines of stdout, each of which must be one.
+func (r run) documents() ([]protocol.Document, error) {
+	var list []protocol.Document
+	for line := range bytes.Lines(r.stdout) {
+		d, err := protocol.Parse(line)
+		if err != nil {
+			return nil, fmt.Errorf("stdout has %s: %w", excerpt(line), err)
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// answer runs the plugin with a stream and reads the documents of its stdout.
+func (s *subject) answer(ctx context.Context, stdin string, args ...string) (r run, documents []protocol.Document, err error) {
+	if r, err = s.with(ctx, stdin, args...); err == nil {
+		documents, err = r.documents()
+	}
+	return r, documents, err
+}
+
+// with runs the plugin with a stream.
+func (s *subject) with(ctx context.Context, stdin string, args ...string) (run, error) {
+	return s.start(ctx, strings.NewReader(stdin), nil, nil, args...)
+}
+
+// start runs the plugin to its end. began, if not nil, is called once the process
+// runs. stdout, if not nil, replaces the buffer.
+func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, began func(*os.Process) error, args ...string) (run, error) {
+	limit, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	events, err := os.CreateTemp(s.dir, "events-")
+	if err != nil {
+		return run{}, err
+	}
+	defer events.Close()
+	out, messages := &capped{}, &capped{}
+	command := process.Command{
+		Args: append([]string{s.path}, args...), Dir: s.dir, Env: s.environment(), Files: []*os.File{events}, Grace: time.Second,
+		Stdin: stdin, Stdout: out, Stderr: messages,
+	}
+	if stdout != nil {
+		command.Stdout = stdout
+	}
+	child, err := process.Start(limit, command)
+	if err != nil {
+		return run{}, err
+	}
+	if began != nil {
+		err = began(child.Process())
+	}
+	waited := child.Wait()
+	r := run{code: child.Code(), stdout: out.text, stderr: messages.text}
+	var exit *exec.ExitError
+	switch {
+	case err != nil:
+		return r, err
+	case limit.Err() != nil:
+		return r, fmt.Errorf("it did not exit within %s", deadline)
+	case waited != nil && !errors.As(waited, &exit):
+		return r, waited
+	}
+	if r.events, err = os.ReadFile(events.Name()); err != nil {
+		return r, err
+	}
+	s.seen = append(s.seen, r)
+	return r, nil
+}
+
+// environment leads the plugin to nothing real.
+func (s *subject) environment() []string {
+	env := []string{
+		"HOME=" + s.dir, "XDG_CACHE_HOME=" + filepath.Join(s.dir, "cache"), "TMPDIR=" + s.dir,
+		"KUBECONFIG=" + filepath.Join(s.dir, "no-kubeconfig"), "DOCKER_CONFIG=" + s.dir,
+		"HARMONY_EVENTS_FD=3", "HARMONY_REGISTRY=registry.invalid/x",
+		"HARMONY_REGISTRY_USERNAME=conformance", "HARMONY_REGISTRY_PASSWORD=" + secret, "CONFORMANCE_TOKEN=" + secret,
+	}
+	for _, name := range []string{"PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// capped keeps the beginning of an output and discards the rest.
+type capped struct{ text []byte }
+
+func (c *capped) Write(p []byte) (int, error) {
+	c.text = append(c.text, p[:min(len(p), max(0, maxOutput-len(c.text)))]...)
+	return len(p), nil
+}
+
+// excerpt shows the beginning of a line of output.
+func excerpt(line []byte) string {
+	const most = 120
+	line = bytes.TrimRight(line, "\n")
+	if len(line) > most {
+		return fmt.Sprintf("%q…", line[:most])
+	}
+	return fmt.Sprintf("%q", line)
 }

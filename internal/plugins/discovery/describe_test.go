@@ -25,8 +25,8 @@ func TestDescribeRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"exec yes":                  "more than 1048576 bytes",
 		"exit 3":                    "exit status 3",
-		"echo hello":                "something other than a PluginInfo",
-		"echo":                      "something other than a PluginInfo",
+		"echo hello":                "did not answer describe with a PluginInfo",
+		"echo":                      "did not answer describe with a PluginInfo",
 		`echo '{"kind":"X"}'`:       "no apiVersion",
 		"kill -9 $$":                "killed",
 		"head -c 2000000 /dev/zero": "more than 1048576 bytes",

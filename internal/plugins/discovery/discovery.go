@@ -1,8 +1,9 @@
-// Package discovery finds plugins: the executables named harmony-NAME in the
-// absolute folders of PATH. It runs none of them, but for [Describer].
+// Package discovery finds plugins: executables named harmony-NAME in the absolute
+// folders of PATH. Only [Describer] runs them.
 package discovery
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,37 +29,37 @@ type Plugin struct {
 	// Name without the prefix, and the file's absolute Path.
 	Name string
 	Path string
-	// Version is that of a plugin that 'harmony plugin install' installed, or empty:
-	// other plugins would have to be run to find out.
+	// Version is that of a plugin installed by 'harmony plugin install'; empty for
+	// others, which would have to run to report it.
 	Version string
-	// Refused says why the file is not run, or is empty.
+	// Refused is why the file is not run, or empty.
 	Refused string
-	// Shadowed is what is run instead, a path or "built-in"; or empty.
+	// Shadowed is what runs instead, a path or "built-in"; or empty.
 	Shadowed string
 }
 
-// Finder looks for plugins.
+// Finder finds plugins.
 type Finder struct {
-	// Path is the value of PATH. Entries that are not absolute are passed over.
+	// Path is the value of PATH. Relative entries are ignored.
 	Path string
-	// BuiltIn are names that belong to harmony itself.
+	// BuiltIn are the names of harmony's own commands.
 	BuiltIn []string
 	// UID is the caller's user id.
 	UID int
 	// Project is the folder of the project's own plugins, which come before PATH; it
 	// may be empty.
 	Project string
-	// Own are the names of the suite's own plugins. One that lies in OwnFolder,
-	// beside harmony, comes before one that 'harmony plugin' installed, unless that
-	// was to replace it.
+	// Own are the names of the suite's own plugins. One in OwnFolder, next to harmony,
+	// comes before one that 'harmony plugin' installed, unless that was installed to
+	// replace it.
 	Own       []string
 	OwnFolder string
-	// Admit refuses plugins that were found, for example by a lock file; it may be
-	// nil.
+	// Admit may refuse a plugin that was found, for example because of a lock file; it
+	// may be nil.
 	Admit func(Plugin) error
 }
 
-// SearchPath is the value of PATH by which others find the same plugins.
+// SearchPath is the value of PATH with which other programs find the same plugins.
 func (f Finder) SearchPath() string {
 	if f.Project == "" || strings.HasPrefix(f.Path, f.Project+string(filepath.ListSeparator)) {
 		return f.Path
@@ -69,21 +70,16 @@ func (f Finder) SearchPath() string {
 // folders are the absolute entries of PATH, each once.
 func (f Finder) folders() []string {
 	var list []string
-	seen := map[string]bool{}
 	for _, folder := range filepath.SplitList(f.SearchPath()) {
-		folder = filepath.Clean(folder)
-		if !filepath.IsAbs(folder) || seen[folder] {
-			continue
+		if folder = filepath.Clean(folder); filepath.IsAbs(folder) && !slices.Contains(list, folder) {
+			list = append(list, folder)
 		}
-		seen[folder] = true
-		list = append(list, folder)
 	}
 	return list
 }
 
-// Find returns the plugin that is run for a name. A first match that is refused
-// is an error, not passed over for the next: both are of status
-// protocol.ExitUnsupported.
+// Find returns the plugin that runs for a name. If the first match is refused, later
+// ones are not considered. Errors are of status protocol.ExitUnsupported.
 func (f Finder) Find(name string) (Plugin, error) {
 	if !validName(name) {
 		return Plugin{}, protocol.Invalid("%q is not a command or a plugin's name", name)
@@ -102,14 +98,12 @@ func (f Finder) Find(name string) (Plugin, error) {
 	return p, nil
 }
 
-// lookup is the path of what is run for a name; "" when there is nothing.
+// lookup is the path of the file that runs for a name, or "".
 func (f Finder) lookup(name string) string {
 	first := ""
-	for _, folder := range f.folders() {
-		if path := filepath.Join(folder, Prefix+name); runnable(path) {
-			first = path
-			break
-		}
+	folders := f.folders()
+	if i := slices.IndexFunc(folders, func(folder string) bool { return runnable(filepath.Join(folder, Prefix+name)) }); i >= 0 {
+		first = filepath.Join(folders[i], Prefix+name)
 	}
 	if own := filepath.Join(f.OwnFolder, Prefix+name); slices.Contains(f.Own, name) && f.OwnFolder != "" && runnable(own) {
 		if version, replaces := artifact.Link(first); first == "" || version != "" && !replaces {
@@ -125,19 +119,15 @@ func (f Finder) notFound(name string) error {
 	for _, p := range f.List() {
 		known = append(known, p.Name)
 	}
-	if near := nearest.Name(name, known); near != "" {
-		return err.WithHint("did you mean %s?", near)
+	hint := "list the plugins on PATH with 'harmony plugin list'"
+	if self, e := os.Executable(); e == nil && runnable(filepath.Join(filepath.Dir(self), Prefix+name)) {
+		hint = "it is in " + filepath.Dir(self) + ", which is not on PATH"
 	}
-	if self, e := os.Executable(); e == nil {
-		if runnable(filepath.Join(filepath.Dir(self), Prefix+name)) {
-			return err.WithHint("it is in %s, which is not on PATH", filepath.Dir(self))
-		}
-	}
-	return err.WithHint("'harmony plugin list' shows the plugins on PATH")
+	return err.WithHint("%s", nearest.Hint(name, known, hint))
 }
 
-// List returns every plugin on PATH in the order in which they are looked for,
-// the shadowed and the refused ones too.
+// List returns all plugins on PATH in search order, including shadowed and refused
+// ones.
 func (f Finder) List() []Plugin {
 	first := map[string]string{}
 	for _, name := range f.BuiltIn {
@@ -151,30 +141,21 @@ func (f Finder) List() []Plugin {
 	check := &owner.Checker{UID: f.UID}
 	var list []Plugin
 	for _, folder := range f.folders() {
-		entries, err := os.ReadDir(folder)
-		if err != nil {
-			continue // a PATH may name folders that do not exist
-		}
+		entries, _ := os.ReadDir(folder) // PATH may name folders that do not exist
 		for _, entry := range entries {
 			name, ok := strings.CutPrefix(entry.Name(), Prefix)
-			if !ok || !validName(name) {
+			p := Plugin{Name: name, Path: filepath.Join(folder, entry.Name())}
+			if !ok || !validName(name) || !runnable(p.Path) {
 				continue
 			}
-			path := filepath.Join(folder, entry.Name())
-			if !runnable(path) {
-				continue
-			}
-			p := Plugin{Name: name, Path: path}
-			if entry.Type()&os.ModeSymlink != 0 {
-				p.Version, _ = artifact.Link(path)
-			}
-			if err := distrust(path, check); err != nil {
+			p.Version, _ = artifact.Link(p.Path)
+			if err := distrust(p.Path, check); err != nil {
 				p.Refused = err.Error()
 			}
-			if before := first[name]; before != "" && !(slices.Contains(f.Own, name) && sameFile(path, before)) {
+			if before := first[name]; before != "" && !(slices.Contains(f.Own, name) && SameFile(p.Path, before)) {
 				p.Shadowed = before
 			} else {
-				first[name] = path
+				first[name] = p.Path
 			}
 			list = append(list, p)
 		}
@@ -187,15 +168,16 @@ func runnable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-func sameFile(a, b string) bool {
+// SameFile reports whether two paths lead to one existing file.
+func SameFile(a, b string) bool {
 	x, errA := os.Stat(a)
 	y, errB := os.Stat(b)
 	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
-// distrust refuses a plugin that others could have written or replaced, or added
-// to its folder: neither the folder on PATH nor that of the file itself may be one
-// in which everybody creates files.
+// distrust refuses a plugin that others could have written, replaced or added: neither
+// the folder on PATH nor that of the file may be one in which everybody can create
+// files.
 func distrust(path string, check *owner.Checker) error {
 	if err := check.Check(filepath.Dir(path)); err != nil {
 		return err
@@ -205,4 +187,28 @@ func distrust(path string, check *owner.Checker) error {
 		return err
 	}
 	return check.Check(filepath.Dir(file))
+}
+
+// Warnings reports dangerous entries of PATH: those that depend on the current folder,
+// and folders that others can write. No plugin runs from them, but other programs may.
+func (f Finder) Warnings() []string {
+	var list []string
+	for i, entry := range filepath.SplitList(f.Path) {
+		switch {
+		case entry == "" || filepath.Clean(entry) == ".":
+			list = append(list, fmt.Sprintf("entry %d of PATH is the current folder: no plugin runs from it", i+1))
+		case !filepath.IsAbs(entry):
+			list = append(list, fmt.Sprintf("entry %d of PATH, %q, is relative to the current folder: no plugin runs from it", i+1, entry))
+		}
+	}
+	check := &owner.Checker{UID: f.UID}
+	for _, folder := range f.folders() {
+		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+			continue // a PATH may name folders that do not exist
+		}
+		if err := check.Check(folder); err != nil {
+			list = append(list, "no plugin runs from a folder on PATH: "+err.Error())
+		}
+	}
+	return list
 }

@@ -1,12 +1,10 @@
-// Package doctor looks for problems of a user's plugins: of PATH, of the files on
-// it, of what was installed, and of what the project pins.
+// Package doctor finds problems with a user's plugins: in PATH, in the files on it, in
+// the installed plugins, and in those that the project pins.
 package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -17,24 +15,23 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Finding is one thing that is wrong.
+// Finding is one problem.
 type Finding struct {
-	// Subject is what it is about: PATH, a plugin's name, a file.
+	// Subject is PATH, a plugin's name or a file.
 	Subject string `json:"subject"`
 	Problem string `json:"problem"`
-	// Advice says what to do; it may be empty.
+	// Advice is how to fix it; it may be empty.
 	Advice string `json:"advice,omitempty"`
 }
 
-// Doctor looks. It runs describe of the plugins that are installed or pinned,
-// and nothing else.
+// Doctor runs describe of the installed and the pinned plugins, and nothing else.
 type Doctor struct {
 	Finder    discovery.Finder
 	Store     store.Store
 	Describer discovery.Describer
 	// Suite is the folder of harmony itself, or empty.
 	Suite string
-	// Check holds the project's lock file; its File is empty without one.
+	// Check has the project's lock file; its File is empty without one.
 	Check lock.Check
 }
 
@@ -57,55 +54,37 @@ func finding(subject string, err error) Finding {
 	return Finding{subject, err.Error(), protocol.HintOf(err)}
 }
 
-// path looks at PATH itself.
+// path examines PATH.
 func (d Doctor) path(needed bool) []Finding {
 	var list []Finding
 	for _, warning := range d.Finder.Warnings() {
-		list = append(list, Finding{"PATH", warning, "take it out of PATH, or make it writable by its owner only"})
+		list = append(list, Finding{"PATH", warning, "remove it from PATH, or make it writable by its owner only"})
 	}
 	if bin := d.Store.Bin(); needed && !slices.Contains(filepath.SplitList(d.Finder.Path), bin) {
-		list = append(list, Finding{"PATH", bin + ", in which installed plugins are, is not on it", fmt.Sprintf("export PATH=\"%s:$PATH\"", bin)})
+		list = append(list, Finding{"PATH", bin + ", the folder of installed plugins, is missing", fmt.Sprintf("export PATH=\"%s:$PATH\"", bin)})
 	}
 	return list
 }
 
-// files looks at the plugins on PATH.
+// files examines the plugins on PATH.
 func (d Doctor) files(listed []discovery.Plugin) []Finding {
 	var list []Finding
 	for _, p := range listed {
 		if p.Refused != "" {
-			list = append(list, Finding{p.Name, p.Path + " is not run: " + p.Refused, d.fix(p)})
+			list = append(list, Finding{p.Name, p.Path + " is refused: " + p.Refused, protocol.HintOf((&owner.Checker{UID: d.Finder.UID}).Check(p.Path))})
 		}
-		if p.Shadowed == "" || sameFile(p.Path, p.Shadowed) || d.carriesOut(p) {
+		// harmony-plugin carries out the built-in command plugin.
+		part := p.Name == "plugin" && d.Suite != "" && discovery.SameFile(p.Path, filepath.Join(d.Suite, discovery.Prefix+p.Name))
+		if p.Shadowed == "" || discovery.SameFile(p.Path, p.Shadowed) || part {
 			continue
 		}
-		list = append(list, Finding{p.Name, fmt.Sprintf("%s is never run: %s comes first", p.Path, p.Shadowed), "remove one of them, or change the order of PATH"})
+		list = append(list, Finding{p.Name, fmt.Sprintf("%s never runs: %s comes first", p.Path, p.Shadowed), "remove one of them, or change the order of PATH"})
 	}
 	return list
 }
 
-// fix is what to do about a plugin that is refused.
-func (d Doctor) fix(p discovery.Plugin) string {
-	return protocol.HintOf((&owner.Checker{UID: d.Finder.UID}).Check(p.Path))
-}
-
-// carriesOut reports whether the plugin is the part of harmony that carries out
-// a built-in command.
-func (d Doctor) carriesOut(p discovery.Plugin) bool {
-	return p.Name == "plugin" && d.Suite != "" && sameFile(p.Path, filepath.Join(d.Suite, discovery.Prefix+p.Name))
-}
-
-func sameFile(a, b string) bool {
-	x, errA := os.Stat(a)
-	y, errB := os.Stat(b)
-	return errors.Join(errA, errB) == nil && os.SameFile(x, y)
-}
-
-// pinned holds the plugins that the lock file names against it.
+// pinned compares the plugins that the lock file names with it.
 func (d Doctor) pinned() []Finding {
-	if d.Check.File == "" {
-		return nil
-	}
 	var list []Finding
 	for _, entry := range d.Check.Lock.Plugins {
 		p, err := d.Finder.Find(entry.Name)
@@ -120,8 +99,7 @@ func (d Doctor) pinned() []Finding {
 	return list
 }
 
-// protocols asks the plugins that are installed or pinned which protocol they
-// speak.
+// protocols checks which protocol the installed and the pinned plugins speak.
 func (d Doctor) protocols(ctx context.Context, installed []store.Installed) []Finding {
 	var names []string
 	for _, i := range installed {
@@ -131,21 +109,19 @@ func (d Doctor) protocols(ctx context.Context, installed []store.Installed) []Fi
 		names = append(names, entry.Name)
 	}
 	slices.Sort(names)
-	ours := protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax}
 	var list []Finding
 	for _, name := range slices.Compact(names) {
 		p, err := d.Finder.Find(name)
 		if err != nil {
-			continue // told already
+			continue // reported already
 		}
 		info, err := d.Describer.Describe(ctx, p)
 		if err != nil {
 			list = append(list, finding(name, err))
 			continue
 		}
-		if _, ok := ours.Common(info.Protocol); !ok {
-			list = append(list, Finding{name, fmt.Sprintf("%s speaks protocol %d to %d, harmony %d to %d: none in common",
-				p.Path, info.Protocol.Min, info.Protocol.Max, ours.Min, ours.Max), "harmony plugin upgrade " + name})
+		if err := discovery.CheckProtocol(p.Path, info.Protocol); err != nil {
+			list = append(list, Finding{name, err.Error(), "harmony plugin upgrade " + name})
 		}
 	}
 	return list

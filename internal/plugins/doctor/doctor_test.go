@@ -36,12 +36,12 @@ func TestExamine(t *testing.T) {
 	}{
 		"all is well":   {first, nil},
 		"the suite too": {suite + ":" + put(t, 0o755, "foo"), nil}, // harmony-plugin carries out a built-in command
-		"shadowed":      {first + ":" + second, [][3]string{{"foo", second + "/harmony-foo is never run: " + first + "/harmony-foo comes first", "order of PATH"}}},
-		"own shadowed":  {first + ":" + suite, [][3]string{{"deploy", suite + "/harmony-deploy is never run: " + first, "order of PATH"}}},
+		"shadowed":      {first + ":" + second, [][3]string{{"foo", second + "/harmony-foo never runs: " + first + "/harmony-foo comes first", "order of PATH"}}},
+		"own shadowed":  {first + ":" + suite, [][3]string{{"deploy", suite + "/harmony-deploy never runs: " + first, "order of PATH"}}},
 		"refused": {open, [][3]string{
-			{"PATH", open + " is writable by others", "take it out of PATH"}, {"bar", open + "/harmony-bar is not run: " + open + " is writable by others", "chmod o-w " + open},
+			{"PATH", open + " is writable by others", "remove it from PATH"}, {"bar", open + "/harmony-bar is refused: " + open + " is writable by others", "chmod o-w " + open},
 		}},
-		"relative": {"bin:" + first, [][3]string{{"PATH", `entry 1 of PATH, "bin", is relative`, "take it out of PATH"}}},
+		"relative": {"bin:" + first, [][3]string{{"PATH", `entry 1 of PATH, "bin", is relative`, "remove it from PATH"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := doctor.Doctor{

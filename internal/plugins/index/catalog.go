@@ -12,7 +12,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// entry is one version of a plugin, or why its manifest is of no use.
+// entry is one version of a plugin, or why its manifest cannot be used.
 type entry struct {
 	file     string
 	manifest Manifest
@@ -20,23 +20,23 @@ type entry struct {
 	err      error
 }
 
-// catalog holds the manifests of an index by the names of their plugins, the
-// newest version first.
+// catalog has the manifests of an index by the names of their plugins, the newest
+// version first.
 type catalog map[string][]entry
 
-// read makes the catalog of an index's files. It fails when a signature does; a
-// manifest that cannot be read only spoils itself.
+// read makes the catalog of an index's files. It fails when a signature does; an
+// unreadable manifest affects only its own version.
 func read(index Index, files tree) (catalog, error) {
-	key, err := parseKey(index.Key)
+	key, err := index.signer()
 	if err != nil {
-		return nil, protocol.Invalid("the key of index %s %w", index.Name, err)
+		return nil, err
 	}
 	if err := files.check(); err != nil {
 		return nil, fmt.Errorf("index %s: %w", index.Name, err)
 	}
 	if err := key.check(files); err != nil {
 		return nil, (&protocol.Error{Code: protocol.ExitFailed, Err: fmt.Errorf("index %s is refused: %w", index.Name, err)}).
-			WithHint("tell the index's owner; if the key has changed, remove the index and add it with the new one")
+			WithHint("report it to the index's owner; if the key has changed, remove the index and add it with the new key")
 	}
 	source, err := parseLocation(index.URL)
 	if err != nil {
@@ -45,7 +45,15 @@ func read(index Index, files tree) (catalog, error) {
 	all := catalog{}
 	for _, file := range files.manifests() {
 		name, _, _ := manifestName(file)
-		all[name] = append(all[name], readEntry(index, file, files[file], source))
+		e := entry{file: file}
+		e.manifest, e.err = Parse(index.Name+"/"+file, files[file])
+		if e.err == nil {
+			e.err = e.fits(source)
+		}
+		if e.err == nil {
+			e.version, e.err = semver.StrictNewVersion(e.manifest.Version)
+		}
+		all[name] = append(all[name], e)
 	}
 	for _, entries := range all {
 		order(entries)
@@ -53,42 +61,29 @@ func read(index Index, files tree) (catalog, error) {
 	return all, nil
 }
 
-func readEntry(index Index, file string, data []byte, source location) entry {
-	e := entry{file: file}
-	e.manifest, e.err = Parse(index.Name+"/"+file, data)
-	if e.err == nil {
-		e.err = e.fits(source)
-	}
-	if e.err != nil {
-		return e
-	}
-	e.version, e.err = semver.StrictNewVersion(e.manifest.Version)
-	return e
-}
-
-// fits is nil when the manifest is the one that its file's name promises, and
-// points nowhere that its index has no business with.
+// fits is nil when the manifest matches its file's name, and names no address that
+// its index must not name.
 func (e entry) fits(source location) error {
 	name, version, _ := manifestName(e.file)
 	m := e.manifest
 	if m.Name != name || version != "" && m.Version != version {
-		return protocol.Invalid("%s: is the manifest of %s, which its name does not say", e.file, m)
+		return protocol.Invalid("%s: contains the manifest of %s, which does not match the file name", e.file, m)
 	}
 	for _, p := range m.Platforms {
 		u, err := parseURI(p.URI)
 		switch {
 		case err != nil: // found by Validate
 		case !source.local && u.Scheme != "https" && u.Scheme != "oci":
-			return protocol.Invalid("%s: %s/%s: an index from elsewhere cannot name a %s:// address", e.file, p.OS, p.Arch, u.Scheme)
+			return protocol.Invalid("%s: %s/%s: a remote index cannot name a %s:// address", e.file, p.OS, p.Arch, u.Scheme)
 		case !source.local && !source.here && redirect.IsHere(u.Hostname()):
-			return protocol.Invalid("%s: %s/%s: an index from elsewhere cannot name an address of this machine, %s", e.file, p.OS, p.Arch, u.Host)
+			return protocol.Invalid("%s: %s/%s: a remote index cannot name an address of this machine, %s", e.file, p.OS, p.Arch, u.Host)
 		}
 	}
 	return nil
 }
 
-// order puts the newest version first: the highest release, then the other
-// releases, then what was before a release, then what cannot be read.
+// order sorts the newest version first: releases, then pre-releases, then manifests
+// that cannot be read.
 func order(entries []entry) {
 	rank := func(e entry) int {
 		switch {
@@ -108,27 +103,24 @@ func order(entries []entry) {
 	for i := 1; i < len(entries); i++ {
 		e, before := &entries[i], entries[i-1]
 		if e.err == nil && e.version.Equal(before.version) {
-			e.err = protocol.Invalid("%s: %s is the manifest of version %s as well", e.file, before.file, before.manifest.Version)
+			e.err = protocol.Invalid("%s: %s is a manifest of version %s too", e.file, before.file, before.manifest.Version)
 		}
 	}
 }
 
-// newest is the version of a plugin that the index offers when none is named.
-// There is none when NAME.yaml cannot be read: an older one in its place would
-// be a downgrade that nobody sees.
+// newest is the version of a plugin that the index offers when none is named. It
+// fails when NAME.yaml cannot be read: falling back to an older version would be a
+// silent downgrade.
 func (c catalog) newest(name string) (entry, error) {
 	for _, e := range c[name] {
 		if e.err != nil && e.file == name+".yaml" {
 			return entry{}, e.err
 		}
 	}
-	if first := c[name][0]; first.err != nil {
-		return entry{}, first.err
-	}
-	return c[name][0], nil
+	return c[name][0], c[name][0].err
 }
 
-// refuse makes all versions of a plugin useless.
+// refuse marks all versions of a plugin as unusable.
 func (c catalog) refuse(name string, err error) {
 	for i := range c[name] {
 		c[name][i].err = err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -16,7 +17,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// fetched is the copy of an index that was read last.
+// fetched is the last verified copy of an index.
 type fetched struct {
 	URL   string    `json:"url"`
 	At    time.Time `json:"at"`
@@ -24,15 +25,15 @@ type fetched struct {
 }
 
 func (s *Store) copyFile(name string) string {
-	return filepath.Join(s.dirs.Cache, "plugin-index", name+".json")
+	return filepath.Join(s.dirs.cache, "plugin-index", name+".json")
 }
 
-// copyOf reads the copy of an index. One that cannot be read, or that is of
-// another address, is none.
+// copyOf reads the copy of an index; false when it cannot be read or is of another
+// address.
 func (s *Store) copyOf(index Index) (fetched, bool) {
 	var c fetched
-	ok, err := readJSON(s.copyFile(index.Name), 2*maxTree, &c)
-	return c, ok && err == nil && c.URL == index.URL
+	data, err := readFile(s.copyFile(index.Name), 2*maxTree)
+	return c, err == nil && json.Unmarshal(data, &c) == nil && c.URL == index.URL
 }
 
 func (s *Store) keep(index Index, files tree) error {
@@ -43,7 +44,7 @@ func (s *Store) keep(index Index, files tree) error {
 	return atomicfile.Write(s.copyFile(index.Name), data, 0o600)
 }
 
-// memory holds the newest versions that an index has offered so far.
+// memory has the newest versions that an index has offered so far.
 type memory struct {
 	URL  string            `json:"url"`
 	Key  string            `json:"key,omitempty"`
@@ -51,7 +52,7 @@ type memory struct {
 }
 
 func (s *Store) memoryFile(name string) string {
-	return filepath.Join(s.dirs.State, "plugin-index", name+".json")
+	return filepath.Join(s.dirs.state, "plugin-index", name+".json")
 }
 
 // recall reads what an index has offered so far. It is the same index when its
@@ -59,13 +60,13 @@ func (s *Store) memoryFile(name string) string {
 func (s *Store) recall(index Index) (memory, error) {
 	path := s.memoryFile(index.Name)
 	var m memory
-	readable, err := readJSON(path, maxTree, &m)
+	data, err := readFile(path, maxTree)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return m, err
-	case !readable:
-		return m, fmt.Errorf("%s, which holds the versions that index %s has offered, cannot be read: remove it to start over", path, index.Name)
+	case json.Unmarshal(data, &m) != nil:
+		return m, fmt.Errorf("%s, the record of the versions that index %s has offered, cannot be read: remove it to start over", path, index.Name)
 	}
 	if same := canonical(m.URL) == canonical(index.URL) || m.Key != "" && m.Key == index.Key; !same || m.Seen == nil {
 		m.Seen = map[string]string{}
@@ -74,42 +75,25 @@ func (s *Store) recall(index Index) (memory, error) {
 	return m, nil
 }
 
-// remember compares what an index offers now with what it has offered before, and
-// fails when something is older: somebody may be replaying an old index, to have a
-// version installed whose faults are known.
+// remember compares the versions that an index offers with those it offered before,
+// and fails when one is older: somebody may be replaying an old index, to get a
+// version with known vulnerabilities installed.
 func (s *Store) remember(index Index, offered catalog) error {
-	unlock, err := lock(s.dirs.State, ".plugin-index.lock")
+	unlock, err := lock(s.dirs.state, ".plugin-index.lock")
 	switch {
-	case readOnly(err): // what was remembered may still be read
+	case readOnly(err): // the record may still be readable
 		unlock = func() {}
 	case err != nil:
-		return fmt.Errorf("remember what index %s offers: %w", index.Name, err)
+		return fmt.Errorf("remember the versions of index %s: %w", index.Name, err)
 	}
 	defer unlock()
 	m, err := s.recall(index)
 	if err != nil {
 		return err
 	}
-	changed := false
-	for _, name := range offered.names() {
-		newest, err := offered.newest(name)
-		if err != nil {
-			continue // told where it is asked for
-		}
-		before, err := semver.StrictNewVersion(m.Seen[name])
-		if older := err == nil && newest.version.LessThan(before); older && !s.AllowDowngrade && !slices.Contains(s.Downgrade, name) {
-			err := replayed(index, newest, before)
-			if len(s.Downgrade) == 0 {
-				return err
-			}
-			offered.refuse(name, err)
-			continue
-		}
-		changed = changed || m.Seen[name] != newest.version.String()
-		m.Seen[name] = newest.version.String()
-	}
-	if !changed {
-		return nil
+	before := maps.Clone(m.Seen)
+	if err := s.compare(index, offered, m.Seen); err != nil || maps.Equal(before, m.Seen) {
+		return err
 	}
 	data, err := json.Marshal(m)
 	if err != nil {
@@ -117,19 +101,37 @@ func (s *Store) remember(index Index, offered catalog) error {
 	}
 	err = atomicfile.Write(s.memoryFile(index.Name), data, 0o600)
 	if readOnly(err) {
-		s.warn("the versions that index %s offers cannot be remembered: %v", index.Name, err)
+		s.warn("the versions of index %s cannot be remembered: %v", index.Name, err)
 		return nil
 	}
 	return err
 }
 
+// compare notes the newest versions in seen. An older one than before is refused,
+// and with it the index, unless a downgrade of other plugins was asked for.
+func (s *Store) compare(index Index, offered catalog, seen map[string]string) error {
+	for _, name := range offered.names() {
+		newest, err := offered.newest(name)
+		if err != nil {
+			continue // reported when the plugin is asked for
+		}
+		before, err := semver.StrictNewVersion(seen[name])
+		if older := err == nil && newest.version.LessThan(before); older && !s.AllowDowngrade && !slices.Contains(s.Downgrade, name) {
+			err := (&protocol.Error{Code: protocol.ExitFailed, Err: fmt.Errorf("index %s is refused: it offers %s %s as the newest, and has offered %s before: somebody may be replaying an old index",
+				index.Name, name, newest.version, before)}).
+				WithHint("if its owner has withdrawn a version: harmony plugin index update %s --allow-downgrade", index.Name)
+			if len(s.Downgrade) == 0 {
+				return err
+			}
+			offered.refuse(name, err)
+			continue
+		}
+		seen[name] = newest.version.String()
+	}
+	return nil
+}
+
 // readOnly reports that a folder, such as a home in CI, cannot be written.
 func readOnly(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
-}
-
-func replayed(index Index, newest entry, before *semver.Version) error {
-	return (&protocol.Error{Code: protocol.ExitFailed, Err: fmt.Errorf("index %s is refused: it offers %s %s as the newest, and has offered %s before: it may be an old index that somebody replays",
-		index.Name, newest.manifest.Name, newest.version, before)}).
-		WithHint("if its owner has withdrawn a version: harmony plugin index update %s --allow-downgrade", index.Name)
 }

@@ -20,35 +20,33 @@ import (
 )
 
 const (
-	// maxPack is the size of the largest file that a clone may write, in blocks of
-	// 512 bytes (in some shells 1024): a repository of an index is small.
+	// maxPack limits the files that a clone writes, in blocks of 512 bytes (in some
+	// shells 1024): the repository of an index is small.
 	maxPack = 256 << 20 / 512
-	// gitPatience is how long a clone may take.
-	gitPatience = 5 * time.Minute
+	// gitTimeout limits a clone.
+	gitTimeout = 5 * time.Minute
 )
 
 func gitLocation(address string, local bool) location {
-	return location{local: local, fetch: func(ctx context.Context, _ fetching) (tree, error) {
-		return repository{address: address, local: local, maxPack: maxPack}.read(ctx)
-	}}
+	return location{local: local, fetch: repository{address, local, maxPack}.read}
 }
 
-// repository is a git repository that holds an index, in its root or in its
-// folder plugin-index. Its newest commit is read from a bare clone: nothing is
-// checked out, and no filter, hook or submodule of it ever runs.
+// repository is a git repository with an index in its root or in its folder
+// plugin-index. The newest commit is read from a bare clone: nothing is checked out,
+// and none of its filters, hooks or submodules ever runs.
 type repository struct {
 	address string
 	local   bool
 	maxPack int
 }
 
-func (r repository) read(ctx context.Context) (tree, error) {
+func (r repository) read(ctx context.Context, _ fetching) (tree, error) {
 	temporary, err := os.MkdirTemp("", "harmony-index-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(temporary)
-	limited, cancel := context.WithTimeout(ctx, gitPatience)
+	limited, cancel := context.WithTimeout(ctx, gitTimeout)
 	defer cancel()
 	clone := filepath.Join(temporary, "clone")
 	if _, err := r.git(limited, nil, "clone", "--quiet", "--bare", "--depth=1", "--single-branch", "--no-tags", "--template=", "--", r.address, clone); err != nil {
@@ -61,7 +59,7 @@ func (r repository) read(ctx context.Context) (tree, error) {
 	return r.blobs(limited, clone, entries)
 }
 
-// git runs one command. The shell only sets the limit, and is then git.
+// git runs one git command; the shell only sets the limit for file sizes.
 func (r repository) git(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
 	limit := "ulimit -f " + strconv.Itoa(r.maxPack) + ` && exec git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.askPass= "$@"`
 	return process.Output(ctx, process.Command{
@@ -69,20 +67,13 @@ func (r repository) git(ctx context.Context, stdin io.Reader, args ...string) ([
 	})
 }
 
-// environment keeps git from asking, from other protocols, and from another
+// environment keeps git from prompting, from other protocols, and from the
 // repository that the caller may be in.
 func (r repository) environment(from []string) []string {
-	own := []string{
-		"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE",
-		"GIT_COMMON_DIR", "GIT_TEMPLATE_DIR", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_PREFIX",
-	}
-	ssh := false
-	env := slices.DeleteFunc(slices.Clone(from), func(variable string) bool {
-		name, _, _ := strings.Cut(variable, "=")
-		ssh = ssh || name == "GIT_SSH_COMMAND" || name == "GIT_SSH"
-		return slices.Contains(own, name)
-	})
-	if !ssh {
+	env := process.WithoutRepository(from)
+	if !slices.ContainsFunc(env, func(variable string) bool {
+		return strings.HasPrefix(variable, "GIT_SSH_COMMAND=") || strings.HasPrefix(variable, "GIT_SSH=")
+	}) {
 		env = append(env, "GIT_SSH_COMMAND=ssh -oBatchMode=yes")
 	}
 	protocols := "https:ssh"
@@ -95,7 +86,7 @@ func (r repository) environment(from []string) []string {
 // blob is a file of the repository.
 type blob struct{ object, file string }
 
-// list reads the names of the index's files, none of which it opens yet.
+// list reads the names of the index's files, without opening them.
 func (r repository) list(ctx context.Context, clone string) ([]blob, error) {
 	root := "HEAD:" + manifestFolder
 	if kind, err := r.git(ctx, nil, "-C", clone, "cat-file", "-t", root); err != nil || string(kind) != "tree\n" {
@@ -161,11 +152,11 @@ func readBlob(r *bufio.Reader) ([]byte, error) {
 	}
 	fields := strings.Fields(head)
 	if len(fields) != 3 || fields[1] != "blob" {
-		return nil, fmt.Errorf("git answers %q", strings.TrimSpace(head))
+		return nil, fmt.Errorf("unexpected answer of git: %q", strings.TrimSpace(head))
 	}
 	size, err := strconv.Atoi(fields[2])
 	if err != nil || size < 0 || size > maxManifest {
-		return nil, fmt.Errorf("git answers a size of %s", fields[2])
+		return nil, fmt.Errorf("unexpected size from git: %s", fields[2])
 	}
 	data := make([]byte, size+1)
 	if _, err := io.ReadFull(r, data); err != nil {
@@ -174,7 +165,8 @@ func readBlob(r *bufio.Reader) ([]byte, error) {
 	return data[:size], nil
 }
 
-// cloneFailed tells what a second attempt cannot mend from what it may.
+// cloneFailed separates failures that a second attempt cannot fix from those that it
+// may.
 func cloneFailed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -185,10 +177,10 @@ func cloneFailed(ctx context.Context, err error) error {
 	}
 	said := strings.TrimSpace(string(failed.Output))
 	for _, final := range []struct{ words, hint string }{
-		{`not found|does not exist|does not appear to be a git repository|[Aa]uthentication failed|could not read Username|Permission denied|access denied`, "check the address, and that git can read it without asking: a credential helper or an ssh agent"},
+		{`not found|does not exist|does not appear to be a git repository|[Aa]uthentication failed|could not read Username|Permission denied|access denied`, "check the address, and that git can read it without a prompt: set up a credential helper or an ssh agent"},
 		{`transport '.*' not allowed|[Pp]rotocol .* (disabled|is unsupported)`, "redirects and protocols other than https and ssh are refused"},
-		{`SSL certificate|certificate verif|CAfile|Host key verification failed`, "the server must be one that git on this machine trusts"},
-		{`[Ff]ile size limit|File too large|index-pack output|pack has bad object|unexpected disconnect while reading sideband`, "an index is small: this repository is too large, or was cut off"},
+		{`SSL certificate|certificate verif|CAfile|Host key verification failed`, "git on this machine must trust the server"},
+		{`[Ff]ile size limit|File too large|index-pack output|pack has bad object|unexpected disconnect while reading sideband`, "the repository is too large for an index, or the transfer was cut off"},
 		{`git: not found|No such file or directory: git`, "install git, or use an index at an https:// or oci:// address"},
 	} {
 		if regexp.MustCompile(final.words).MatchString(said) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -42,17 +43,17 @@ func TestHostileManifests(t *testing.T) {
 		"a long version":                   {manifest("fleet", "1.0.0-"+strings.Repeat("a", 200), ""), "is not a semantic version"},
 		"an unknown field":                 {manifest("fleet", "1.0.0", "  postInstall: rm -rf /\n"), "fleet.yaml:9: spec.postInstall: unknown field"},
 		"a field twice":                    {manifest("fleet", "1.0.0", "  protocol: {min: 1, max: 2}\n"), "is set twice"},
-		"two documents":                    {append(manifest("fleet", "1.0.0", "---\n"), manifest("shop", "1.0.0", "")...), "holds 2 documents"},
-		"no document":                      {[]byte("# nothing\n"), "holds 0 documents"},
-		"another kind":                     {[]byte("apiVersion: harmony.nationtech.io/v1\nkind: AppSpec\n"), `"AppSpec" is no kind of this file`},
+		"two documents":                    {append(manifest("fleet", "1.0.0", "---\n"), manifest("shop", "1.0.0", "")...), "contains 2 documents"},
+		"no document":                      {[]byte("# nothing\n"), "contains 0 documents"},
+		"another kind":                     {[]byte("apiVersion: harmony.nationtech.io/v1\nkind: AppSpec\n"), `"AppSpec" is not a kind of this file`},
 		"a bomb of aliases":                {[]byte("a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nkind: Plugin\n"), "unknown field"},
 		"a large file":                     {bytes.Repeat([]byte("#"), maxManifest+1), "larger than 65536 bytes"},
 		"plain http":                       {platform(`{os: linux, arch: amd64, uri: "http://example.com/x", sha256: ` + hash + `, size: 1}`), "http:// is only for this machine"},
-		"another scheme":                   {platform(`{os: linux, arch: amd64, uri: "ext::sh -c x", sha256: ` + hash + `, size: 1}`), "platforms[0].uri: holds characters"},
+		"another scheme":                   {platform(`{os: linux, arch: amd64, uri: "ext::sh -c x", sha256: ` + hash + `, size: 1}`), "platforms[0].uri: contains characters"},
 		"javascript":                       {platform(`{os: linux, arch: amd64, uri: "javascript:x", sha256: ` + hash + `, size: 1}`), "must begin with https:// or oci://"},
 		"a relative file":                  {platform(`{os: linux, arch: amd64, uri: "file://etc/passwd", sha256: ` + hash + `, size: 1}`), "must be file:/// and an absolute path"},
-		"credentials":                      {platform(`{os: linux, arch: amd64, uri: "https://user:hunter2@example.com/x", sha256: ` + hash + `, size: 1}`), "must not hold credentials"},
-		"a control character in an uri":    {platform(`{os: linux, arch: amd64, uri: "https://example.com/\e[2J", sha256: ` + hash + `, size: 1}`), "holds characters"},
+		"credentials":                      {platform(`{os: linux, arch: amd64, uri: "https://user:hunter2@example.com/x", sha256: ` + hash + `, size: 1}`), "must not contain credentials"},
+		"a control character in an uri":    {platform(`{os: linux, arch: amd64, uri: "https://example.com/\e[2J", sha256: ` + hash + `, size: 1}`), "contains characters"},
 		"no hash":                          {platform(`{os: linux, arch: amd64, uri: "https://example.com/x", size: 1}`), "platforms[0].sha256"},
 		"a short hash":                     {platform(`{os: linux, arch: amd64, uri: "https://example.com/x", sha256: abc, size: 1}`), "platforms[0].sha256"},
 		"no size":                          {platform(`{os: linux, arch: amd64, uri: "https://example.com/x", sha256: ` + hash + `}`), "platforms[0].size"},
@@ -61,7 +62,7 @@ func TestHostileManifests(t *testing.T) {
 		"a binary outside the archive":     {platform(`{os: linux, arch: amd64, uri: "https://example.com/x", sha256: ` + hash + `, size: 1, bin: ../../x}`), "platforms[0].bin"},
 		"an absolute binary":               {platform(`{os: linux, arch: amd64, uri: "https://example.com/x", sha256: ` + hash + `, size: 1, bin: /bin/sh}`), "platforms[0].bin"},
 		"a strange system":                 {platform(`{os: "../x", arch: "amd64\n", uri: "https://example.com/x", sha256: ` + hash + `, size: 1}`), "platforms[0].os"},
-		"one platform twice":               {platform(fmt.Sprintf("{os: linux, arch: amd64, uri: \"https://example.com/x\", sha256: %s, size: 1}\n    - {os: linux, arch: amd64, uri: \"https://example.com/y\", sha256: %[1]s, size: 1}", hash)), "earlier artifact for linux/amd64"},
+		"one platform twice":               {platform(fmt.Sprintf("{os: linux, arch: amd64, uri: \"https://example.com/x\", sha256: %s, size: 1}\n    - {os: linux, arch: amd64, uri: \"https://example.com/y\", sha256: %[1]s, size: 1}", hash)), "second artifact for linux/amd64"},
 		"a description of many lines":      {bytes.Replace(manifest("fleet", "1.0.0", ""), []byte("Says hello"), []byte(`"a\nb"`), 1), "one line of at most"},
 		"no protocol":                      {bytes.Replace(manifest("fleet", "1.0.0", ""), []byte("{min: 1, max: 1}"), []byte("{min: 2, max: 1}"), 1), "must be a range"},
 		"a homepage that is a command":     {manifest("fleet", "1.0.0", "  homepage: 'javascript:alert(1)'\n"), "spec.homepage"},
@@ -124,7 +125,7 @@ func TestMisplacedManifests(t *testing.T) {
 		list = append(list, f.Manifest.Name)
 	}
 	expect(t, "search", list, []string{"good", "twice"})
-	for name, says := range map[string]string{"build": "is the manifest of evil 1.0.0", "shop": "is the manifest of shop 2.0.0", "fleet": "is not a semantic version"} {
+	for name, says := range map[string]string{"build": "contains the manifest of evil 1.0.0", "shop": "contains the manifest of shop 2.0.0", "fleet": "is not a semantic version"} {
 		_, err := s.Find(ctx, name, "")
 		refused(t, err, protocol.ExitInvalid, says)
 	}
@@ -141,7 +142,7 @@ func TestMisplacedManifests(t *testing.T) {
 	refused(t, err, protocol.ExitInvalid, "is not a semantic version")
 }
 
-// An index from elsewhere cannot point at what is on this machine.
+// A remote index cannot point at what is on this machine.
 func TestOnlyLocalIndexesNameLocalFiles(t *testing.T) {
 	ctx := context.Background()
 	for _, uri := range []string{"file:///etc/passwd", "http://127.0.0.1:6443/x"} {
@@ -155,7 +156,7 @@ func TestOnlyLocalIndexesNameLocalFiles(t *testing.T) {
 			if local := kind == "folder" || kind == "git"; local != (err == nil) {
 				t.Errorf("%s of %s: %v, %v", uri, kind, found.Manifest, err)
 			} else if !local {
-				refused(t, err, protocol.ExitInvalid, "an index from elsewhere cannot name")
+				refused(t, err, protocol.ExitInvalid, "a remote index cannot name")
 			}
 		}
 	}
@@ -187,7 +188,7 @@ func TestBombs(t *testing.T) {
 	for i := range maxTree / maxManifest {
 		files[fmt.Sprintf("p%d.yaml", i)] = make([]byte, maxManifest)
 	}
-	refused(t, files.add("fleet.yaml", []byte("x")), protocol.ExitFailed, "larger than 33554432 bytes together")
+	refused(t, files.add("fleet.yaml", []byte("x")), protocol.ExitFailed, "have more than 33554432 bytes in total")
 }
 
 // A git repository that is too large is cut off while it is cloned.
@@ -199,10 +200,10 @@ func TestGitBomb(t *testing.T) {
 	}
 	at.publish(join(offer("fleet", "1.0.0"), tree{"noise.bin": noise}))
 	r := repository{address: strings.TrimPrefix(at.url, "git+"), local: true, maxPack: 64}
-	_, err := r.read(context.Background())
+	_, err := r.read(context.Background(), fetching{})
 	refused(t, err, protocol.ExitFailed, "git clone")
 	r.maxPack = maxPack
-	if files, err := r.read(context.Background()); err != nil || len(files) != 1 {
+	if files, err := r.read(context.Background(), fetching{}); err != nil || len(files) != 1 {
 		t.Errorf("%d files, %v", len(files), err)
 	}
 }
@@ -314,12 +315,12 @@ func TestHostileServers(t *testing.T) {
 			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
 		}, 1, "redirects from https:// to file://"},
 		"redirects without end": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"x", http.StatusFound) }, 1, "more than 5 times"},
-		"no list":               {http.NotFound, 1, "there is no index.yaml"},
+		"no list":               {http.NotFound, 1, "the server has no index.yaml"},
 		"a name that leaves":    {answer(listed("../../etc/passwd", hashOf(m)), http.NotFound), 2, "is not the name of a manifest"},
 		"a name with a slash":   {answer(listed("x/fleet.yaml", hashOf(m)), http.NotFound), 2, "is not the name of a manifest"},
 		"a name in its version": {answer(listed("fleet@1.0.0+..yaml", hashOf(m)), http.NotFound), 2, "is not the name of a manifest"},
 		"no hash":               {answer(listed("fleet.yaml", `""`), http.NotFound), 2, "manifests[0].sha256"},
-		"a manifest is missing": {answer(listed("fleet.yaml", hashOf(m)), http.NotFound), 1, "there is no fleet.yaml"},
+		"a manifest is missing": {answer(listed("fleet.yaml", hashOf(m)), http.NotFound), 1, "the server has no fleet.yaml"},
 		"another content":       {answer(listed("fleet.yaml", hashOf(nil)), func(w http.ResponseWriter, _ *http.Request) { w.Write(m) }), 4, "has the hash"},
 		"truncated": {answer(listed("fleet.yaml", hashOf(m)), func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "4096")
@@ -364,7 +365,7 @@ func TestHostileArtifacts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused(t, store(t).Add(ctx, Index{Name: "corp", URL: "oci://" + u.Host + "/nothing:here"}), protocol.ExitFailed, "there is no artifact")
+	refused(t, store(t).Add(ctx, Index{Name: "corp", URL: "oci://" + u.Host + "/nothing:here"}), protocol.ExitFailed, "does not exist")
 	refused(t, store(t).Add(ctx, Index{Name: "corp", URL: "oci://127.0.0.1:1/nothing"}), protocol.ExitRetryable, "index corp")
 }
 
@@ -381,7 +382,7 @@ func FuzzParse(f *testing.F) {
 		if !protocol.ValidName(m.Name) || !validVersion(m.Version) || len(m.Platforms) == 0 {
 			t.Errorf("%q is read as %+v", data, m)
 		}
-		text, err := Encode(m)
+		text, err := config.Encode(m)
 		if err != nil {
 			t.Fatal(err)
 		}

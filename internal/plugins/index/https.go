@@ -3,7 +3,9 @@ package index
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,8 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/config"
-	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/internal/registry/redirect"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -26,52 +28,9 @@ const (
 	patience = time.Minute
 )
 
-// List is an https tree's index.yaml: its manifests, for a server that lists no
-// folders. It is made by 'harmony plugin index build'.
-type List struct {
-	protocol.Metadata `json:"-"`
-	// Manifests are the files beside the list.
-	Manifests []Listed `json:"manifests"`
-}
-
-// Listed is a manifest of a [List].
-type Listed struct {
-	// File is the manifest's name: NAME.yaml or NAME@VERSION.yaml.
-	File string `json:"file"`
-	// SHA256 is the hash of the manifest itself, 64 hexadecimal digits.
-	SHA256 string `json:"sha256"`
-}
-
-// DocumentKind implements [protocol.Spec].
-func (List) DocumentKind() protocol.Kind { return "PluginIndex" }
-
-// Validate returns all problems at once, as [protocol.FieldErrors], or nil.
-func (l List) Validate() error {
-	var p problems
-	if len(l.Manifests) > maxFiles {
-		p.add("spec.manifests", "has more than %d entries", maxFiles)
-		return p.err()
-	}
-	seen := map[string]bool{}
-	for i, m := range l.Manifests {
-		field := fmt.Sprintf("spec.manifests[%d]", i)
-		if _, _, ok := manifestName(m.File); !ok {
-			p.add(field+".file", "%q is not the name of a manifest, such as fleet.yaml or fleet@1.4.0.yaml", m.File)
-		}
-		if seen[m.File] {
-			p.add(field+".file", "%s is there twice", m.File)
-		}
-		seen[m.File] = true
-		if !artifact.ValidHash(m.SHA256) {
-			p.add(field+".sha256", "must be the manifest's SHA-256, 64 hexadecimal digits in lower case")
-		}
-	}
-	return p.err()
-}
-
 func treeLocation(base *url.URL) location {
 	return location{fetch: func(ctx context.Context, o fetching) (tree, error) {
-		d := download{newClient(o.store.transport(base.Hostname())), base}
+		d := download{&http.Client{Transport: o.store.transport(base.Hostname()), CheckRedirect: redirect.Check}, base}
 		return d.tree(ctx, o)
 	}}
 }
@@ -110,10 +69,11 @@ func (d download) tree(ctx context.Context, o fetching) (tree, error) {
 				return err
 			}
 			signature, err := d.get(ctx, m.File+o.suffix, maxSignature)
-			if isMissing(err) {
-				return nil // told as that when signatures are checked
-			}
-			if err != nil {
+			var missing *missingError
+			switch {
+			case errors.As(err, &missing):
+				return nil // reported when signatures are checked
+			case err != nil:
 				return err
 			}
 			return add(m.File+o.suffix, signature)
@@ -132,22 +92,17 @@ func (d download) manifest(ctx context.Context, m Listed, have tree) ([]byte, er
 		return nil, err
 	}
 	if hash := hashOf(data); hash != m.SHA256 {
-		return nil, protocol.Retryable("%s has the hash %s, %s says %s: it is being replaced, or was tampered with", m.File, hash, listName, m.SHA256)
+		return nil, protocol.Retryable("%s has the hash %s, but %s lists %s: it is being replaced, or was tampered with", m.File, hash, listName, m.SHA256)
 	}
 	return data, nil
 }
 
-// missing is a file that the server does not have.
-type missing struct{ file string }
+// missingError is that of a file that the server does not have.
+type missingError struct{ file string }
 
-func (e *missing) Error() string { return "there is no " + e.file }
+func (e *missingError) Error() string { return "the server has no " + e.file }
 
-func isMissing(err error) bool {
-	_, ok := err.(*missing) //nolint:errorlint // made by get alone
-	return ok
-}
-
-// get fetches one file, trying again what may pass.
+// get fetches one file, with three attempts where a failure may pass.
 func (d download) get(ctx context.Context, file string, limit int64) ([]byte, error) {
 	pause := 100 * time.Millisecond
 	for attempt := 1; ; attempt++ {
@@ -155,12 +110,10 @@ func (d download) get(ctx context.Context, file string, limit int64) ([]byte, er
 		if protocol.ExitCode(err) != protocol.ExitRetryable || attempt == 3 {
 			return data, err
 		}
-		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return nil, fmt.Errorf("fetch %s: %w", file, ctx.Err())
-		case <-timer.C:
+		case <-time.After(pause):
 			pause *= 3
 		}
 	}
@@ -181,11 +134,11 @@ func (d download) once(ctx context.Context, file string, limit int64) ([]byte, e
 	defer response.Body.Close()
 	switch code := response.StatusCode; {
 	case code == http.StatusNotFound || code == http.StatusGone:
-		return nil, &missing{file}
+		return nil, &missingError{file}
 	case code == http.StatusTooManyRequests || code >= http.StatusInternalServerError:
-		return nil, protocol.Retryable("fetch %s: the server answers %s", file, response.Status)
+		return nil, protocol.Retryable("fetch %s: the server returned %s", file, response.Status)
 	case code != http.StatusOK:
-		return nil, fmt.Errorf("fetch %s: the server answers %s", file, response.Status)
+		return nil, fmt.Errorf("fetch %s: the server returned %s", file, response.Status)
 	}
 	data, err := readLimited(response.Body, limit, file)
 	if err != nil {
@@ -194,7 +147,7 @@ func (d download) once(ctx context.Context, file string, limit int64) ([]byte, e
 	return data, nil
 }
 
-// readLimited reads at most limit bytes; what is longer is an error.
+// readLimited reads at most limit bytes; more is an error.
 func readLimited(r io.Reader, limit int64, file string) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
@@ -217,4 +170,38 @@ func (e *tooLarge) Error() string { return fmt.Sprintf("%s is larger than %d byt
 func hashOf(data []byte) string {
 	hash := sha256.Sum256(data)
 	return hex.EncodeToString(hash[:])
+}
+
+// transport is that for an index at a host: a remote server must not redirect to this
+// machine.
+func (s *Store) transport(host string) http.RoundTripper {
+	usual, ok := http.DefaultTransport.(*http.Transport)
+	if s.Transport != nil || !ok || redirect.IsHere(host) {
+		return s.Transport
+	}
+	return redirect.Outside(usual.Clone(), host)
+}
+
+// requestFailed is the error of a request without a complete response, of status
+// protocol.ExitRetryable unless a certificate is not trusted or a redirect refused.
+func requestFailed(ctx context.Context, file string, err error) error {
+	var refused *redirect.Refused
+	var certificate *tls.CertificateVerificationError
+	var large *tooLarge
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // without the address, which may contain a token
+	}
+	switch {
+	case errors.As(err, &large):
+		return large
+	case ctx.Err() != nil:
+		return fmt.Errorf("fetch %s: %w", file, ctx.Err())
+	case errors.As(err, &refused):
+		return fmt.Errorf("fetch %s: %w", file, refused)
+	case errors.As(err, &certificate):
+		return (&protocol.Error{Code: protocol.ExitFailed, Err: fmt.Errorf("fetch %s: %w", file, err)}).
+			WithHint("this machine must trust the server's certificate (SSL_CERT_FILE adds trusted ones)")
+	}
+	return protocol.Retryable("fetch %s: %w", file, err)
 }

@@ -6,45 +6,89 @@ import (
 	"path/filepath"
 
 	"github.com/nationtech/harmony/internal/cli/atomicfile"
+	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// ListOf makes the list of an https tree's files. Those that are no manifests
-// are passed over. name is the index's own name, for people.
-func ListOf(name string, files map[string][]byte) List {
-	l := List{Metadata: protocol.Metadata{Name: name}, Manifests: []Listed{}}
-	for _, file := range tree(files).manifests() {
+// List is an https tree's index.yaml: its manifests, for a server that lists no
+// folders. It is made by 'harmony plugin index build'.
+type List struct {
+	protocol.Metadata `json:"-"`
+	// Manifests are the files beside the list.
+	Manifests []Listed `json:"manifests"`
+}
+
+// Listed is a manifest of a [List].
+type Listed struct {
+	// File is the manifest's name: NAME.yaml or NAME@VERSION.yaml.
+	File string `json:"file"`
+	// SHA256 is the hash of the manifest, 64 hexadecimal digits.
+	SHA256 string `json:"sha256"`
+}
+
+// DocumentKind implements [protocol.Spec].
+func (List) DocumentKind() protocol.Kind { return "PluginIndex" }
+
+// Validate returns all problems at once, as [protocol.FieldErrors], or nil.
+func (l List) Validate() error {
+	var p artifact.Problems
+	if len(l.Manifests) > maxFiles {
+		p.Add("spec.manifests", "has more than %d entries", maxFiles)
+		return p.Err()
+	}
+	seen := map[string]bool{}
+	for i, m := range l.Manifests {
+		field := fmt.Sprintf("spec.manifests[%d]", i)
+		if _, _, ok := manifestName(m.File); !ok {
+			p.Add(field+".file", "%q is not the name of a manifest, such as fleet.yaml or fleet@1.4.0.yaml", m.File)
+		}
+		if seen[m.File] {
+			p.Add(field+".file", "%s appears twice", m.File)
+		}
+		seen[m.File] = true
+		if !artifact.ValidHash(m.SHA256) {
+			p.Add(field+".sha256", "must be the manifest's SHA-256, 64 hexadecimal digits in lower case")
+		}
+	}
+	return p.Err()
+}
+
+// listOf makes the list of an https tree's manifests.
+func listOf(files tree) List {
+	l := List{Metadata: protocol.Metadata{Name: manifestFolder}, Manifests: []Listed{}}
+	for _, file := range files.manifests() {
 		l.Manifests = append(l.Manifests, Listed{file, hashOf(files[file])})
 	}
 	return l
 }
 
-// Check reads the manifests of a folder and returns how many there are. The
-// error lists everything that is wrong with them.
-func Check(folder string) (int, error) {
-	files, err := checked(folder)
-	return len(files.manifests()), err
+// Check reads the manifests of a folder. The error lists everything that is wrong.
+func Check(folder string) error {
+	_, err := checked(folder)
+	return err
 }
 
-// Build checks the manifests of a folder, and lists them in its index.yaml. It
-// returns how many there are.
+// Build checks the manifests of a folder and lists them in its index.yaml. It
+// returns their number.
 func Build(folder string) (int, error) {
 	files, err := checked(folder)
 	if err != nil {
 		return 0, err
 	}
-	list, err := Encode(ListOf(manifestFolder, files))
+	list := listOf(files)
+	text, err := config.Encode(list)
 	if err != nil {
 		return 0, err
 	}
-	path := filepath.Join(holding(folder), listName)
-	if old, err := readFile(path, maxList); err == nil && string(old) == string(list) {
-		return len(files.manifests()), nil
+	path := filepath.Join(folderOf(folder), listName)
+	if old, err := readFile(path, maxList); err == nil && string(old) == string(text) {
+		return len(list.Manifests), nil
 	}
-	return len(files.manifests()), atomicfile.Write(path, list, 0o644)
+	return len(list.Manifests), atomicfile.Write(path, text, 0o644)
 }
 
-// checked reads the manifests of a folder, all of which have to be right.
+// checked reads the manifests of a folder, and fails if any of them is wrong.
 func checked(folder string) (tree, error) {
 	absolute, err := filepath.Abs(folder)
 	if err != nil {
@@ -59,7 +103,7 @@ func checked(folder string) (tree, error) {
 		return nil, err
 	}
 	wrong := offered.broken()
-	all, err := filepath.Glob(filepath.Join(holding(absolute), "*.y*ml"))
+	all, err := filepath.Glob(filepath.Join(folderOf(absolute), "*.y*ml"))
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +113,7 @@ func checked(folder string) (tree, error) {
 		}
 	}
 	if len(all) == 0 {
-		wrong = append(wrong, fmt.Errorf("%s holds no manifest, such as fleet.yaml or fleet@1.4.0.yaml", folder))
+		wrong = append(wrong, fmt.Errorf("%s contains no manifest, such as fleet.yaml or fleet@1.4.0.yaml", folder))
 	}
 	if len(wrong) > 0 {
 		return files, protocol.Invalid("%w", errors.Join(wrong...))

@@ -14,28 +14,28 @@ import (
 
 // location is where an index is fetched from.
 type location struct {
-	// local is true when it lies on this machine, and so may name files on it.
+	// local is true for an index on this machine, which may name files on it.
 	local bool
-	// here is true when it is served by this machine, and so may name its ports.
+	// here is true for an index that this machine serves, which may name its ports.
 	here bool
 	// folder is true when no copy is worth keeping.
 	folder bool
 	fetch  func(ctx context.Context, o fetching) (tree, error)
 }
 
-// fetching is what a source is given.
+// fetching has the parameters of a fetch.
 type fetching struct {
 	store *Store
-	// suffix is that of the signatures that are wanted; none when empty.
+	// suffix is that of the signatures to fetch; none when empty.
 	suffix string
 	// have is an earlier copy; it may be empty.
 	have tree
 }
 
-// schemes are how indexes are named, for messages.
+// schemes are the forms of an index's address, for messages.
 const schemes = "https://…, oci://…, a git repository (https://….git, git+https://…, ssh://…) or the path of a folder"
 
-// parseLocation tells the kinds of sources apart. Its errors hold no
+// parseLocation finds the kind of an index by its address. Its errors contain no
 // credentials and are of status protocol.ExitInvalid.
 func parseLocation(address string) (location, error) {
 	if filepath.IsAbs(address) {
@@ -49,19 +49,15 @@ func parseLocation(address string) (location, error) {
 		return location{}, protocol.Invalid("the address of an index must be %s", schemes)
 	}
 	if _, secret := u.User.Password(); secret {
-		return location{}, protocol.Invalid("the address of an index must not hold a password").
-			WithHint("git's credential helpers and docker login keep them")
+		return location{}, protocol.Invalid("the address of an index must not contain a password").
+			WithHint("store it with a git credential helper or docker login")
 	}
-	return addressed(address, u)
-}
-
-func addressed(address string, u *url.URL) (location, error) {
 	found, err := byScheme(address, u)
 	found.here = redirect.IsHere(u.Hostname())
 	return found, err
 }
 
-// canonical is one way to write the address of an index.
+// canonical is the one form of an address that may be written in several ways.
 func canonical(address string) string {
 	if user, rest, ok := strings.Cut(address, "@"); ok && !strings.Contains(address, "://") { // user@host:path
 		host, file, _ := strings.Cut(rest, ":")

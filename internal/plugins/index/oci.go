@@ -28,7 +28,7 @@ func ociLocation(reference string) location {
 	}}
 }
 
-// pull reads an artifact with one layer for each file.
+// pull reads an artifact that has one layer per file.
 func pull(ctx context.Context, reference string, s *Store) (tree, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
@@ -69,7 +69,7 @@ func addLayer(files tree, image v1.Image, about v1.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	content, err := layer.Compressed() // held against the digest while it is read
+	content, err := layer.Compressed() // verified against the digest while it is read
 	if err != nil {
 		return err
 	}
@@ -96,9 +96,9 @@ func pullFailed(ctx context.Context, reference string, err error) error {
 	case errors.As(err, &refused):
 		return refused
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return (&protocol.Error{Code: protocol.ExitFailed, Err: answer}).WithHint("log in with docker login, or set HARMONY_REGISTRY_USERNAME and HARMONY_REGISTRY_PASSWORD_FILE beside HARMONY_REGISTRY")
+		return (&protocol.Error{Code: protocol.ExitFailed, Err: answer}).WithHint("log in with docker login, or set HARMONY_REGISTRY_USERNAME and HARMONY_REGISTRY_PASSWORD_FILE along with HARMONY_REGISTRY")
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
-		return fmt.Errorf("there is no artifact oci://%s: %w", reference, answer)
+		return fmt.Errorf("artifact oci://%s does not exist: %w", reference, answer)
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= http.StatusInternalServerError):
 		return protocol.Retryable("%w", answer)
 	}

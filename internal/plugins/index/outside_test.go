@@ -11,7 +11,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// An index from elsewhere cannot name ports of this machine either, however they
+// A remote index cannot name ports of this machine either, however they
 // are written.
 func TestIndexFromElsewhereNamesNoPorts(t *testing.T) {
 	for _, host := range []string{"localhost:1", "LOCALHOST", "a.localhost", "127.0.0.1", "127.1.2.3:99", "[::1]:5000", "[::ffff:127.0.0.1]", "0.0.0.0:80", "[::]", "169.254.169.254", "[fe80::1]"} {
@@ -28,7 +28,7 @@ func TestIndexFromElsewhereNamesNoPorts(t *testing.T) {
 					t.Errorf("%s of %s: %v", uri, address, err)
 				}
 				if refuse {
-					refused(t, err, protocol.ExitInvalid, "an index from elsewhere cannot name an address of this machine")
+					refused(t, err, protocol.ExitInvalid, "a remote index cannot name an address of this machine")
 				}
 			}
 		}
@@ -81,10 +81,10 @@ func TestBlankKey(t *testing.T) {
 	for _, key := range []string{"key:", `key: ""`, "key: '  '", "key: ~"} {
 		s := store(t)
 		text := "apiVersion: harmony.nationtech.io/v1\nkind: PluginIndexes\nspec:\n  indexes:\n    - name: corp\n      url: /srv/x\n      " + key + "\n"
-		if err := os.MkdirAll(s.dirs.Config, 0o700); err != nil {
+		if err := os.MkdirAll(s.dirs.config, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(s.dirs.Config, SettingsFile), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(s.dirs.config, SettingsFile), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		_, err := s.Indexes()

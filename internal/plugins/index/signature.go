@@ -12,26 +12,34 @@ import (
 	"strings"
 
 	"aead.dev/minisign"
+
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Signatures lie beside the manifests that they are of.
+// A signature is a file beside its manifest.
 const (
 	minisignSuffix = ".minisig"
 	cosignSuffix   = ".sig"
 )
 
-func signatureSuffixes() []string { return []string{minisignSuffix, cosignSuffix} }
-
-// signer is a public key that signatures are held against.
+// signer is a public key that verifies signatures.
 type signer struct {
-	// suffix is what a signature's file has after the manifest's name.
+	// suffix follows the manifest's name in that of the signature's file.
 	suffix string
-	// verify reports whether the signature is one of the data by this key.
 	verify func(data, signature []byte) bool
 }
 
-// parseKey reads a public key of minisign or of cosign. The zero signer, of an
-// empty key, wants no signatures.
+// signer is that of the index's key.
+func (i Index) signer() (signer, error) {
+	key, err := parseKey(i.Key)
+	if err != nil {
+		return key, protocol.Invalid("the key of index %s %w", i.Name, err)
+	}
+	return key, nil
+}
+
+// parseKey reads a public key of minisign or of cosign. An empty key is the zero
+// signer, which requires no signatures.
 func parseKey(text string) (signer, error) {
 	text = strings.TrimSpace(text)
 	switch {
@@ -42,26 +50,26 @@ func parseKey(text string) (signer, error) {
 	}
 	var key minisign.PublicKey
 	if err := key.UnmarshalText([]byte(text)); err != nil {
-		return signer{}, errors.New("is no public key: want that of minisign, one line that begins with RW, or that of cosign in PEM")
+		return signer{}, errors.New("is not a public key: want a minisign key, one line that begins with RW, or a cosign key in PEM")
 	}
 	return signer{minisignSuffix, func(data, signature []byte) bool {
 		return minisign.Verify(key, data, signature)
 	}}, nil
 }
 
-// cosignKey reads a key of the kind that cosign makes: ECDSA on P-256.
+// cosignKey reads a key as cosign generates it: ECDSA on P-256.
 func cosignKey(text string) (signer, error) {
 	block, rest := pem.Decode([]byte(text))
 	if block == nil || block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
-		return signer{}, errors.New("is no PEM of one PUBLIC KEY")
+		return signer{}, errors.New("is not a PEM file with one PUBLIC KEY")
 	}
 	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
-		return signer{}, fmt.Errorf("is no public key: %w", err)
+		return signer{}, fmt.Errorf("is not a public key: %w", err)
 	}
 	key, ok := parsed.(*ecdsa.PublicKey)
 	if !ok || key.Curve != elliptic.P256() {
-		return signer{}, errors.New("is not of the kind that cosign makes, ECDSA on P-256")
+		return signer{}, errors.New("is not a cosign key, ECDSA on P-256")
 	}
 	return signer{cosignSuffix, func(data, signature []byte) bool {
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(signature)))
@@ -70,8 +78,8 @@ func cosignKey(text string) (signer, error) {
 	}}, nil
 }
 
-// check is nil when every manifest of the tree is signed. One that is not says
-// something about all: it is refused as a whole.
+// check is nil when every manifest of the tree is signed. A single unsigned one
+// refuses the whole index.
 func (s signer) check(files tree) error {
 	if s.verify == nil {
 		return nil
@@ -82,7 +90,7 @@ func (s signer) check(files tree) error {
 			return fmt.Errorf("%s is not signed: there is no %s", file, file+s.suffix)
 		}
 		if !s.verify(files[file], signature) {
-			return fmt.Errorf("%s is not signed by the index's key: %s is of other content or of another key", file, file+s.suffix)
+			return fmt.Errorf("%s is not signed by the index's key: %s is for other content or by another key", file, file+s.suffix)
 		}
 	}
 	return nil

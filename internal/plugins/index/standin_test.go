@@ -30,6 +30,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/nationtech/harmony/internal/config"
 )
 
 // manifest is the text of a small one; more is appended to its spec.
@@ -53,7 +55,7 @@ func offer(plugin, version string) tree {
 func store(t *testing.T) *Store {
 	t.Helper()
 	dir := t.TempDir()
-	s := Open(Dirs{filepath.Join(dir, "config"), filepath.Join(dir, "cache"), filepath.Join(dir, "state")})
+	s := &Store{dirs: dirs{filepath.Join(dir, "config"), filepath.Join(dir, "cache"), filepath.Join(dir, "state")}}
 	s.Warn = func(text string) { t.Logf("warning: %s", text) }
 	return s
 }
@@ -135,7 +137,7 @@ func httpsPlace(t *testing.T) place {
 			files[file] = data
 		}
 		if files[listName] == nil {
-			list, err := Encode(ListOf("test", files))
+			list, err := config.Encode(listOf(files))
 			if err != nil {
 				t.Fatal(err)
 			}

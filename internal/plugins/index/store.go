@@ -10,40 +10,42 @@ import (
 	"strings"
 	"time"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/nationtech/harmony/internal/cli/nearest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Store holds the configured indexes and their fetched copies.
+// Store has the configured indexes and their fetched copies.
 type Store struct {
-	// Only is the name or the URL of the one index to look in; all that are
-	// configured when empty.
+	// Only is the name or the URL of the one index to search; all configured ones
+	// when empty.
 	Only string
 	// AllowDowngrade accepts an index that offers older versions than before.
 	AllowDowngrade bool
-	// Downgrade accepts that of these plugins alone: what else an index offers in an
-	// older version than before is not used.
+	// Downgrade accepts older versions of these plugins alone; other plugins that an
+	// index offers in an older version than before are not used.
 	Downgrade []string
 	// MaxAge is how old a copy may be before [Store.Search] and [Store.Find] fetch
-	// it again; a day when zero. One that is missing is always fetched.
+	// it again; a day when zero. A missing copy is always fetched.
 	MaxAge time.Duration
-	// Offline makes [Store.Search] and [Store.Find] look in the copies that there
-	// are, however old, and fetch none.
+	// Offline makes [Store.Search] and [Store.Find] use the existing copies, however
+	// old, and fetch none.
 	Offline bool
-	// Warn is told what is no error: an index that cannot be reached now, a
-	// manifest that cannot be read. It may be nil.
+	// Warn gets warnings: an index that cannot be reached now, a manifest that
+	// cannot be read. It may be nil.
 	Warn func(string)
 	// Transport carries requests by https; http.DefaultTransport when nil.
 	Transport http.RoundTripper
 
-	dirs Dirs
+	dirs     dirs
+	homeless error // why there are no dirs
 }
 
-// Open returns the indexes that are configured in the folders. It reads nothing
-// yet.
-func Open(dirs Dirs) *Store { return &Store{dirs: dirs} }
+// Open returns the indexes of the user with that environment. It reads nothing yet;
+// a missing HOME is an error when the indexes are first used.
+func Open(getenv func(string) string) *Store {
+	dirs, err := dirsOf(getenv)
+	return &Store{dirs: dirs, homeless: err}
+}
 
 func (s *Store) warn(format string, args ...any) {
 	if s.Warn != nil {
@@ -51,8 +53,8 @@ func (s *Store) warn(format string, args ...any) {
 	}
 }
 
-// Update fetches the indexes of these names, or all. A copy is replaced only by
-// one that was verified; the error tells of every index that failed.
+// Update fetches the indexes of these names, or all. Only a verified index replaces
+// its copy; the error lists every index that failed.
 func (s *Store) Update(ctx context.Context, names ...string) error {
 	indexes, err := s.selected()
 	if err != nil {
@@ -62,11 +64,11 @@ func (s *Store) Update(ctx context.Context, names ...string) error {
 		all := indexes
 		indexes = nil
 		for _, name := range names {
-			at := slices.IndexFunc(all, func(i Index) bool { return i.Name == name })
-			if at < 0 {
-				return unknownIndex(name, all)
+			index, err := named(name, all)
+			if err != nil {
+				return err
 			}
-			indexes = append(indexes, all[at])
+			indexes = append(indexes, index)
 		}
 	}
 	var failed []error
@@ -76,24 +78,26 @@ func (s *Store) Update(ctx context.Context, names ...string) error {
 			failed = append(failed, err)
 			continue
 		}
-		for _, err := range offered.broken() {
-			s.warn("%v", err)
-		}
+		s.warnBroken(offered)
 	}
 	return together(failed)
 }
 
-// together is one error of the worst status.
-func together(failed []error) error {
-	switch len(failed) {
-	case 0:
-		return nil
-	case 1:
-		return failed[0]
+func (s *Store) warnBroken(offered catalog) {
+	for _, err := range offered.broken() {
+		s.warn("%v", err)
 	}
-	codes := make([]int, len(failed))
-	for i, err := range failed {
-		codes[i] = protocol.ExitCode(err)
+}
+
+// together joins errors into one with the worst exit status; a single error keeps
+// its hint.
+func together(failed []error) error {
+	if len(failed) < 2 {
+		return errors.Join(failed...)
+	}
+	var codes []int
+	for _, err := range failed {
+		codes = append(codes, protocol.ExitCode(err))
 	}
 	return &protocol.Error{Code: protocol.WorstCode(codes...), Err: errors.Join(failed...)}
 }
@@ -104,9 +108,9 @@ func (s *Store) fetch(ctx context.Context, index Index) (catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := parseKey(index.Key)
+	key, err := index.signer()
 	if err != nil {
-		return nil, protocol.Invalid("the key of index %s %w", index.Name, err)
+		return nil, err
 	}
 	old, _ := s.copyOf(index)
 	files, err := source.fetch(ctx, fetching{s, key.suffix, old.Files})
@@ -124,13 +128,13 @@ func (s *Store) fetch(ctx context.Context, index Index) (catalog, error) {
 		return offered, nil
 	}
 	if err := s.keep(index, files); err != nil {
-		s.warn("index %s is fetched again the next time: its copy cannot be kept: %v", index.Name, err)
+		s.warn("index %s will be fetched again next time: its copy cannot be kept: %v", index.Name, err)
 	}
 	return offered, nil
 }
 
-// catalog is what an index offers, by its copy if that is not too old. One that
-// cannot be refreshed for a passing reason is used as it is; it was verified.
+// catalog is the offer of an index, from its copy if that is not too old. A copy that
+// cannot be refreshed for a passing reason is used as it is: it was verified.
 func (s *Store) catalog(ctx context.Context, index Index) (catalog, error) {
 	source, err := parseLocation(index.URL)
 	if err != nil {
@@ -148,7 +152,7 @@ func (s *Store) catalog(ctx context.Context, index Index) (catalog, error) {
 		if protocol.ExitCode(err) != protocol.ExitRetryable {
 			return offered, err
 		}
-		s.warn("index %s is of %s: %v", index.Name, kept.At.Local().Format(time.DateTime), err)
+		s.warn("using index %s as of %s: %v", index.Name, kept.At.Local().Format(time.DateTime), err)
 	}
 	offered, err := read(index, kept.Files)
 	if err != nil {
@@ -158,8 +162,8 @@ func (s *Store) catalog(ctx context.Context, index Index) (catalog, error) {
 }
 
 // Search lists the newest version of every plugin whose name or description
-// holds all the words of text, by name; all plugins when it is empty. What could
-// be found is listed even when an index fails.
+// contains all the words of text, by name; all plugins when it is empty. The results
+// are complete for the indexes that could be read, even when another fails.
 func (s *Store) Search(ctx context.Context, text string) ([]Found, error) {
 	indexes, err := s.selected()
 	if err != nil {
@@ -175,39 +179,36 @@ func (s *Store) Search(ctx context.Context, text string) ([]Found, error) {
 			continue
 		}
 		for _, name := range offered.names() {
-			if e, err := offered.newest(name); err == nil && e.manifest.holds(words) {
+			if e, err := offered.newest(name); err == nil && e.manifest.mentions(words) {
 				found = append(found, Found{index, e.manifest})
 			}
 		}
-		for _, err := range offered.broken() {
-			s.warn("%v", err)
-		}
+		s.warnBroken(offered)
 	}
 	slices.SortStableFunc(found, func(a, b Found) int { return cmp.Compare(a.Manifest.Name, b.Manifest.Name) })
 	return found, together(failed)
 }
 
-// holds reports whether all words are in what the manifest says.
-func (m Manifest) holds(words []string) bool {
+// mentions reports whether all words are in the manifest's texts.
+func (m Manifest) mentions(words []string) bool {
 	text := strings.ToLower(strings.Join(append([]string{m.Name, m.ShortDescription, m.Description, m.Stage}, m.Apps...), "\n"))
 	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
 }
 
 // Find returns a plugin by its name, or as INDEX/NAME; its newest version when
-// version is empty. A plugin that several indexes offer has to be named with its
-// index: which of two somebody means is not for a third to decide. Not found is
-// an error of status protocol.ExitUnsupported.
+// version is empty. A plugin that several indexes offer must be named with its
+// index. Not found is an error of status protocol.ExitUnsupported.
 func (s *Store) Find(ctx context.Context, name, version string) (Found, error) {
 	indexes, err := s.selected()
 	if err != nil {
 		return Found{}, err
 	}
 	if prefix, rest, qualified := strings.Cut(name, "/"); qualified {
-		at := slices.IndexFunc(indexes, func(i Index) bool { return i.Name == prefix })
-		if at < 0 {
-			return Found{}, unknownIndex(prefix, indexes)
+		index, err := named(prefix, indexes)
+		if err != nil {
+			return Found{}, err
 		}
-		indexes, name = indexes[at:at+1], rest
+		indexes, name = []Index{index}, rest
 	}
 	if !protocol.ValidName(name) {
 		return Found{}, protocol.Invalid("%q is not a plugin's name: lower-case letters, digits and dashes, at most 53", name)
@@ -225,7 +226,7 @@ func (s *Store) findIn(ctx context.Context, indexes []Index, name, version strin
 		offered, err := s.catalog(ctx, index)
 		if err != nil {
 			if len(indexes) > 1 && protocol.HintOf(err) == "" {
-				err = &protocol.Error{Err: err, Hint: "to look in one index only, name it: INDEX/" + name}
+				err = &protocol.Error{Err: err, Hint: "to search one index only, name it: INDEX/" + name}
 			}
 			return Found{}, err
 		}
@@ -244,17 +245,10 @@ func (s *Store) findIn(ctx context.Context, indexes []Index, name, version strin
 	case 1:
 		return offers[0], nil
 	case 0:
-		return Found{}, notOffered(name, known)
+		return Found{}, protocol.Unsupported("no index has a plugin %s", name).
+			WithHint("%s", nearest.Hint(name, known, "list all plugins with 'harmony plugin search', or fetch new ones with 'harmony plugin index update'"))
 	}
-	return Found{}, protocol.Invalid("plugin %s is in several indexes", name).WithHint("say which: %s", strings.Join(from, " or "))
-}
-
-func notOffered(name string, known []string) error {
-	err := protocol.Unsupported("no index has a plugin %s", name)
-	if near := nearest.Name(name, known); near != "" {
-		return err.WithHint("did you mean %s?", near)
-	}
-	return err.WithHint("'harmony plugin search' lists what there is, 'harmony plugin index update' what is new")
+	return Found{}, protocol.Invalid("plugin %s is in several indexes", name).WithHint("name one: %s", strings.Join(from, " or "))
 }
 
 // pick is one version of a plugin, the newest when none is named.
@@ -263,24 +257,20 @@ func (c catalog) pick(name, version string) (Manifest, error) {
 		e, err := c.newest(name)
 		return e.manifest, err
 	}
-	want, err := semver.StrictNewVersion(version)
-	if err != nil {
-		return Manifest{}, err
-	}
 	var known []string
 	var broken error
 	for _, e := range c[name] {
-		if e.err != nil {
+		switch {
+		case e.err != nil:
 			broken = e.err
-			continue
-		}
-		if e.version.String() == want.String() {
+		case e.manifest.Version == version:
 			return e.manifest, nil
+		default:
+			known = append(known, e.manifest.Version)
 		}
-		known = append(known, e.manifest.Version)
 	}
 	if broken != nil {
 		return Manifest{}, broken
 	}
-	return Manifest{}, protocol.Unsupported("there is no version %s of plugin %s", version, name).WithHint("there is %s", strings.Join(known, ", "))
+	return Manifest{}, protocol.Unsupported("there is no version %s of plugin %s", version, name).WithHint("available: %s", strings.Join(known, ", "))
 }

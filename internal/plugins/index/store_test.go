@@ -109,7 +109,7 @@ func TestSignatures(t *testing.T) {
 
 // swap exchanges the signatures of two manifests.
 func swap(files tree) tree {
-	for _, suffix := range signatureSuffixes() {
+	for _, suffix := range []string{minisignSuffix, cosignSuffix} {
 		a, b := "fleet.yaml"+suffix, "shop.yaml"+suffix
 		if files[a] != nil {
 			files[a], files[b] = files[b], files[a]
@@ -285,7 +285,7 @@ func TestSettings(t *testing.T) {
 	if err != nil || len(indexes) != 2 || indexes[1].Key != strings.TrimSpace(key.public) || indexes[1].URL != at.url {
 		t.Fatalf("%v, %v", indexes, err)
 	}
-	refused(t, s.Add(ctx, Index{Name: "corp", URL: at.url}), protocol.ExitInvalid, "an index corp already")
+	refused(t, s.Add(ctx, Index{Name: "corp", URL: at.url}), protocol.ExitInvalid, "index corp already exists")
 	refused(t, s.Remove("crop"), protocol.ExitInvalid, `no index "crop"`)
 	refused(t, s.Update(ctx, "crop"), protocol.ExitInvalid, `no index "crop"`)
 	refused(t, s.Add(ctx, Index{Name: "../x", URL: "ftp://x", Key: "?"}), protocol.ExitInvalid, "index.name", "index.url", "index.key")
@@ -303,7 +303,7 @@ func TestFoldersThatCannotBeWritten(t *testing.T) {
 	at, s := gitPlace(t), store(t)
 	at.publish(offer("fleet", "1.0.0"))
 	s.Only = at.url
-	if err := os.WriteFile(s.dirs.Cache, nil, 0o600); err != nil {
+	if err := os.WriteFile(s.dirs.cache, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var warnings []string
@@ -311,14 +311,14 @@ func TestFoldersThatCannotBeWritten(t *testing.T) {
 	if found, err := s.Find(ctx, "fleet", ""); err != nil || found.Manifest.Version != "1.0.0" || len(warnings) != 1 || !strings.Contains(warnings[0], "cannot be kept") {
 		t.Errorf("found %v, %v; warnings %q", found.Manifest, err, warnings)
 	}
-	if err := os.RemoveAll(s.dirs.State); err != nil {
+	if err := os.RemoveAll(s.dirs.state); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(s.dirs.State, nil, 0o600); err != nil {
+	if err := os.WriteFile(s.dirs.state, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err := s.Find(ctx, "fleet", "")
-	refused(t, err, protocol.ExitFailed, "remember what index")
+	refused(t, err, protocol.ExitFailed, "remember the versions of index")
 }
 
 // An address may hold a token, which no message repeats.

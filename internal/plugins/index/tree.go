@@ -1,16 +1,21 @@
 package index
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// What an index may hold at most: a hostile one is refused before it costs
-// memory or time.
+// Limits of an index: a hostile one is refused before it costs memory or time.
 const (
 	maxFiles     = 8192
 	maxTree      = 32 << 20 // bytes
@@ -20,11 +25,11 @@ const (
 // listName is the file that lists the manifests of an https tree.
 const listName = "index.yaml"
 
-// tree holds the files of an index, by their names: manifests and signatures.
+// tree has the files of an index by their names: manifests and signatures.
 type tree map[string][]byte
 
-// manifestName cuts the name of a manifest's file: NAME.yaml, or NAME@VERSION.yaml
-// for a version that is not the newest.
+// manifestName splits the name of a manifest's file: NAME.yaml, or
+// NAME@VERSION.yaml for a version that is not the newest.
 func manifestName(file string) (name, version string, ok bool) {
 	base, ok := strings.CutSuffix(file, ".yaml")
 	if !ok || file == listName {
@@ -34,13 +39,10 @@ func manifestName(file string) (name, version string, ok bool) {
 	return name, version, protocol.ValidName(name) && (!dated || validVersion(version))
 }
 
-// belongs reports whether a file of this name is a part of an index: a manifest
-// or its signature. Other files, such as a README, do not matter.
+// belongs reports whether a file of this name is part of an index: a manifest or its
+// signature. Other files, such as a README, are ignored.
 func belongs(file string) bool {
-	for _, suffix := range signatureSuffixes() {
-		file = strings.TrimSuffix(file, suffix)
-	}
-	_, _, ok := manifestName(file)
+	_, _, ok := manifestName(strings.TrimSuffix(strings.TrimSuffix(file, minisignSuffix), cosignSuffix))
 	return ok
 }
 
@@ -52,13 +54,13 @@ func limitOf(file string) int64 {
 	return maxSignature
 }
 
-// add takes a file into the tree, unless that makes it too large.
+// add adds a file, unless that makes the tree too large.
 func (t tree) add(file string, data []byte) error {
 	if !belongs(file) {
 		return fmt.Errorf("%q is not the name of a manifest, such as fleet.yaml or fleet@1.4.0.yaml", file)
 	}
 	if _, twice := t[file]; twice {
-		return fmt.Errorf("%s is there twice", file)
+		return fmt.Errorf("%s appears twice", file)
 	}
 	if int64(len(data)) > limitOf(file) {
 		return &tooLarge{file, limitOf(file)}
@@ -67,7 +69,7 @@ func (t tree) add(file string, data []byte) error {
 	return t.check()
 }
 
-// check is nil for a tree of a bearable size.
+// check is nil for a tree within the limits.
 func (t tree) check() error {
 	if len(t) > maxFiles {
 		return fmt.Errorf("it has more than %d files", maxFiles)
@@ -77,18 +79,87 @@ func (t tree) check() error {
 		total += len(data)
 	}
 	if total > maxTree {
-		return fmt.Errorf("its files are larger than %d bytes together", maxTree)
+		return fmt.Errorf("its files have more than %d bytes in total", maxTree)
 	}
 	return nil
 }
 
 // manifests lists the names of the manifests' files, sorted.
 func (t tree) manifests() []string {
-	var names []string
-	for _, file := range slices.Sorted(maps.Keys(t)) {
-		if _, _, ok := manifestName(file); ok {
-			names = append(names, file)
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(t)), func(file string) bool {
+		_, _, ok := manifestName(file)
+		return !ok
+	})
+}
+
+// manifestFolder is the folder of the index in a repository with other content.
+const manifestFolder = "plugin-index"
+
+func folderLocation(path string) location {
+	return location{local: true, folder: true, fetch: func(context.Context, fetching) (tree, error) { return readFolder(path) }}
+}
+
+// folderOf is the folder itself, or its folder plugin-index if there is one.
+func folderOf(path string) string {
+	inner := filepath.Join(path, manifestFolder)
+	if info, err := os.Stat(inner); err == nil && info.IsDir() {
+		return inner
+	}
+	return path
+}
+
+// readFolder reads the manifests of a folder, or of its folder plugin-index.
+func readFolder(path string) (tree, error) {
+	path = folderOf(path)
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, protocol.Invalid("folder %s does not exist", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	files := tree{}
+	for _, e := range entries {
+		if !belongs(e.Name()) {
+			continue
+		}
+		if !e.Type().IsRegular() {
+			return nil, fmt.Errorf("%s is not a regular file", e.Name())
+		}
+		data, err := readFile(filepath.Join(path, e.Name()), limitOf(e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if err := files.add(e.Name(), data); err != nil {
+			return nil, err
 		}
 	}
-	return names
+	return files, nil
+}
+
+// readFile reads a file of a limited size.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readLimited(f, limit, filepath.Base(path))
+}
+
+// lock keeps other processes out by the lock file of that name in a folder, until
+// unlock.
+func lock(folder, name string) (unlock func(), err error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(folder, name), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
 }

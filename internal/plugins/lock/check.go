@@ -2,19 +2,23 @@ package lock
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 
+	"github.com/nationtech/harmony/internal/cli/cachedir"
+	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Check holds plugins against a project's lock file.
+// Check compares plugins with a project's lock file.
 type Check struct {
 	// File is the lock file, for messages.
 	File string
@@ -26,17 +30,17 @@ type Check struct {
 	Cache string
 }
 
-// Pinned refuses a plugin that the lock file pins and that differs from what it
-// pins; see [Check.Plugin].
-func (c Check) Pinned(p discovery.Plugin) error {
+// pinned refuses a plugin that the lock file pins and that differs from its entry; see
+// [Check.Plugin].
+func (c Check) pinned(p discovery.Plugin) error {
 	if _, ok := c.Lock.Plugin(p.Name); !ok {
 		return nil
 	}
 	return c.Plugin(p)
 }
 
-// Plugin refuses a plugin that is not the one that the lock file names. The
-// errors are of status protocol.ExitUnsupported.
+// Plugin refuses a plugin that is not the one in the lock file. The errors are of
+// status protocol.ExitUnsupported.
 func (c Check) Plugin(p discovery.Plugin) error {
 	entry, ok := c.Lock.Plugin(p.Name)
 	if !ok {
@@ -59,12 +63,12 @@ func (c Check) Plugin(p discovery.Plugin) error {
 	if sum != pinned.Executable {
 		return protocol.Unsupported("plugin %s differs from %s, which pins %s %s (SHA-256 %s…, the file has %s…)",
 			p.Path, c.File, p.Name, entry.Version, pinned.Executable[:12], sum[:12]).
-			WithHint("install what is pinned: harmony plugin sync")
+			WithHint("install the pinned plugins: harmony plugin sync")
 	}
 	return nil
 }
 
-// isOwn reports whether the plugin came with this harmony.
+// isOwn reports whether the plugin is part of this harmony.
 func (c Check) isOwn(p discovery.Plugin) bool {
 	if c.Suite == "" || !slices.Contains(suite.Plugins(), p.Name) {
 		return false
@@ -73,8 +77,7 @@ func (c Check) isOwn(p discovery.Plugin) bool {
 	return err == nil && filepath.Dir(file) == c.Suite
 }
 
-// hash is the SHA-256 of the plugin's file, remembered while the file is the
-// same.
+// hash is the SHA-256 of the plugin's file, cached while the file stays the same.
 func (c Check) hash(p discovery.Plugin) (string, error) {
 	file, err := discovery.Identify(p.Path)
 	if err != nil {
@@ -90,4 +93,69 @@ func (c Check) hash(p discovery.Plugin) (string, error) {
 	}
 	memory.Keep(file, json.RawMessage(strconv.Quote(sum)))
 	return sum, nil
+}
+
+// EnvFile names the lock file for the stages of a release and their children.
+const EnvFile = "HARMONY_PLUGINS_LOCK"
+
+// Of is the check against the lock file in a project's folder, if there is one.
+func Of(folder string) (c Check, found bool, err error) {
+	lock, found, err := Find(folder)
+	if !found || err != nil {
+		return Check{}, false, err
+	}
+	c = Check{File: filepath.Join(folder, FileName), Lock: lock, Suite: suite.Folder()}
+	// A cache that a CI job restores is not trusted.
+	if os.Getenv("CI") == "" {
+		c.Cache = cachedir.In("hashes")
+	}
+	return c, true, nil
+}
+
+// here is the check that applies to this process: against the lock file of the release
+// that started it, or else of the project in the current folder.
+func here() (Check, bool, error) {
+	if file := os.Getenv(EnvFile); file != "" {
+		return Of(filepath.Dir(file))
+	}
+	file, err := config.Find("")
+	if errors.Is(err, config.ErrNoFile) {
+		return Check{}, false, nil
+	}
+	if err != nil {
+		return Check{}, false, err
+	}
+	return Of(filepath.Dir(file))
+}
+
+// Finder finds the plugins of this process on a PATH. Where a lock file applies,
+// plugins that 'harmony plugin sync' installed for the project come first, and those
+// that differ from the file are refused.
+func Finder(path string) discovery.Finder { return finder(path, Check.Plugin) }
+
+// Command finds the plugin for a command that a user typed. A plugin that the lock file
+// does not name is not the project's, and may run.
+func Command(path string) discovery.Finder { return finder(path, Check.pinned) }
+
+func finder(path string, admit func(Check, discovery.Plugin) error) discovery.Finder {
+	f := suite.Finder(path)
+	c, found, err := here()
+	switch {
+	case err != nil:
+		f.Admit = func(discovery.Plugin) error { return err }
+	case found:
+		f = c.Finder(f)
+		f.Admit = func(p discovery.Plugin) error { return admit(c, p) }
+	}
+	return f
+}
+
+// Finder makes a finder search the project's own store first.
+func (c Check) Finder(f discovery.Finder) discovery.Finder {
+	folder, err := artifact.ProjectStore(os.Getenv, filepath.Dir(c.File))
+	if err != nil { // no home: nothing is installed
+		return f
+	}
+	f.Project = filepath.Join(folder, artifact.Bin)
+	return f
 }

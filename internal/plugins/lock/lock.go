@@ -1,6 +1,6 @@
-// Package lock pins the plugins of a project: harmony-plugins.lock holds
-// the version and the hashes of each, and lies beside harmony.yaml. A release
-// runs no plugin that differs from it.
+// Package lock pins the plugins of a project: harmony-plugins.lock, next to
+// harmony.yaml, has the version and the hashes of each. A release runs no plugin
+// that differs from it.
 package lock
 
 import (
@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/internal/config"
@@ -34,36 +33,36 @@ const (
 	maxVersion = 128
 )
 
-// Lock is what a lock file holds.
+// Lock is the content of a lock file.
 type Lock struct {
-	protocol.Metadata `json:"-" yaml:"-"`
+	protocol.Metadata `json:"-"`
 	// Plugins are sorted by name.
-	Plugins []Plugin `json:"plugins" yaml:"plugins"`
+	Plugins []Plugin `json:"plugins"`
 }
 
 // Plugin is one plugin of a project.
 type Plugin struct {
 	// Name without the harmony- prefix, and the Version.
-	Name    string `json:"name" yaml:"name"`
-	Version string `json:"version" yaml:"version"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
 	// Platforms are sorted by platform.
-	Platforms []Platform `json:"platforms" yaml:"platforms"`
+	Platforms []Platform `json:"platforms"`
 }
 
 // Platform is the artifact of a plugin for one platform.
 type Platform struct {
 	// Platform is os/arch: linux/amd64.
-	Platform          string `json:"platform" yaml:"platform"`
-	artifact.Artifact `yaml:",inline"`
-	// Executable is the hash of the executable: what a release compares.
-	Executable string `json:"executable" yaml:"executable"`
+	Platform string `json:"platform"`
+	artifact.Artifact
+	// Executable is the hash of the executable: which a release compares.
+	Executable string `json:"executable"`
 }
 
 // DocumentKind implements [protocol.Spec].
 func (Lock) DocumentKind() protocol.Kind { return Kind }
 
-// Read reads a lock file strictly. A missing one is fs.ErrNotExist; what is
-// wrong with it has line numbers and is of status protocol.ExitInvalid.
+// Read reads a lock file strictly. A missing file is fs.ErrNotExist; problems have
+// line numbers and the status protocol.ExitInvalid.
 func Read(file string) (Lock, error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -81,49 +80,43 @@ func Read(file string) (Lock, error) {
 
 // Validate returns all problems at once, as [protocol.FieldErrors], or nil.
 func (l Lock) Validate() error {
-	var found protocol.FieldErrors
-	add := func(field, format string, args ...any) {
-		found = append(found, protocol.FieldError{Field: field, Problem: fmt.Sprintf(format, args...)})
-	}
-	for i, p := range l.Plugins {
+	var p artifact.Problems
+	for i, plugin := range l.Plugins {
 		at := fmt.Sprintf("spec.plugins[%d]", i)
-		if !protocol.ValidName(p.Name) {
-			add(at+".name", "%q is not a plugin's name", p.Name)
+		if !protocol.ValidName(plugin.Name) {
+			p.Add(at+".name", "%q is not a plugin's name", plugin.Name)
 		}
-		if i > 0 && l.Plugins[i-1].Name >= p.Name {
-			add(at+".name", "plugins are sorted by name, and each is there once")
+		if i > 0 && l.Plugins[i-1].Name >= plugin.Name {
+			p.Add(at+".name", "plugins must be sorted by name, without duplicates")
 		}
-		if _, err := semver.StrictNewVersion(p.Version); err != nil || len(p.Version) > maxVersion {
-			add(at+".version", "%q is not a semantic version such as 1.4.0", p.Version)
+		if _, err := semver.StrictNewVersion(plugin.Version); err != nil || len(plugin.Version) > maxVersion {
+			p.Add(at+".version", "%q is not a semantic version such as 1.4.0", plugin.Version)
 		}
-		if len(p.Platforms) == 0 {
-			add(at+".platforms", "is required: one entry for each platform")
+		if len(plugin.Platforms) == 0 {
+			p.Add(at+".platforms", "is required: one entry for each platform")
 		}
-		for j, platform := range p.Platforms {
+		for j, platform := range plugin.Platforms {
 			here := fmt.Sprintf("%s.platforms[%d]", at, j)
-			if j > 0 && p.Platforms[j-1].Platform >= platform.Platform {
-				add(here+".platform", "platforms are sorted, and each is there once")
+			if j > 0 && plugin.Platforms[j-1].Platform >= platform.Platform {
+				p.Add(here+".platform", "platforms must be sorted, without duplicates")
 			}
-			platform.validate(here, add)
+			platform.validate(&p, here)
 		}
 	}
-	if len(found) == 0 {
-		return nil
-	}
-	return found
+	return p.Err()
 }
 
-func (p Platform) validate(at string, add func(field, format string, args ...any)) {
-	if !regexp.MustCompile(`^[a-z0-9]+/[a-z0-9]+$`).MatchString(p.Platform) {
-		add(at+".platform", "%q is not os/arch, for example linux/amd64", p.Platform)
+func (a Platform) validate(p *artifact.Problems, at string) {
+	if !regexp.MustCompile(`^[a-z0-9]+/[a-z0-9]+$`).MatchString(a.Platform) {
+		p.Add(at+".platform", "%q is not os/arch, for example linux/amd64", a.Platform)
 	}
-	if p.URI == "" {
-		add(at+".uri", "is required")
+	if a.URI == "" {
+		p.Add(at+".uri", "is required")
 	}
-	if !artifact.ValidHash(p.Executable) {
-		add(at+".executable", "must be a SHA-256, 64 hexadecimal digits in lower case")
+	if !artifact.ValidHash(a.Executable) {
+		p.Add(at+".executable", "must be a SHA-256, 64 hexadecimal digits in lower case")
 	}
-	p.Artifact.Validate(func(name, format string, args ...any) { add(at+"."+name, format, args...) })
+	a.Artifact.Validate(p, at)
 }
 
 // Plugin returns the entry of a plugin.
@@ -144,17 +137,12 @@ func (p Plugin) Platform(platform string) (Platform, bool) {
 	return p.Platforms[i], true
 }
 
-// With returns the lock with a plugin's entry instead of an earlier one.
+// With returns the lock with a plugin's entry in place of an earlier one.
 func (l Lock) With(p Plugin) Lock {
 	slices.SortFunc(p.Platforms, func(a, b Platform) int { return strings.Compare(a.Platform, b.Platform) })
-	l.Plugins = append(l.Without(p.Name).Plugins, p)
+	others := slices.DeleteFunc(slices.Clone(l.Plugins), func(other Plugin) bool { return other.Name == p.Name })
+	l.Plugins = append(others, p)
 	slices.SortFunc(l.Plugins, func(a, b Plugin) int { return strings.Compare(a.Name, b.Name) })
-	return l
-}
-
-// Without returns the lock without a plugin's entry.
-func (l Lock) Without(name string) Lock {
-	l.Plugins = slices.DeleteFunc(slices.Clone(l.Plugins), func(p Plugin) bool { return p.Name == name })
 	return l
 }
 
@@ -165,10 +153,14 @@ func (l Lock) Write(file string) error {
 	if err := l.Validate(); err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
-	text, err := l.encode()
+	if l.Plugins == nil {
+		l.Plugins = []Plugin{}
+	}
+	text, err := config.Encode(l)
 	if err != nil {
 		return err
 	}
+	text = append([]byte(heading), text...)
 	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
@@ -176,21 +168,6 @@ func (l Lock) Write(file string) error {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
 	return nil
-}
-
-func (l Lock) encode() ([]byte, error) {
-	if l.Plugins == nil {
-		l.Plugins = []Plugin{}
-	}
-	b := bytes.NewBufferString(heading)
-	e := yaml.NewEncoder(b)
-	e.SetIndent(2)
-	err := e.Encode(struct {
-		APIVersion string        `yaml:"apiVersion"`
-		Kind       protocol.Kind `yaml:"kind"`
-		Spec       Lock          `yaml:"spec"`
-	}{protocol.APIVersion, Kind, l})
-	return b.Bytes(), errors.Join(err, e.Close())
 }
 
 // Find reads the lock file in a folder; found is false when there is none.

@@ -53,9 +53,6 @@ func TestWriteAndRead(t *testing.T) {
 	if again, err := os.ReadFile(file); err != nil || string(again) != string(first) {
 		t.Errorf("another time:\n%s", again)
 	}
-	if left := read.Without("ant").Plugins; len(left) != 1 || left[0].Name != "zebra" {
-		t.Errorf("%+v", left)
-	}
 	must(t, pluginlock.Lock{}.Write(file))
 	if read, err := pluginlock.Read(file); err != nil || len(read.Plugins) != 0 {
 		t.Errorf("%+v, %v", read, err)
@@ -91,7 +88,7 @@ spec:
 `
 	for name, test := range map[string]struct{ old, new, want string }{
 		"unknown field":      {"version:", "versoin:", `lock:6: spec.plugins[0].versoin: unknown field, did you mean version?`},
-		"another kind":       {"PluginLock", "Plugin", `"Plugin" is no kind of this file`},
+		"another kind":       {"PluginLock", "Plugin", `"Plugin" is not a kind of this file`},
 		"another version":    {"/v1", "/v2", `lock:1: apiVersion: "harmony.nationtech.io/v2" is unknown`},
 		"a name":             {"ant", "../ant", `spec.plugins[0].name: "../ant" is not a plugin's name`},
 		"a version":          {"1.0.0", "../x", `spec.plugins[0].version: "../x" is not a semantic version`},
@@ -101,8 +98,8 @@ spec:
 		"short hash":         {"executable: HASH", "executable: abc", "platforms[0].executable: must be a SHA-256"},
 		"no size":            {"size: 1", "size: 0", "platforms[0].size: must be"},
 		"large size":         {"size: 1", "size: 9000000000", "platforms[0].size: must be"},
-		"twice":              {"spec:\n  plugins:\n", "spec:\n  plugins:\n    - {name: ant, version: 1.0.0, platforms: [{platform: linux/amd64, uri: x, sha256: HASH, size: 1, executable: HASH}]}\n", "spec.plugins[1].name: plugins are sorted"},
-		"one platform twice": {"      platforms:\n", "      platforms:\n        - {platform: linux/amd64, uri: x, sha256: HASH, size: 1, executable: HASH}\n", "platforms[1].platform: platforms are sorted"},
+		"twice":              {"spec:\n  plugins:\n", "spec:\n  plugins:\n    - {name: ant, version: 1.0.0, platforms: [{platform: linux/amd64, uri: x, sha256: HASH, size: 1, executable: HASH}]}\n", "spec.plugins[1].name: plugins must be sorted"},
+		"one platform twice": {"      platforms:\n", "      platforms:\n        - {platform: linux/amd64, uri: x, sha256: HASH, size: 1, executable: HASH}\n", "platforms[1].platform: platforms must be sorted"},
 		"not YAML":           {"spec:", "spec: [", "not YAML"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,23 +3,23 @@ package process
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// maxWaiting is how many documents of one app may wait to be taken: a stage that
-// writes more is broken.
+// maxWaiting limits the documents of one app in its mailbox: a stage that writes more
+// is broken.
 const maxWaiting = 10_000
 
 // result is a document that the stage made.
 type result struct {
 	document protocol.Document
-	spec     protocol.Spec // the same, where it was decoded already
+	spec     protocol.Spec // the same, if already decoded
 }
 
 // Send sends typed documents of one app, that of the first, and opens the app's
-// mailbox. That the stage is gone is told, with the reason, when its answer is
-// awaited.
+// mailbox. If the stage has exited, the error is reported when its answer is awaited.
 func (p *Process) Send(specs ...protocol.Spec) error {
 	documents := make([]protocol.Document, len(specs))
 	for i, s := range specs {
@@ -38,19 +38,20 @@ func (p *Process) Send(specs ...protocol.Spec) error {
 	return nil
 }
 
-// open opens the mailbox of an app and remembers what the stage will forward.
+// open opens the mailbox of an app and records the documents that the stage will
+// forward.
 func (p *Process) open(app string, documents []protocol.Document) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, open := p.mailboxes[app]; !open {
-		p.mailboxes[app] = append([]result{}, p.whole...)
+		p.mailboxes[app] = slices.Clone(p.whole)
 	}
 	for _, d := range documents {
 		p.sent[string(d.Bytes())]++
 	}
 }
 
-// forwarded reports whether a document is one that the stage was sent.
+// forwarded reports whether a document is one that was sent to the stage.
 func (p *Process) forwarded(d protocol.Document) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,8 +63,8 @@ func (p *Process) forwarded(d protocol.Document) bool {
 	return true
 }
 
-// deliver puts a result into the mailbox of its app; one of the whole stage
-// into all of them, those that are yet to be opened too.
+// deliver puts a result into the mailbox of its app. A result of the whole stage goes
+// into all mailboxes, including those opened later.
 func (p *Process) deliver(r result) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,8 +85,8 @@ func (p *Process) deliver(r result) error {
 	return nil
 }
 
-// next takes the next result out of the app's mailbox, for which it waits. There
-// is none once the stage has ended.
+// next waits for the next result in the app's mailbox and takes it; false once the
+// stage has ended.
 func (p *Process) next(app string) (result, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,8 +101,7 @@ func (p *Process) next(app string) (result, bool) {
 	return r, true
 }
 
-// Await waits for a typed document of an app, or for the failure that comes in
-// its place.
+// Await waits for a typed document of an app, or for a failure in its place.
 func Await[S any, P protocol.Decodable[S]](ctx context.Context, p *Process, app string) (S, error) {
 	var s S
 	r, err := p.await(ctx, app, P(&s).DocumentKind())
@@ -114,8 +114,7 @@ func Await[S any, P protocol.Decodable[S]](ctx context.Context, p *Process, app 
 	return protocol.Decode[S, P](r.document)
 }
 
-// AwaitFailure waits for the failure that follows a result of an app that is not
-// good.
+// AwaitFailure waits for the failure that follows a bad result of an app.
 func (p *Process) AwaitFailure(ctx context.Context, app string) error {
 	_, err := p.await(ctx, app, protocol.KindFailure)
 	return err
@@ -139,8 +138,8 @@ func (p *Process) await(ctx context.Context, app string, kind protocol.Kind) (re
 	}
 }
 
-// Each hands an app's documents to take, as they come, until the stage has ended
-// or take fails.
+// Each passes an app's documents to take as they arrive, until the stage has ended or
+// take fails.
 func (p *Process) Each(ctx context.Context, app string, take func(protocol.Document) error) error {
 	for {
 		r, ok := p.next(app)
@@ -153,7 +152,7 @@ func (p *Process) Each(ctx context.Context, app string, take func(protocol.Docum
 	}
 }
 
-// Failure is the error that a document tells, nil for one that tells none.
+// Failure is the error of a Failure document; nil for other kinds.
 func Failure(d protocol.Document) error {
 	if d.Kind != protocol.KindFailure {
 		return nil
@@ -172,6 +171,6 @@ func (p *Process) Died() error {
 	return &protocol.Error{
 		Code: protocol.ExitFailed, Err: p.broken,
 		Message: fmt.Sprintf("%s ended without a result", p.path),
-		Hint:    "run the same command again: what was done is found and not done twice",
+		Hint:    "run the same command again: completed work is not repeated",
 	}
 }

@@ -1,6 +1,5 @@
-// Package process runs a stage plugin as a child process: documents go in,
-// results come back by app. It is what the proxies stand on that implement a
-// capability by a process.
+// Package process runs a stage plugin as a child process: documents go in, results
+// come back by app. The pipeline's proxies use it to implement capabilities.
 package process
 
 import (
@@ -18,7 +17,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// stopDelay is how long a stage may take to end after it was asked to.
+// stopDelay is how long a stage may take to exit after SIGTERM.
 const stopDelay = 15 * time.Second
 
 // Process is a running stage. Documents go in for one app at a time; the
@@ -39,13 +38,13 @@ type Process struct {
 	whole     []result // those of the stage as a whole
 }
 
-// Observer takes what the processes tell beside their results.
+// Observer gets the output of a process other than its results.
 type Observer struct {
-	// Event takes progress, and Line a line of a stage's stderr.
+	// Event gets progress, and Line a line of the stage's stderr.
 	Event func(protocol.Event)
 	Line  func(string)
-	// Cluster takes the result of one cluster of a target: the deploy goes on. It
-	// may be nil for a stage that does not deploy.
+	// Cluster gets the result of one cluster of a target, while the deploy continues.
+	// It may be nil for a stage that does not deploy.
 	Cluster func(protocol.DeployResult)
 }
 
@@ -56,13 +55,12 @@ type Plugin struct {
 	Flags []string
 	// Registry gives the stage the credentials of the registry.
 	Registry bool
-	// Later is set for a stage that starts before there is work for it: it gives way
-	// to other processes.
+	// Later lowers the priority of a stage that starts before there is work for it.
 	Later bool
 }
 
-// Start starts a stage plugin. When ctx is cancelled it gets SIGTERM, and is killed with what
-// it started when it does not end. Whatever comes of it is to be closed. A plugin
+// Start starts a stage plugin; the caller must close it. When ctx is cancelled the
+// plugin gets SIGTERM and, if it does not exit, is killed with its children. A plugin
 // that cannot be started is an error of status protocol.ExitUnsupported.
 func Start(ctx context.Context, plugin Plugin, see Observer) (*Process, error) {
 	events, eventsIn, err := os.Pipe()
@@ -91,7 +89,7 @@ func Start(ctx context.Context, plugin Plugin, see Observer) (*Process, error) {
 		return nil, protocol.Unsupported("start %s: %w", plugin.Path, err)
 	}
 	if plugin.Later {
-		_ = syscall.Setpriority(syscall.PRIO_PGRP, p.child.Process().Pid, 10) // else it is only in the way
+		_ = syscall.Setpriority(syscall.PRIO_PGRP, p.child.Process().Pid, 10) // optional
 	}
 	go func() {
 		<-p.child.Done()
@@ -110,7 +108,7 @@ func readEvents(r io.ReadCloser, show func(protocol.Event)) {
 	for {
 		d, err := reader.Next()
 		if err != nil {
-			return // the end, or a plugin that garbles its progress: nobody depends on it
+			return // the end, or garbled progress, on which nothing depends
 		}
 		if e, err := protocol.Decode[protocol.Event](d); err == nil {
 			show(e)
@@ -118,9 +116,9 @@ func readEvents(r io.ReadCloser, show func(protocol.Event)) {
 	}
 }
 
-// readResults hands what the stage writes to whoever waits for it. What the
-// stage only forwards is not a result. Nothing more comes of a stage that writes
-// what nobody can read, even if it goes on.
+// readResults delivers the results of the stage; a document that it only forwards is
+// not one. After unreadable output nothing more is delivered, even if the stage
+// continues.
 func (p *Process) readResults(stdout io.Reader, see Observer) {
 	defer close(p.ended)
 	broken := p.read(protocol.NewReader(stdout), see)
@@ -161,18 +159,18 @@ func (p *Process) read(reader *protocol.Reader, see Observer) error {
 // Path is that of the plugin.
 func (p *Process) Path() string { return p.path }
 
-// EndInput tells the stage that no more documents come.
+// EndInput closes the stage's stdin: no more documents come.
 func (p *Process) EndInput() error { return p.endInput() }
 
-// Close lets the stage end and waits for it. The status is that of the process;
-// a signal that killed it is an error.
+// Close closes the stage's stdin and waits for its end. A signal that killed it is an
+// error; an exit status is not.
 func (p *Process) Close() error {
 	_ = p.endInput() // of a pipe in this process
 	<-p.ended
 	err := p.child.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
-		return nil // told by Failure documents
+		return nil // Failure documents report it
 	}
 	return err
 }

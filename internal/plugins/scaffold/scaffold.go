@@ -1,9 +1,8 @@
-// Package scaffold writes new stage plugins: a smoke stage that keeps the
-// contract, with a place for checks of one's own.
+// Package scaffold writes new stage plugins: a smoke stage that keeps the contract,
+// with a place for your own checks.
 package scaffold
 
 import (
-	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -20,36 +19,30 @@ import (
 //go:embed files
 var files embed.FS
 
-// Plugin is what is written.
+// Plugin describes the plugin to write.
 type Plugin struct {
 	// Name without harmony-.
 	Name string
 	// Language is one of [Languages].
 	Language string
 	// Harmony is the suite's version, without a leading v, that a plugin in Go
-	// asks for; the latest when empty.
+	// requires; the latest when empty.
 	Harmony string
 }
 
-// Languages are those that a plugin can be written in, in the order of the
-// alphabet.
+// Languages lists the languages of plugins, sorted.
 func Languages() []string {
-	entries, err := files.ReadDir("files")
-	if err != nil {
-		return nil // it is part of the program
-	}
+	entries, _ := files.ReadDir("files") // part of the program, and sorted
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	slices.Sort(names)
 	return names
 }
 
-// Write writes the plugin into the folder harmony-NAME below dir, and returns
-// that folder. It is there completely or not at all. A folder that is there
-// already, a name that is none and an unknown language are errors of status
-// protocol.ExitInvalid.
+// Write writes the plugin into the folder harmony-NAME in dir, completely or not at
+// all, and returns that folder. An existing folder, an invalid name and an unknown
+// language are errors of status protocol.ExitInvalid.
 func (p Plugin) Write(dir string) (folder string, err error) {
 	if !protocol.ValidName(p.Name) {
 		return "", protocol.Invalid("%q cannot name a plugin: lower-case letters, digits and dashes, at most 53, a letter or digit at both ends", p.Name)
@@ -59,7 +52,7 @@ func (p Plugin) Write(dir string) (folder string, err error) {
 	}
 	folder = filepath.Join(dir, "harmony-"+p.Name)
 	if _, err := os.Lstat(folder); !errors.Is(err, fs.ErrNotExist) {
-		return "", protocol.Invalid("%s is there already", folder).WithHint("choose another name, or remove it")
+		return "", protocol.Invalid("%s already exists", folder).WithHint("choose another name, or remove it")
 	}
 	draft, err := os.MkdirTemp(dir, ".harmony-new-")
 	if err != nil {
@@ -72,21 +65,22 @@ func (p Plugin) Write(dir string) (folder string, err error) {
 	if err := os.Chmod(draft, 0o755); err != nil {
 		return "", err
 	}
-	if err := os.Rename(draft, folder); err != nil {
-		return "", err
-	}
-	return folder, nil
+	return folder, os.Rename(draft, folder)
 }
 
-// fill writes the files. A name that ends in .txt keeps files of Go from being
-// read as such here.
+// fill writes the files. Go files have names that end in .txt, so that they are not
+// compiled here.
 func (p Plugin) fill(folder string) error {
 	from := path.Join("files", p.Language)
 	entries, err := files.ReadDir(from)
 	if err != nil {
 		return err
 	}
-	replace := strings.NewReplacer("PLUGIN", p.Name, "@HARMONY", "@"+cmp.Or(p.version(), "latest"))
+	version := "@latest"
+	if p.Harmony != "" {
+		version = "@v" + p.Harmony
+	}
+	replace := strings.NewReplacer("PLUGIN", p.Name, "@HARMONY", version)
 	for _, e := range entries {
 		text, err := files.ReadFile(path.Join(from, e.Name()))
 		if err != nil {
@@ -100,18 +94,10 @@ func (p Plugin) fill(folder string) error {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(replace.Replace(string(text))), mode); err != nil {
 			return err
 		}
-		// Whatever the umask: others must not be able to write what is run.
+		// Whatever the umask: others must not be able to write an executable.
 		if err := os.Chmod(filepath.Join(folder, name), mode); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// version is the suite's version as Go names it.
-func (p Plugin) version() string {
-	if p.Harmony == "" {
-		return ""
-	}
-	return "v" + p.Harmony
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	"github.com/nationtech/harmony/internal/plugins/artifact"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -18,24 +19,23 @@ import (
 type Artifact struct {
 	Name, Version string
 	artifact.Artifact
-	// Executable is the hash that the executable has to have; any when empty.
+	// Executable is the required hash of the executable; any when empty.
 	Executable string
-	// Index tells where the plugin was found.
+	// Index is the name of the index that offers the plugin.
 	Index string
-	// Outside is true when whoever wrote the URI must not reach this machine's ports.
+	// Outside is true when the URI must not lead to this machine's ports.
 	Outside bool
-	// Protocol is the range that the plugin speaks; not looked at when zero.
+	// Protocol is the range that the plugin speaks; unchecked when zero.
 	Protocol protocol.ProtocolRange
-	// Others are the hashes of the other platforms' artifacts: to say so when a
-	// download turns out to be one of them.
+	// Others maps the hashes of the other platforms' artifacts to their platforms, for
+	// the error when a download turns out to be one of them.
 	Others map[string]string
 }
 
 // mostVersion is the length of the longest version.
 const mostVersion = 128
 
-// check looks at all that becomes a part of a path, whoever has looked at it
-// before, and at what the plugin says of itself.
+// check validates, again, everything that becomes part of a path, and the protocol.
 func (a Artifact) check() error {
 	if err := CheckName(a.Name); err != nil {
 		return err
@@ -49,22 +49,20 @@ func (a Artifact) check() error {
 	if bin := a.bin(); !filepath.IsLocal(bin) || path.Clean(bin) != bin || strings.Contains(bin, `\`) {
 		return protocol.Invalid("plugin %s %s: %q is not a path within the archive", a.Name, a.Version, bin)
 	}
-	ours := protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax}
-	if _, ok := ours.Common(a.Protocol); !ok && a.Protocol != (protocol.ProtocolRange{}) {
-		return protocol.Unsupported("plugin %s %s speaks protocol %d to %d, harmony %d to %d: none in common",
-			a.Name, a.Version, a.Protocol.Min, a.Protocol.Max, ours.Min, ours.Max)
+	if a.Protocol == (protocol.ProtocolRange{}) {
+		return nil
 	}
-	return nil
+	return discovery.CheckProtocol("plugin "+a.Name+" "+a.Version, a.Protocol)
 }
 
-// CheckName refuses what is not a plugin's name, and the names of built-in commands,
-// which no plugin can replace.
+// CheckName refuses invalid names, and those of built-in commands, which no plugin
+// can replace.
 func CheckName(name string) error {
 	if !protocol.ValidName(name) {
 		return protocol.Invalid("%q is not a plugin's name: lower-case letters, digits and dashes, at most 53", name)
 	}
 	if slices.Contains(suite.BuiltIn(), name) {
-		return protocol.Invalid("%q is a command of harmony itself: a plugin of that name could never be run", name)
+		return protocol.Invalid("%q is a command of harmony itself: a plugin with that name could never run", name)
 	}
 	return nil
 }
@@ -77,20 +75,20 @@ func (a Artifact) verify(sum string) error {
 		return nil
 	}
 	if platform, ok := a.Others[sum]; ok {
-		return fmt.Errorf("it is the artifact for %s, not for this platform: the index, or who serves it, has mixed them up", platform)
+		return fmt.Errorf("it is the artifact for %s, not for this platform: the index or its server has mixed them up", platform)
 	}
-	return fmt.Errorf("its SHA-256 is %s, not %s: it is not what the index describes", sum, a.SHA256)
+	return fmt.Errorf("its SHA-256 is %s, not %s: it is not the artifact that the index describes", sum, a.SHA256)
 }
 
-// CheckReplace refuses the name of one of the suite's own plugins, unless that is
-// asked for or was at an earlier installation.
+// CheckReplace refuses the name of one of the suite's own plugins, unless replacing it
+// was asked for now or at an earlier installation.
 func (s Store) CheckReplace(name string, asked bool) error {
 	if !slices.Contains(suite.Plugins(), name) || asked {
 		return nil
 	}
-	if current, err := s.Installed(name); err == nil && current.replaces() {
+	if current, err := s.Installed(name); err == nil && artifact.Replaces(current.Folder) {
 		return nil
 	}
-	return protocol.Invalid("harmony %s is a part of harmony: a plugin of that name would replace it", name).
-		WithHint("if that is what you want: --replace-suite")
+	return protocol.Invalid("harmony %s is part of harmony: a plugin with that name would replace it", name).
+		WithHint("to replace it, use --replace-suite")
 }

@@ -17,30 +17,29 @@ import (
 )
 
 const (
-	// attempts is how often a download is begun, with a pause that doubles
-	// between them.
+	// attempts is the number of attempts to download, with a doubling pause between
+	// them.
 	attempts   = 3
 	firstPause = 200 * time.Millisecond
-	// usualPatience is how long a server may be silent.
+	// usualPatience is how long a server may send nothing.
 	usualPatience = 30 * time.Second
 )
 
 // Fetcher downloads artifacts. Its zero value works.
 type Fetcher struct {
-	// AllowHTTP permits http:// to this machine itself; it is never permitted to
-	// another.
+	// AllowHTTP permits http:// to this machine; it is never permitted to others.
 	AllowHTTP bool
 	// Transport carries the requests; a copy of http.DefaultTransport when nil.
 	Transport http.RoundTripper
-	// Patience is how long a server may be silent; half a minute when zero.
+	// Patience is how long a server may send nothing; half a minute when zero.
 	Patience time.Duration
-	// Progress is told how many bytes of all are there; it may be nil.
+	// Progress gets the number of bytes received, and of all; it may be nil.
 	Progress func(current, total int64)
 }
 
-// Fetch downloads an artifact and compares its size and hash. A download that is
-// cut short is begun again; an error of status [protocol.ExitRetryable] means
-// that it may well succeed later. into is empty or complete afterwards.
+// Fetch downloads an artifact and compares its size and hash. An interrupted download
+// is retried; an error of status [protocol.ExitRetryable] may pass later. into is
+// empty or complete afterwards.
 func (f Fetcher) Fetch(ctx context.Context, a Artifact, into *os.File) error {
 	address, err := url.Parse(a.URI)
 	if err != nil {
@@ -81,14 +80,14 @@ func (f Fetcher) attempt(ctx context.Context, address *url.URL, a Artifact, into
 	if _, err := into.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	patience := f.patience()
+	patience := cmp.Or(f.Patience, usualPatience)
 	silence := time.AfterFunc(patience, func() { cancel(protocol.Retryable("no data received for %s", patience)) })
 	defer silence.Stop()
 	sum := sha256.New()
 	read := &meter{content: content, active: func() { silence.Reset(patience) }, progress: f.Progress, total: a.Size}
 	n, err := io.Copy(io.MultiWriter(into, sum), io.LimitReader(read, a.Size+1))
 	switch {
-	case (err != nil || n < a.Size) && context.Cause(ctx) != nil: // a connection that we end may look like one that has ended
+	case (err != nil || n < a.Size) && context.Cause(ctx) != nil: // our own cancellation may look like an early end
 		return context.Cause(ctx)
 	case err != nil && read.failed:
 		return protocol.Retryable("after %d of %d bytes: %w", n, a.Size, err)
@@ -97,14 +96,12 @@ func (f Fetcher) attempt(ctx context.Context, address *url.URL, a Artifact, into
 	case n < a.Size:
 		return protocol.Retryable("download ended early: got %d of %d bytes", n, a.Size)
 	case n > a.Size:
-		return fmt.Errorf("it is larger than the %d bytes of the index", a.Size)
+		return fmt.Errorf("it is larger than the %d bytes that the index lists", a.Size)
 	}
 	return a.verify(hex.EncodeToString(sum.Sum(nil)))
 }
 
-func (f Fetcher) patience() time.Duration { return cmp.Or(f.Patience, usualPatience) }
-
-// open begins the download by the address' scheme.
+// open starts the download by the scheme of the address.
 func (f Fetcher) open(ctx context.Context, address *url.URL, a Artifact) (io.ReadCloser, error) {
 	switch address.Scheme {
 	case "https", "http":
@@ -113,31 +110,27 @@ func (f Fetcher) open(ctx context.Context, address *url.URL, a Artifact) (io.Rea
 		return f.openOCI(ctx, address, a)
 	case "file":
 		if address.Host != "" && address.Host != "localhost" {
-			return nil, protocol.Invalid("a file:// address names a file of this machine: file:///path")
+			return nil, protocol.Invalid("a file:// address must name a file on this machine: file:///path")
 		}
-		return openFile(address.Path)
+		info, err := os.Stat(address.Path)
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s is not a regular file", address.Path)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return os.Open(address.Path)
 	}
-	return nil, protocol.Invalid("artifacts come by https://, oci:// or file://, not by %q", address.Scheme)
+	return nil, protocol.Invalid("artifacts are downloaded by https://, oci:// or file://, not by %q", address.Scheme)
 }
 
-func openFile(path string) (io.ReadCloser, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
-	}
-	return os.Open(path)
-}
-
-// meter tells the progress of a reader, and puts off the end of the patience.
+// meter reports the progress and the activity of a reader.
 type meter struct {
 	content        io.Reader
 	active         func()
 	progress       func(current, total int64)
 	current, total int64
-	// failed is set where reading failed, not writing.
+	// failed is set when reading fails, not writing.
 	failed bool
 }
 

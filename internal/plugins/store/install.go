@@ -17,10 +17,9 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Outcome says what was done to a plugin.
+// Outcome is the change that was made to a plugin.
 type Outcome string
 
-// The outcomes.
 const (
 	OutcomeInstalled   Outcome = "installed"
 	OutcomeUpgraded    Outcome = "upgraded"
@@ -31,29 +30,29 @@ const (
 	OutcomeUnchanged   Outcome = "unchanged"
 )
 
-// Result tells what was done.
+// Result describes a change.
 type Result struct {
 	Name    string  `json:"name"`
 	Version string  `json:"version,omitempty"`
 	Outcome Outcome `json:"outcome"`
-	// Previous is the version before, if any.
+	// Previous is the previous version, if any.
 	Previous string `json:"previous,omitempty"`
-	// Path is what is run for the plugin's name.
+	// Path is the file that runs for the plugin's name.
 	Path string `json:"path,omitempty"`
 }
 
-// InstallOptions say what is permitted.
+// InstallOptions are permissions.
 type InstallOptions struct {
-	// AllowDowngrade permits an older version than the one installed.
+	// AllowDowngrade permits an older version than the installed one.
 	AllowDowngrade bool
-	// AllowChanged permits another content for the version installed.
+	// AllowChanged permits different content for the installed version.
 	AllowChanged bool
 	// ReplaceSuite permits a plugin that replaces the suite's own of its name.
 	ReplaceSuite bool
 }
 
-// Install makes a plugin's version the one that is run. It does nothing when
-// that is so already.
+// Install makes a plugin's version the active one. It does nothing when it already
+// is.
 func (s Store) Install(ctx context.Context, a Artifact, o InstallOptions) (Result, error) {
 	if err := a.check(); err != nil {
 		return Result{}, err
@@ -70,9 +69,12 @@ func (s Store) Install(ctx context.Context, a Artifact, o InstallOptions) (Resul
 }
 
 func (s Store) install(ctx context.Context, a Artifact, o InstallOptions) (Result, error) {
-	current, err := s.replaceable(a.Name)
-	if err != nil {
+	current, err := s.Installed(a.Name)
+	if errors.Is(err, errForeign) {
 		return Result{}, err
+	}
+	if err != nil { // none, or a broken one: there is nothing to keep
+		current = Installed{}
 	}
 	if err := s.CheckReplace(a.Name, o.ReplaceSuite); err != nil {
 		return Result{}, err
@@ -82,7 +84,7 @@ func (s Store) install(ctx context.Context, a Artifact, o InstallOptions) (Resul
 		return result, err
 	}
 	if result.Outcome == OutcomeUnchanged {
-		return result, s.prune(current) // the install before may have been killed before it came to that
+		return result, s.prune(current) // the last install may have been killed before that
 	}
 	next, err := s.prepare(ctx, a, current)
 	if err != nil {
@@ -94,21 +96,8 @@ func (s Store) install(ctx context.Context, a Artifact, o InstallOptions) (Resul
 	return result, s.prune(next)
 }
 
-// replaceable is the version that is installed and not broken; its zero value
-// when there is none.
-func (s Store) replaceable(name string) (Installed, error) {
-	current, err := s.Installed(name)
-	switch {
-	case err == nil:
-		return current, nil
-	case errors.Is(err, errForeign):
-		return Installed{}, err
-	}
-	return Installed{}, nil
-}
-
-// compare says what installing a over the current version means, and refuses what is
-// not permitted.
+// compare is the outcome of installing a over the current version, or why that is not
+// permitted.
 func (a Artifact) compare(current Installed, o InstallOptions) (Outcome, error) {
 	if current.Name == "" {
 		return OutcomeInstalled, nil
@@ -128,19 +117,19 @@ func (a Artifact) compare(current Installed, o InstallOptions) (Outcome, error) 
 	case same && a.Version == current.Version:
 		return OutcomeRepaired, nil
 	case want.LessThan(have) && !o.AllowDowngrade:
-		return "", protocol.Invalid("%s is installed, which is newer", current.Version).
-			WithHint("to go back: harmony plugin install %s@%s --allow-downgrade, or harmony plugin rollback %s", a.Name, a.Version, a.Name)
+		return "", protocol.Invalid("the installed version %s is newer", current.Version).
+			WithHint("to downgrade: harmony plugin install %s@%s --allow-downgrade, or harmony plugin rollback %s", a.Name, a.Version, a.Name)
 	case want.LessThan(have):
 		return OutcomeDowngraded, nil
 	case a.Version == current.Version && !o.AllowChanged:
-		return "", protocol.Invalid("%s is installed with another content (SHA-256 %s, now %s): a version that was published never changes", current.Version, current.SHA256, a.SHA256).
-			WithHint("ask who publishes it; harmony plugin uninstall %s makes room for it if it is right", a.Name)
+		return "", protocol.Invalid("%s is installed with different content (SHA-256 %s, now %s): a published version never changes", current.Version, current.SHA256, a.SHA256).
+			WithHint("ask its publisher; if the change is legitimate, run harmony plugin uninstall %s first", a.Name)
 	}
 	return OutcomeUpgraded, nil
 }
 
-// before is the folder of the version to go back to from a: the one that is
-// there, or when that is a itself and broken, the one before it.
+// before is the folder that a can roll back to: the current version, or the one
+// before it when the current one is a itself, broken.
 func (a Artifact) before(current Installed) string {
 	if a.Version == current.Version && a.SHA256 == current.SHA256 {
 		return current.Previous
@@ -148,12 +137,12 @@ func (a Artifact) before(current Installed) string {
 	return current.Folder
 }
 
-// prepare makes the version's folder, if it is missing, and notes which version it
-// follows.
+// prepare makes the version's folder, if it is missing, and records which version
+// preceded it.
 func (s Store) prepare(ctx context.Context, a Artifact, current Installed) (Installed, error) {
 	name := artifact.Folder(a.Version, a.SHA256, slices.Contains(suite.Plugins(), a.Name))
 	folder := name
-	for n := 1; folder == current.Folder; n++ { // it is broken, but what runs now is not touched
+	for n := 1; folder == current.Folder; n++ { // it is broken, but a running plugin is not touched
 		folder = fmt.Sprintf("%s.%d", name, n)
 	}
 	next, err := s.version(a.Name, folder)
@@ -179,8 +168,8 @@ func (s Store) prepare(ctx context.Context, a Artifact, current Installed) (Inst
 	return next, syncFolder(s.versions(a.Name))
 }
 
-// build downloads, verifies and unpacks a version into a temporary folder, all
-// but its record.
+// build downloads, verifies and unpacks a version into a temporary folder, without
+// its record.
 func (s Store) build(ctx context.Context, a Artifact) (temporary string, next Installed, err error) {
 	if err := os.MkdirAll(s.versions(a.Name), permFolder); err != nil {
 		return "", next, err
@@ -197,8 +186,7 @@ func (s Store) build(ctx context.Context, a Artifact) (temporary string, next In
 	return temporary, next, nil
 }
 
-// drop removes a temporary folder, and the folder around it where nothing else
-// is in it.
+// drop removes a temporary folder, and the plugin's folder if that is then empty.
 func (s Store) drop(name, temporary string) error {
 	if err := os.RemoveAll(temporary); err != nil {
 		return err
@@ -209,7 +197,7 @@ func (s Store) drop(name, temporary string) error {
 	return nil
 }
 
-// unpack fills the folder, and returns the hash of the executable.
+// unpack fills the folder and returns the hash of the executable.
 func (s Store) unpack(ctx context.Context, a Artifact, temporary string) (string, error) {
 	download, err := os.OpenFile(filepath.Join(s.plugins(), unfinished+"artifact"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -242,15 +230,15 @@ func (s Store) unpack(ctx context.Context, a Artifact, temporary string) (string
 	return sum, errors.Join(a.admits(sum), syncFolders(files))
 }
 
-// admits holds the executable against the hash that it has to have.
+// admits compares the executable with its required hash.
 func (a Artifact) admits(executable string) error {
 	if a.Executable == "" || a.Executable == executable {
 		return nil
 	}
-	return fmt.Errorf("the executable %s has the SHA-256 %s, not %s of the lock file", a.bin(), executable, a.Executable)
+	return fmt.Errorf("the executable %s has the SHA-256 %s, but the lock file requires %s", a.bin(), executable, a.Executable)
 }
 
-// prune removes the versions that are neither run nor the one before.
+// prune removes all versions but the current and the previous one.
 func (s Store) prune(current Installed) error {
 	entries, err := os.ReadDir(s.versions(current.Name))
 	if err != nil {
@@ -266,8 +254,8 @@ func (s Store) prune(current Installed) error {
 	return nil
 }
 
-// discard removes a folder: first its name, so that no half of it is ever taken
-// for a version.
+// discard removes a folder, after renaming it so that a half-removed one is never
+// taken for a version.
 func (s Store) discard(path string) error {
 	temporary, err := os.MkdirTemp(s.plugins(), unfinished+"*")
 	if err != nil {
@@ -279,8 +267,8 @@ func (s Store) discard(path string) error {
 	return os.RemoveAll(temporary)
 }
 
-// Measure downloads and unpacks an artifact, keeps nothing of it, and returns
-// the hash of its executable.
+// Measure downloads and unpacks an artifact without keeping it, and returns the hash
+// of its executable.
 func (s Store) Measure(ctx context.Context, a Artifact) (string, error) {
 	if err := a.check(); err != nil {
 		return "", err

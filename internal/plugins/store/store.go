@@ -1,10 +1,10 @@
-// Package store keeps plugins that were installed from an index: it
-// downloads, verifies and unpacks them, and can go back to the version before.
+// Package store installs plugins: it downloads, verifies and unpacks them, and can
+// roll back to the previous version.
 //
-// A version lies in a folder of its own, which is complete before anything
-// points to it. What runs is decided by one symbolic link on PATH, which is
-// replaced in one step: a crash at any moment leaves the plugin before or the
-// new one, never a mixture. Nothing of a plugin is run.
+// Each version has its own folder, which is complete before anything points to it.
+// One symbolic link on PATH decides which version runs, and is replaced atomically:
+// a crash at any moment leaves the old plugin or the new one, never a mixture. No
+// code of a plugin is run.
 //
 //	bin/harmony-foo → ../plugins/foo/1.4.0-0123456789ab/files/harmony-foo
 //	plugins/foo/1.4.0-0123456789ab/plugin.json
@@ -18,7 +18,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -27,19 +26,18 @@ import (
 
 // Store is the plugins of a user, or of one project of the user's.
 type Store struct {
-	// Folder holds everything; it is made where it is missing.
-	Folder string
-	// Fetcher downloads.
+	// Folder is created if it is missing.
+	Folder  string
 	Fetcher Fetcher
-	// Warn is told what is no error, such as that another process is waited for;
-	// it may be nil.
+	// Warn gets warnings, such as that the store waits for another process. It may be
+	// nil.
 	Warn func(string)
 }
 
 const (
 	permFolder = 0o755
 	permFile   = 0o644
-	// unfinished begins the names of what is not complete yet, or no longer.
+	// unfinished is the prefix of files that are incomplete or half removed.
 	unfinished = ".new-"
 	recordName = "plugin.json"
 	lockPause  = 50 * time.Millisecond
@@ -53,15 +51,15 @@ func (s Store) plugins() string { return filepath.Join(s.Folder, artifact.Plugin
 // versions is the folder of all versions of a plugin.
 func (s Store) versions(name string) string { return filepath.Join(s.plugins(), name) }
 
-// link is what is run for a plugin's name.
+// link is the file on PATH that runs for a plugin's name.
 func (s Store) link(name string) string { return filepath.Join(s.Bin(), artifact.Prefix+name) }
 
-// locked does work while no other process changes the store. What an earlier
-// one left unfinished is removed first.
+// locked does work while no other process changes the store. It first removes files
+// that an earlier process left unfinished.
 func (s Store) locked(ctx context.Context, work func() error) error {
 	for _, folder := range []string{s.plugins(), s.Bin()} {
 		if err := os.MkdirAll(folder, permFolder); err != nil {
-			return fmt.Errorf("make the folder for plugins: %w", err)
+			return fmt.Errorf("create the plugin folder: %w", err)
 		}
 	}
 	lock, err := s.acquire(ctx)
@@ -91,50 +89,25 @@ func (s Store) acquire(ctx context.Context) (*os.File, error) {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), lock.Close())
 		}
 		if !told {
-			s.warn("another process is changing the plugins: waiting for it")
+			s.warn("waiting for another process that is changing the plugins")
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("wait for another process that changes the plugins: %w", ctx.Err()), lock.Close())
+			return nil, errors.Join(fmt.Errorf("wait for another process that is changing the plugins: %w", ctx.Err()), lock.Close())
 		case <-time.After(lockPause):
 		}
 	}
 }
 
-// sweep removes what was left unfinished.
+// sweep removes unfinished files.
 func (s Store) sweep() error {
-	folders := []string{s.plugins(), s.Bin()}
-	entries, err := os.ReadDir(s.plugins())
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if entry.IsDir() {
-			folders = append(folders, filepath.Join(s.plugins(), entry.Name()))
+	for _, folder := range []string{artifact.Plugins, artifact.Plugins + "/*", artifact.Bin} {
+		left, err := fs.Glob(os.DirFS(s.Folder), folder+"/"+unfinished+"*")
+		for _, name := range left {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(s.Folder, name)))
 		}
-	}
-	for _, folder := range folders {
-		if err := sweepFolder(folder); err != nil {
-			return fmt.Errorf("remove what was left unfinished: %w", err)
-		}
-	}
-	return nil
-}
-
-func sweepFolder(folder string) error {
-	entries, err := os.ReadDir(folder)
-	if errors.Is(err, fs.ErrNotExist) { // it was left unfinished itself
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), unfinished) {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(folder, entry.Name())); err != nil {
-			return err
+		if err != nil {
+			return fmt.Errorf("remove unfinished files: %w", err)
 		}
 	}
 	return nil
@@ -146,7 +119,7 @@ func (s Store) warn(format string, args ...any) {
 	}
 }
 
-// point makes the plugin's link lead to a version, in one step.
+// point makes the plugin's link lead to a version, atomically.
 func (s Store) point(i Installed) error {
 	next := filepath.Join(s.Bin(), unfinished+i.Name)
 	if err := os.Symlink(i.target(), next); err != nil {
@@ -158,20 +131,20 @@ func (s Store) point(i Installed) error {
 	return syncFolder(s.Bin())
 }
 
-// syncFolder makes the names in a folder outlast a loss of power.
+// syncFolder makes the names in a folder survive a power failure.
 func syncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	err = folder.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) { // the file system has no such thing
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) { // not supported by the file system
 		err = nil
 	}
 	return errors.Join(err, folder.Close())
 }
 
-// syncFolders does the same for a folder and all below it.
+// syncFolders does the same for a folder and all folders in it.
 func syncFolders(path string) error {
 	return filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {

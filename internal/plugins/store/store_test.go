@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +43,8 @@ func tarGz(t testing.TB, files map[string]string) []byte {
 	var b bytes.Buffer
 	zipped := gzip.NewWriter(&b)
 	w := tar.NewWriter(zipped)
-	for name, body := range files {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		body := files[name]
 		must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o777, Typeflag: tar.TypeReg, Size: int64(len(body))}))
 		_, err := io.WriteString(w, body)
 		must(t, err)
@@ -170,13 +172,13 @@ func TestInstallRefuses(t *testing.T) {
 		"no hash":                  {changed(func(a *store.Artifact) { a.SHA256 = "" }), "has no hash or no size"},
 		"short hash":               {changed(func(a *store.Artifact) { a.SHA256 = "abc" }), "has no hash or no size"},
 		"no size":                  {changed(func(a *store.Artifact) { a.Size = 0 }), "has no hash or no size"},
-		"other hash":               {changed(func(a *store.Artifact) { a.SHA256 = strings.Repeat("0", 64) }), "not what the index describes"},
-		"other executable":         {changed(func(a *store.Artifact) { a.Executable = strings.Repeat("0", 64) }), "of the lock file"},
-		"newer protocol":           {changed(func(a *store.Artifact) { a.Protocol = protocol.ProtocolRange{Min: 7, Max: 9} }), "speaks protocol 7 to 9, harmony 1 to 1: none in common"},
+		"other hash":               {changed(func(a *store.Artifact) { a.SHA256 = strings.Repeat("0", 64) }), "not the artifact that the index describes"},
+		"other executable":         {changed(func(a *store.Artifact) { a.Executable = strings.Repeat("0", 64) }), "the lock file requires"},
+		"newer protocol":           {changed(func(a *store.Artifact) { a.Protocol = protocol.ProtocolRange{Min: 7, Max: 9} }), "speaks protocol 7 to 9, harmony 1 to 1: no version in common"},
 		"another plugin, hostile":  {artifactOf(t, "bar", "1.2.0", tarGz(t, map[string]string{"/x": "x"})), "absolute path"},
 		"hostile archive":          {artifactOf(t, "foo", "1.2.0", tarGz(t, map[string]string{"../x": "x"})), "leads out of the archive"},
-		"older":                    {plugin(t, "foo", "1.0.0"), "1.1.0 is installed, which is newer"},
-		"same version, other file": {artifactOf(t, "foo", "1.1.0", tarGz(t, map[string]string{"bin/tool": "#!/bin/sh\necho evil\n"})), "a version that was published never changes"},
+		"older":                    {plugin(t, "foo", "1.0.0"), "the installed version 1.1.0 is newer"},
+		"same version, other file": {artifactOf(t, "foo", "1.1.0", tarGz(t, map[string]string{"bin/tool": "#!/bin/sh\necho evil\n"})), "a published version never changes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := s.Install(t.Context(), test.artifact, store.InstallOptions{})
@@ -279,7 +281,7 @@ func TestInstallRepairs(t *testing.T) {
 			must(t, put(path))
 			defer os.Remove(path)
 			_, err := s.Install(t.Context(), plugin(t, "mine", "1.0.0"), store.InstallOptions{})
-			if err == nil || !strings.Contains(err.Error(), "was not made by harmony plugin install") {
+			if err == nil || !strings.Contains(err.Error(), "was not created by harmony plugin install") {
 				t.Errorf("got %v", err)
 			}
 			if _, err := s.Uninstall(t.Context(), "mine"); err == nil {
@@ -296,14 +298,14 @@ func TestInstallRepairs(t *testing.T) {
 func TestRollbackRefuses(t *testing.T) {
 	s := newStore(t)
 	install(t, s, plugin(t, "foo", "1.0.0"))
-	if _, err := s.Rollback(t.Context(), "foo"); err == nil || !strings.Contains(err.Error(), "no version before 1.0.0") {
+	if _, err := s.Rollback(t.Context(), "foo"); err == nil || !strings.Contains(err.Error(), "no previous version of 1.0.0") {
 		t.Errorf("got %v", err)
 	}
 	before, err := s.Installed("foo")
 	must(t, err)
 	install(t, s, plugin(t, "foo", "1.1.0"))
 	must(t, os.WriteFile(before.Path, []byte("evil"), 0o755))
-	if _, err := s.Rollback(t.Context(), "foo"); err == nil || !strings.Contains(err.Error(), "not the file that was installed") {
+	if _, err := s.Rollback(t.Context(), "foo"); err == nil || !strings.Contains(err.Error(), "has changed since it was installed") {
 		t.Errorf("got %v", err)
 	}
 	must(t, os.RemoveAll(filepath.Join(filepath.Dir(before.Path), "..", "..")))

@@ -16,28 +16,26 @@ import (
 )
 
 const (
-	// deadline bounds an answer, and grace how long a plugin may take to end when
-	// it is told to.
+	// deadline limits an answer, and grace the time to exit after SIGTERM.
 	deadline = time.Minute
 	grace    = 2 * time.Second
-	// maxOutput bounds what a plugin may write to stdout and to stderr each.
+	// maxOutput limits stdout and stderr, each.
 	maxOutput = 2 * protocol.MaxDocument
-	// maxShown is how much of stderr is told, in bytes.
+	// maxShown is the part of stderr that is shown, in bytes.
 	maxShown = 2000
 )
 
-// Question is what a plugin is asked.
+// Question is a run of a plugin.
 type Question struct {
 	// Args are the command line, and Stdin the documents, if any.
 	Args  []string
 	Stdin []protocol.Spec
-	// Dir is the folder that the plugin runs in; the current one when empty.
+	// Dir is the plugin's working directory; the current one when empty.
 	Dir string
 }
 
-// Ask runs the plugin and returns the documents of its answer that this protocol
-// knows. A Failure among them is an error, as is any other end than status 0.
-// What the plugin started ends with it.
+// Ask runs the plugin and returns the known documents of its answer. A Failure among them
+// is an error, as is any other exit status than 0. The plugin's children end with it.
 func Ask(ctx context.Context, p discovery.Plugin, q Question) ([]protocol.Document, error) {
 	documents, err := ask(ctx, p, q, deadline)
 	if err != nil {
@@ -46,7 +44,7 @@ func Ask(ctx context.Context, p discovery.Plugin, q Question) ([]protocol.Docume
 	return documents, nil
 }
 
-// About says which plugin an error is of. Status and hint stay.
+// About adds the plugin to an error, and keeps its status and hint.
 func About(p discovery.Plugin, err error) error {
 	return &protocol.Error{Code: protocol.ExitCode(err), Hint: protocol.HintOf(err), Err: fmt.Errorf("plugin %s: %w", p.Path, err)}
 }
@@ -76,8 +74,8 @@ func ask(ctx context.Context, p discovery.Plugin, q Question, deadline time.Dura
 	return Answer(stdout.Bytes(), shown(stderr.Bytes()), err)
 }
 
-// Answer reads what a plugin wrote to stdout. told, the end of its stderr, and
-// failed, how it ended, are for the error.
+// Answer reads a plugin's stdout. told, the end of its stderr, and failed, the error of its
+// exit, are for the error.
 func Answer(text []byte, told string, failed error) ([]protocol.Document, error) {
 	var documents []protocol.Document
 	reader := protocol.NewReader(bytes.NewReader(text))
@@ -87,11 +85,11 @@ func Answer(text []byte, told string, failed error) ([]protocol.Document, error)
 		case errors.Is(err, io.EOF) && failed != nil:
 			return nil, fmt.Errorf("%w%s", failed, told)
 		case errors.Is(err, io.EOF) && len(documents) == 0:
-			return nil, fmt.Errorf("it answered nothing%s", told)
+			return nil, fmt.Errorf("it wrote no documents%s", told)
 		case errors.Is(err, io.EOF):
 			return documents, nil
 		case err != nil:
-			return nil, fmt.Errorf("its answer: %s%s", term.Clean(err.Error()), told)
+			return nil, fmt.Errorf("invalid answer: %s%s", term.Clean(err.Error()), told)
 		case !document.Known():
 		case document.Kind == protocol.KindFailure:
 			failure, err := protocol.Decode[protocol.Failure](document)
@@ -109,7 +107,7 @@ func Answer(text []byte, told string, failed error) ([]protocol.Document, error)
 	}
 }
 
-// shown is the end of what the plugin wrote to stderr, to come after a message.
+// shown is the end of the plugin's stderr, to follow a message.
 func shown(stderr []byte) string {
 	text := strings.TrimSpace(term.Clean(strings.ToValidUTF8(string(stderr), "")))
 	if len(text) > maxShown {

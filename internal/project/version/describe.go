@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// none is the version where there is no git or no commit to tell more.
+	// none is the version without git or without a commit.
 	none = "0.0.0-dev"
-	// maxSkipped is how many tags that hold no version Describe passes over.
+	// maxSkipped is how many tags without a version Describe skips.
 	maxSkipped = 20
 )
 
-// Describe is the version of what lies in dir, as git knows it from the tags
-// <app>-v<version>, with a warning when history is missing that could change it:
+// Describe is the version of the content of dir, by git's tags <app>-v<version>, with a
+// warning when missing history could change it:
 //
 //   - 1.4.0 on a tag, with no change since; the highest one when several tags
 //     are on the commit;
@@ -27,20 +27,16 @@ const (
 //     the end when a tracked file has changed since;
 //   - 1.4.0-rc.1.dev.3.g0a1b2c3d4e5f three commits after 1.4.0-rc.1;
 //   - 0.0.0-dev.7.g0a1b2c3d4e5f after seven commits without a tag;
-//   - 0.0.0-dev where there is no repository, no commit or no git.
+//   - 0.0.0-dev without a repository, a commit or git.
 //
-// Such a version sorts after the tag that it comes from and before the next,
-// and [IsDevelopment] knows it. Any other failure of git is an error. No program
-// that the repository's own configuration names is run.
+// Such a version sorts after the tag that it comes from and before the next, and
+// [IsDevelopment] recognizes it. Any other failure of git is an error. Programs that the
+// repository's own configuration names are not run.
 func Describe(ctx context.Context, dir, app string) (version, warning string, err error) {
 	r, err := open(ctx, dir)
-	if errors.Is(err, errNothing) {
-		return none, "", nil
+	if err == nil {
+		version, warning, err = r.describe(ctx, app)
 	}
-	if err != nil {
-		return "", "", err
-	}
-	version, warning, err = r.describe(ctx, app)
 	if errors.Is(err, errNothing) {
 		return none, "", nil
 	}
@@ -58,12 +54,15 @@ func (r repository) describe(ctx context.Context, app string) (version, warning 
 			return r.untagged(ctx, app, state)
 		}
 		base, err := r.highest(ctx, app, state.tag)
-		if err != nil || base != nil {
-			return state.version(base), "", err
+		switch {
+		case err != nil:
+			return "", "", err
+		case base != nil:
+			return state.version(base), "", nil
 		}
 		skip = append(skip, state.tag)
 	}
-	return "", "", unreadable(fmt.Errorf("the last %d tags %s-v… hold no semantic version, the newest is %s", maxSkipped, app, skip[0]))
+	return "", "", unreadable(fmt.Errorf("none of the last %d tags %s-v… has a semantic version, the newest is %s", maxSkipped, app, skip[0]))
 }
 
 // highest is the highest version of the app among the tags on the commit of
@@ -90,7 +89,7 @@ func IsDevelopment(v semver.Version) bool {
 	return slices.Contains(strings.Split(v.Prerelease(), "."), "dev")
 }
 
-// state is what git describe tells.
+// state is the output of git describe.
 type state struct {
 	tag     string // "" when there is none
 	commits string // since the tag
@@ -117,11 +116,8 @@ func (r repository) nearest(ctx context.Context, app string, skip []string) (sta
 	return state{tag: match[1], commits: match[2], sha: match[3], dirty: dirty}, nil
 }
 
-// version is the version of a state whose tag holds base.
+// version is the version of a state whose tag is that of base.
 func (s state) version(base *semver.Version) string {
-	if base == nil {
-		return ""
-	}
 	if s.commits == "0" && !s.dirty {
 		return base.String()
 	}

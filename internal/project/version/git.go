@@ -38,12 +38,7 @@ type repository struct {
 // under such a filter counts as changed when git has to look at its content.
 func open(ctx context.Context, dir string) (repository, error) {
 	r := repository{dir: dir, env: []string{"LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none"}}
-	const ofAnotherRepository = "GIT_DIR GIT_WORK_TREE GIT_COMMON_DIR GIT_INDEX_FILE GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE GIT_SHALLOW_FILE GIT_GRAFT_FILE GIT_INTERNAL_SUPER_PREFIX GIT_EXTERNAL_DIFF"
-	for _, entry := range process.Environ() {
-		if name, _, _ := strings.Cut(entry, "="); !slices.Contains(strings.Fields(ofAnotherRepository), name) {
-			r.env = append(r.env, entry)
-		}
-	}
+	r.env = append(r.env, process.WithoutRepository(process.Environ())...)
 	own, err := r.ownFilters(ctx)
 	if err != nil {
 		return repository{}, err

@@ -1,9 +1,8 @@
-// Package version knows how a release's version is written in a tag, and what
-// to call a build that has no tag.
+// Package version reads a release's version from a tag, and makes one for a build without
+// a tag.
 package version
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 
@@ -14,10 +13,10 @@ import (
 )
 
 // FromTag reads a tag of the form <app>-v<version>, where the version is a
-// strict semantic version, pre-release and build included. Of several apps that
-// fit the longest name wins; a leading refs/tags/ is dropped. A tag that is
-// malformed or names none of the apps is an error of status
-// protocol.ExitInvalid, which tells the nearest app and the expected form.
+// strict semantic version, including pre-release and build. Of several matching apps the
+// one with the longest name wins; a leading refs/tags/ is dropped. A tag that is malformed
+// or names none of the apps is an error of status protocol.ExitInvalid with the nearest
+// app and the expected form.
 func FromTag(tag string, apps []string) (app string, v semver.Version, err error) {
 	tag = strings.TrimPrefix(tag, "refs/tags/")
 	for _, name := range apps {
@@ -37,25 +36,23 @@ func FromTag(tag string, apps []string) (app string, v semver.Version, err error
 	return app, *parsed, nil
 }
 
-// unknownApp says which tag was probably meant.
+// unknownApp suggests the tag that was probably meant.
 func unknownApp(tag string, apps []string) error {
-	const form = "<app>-v<version>"
-	name, version := split(tag)
 	if len(apps) == 0 {
-		return protocol.Invalid("tag %q names no app: there is none here; want %s", tag, form)
+		return protocol.Invalid("tag %q names no app: there are none here; want <app>-v<version>", tag)
 	}
-	hint := "the apps are " + strings.Join(apps, ", ")
-	near := nearest.Name(name, apps)
-	if near == "" {
-		return protocol.Invalid("tag %q names no app, want %s such as %s-v1.4.0", tag, form, apps[0]).WithHint("%s", hint)
+	name, version := split(tag)
+	want := " such as " + apps[0] + "-v1.4.0"
+	if near := nearest.Name(name, apps); near != "" {
+		if _, err := semver.StrictNewVersion(version); err != nil {
+			version = "1.4.0"
+		}
+		want = ": did you mean " + near + "-v" + version + "?"
 	}
-	if _, err := semver.StrictNewVersion(version); err != nil {
-		version = "1.4.0"
-	}
-	return protocol.Invalid("tag %q names no app, want %s: did you mean %s?", tag, form, fmt.Sprintf("%s-v%s", near, version)).WithHint("%s", hint)
+	return protocol.Invalid("tag %q names no app, want <app>-v<version>%s", tag, want).WithHint("the apps are %s", strings.Join(apps, ", "))
 }
 
-// split cuts a tag where its version seems to begin.
+// split splits a tag where its version seems to begin.
 func split(tag string) (name, version string) {
 	if at := regexp.MustCompile(`-v?([0-9]+\.[0-9].*)$`).FindStringSubmatchIndex(tag); at != nil {
 		return tag[:at[0]], tag[at[2]:]
@@ -66,9 +63,9 @@ func split(tag string) (name, version string) {
 	return tag, ""
 }
 
-// TagFromEnvironment is the tag of a tag build, as GitHub, Gitea, Forgejo
+// TagFromEnvironment is the tag of a tag build in GitHub, Gitea and Forgejo
 // (GITHUB_REF_TYPE and GITHUB_REF_NAME, or GITHUB_REF), GitLab and Woodpecker
-// (CI_COMMIT_TAG) tell it.
+// (CI_COMMIT_TAG).
 func TagFromEnvironment(getenv func(string) string) (tag string, ok bool) {
 	if name := getenv("GITHUB_REF_NAME"); name != "" && getenv("GITHUB_REF_TYPE") == "tag" {
 		return name, true

@@ -167,7 +167,7 @@ func TestChartsThatAreCancelled(t *testing.T) {
 func TestNoCharts(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := (&charts.Stage{Flags: &publish.Flags{}}).Open(t.Context(), capability.Environment{})
-	if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), "harmony-chart, a part of the suite, is not there") {
+	if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), "harmony-chart, part of the suite, is missing") {
 		t.Errorf("got %v", err)
 	}
 }

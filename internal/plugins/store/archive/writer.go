@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -22,17 +23,12 @@ type writer struct {
 
 	bytes   int64
 	entries int
-	// seen are the names so far, folded: some file systems take Foo and foo for
-	// one file.
+	// seen are the names so far, in lower case: some file systems do not tell Foo from
+	// foo.
 	seen map[string]bool
 }
 
-func newWriter(ctx context.Context, root *os.Root, limits Limits) *writer {
-	return &writer{ctx: ctx, root: root, limits: limits, seen: map[string]bool{}}
-}
-
-// entry checks an entry before anything of it is written, and returns the path
-// at which it belongs.
+// entry checks an entry before it is written, and returns its path.
 func (w *writer) entry(name string, mode fs.FileMode) (string, error) {
 	clean, err := cleanName(name)
 	if err != nil {
@@ -45,7 +41,7 @@ func (w *writer) entry(name string, mode fs.FileMode) (string, error) {
 	case mode&(fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0:
 		return "", fmt.Errorf("entry %s has a setuid, setgid or sticky bit", show(name))
 	case !mode.IsDir() && !mode.IsRegular():
-		return "", fmt.Errorf("entry %s is %s: only files and folders are taken", show(name), kindOf(mode))
+		return "", fmt.Errorf("entry %s is %s: only files and folders are allowed", show(name), kindOf(mode))
 	}
 	if clean == "." && mode.IsDir() {
 		return clean, nil
@@ -67,7 +63,7 @@ func (w *writer) folder(name string, mode fs.FileMode) error {
 	return within(name, w.root.MkdirAll(at, permFolder))
 }
 
-// file writes a file that is an entry, with the folders above it.
+// file writes a file that is an entry, and its parent folders.
 func (w *writer) file(name string, mode fs.FileMode, content io.Reader) error {
 	at, err := w.entry(name, mode)
 	if err != nil {
@@ -100,8 +96,7 @@ func (w *writer) write(at string, mode fs.FileMode, content io.Reader) error {
 	return errors.Join(err, out.Close())
 }
 
-// counted ends with an error where the archive becomes too large, or the work
-// is interrupted.
+// counted fails when the archive becomes too large or the context ends.
 func (w *writer) counted(content io.Reader) io.Reader {
 	return readerFunc(func(p []byte) (int, error) {
 		if err := w.ctx.Err(); err != nil {
@@ -127,22 +122,19 @@ func within(name string, err error) error {
 	return fmt.Errorf("entry %s: %w", show(name), err)
 }
 
-// cleanName holds an entry's name to what can only lie below the folder.
+// cleanName admits only names of entries inside the folder.
 func cleanName(name string) (string, error) {
 	switch {
 	case name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, unprintable):
-		return "", fmt.Errorf("an entry has the name %s: a name is printable text", show(name))
+		return "", fmt.Errorf("an entry has the name %s, which is not printable text", show(name))
 	case len(name) > 1024 || strings.Count(name, "/") > 32:
 		return "", fmt.Errorf("the name of entry %s is too long", show(name))
 	case strings.HasPrefix(name, "/"):
 		return "", fmt.Errorf("entry %s has an absolute path", show(name))
 	case strings.ContainsAny(name, `\:`):
 		return "", fmt.Errorf("entry %s has a backslash or a colon in its name", show(name))
-	}
-	for element := range strings.SplitSeq(name, "/") {
-		if element == ".." {
-			return "", fmt.Errorf("entry %s leads out of the archive", show(name))
-		}
+	case slices.Contains(strings.Split(name, "/"), ".."):
+		return "", fmt.Errorf("entry %s leads out of the archive", show(name))
 	}
 	return path.Clean(name), nil
 }
@@ -163,5 +155,5 @@ func kindOf(mode fs.FileMode) string {
 	case mode&fs.ModeSocket != 0:
 		return "a socket"
 	}
-	return "no file"
+	return "not a file"
 }

@@ -16,8 +16,8 @@ func (c *cli) upgrade() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "upgrade",
-		Long: `Bring installed plugins to the newest version of the index that they came from. The
-indexes are fetched first. An older version than the installed one is never taken.`,
+		Long: `Upgrade installed plugins to the newest version of the index that they came from. The
+indexes are fetched first. An older version than the installed one is never installed.`,
 		Example:           "  harmony plugin upgrade spinnaker\n  harmony plugin upgrade --all",
 		ValidArgsFunction: c.completeInstalled,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,10 +47,7 @@ func (c *cli) runUpgrade(ctx context.Context, names []string) error {
 		c.tell("no plugin is installed")
 		return done.end(nil)
 	}
-	indexes, err := c.indexes()
-	if err != nil {
-		return err
-	}
+	indexes := c.indexes()
 	if err := indexes.Update(ctx, origins(installed)...); err != nil {
 		return err
 	}
@@ -82,8 +79,8 @@ func (c *cli) installed(s store.Store, names []string) ([]store.Installed, error
 	return list, nil
 }
 
-// origins are the indexes that the plugins came from; none, which stands for all
-// indexes, when that is not known of one of them.
+// origins are the indexes that the plugins came from; none, which means all indexes,
+// when one of them is unknown.
 func origins(installed []store.Installed) []string {
 	var names []string
 	for _, i := range installed {
@@ -105,26 +102,15 @@ func (c *cli) upgradeOne(ctx context.Context, s store.Store, indexes *index.Stor
 	if err != nil {
 		return err
 	}
-	if newer, err := isNewer(i.Version, found.Manifest.Version); err != nil {
+	have, err := semver.StrictNewVersion(i.Version)
+	if err != nil {
 		return err
-	} else if newer {
-		c.tell("%s %s is installed, which is newer than the %s of index %s", i.Name, i.Version, found.Manifest.Version, found.Index.Name)
-		return done.add(store.Result{Name: i.Name, Version: i.Version, Outcome: store.OutcomeUnchanged, Path: i.Path})
+	}
+	if have.GreaterThan(semver.MustParse(found.Manifest.Version)) {
+		c.tell("the installed %s %s is newer than %s in index %s", i.Name, i.Version, found.Manifest.Version, found.Index.Name)
+		return done.add(store.Result{Name: i.Name, Version: i.Version, Outcome: store.OutcomeUnchanged, Path: i.Path}, nil)
 	}
 	return c.installFound(ctx, s, wanted{Found: found}, done)
-}
-
-// isNewer reports whether the version a is newer than b.
-func isNewer(a, b string) (bool, error) {
-	x, err := semver.StrictNewVersion(a)
-	if err != nil {
-		return false, err
-	}
-	y, err := semver.StrictNewVersion(b)
-	if err != nil {
-		return false, err
-	}
-	return x.GreaterThan(y), nil
 }
 
 // completeInstalled completes the names of installed plugins.
@@ -133,13 +119,52 @@ func (c *cli) completeInstalled(*cobra.Command, []string, string) ([]string, cob
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	list, _, err := s.All()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+	list, _, _ := s.All()
+	return completions(list, func(i store.Installed) string { return i.Name + "\t" + i.Version })
+}
+
+func (c *cli) uninstall() *cobra.Command {
+	return &cobra.Command{
+		Use:               "uninstall",
+		Example:           "  harmony plugin uninstall spinnaker",
+		Aliases:           []string{"remove"},
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: c.completeInstalled,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			s, err := c.store()
+			if err != nil {
+				return err
+			}
+			done := &results{cli: c}
+			for _, name := range names {
+				if err := done.add(s.Uninstall(cmd.Context(), name)); err != nil {
+					return done.end(err)
+				}
+			}
+			return done.end(nil)
+		},
 	}
-	var names []string
-	for _, i := range list {
-		names = append(names, i.Name+"\t"+i.Version)
+}
+
+func (c *cli) rollback() *cobra.Command {
+	return &cobra.Command{
+		Use: "rollback",
+		Long: `Go back to the version of a plugin before the last install or upgrade. It is still on
+disk: nothing is downloaded.`,
+		Example:           "  harmony plugin rollback spinnaker",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.completeInstalled,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := c.store()
+			if err != nil {
+				return err
+			}
+			result, err := s.Rollback(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			done := &results{cli: c}
+			return done.end(done.add(result, nil))
+		},
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
