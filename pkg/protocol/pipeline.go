@@ -83,12 +83,8 @@ func (s *PipelineStep) UnmarshalJSON(text []byte) error {
 // there is such a target or such a stage is for the topology and for PATH to say.
 func (l Pipeline) Validate() error {
 	var p problems
-	if !ValidName(l.Name) {
-		p.add("metadata.name", "%q is not a pipeline's name: lower-case letters, digits and dashes, at most 53", l.Name)
-	}
-	if len(l.Pipeline) == 0 {
-		p.add("spec.pipeline", "needs a step, for example [release, {deploy: staging}, smoke]")
-	}
+	p.name("metadata.name", "a pipeline's", l.Name)
+	p.must(len(l.Pipeline) > 0, "spec.pipeline", "needs a step, for example [release, {deploy: staging}, smoke]")
 	for i, step := range l.Pipeline {
 		l.validateStep(&p, fmt.Sprintf("spec.pipeline[%d]", i), i, step)
 	}
