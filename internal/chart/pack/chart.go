@@ -8,14 +8,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"text/template/parse"
 
 	"github.com/Masterminds/semver/v3"
 	helmchart "helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
 	"github.com/nationtech/harmony/internal/chart"
+	"github.com/nationtech/harmony/internal/chart/file"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -121,13 +124,27 @@ func load(files tree) (*helmchart.Chart, error) {
 	if err := checkDependencies(loaded); err != nil {
 		return nil, err
 	}
-	if err := checkTemplates(loaded); err != nil {
-		return nil, err
-	}
-	if err := compileSchemas(loaded, schemas{}); err != nil {
+	if err := errors.Join(checkTemplates(loaded), file.CheckSchemas(loaded)); err != nil {
 		return nil, protocol.Invalid("%w", err)
 	}
 	return loaded, nil
+}
+
+// checkTemplates refuses templates that do not parse.
+func checkTemplates(c *helmchart.Chart) error {
+	for _, file := range c.Templates {
+		t := parse.New(file.Name)
+		t.Mode = parse.SkipFuncCheck
+		if _, err := t.Parse(string(file.Data), "", "", map[string]*parse.Tree{}); err != nil {
+			return err // it starts with template: NAME:LINE:
+		}
+	}
+	for _, d := range c.Dependencies() {
+		if err := checkTemplates(d); err != nil {
+			return fmt.Errorf("in %s: %w", file.PathIn(d, ""), err)
+		}
+	}
+	return nil
 }
 
 // about says which chart an error is about. Its hint and status stay.
@@ -146,14 +163,7 @@ func about(name string, err error) error {
 // tree is the files of a chart, by their path in it, with slashes.
 type tree map[string][]byte
 
-func (t tree) names() []string {
-	names := make([]string, 0, len(t))
-	for name := range t {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func (t tree) names() []string { return slices.Sorted(maps.Keys(t)) }
 
 // buffered is the tree as Helm's loader takes it.
 func (t tree) buffered() []*loader.BufferedFile {

@@ -7,20 +7,23 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// checkObjectName holds an object's name to the API server's rules for its kind.
-func checkObjectName(o object) []string {
-	name := o.name()
+// checkObjectName checks an object's name against the API server's rules for its
+// kind.
+func checkObjectName(o *unstructured.Unstructured) []string {
+	name := o.GetName()
 	if name == "" {
-		return []string{fmt.Sprintf("metadata.name is not a text but %v", lookup(o.body, "metadata", "name"))}
+		return []string{fmt.Sprintf("metadata.name must be a string, not %v", lookup(o.Object, "metadata", "name"))}
 	}
-	problems := nameRule(o)(name)
-	if o.group() == "batch" && o.kind() == "CronJob" && len(name) > 52 {
+	kind := o.GroupVersionKind().GroupKind().String()
+	problems := nameRule(kind)(name)
+	if kind == "CronJob.batch" && len(name) > 52 {
 		problems = append(problems, "a CronJob's name has 52 characters at most: its Jobs add 11")
 	}
-	if namespace := lookup(o.body, "metadata", "namespace"); namespace != nil {
+	if namespace := lookup(o.Object, "metadata", "namespace"); namespace != nil {
 		problems = append(problems, validation.IsDNS1123Label(fmt.Sprint(namespace))...)
 	}
 	for i := range problems {
@@ -29,24 +32,21 @@ func checkObjectName(o object) []string {
 	return problems
 }
 
-func nameRule(o object) func(string) []string {
+func nameRule(kind string) func(string) []string {
 	switch {
-	case o.group() == "rbac.authorization.k8s.io":
+	case strings.HasSuffix(kind, ".rbac.authorization.k8s.io"):
 		return content.IsPathSegmentName
-	case o.group() == "" && (o.kind() == "Namespace" || o.kind() == "Service"):
-		return validation.IsDNS1123Label
-	case o.group() == "apps" && o.kind() == "StatefulSet", o.group() == "batch" && o.kind() == "Job":
-		return validation.IsDNS1123Label // it becomes a label's value
+	case slices.Contains([]string{"Namespace", "Service", "StatefulSet.apps", "Job.batch"}, kind):
+		return validation.IsDNS1123Label // of the latter two it becomes a label's value
 	}
 	return validation.IsDNS1123Subdomain
 }
 
-// checkMetadata looks at the labels and annotations of an object or of a pod
-// template.
+// checkMetadata checks the labels and annotations of an object or a pod template.
 func checkMetadata(holder map[string]any, field string) []string {
 	problems := checkLabels(lookup(holder, "metadata", "labels"), field+".labels")
-	annotations, problem := texts(lookup(holder, "metadata", "annotations"), field+".annotations")
-	problems = append(problems, problem...)
+	annotations, wrong := texts(lookup(holder, "metadata", "annotations"), field+".annotations")
+	problems = append(problems, wrong...)
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		for _, wrong := range validation.IsQualifiedName(strings.ToLower(key)) {
 			problems = append(problems, fmt.Sprintf("%s: key %q: %s", field+".annotations", key, wrong))
@@ -68,7 +68,7 @@ func checkLabels(value any, field string) []string {
 	return problems
 }
 
-// texts is a map of texts, and what in the value is none: YAML takes true and
+// texts is a map of strings, and the members that are not: YAML takes true and
 // 1.0 for something else unless they are quoted.
 func texts(value any, field string) (map[string]string, []string) {
 	members, ok := value.(map[string]any)
@@ -83,7 +83,7 @@ func texts(value any, field string) (map[string]string, []string) {
 			made[key] = v
 		case nil: // the API server takes it for ""
 		default:
-			problems = append(problems, fmt.Sprintf("%s: %s is %v, not a text: quote it", field, key, v))
+			problems = append(problems, fmt.Sprintf("%s: %s is %v, not a string: quote it", field, key, v))
 		}
 	}
 	return made, problems

@@ -21,11 +21,13 @@ import (
 const maxRelease = 1 << 20
 
 // checkSize refuses a chart whose release would not fit into the cluster, and
-// names what in it is large.
+// names its largest part.
 func checkSize(app protocol.AppSpec, c *chart.Chart, values map[string]any, rendered map[string]string) error {
 	var manifest strings.Builder
 	for _, file := range slices.Sorted(maps.Keys(rendered)) {
-		fmt.Fprintf(&manifest, "---\n# Source: %s/%s\n%s\n", c.Name(), file, rendered[file])
+		if !strings.HasSuffix(file, "/NOTES.txt") {
+			fmt.Fprintf(&manifest, "---\n# Source: %s\n%s\n", file, rendered[file])
+		}
 	}
 	size, err := storedSize(&release.Release{
 		Name: app.Name, Version: 1, Namespace: "default", Info: &release.Info{Status: release.StatusDeployed},
@@ -67,7 +69,7 @@ func largest(c *chart.Chart, rendered map[string]string) (name string, size int)
 	}
 	for _, file := range slices.Sorted(maps.Keys(rendered)) {
 		if len(rendered[file]) > size {
-			name, size = "what "+file+" renders to", len(rendered[file])
+			name, size = "what "+strings.TrimPrefix(file, c.Name()+"/")+" renders to", len(rendered[file])
 		}
 	}
 	return name, size
