@@ -17,20 +17,10 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// digest sets the digest of an image in a daemon, which only its bytes tell, or
-// the memory of a run that had them. In a dry run it stays empty when it would
-// take the bytes. remove takes the folder away in which they then are.
-func (r *registry) digest(ctx context.Context, image *protocol.ImageRef) (remove func(), err error) {
-	known, found := saved.InCache(r.env.Cache).Digest(*image)
-	if image.Digest = known; found || r.env.DryRun {
-		return func() {}, nil
-	}
-	return r.unpack(ctx, image)
-}
-
-// unpack brings an image of a daemon into an OCI layout folder.
+// unpack exports an image of a daemon into an OCI layout folder, and sets its
+// digest.
 func (r *registry) unpack(ctx context.Context, image *protocol.ImageRef) (remove func(), err error) {
-	r.env.Progress(protocol.Event{Metadata: image.Metadata, Phase: "import", Message: "taking the image out of the daemon"})
+	r.env.Progress(protocol.Event{Metadata: image.Metadata, Phase: "import", Message: "exporting the image from the daemon"})
 	if err := os.MkdirAll(r.env.Cache, 0o700); err != nil {
 		return nil, err
 	}
@@ -38,15 +28,13 @@ func (r *registry) unpack(ctx context.Context, image *protocol.ImageRef) (remove
 	if err != nil {
 		return nil, err
 	}
-	remove = func() { _ = os.RemoveAll(dir) } // a cache's rest only takes space
+	remove = func() { _ = os.RemoveAll(dir) } // what is left of a cache only takes space
 	root, err := write(ctx, dir, *image)
-	if err == nil {
-		err = saved.InCache(r.env.Cache).Remember(*image, root.String())
-	}
 	if err != nil {
 		remove()
-		return nil, fmt.Errorf("take the image of %s out of the daemon: %w", image.Name, err)
+		return nil, fmt.Errorf("export the image of %s from the daemon: %w", image.Name, err)
 	}
+	saved.InCache(r.env.Cache).Remember(*image, root.String())
 	image.Path, image.Digest = dir, root.String()
 	return remove, nil
 }

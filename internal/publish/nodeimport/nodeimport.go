@@ -32,9 +32,9 @@ const Registry = "harmony.invalid"
 
 // registry is the adapter.
 type registry struct {
-	env     capability.Environment
-	flags   *publish.Flags
-	nodesOf func(ctx context.Context) ([]node, importer, error)
+	env    capability.Environment
+	flags  *publish.Flags
+	places places
 }
 
 // New makes the adapter. A topology with a target that is no cluster of k3d or
@@ -42,15 +42,8 @@ type registry struct {
 // protocol.ExitUnsupported. flags may be nil.
 func New(flags *publish.Flags) capability.Adapter[capability.OCIRegistry] {
 	return func(_ context.Context, env capability.Environment) (capability.OCIRegistry, error) {
-		s, err := readSettings(env)
-		if err != nil {
-			return nil, err
-		}
-		places, err := s.places(env.Topology, os.Getenv)
-		if err != nil {
-			return nil, err
-		}
-		return &registry{env: env, flags: flags, nodesOf: places.nodes}, nil
+		places, err := readSettings(env, os.Getenv)
+		return &registry{env: env, flags: flags, places: places}, err
 	}
 }
 
@@ -64,37 +57,25 @@ func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image pr
 		return protocol.ImageRef{}, err
 	}
 	if image.Location == protocol.InDaemon {
-		image.Metadata = app.Metadata
-		remove, err := r.digest(ctx, &image)
-		if err != nil {
-			return protocol.ImageRef{}, err
+		image.Metadata, image.Digest = app.Metadata, saved.InCache(r.env.Cache).Digest(image)
+		if image.Digest == "" && !r.env.DryRun { // only its bytes tell it
+			remove, err := r.unpack(ctx, &image)
+			if err != nil {
+				return protocol.ImageRef{}, err
+			}
+			defer remove()
 		}
-		defer remove()
 		imported.Digest = image.Digest
 	}
 	if image.Digest == "" {
 		return imported, nil
 	}
-	nodes, bring, err := r.nodesOf(ctx)
-	if err != nil {
-		return protocol.ImageRef{}, err
-	}
-	lacking, err := r.lacking(ctx, nodes, imported)
-	if err != nil {
-		return protocol.ImageRef{}, err
-	}
+	lacking, err := r.lacking(ctx, imported)
 	imported.Unchanged = len(lacking) == 0
-	if imported.Unchanged || r.env.DryRun {
-		return imported, nil
+	if err == nil && !imported.Unchanged && !r.env.DryRun {
+		err = r.bring(ctx, lacking, image, imported)
 	}
-	if image.Path == "" { // in the daemon, and known by its digest
-		remove, err := r.unpack(ctx, &image)
-		if err != nil {
-			return protocol.ImageRef{}, err
-		}
-		defer remove()
-	}
-	if err := r.bring(ctx, bring, lacking, image, imported); err != nil {
+	if err != nil {
 		return protocol.ImageRef{}, err
 	}
 	return imported, nil
@@ -121,19 +102,25 @@ func (r *registry) refuse(app protocol.AppSpec, image, imported protocol.ImageRe
 	return nil
 }
 
-// lacking lists the nodes that do not have the image whole. A node that has
+// lacking lists the nodes that do not have the whole image. A node that has
 // another image under the tag of a release is an error.
-func (r *registry) lacking(ctx context.Context, nodes []node, image protocol.ImageRef) ([]node, error) {
+func (r *registry) lacking(ctx context.Context, image protocol.ImageRef) ([]node, error) {
+	nodes, err := r.places.nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
 	held := make([]held, len(nodes))
 	group, asking := errgroup.WithContext(ctx)
 	for i, n := range nodes {
 		group.Go(func() (err error) {
-			held[i], err = n.look(asking, image)
+			held[i], err = n.images(asking, image)
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, passed(ctx, err)
+	if err := group.Wait(); ctx.Err() != nil {
+		return nil, fmt.Errorf("list the images of the nodes: %w", ctx.Err())
+	} else if err != nil {
+		return nil, err
 	}
 	var lacking []node
 	for i, n := range nodes {
@@ -150,8 +137,15 @@ func (r *registry) lacking(ctx context.Context, nodes []node, image protocol.Ima
 	return lacking, nil
 }
 
-// bring imports the image and looks at what came of it.
-func (r *registry) bring(ctx context.Context, bring importer, nodes []node, image, imported protocol.ImageRef) error {
+// bring imports the image and checks what the nodes have then.
+func (r *registry) bring(ctx context.Context, nodes []node, image, imported protocol.ImageRef) error {
+	if image.Path == "" { // in the daemon, and known by its digest
+		remove, err := r.unpack(ctx, &image)
+		if err != nil {
+			return err
+		}
+		defer remove()
+	}
 	names := make([]string, len(nodes))
 	for i, n := range nodes {
 		names[i] = n.name
@@ -161,39 +155,28 @@ func (r *registry) bring(ctx context.Context, bring importer, nodes []node, imag
 	if err != nil {
 		return err
 	}
-	said := bring(ctx, nodes, content)
-	var ours *unreadable
+	reported := content.load(ctx, nodes)
 	switch {
-	case errors.As(said, &ours):
-		return fmt.Errorf("import image of %s: %w", imported.Name, said)
+	case errors.As(reported, new(*unreadable)):
+		return fmt.Errorf("import image of %s: %w", imported.Name, reported)
 	case ctx.Err() != nil:
 		return fmt.Errorf("import image of %s: %w", imported.Name, ctx.Err())
 	}
 	var problems []error
 	for _, n := range nodes {
-		got, err := n.look(ctx, imported)
+		got, err := n.images(ctx, imported)
 		if err != nil {
 			problems = append(problems, err)
 		} else if missing := got.missing(imported); missing != "" {
 			problems = append(problems, fmt.Errorf("node %s %s", n.name, missing))
 		}
 	}
-	switch {
-	case len(problems) == 0:
-		return nil // whatever the tool said
-	case said != nil:
-		problems = append(problems, said)
-	default:
-		problems = append(problems, errors.New("the tool that imports reported success"))
+	if len(problems) == 0 {
+		return nil // whatever the tool reported
 	}
-	failed := &protocol.Error{Code: protocol.ExitFailed, Message: "import image of " + imported.Name, Err: errors.Join(problems...)}
+	if reported == nil {
+		reported = errors.New("the tool that imports reported success")
+	}
+	failed := &protocol.Error{Code: protocol.ExitFailed, Message: "import image of " + imported.Name, Err: errors.Join(append(problems, reported)...)}
 	return failed.WithHint("is there space on the nodes, and do they run? Setting HARMONY_REGISTRY takes a registry instead")
-}
-
-// passed gives a cancelled context's error its place.
-func passed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("look at the nodes: %w", ctx.Err())
-	}
-	return err
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// options are those of spec.ociRegistry.settings.
-type options struct {
+// places are where the images go, by spec.ociRegistry.settings: clusters, or a
+// socket.
+type places struct {
 	// containerd is the path of a socket of this machine, which is then the only
 	// node.
 	containerd string
@@ -20,36 +21,26 @@ type options struct {
 	context string
 	// engine is the command that the clusters' containers are made by: docker, or
 	// podman.
-	engine string
-}
-
-func readSettings(env capability.Environment) (options, error) {
-	s := options{engine: "docker"}
-	err := settings.Of(env, "ociRegistry", settings.Table{
-		"containerd": settings.Text(&s.containerd), "context": settings.Text(&s.context), "engine": settings.Text(&s.engine),
-	})
-	return s, err
-}
-
-// places are where the images go: clusters, or a socket.
-type places struct {
-	options
+	engine   string
 	clusters []localcluster.Cluster
 }
 
-func (s options) places(t protocol.Topology, getenv func(string) string) (places, error) {
-	p := places{options: s}
-	if s.containerd != "" {
-		return p, nil
+func readSettings(env capability.Environment, getenv func(string) string) (places, error) {
+	p := places{engine: "docker"}
+	err := settings.Of(env, "ociRegistry", settings.Table{
+		"containerd": settings.Text(&p.containerd), "context": settings.Text(&p.context), "engine": settings.Text(&p.engine),
+	})
+	if err != nil || p.containerd != "" {
+		return p, err
 	}
-	contexts, err := s.contexts(t, getenv)
+	contexts, err := p.contexts(env.Topology, getenv)
 	if err != nil {
 		return p, err
 	}
 	for _, context := range contexts {
 		cluster, ok := localcluster.Of(context)
 		if !ok {
-			return p, protocol.Unsupported("topology %q: the kube context %q is not a k3d or kind cluster: the adapter node-import cannot reach its nodes", t.Name, context).
+			return p, protocol.Unsupported("topology %q: the kube context %q is not a k3d or kind cluster: the adapter node-import cannot reach its nodes", env.Topology.Name, context).
 				WithHint("use the adapter oci with a registry, or set spec.ociRegistry.settings.containerd to the socket of a node on this machine")
 		}
 		p.clusters = append(p.clusters, cluster)
@@ -58,9 +49,9 @@ func (s options) places(t protocol.Topology, getenv func(string) string) (places
 }
 
 // contexts are the kube contexts of all that the topology deploys to.
-func (s options) contexts(t protocol.Topology, getenv func(string) string) ([]string, error) {
-	if s.context != "" {
-		return []string{s.context}, nil
+func (p places) contexts(t protocol.Topology, getenv func(string) string) ([]string, error) {
+	if p.context != "" {
+		return []string{p.context}, nil
 	}
 	all := map[string]bool{}
 	for name, target := range t.Targets {

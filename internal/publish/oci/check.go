@@ -26,9 +26,9 @@ type Access struct {
 const probe = "harmony-check"
 
 // Check asks the registry of env whether it would let harmony pull and push. It
-// opens an upload, sends nothing, and cancels it: what a token says that it
-// allows is less sure, and a registry with passwords says nothing at all. field
-// is the topology's entry, for messages.
+// opens an upload, sends nothing, and cancels it: the rights in a token are less
+// reliable, and a registry with passwords names none. field is the topology's
+// entry, for messages.
 func Check(ctx context.Context, env capability.Environment, field string) (Access, error) {
 	c, err := newClient(env, field, nil)
 	if err != nil {

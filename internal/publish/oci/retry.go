@@ -51,12 +51,10 @@ func (a *attempts) wait(ctx context.Context, asked time.Duration) bool {
 	if time.Since(a.since)+pause > a.total {
 		return false
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-timer.C:
+	case <-time.After(pause):
 		return true
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
-// upload brings one blob into a repository. An upload that broke off goes on
+// upload brings one blob into a repository. An upload that broke off is resumed
 // where the registry says that it stopped; where it does not say, or does not
 // take the rest, it starts again.
 type upload struct {
@@ -72,24 +72,24 @@ func (u *upload) run(ctx context.Context) error {
 	for {
 		before := u.offset
 		err := u.attempt(ctx)
-		var passing *again
+		passing, mayPass := errors.AsType[*again](err)
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !errors.As(err, &passing):
+		case !mayPass:
 			return err
-		}
-		if u.offset > before {
+		case u.offset > before:
 			tries.progressed()
 		}
-		if !tries.wait(ctx, passing.asked) {
-			if passing.asked > tries.total {
-				return &impatient{host: u.client.host, status: passing.Error(), asked: passing.asked, total: tries.total}
-			}
-			return passing.err
+		if tries.wait(ctx, passing.asked) {
+			continue
 		}
+		if passing.asked > tries.total {
+			return &impatient{host: u.client.host, status: passing.Error(), asked: passing.asked, total: tries.total}
+		}
+		return passing.err
 	}
 }
 
@@ -149,7 +149,7 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 }
 
 // resume asks how much of the upload there is. An upload that the registry has
-// lost, or does not tell of, is forgotten.
+// lost, or does not report, is forgotten.
 func (u *upload) resume(ctx context.Context) error {
 	response, err := u.do(ctx, http.MethodGet, u.location, nil)
 	if err != nil {
@@ -193,12 +193,9 @@ func (u *upload) send(ctx context.Context) error {
 	var broken error
 	request.GetBody = func() (io.ReadCloser, error) {
 		body, err := u.open()
-		if err != nil {
+		if _, isFile := body.(*os.File); isFile || err != nil { // a file was measured already
 			broken = err
-			return nil, err
-		}
-		if file, ok := body.(*os.File); ok {
-			return file, nil // measured already
+			return body, err
 		}
 		return &noting{body, &broken}, nil
 	}
@@ -210,10 +207,10 @@ func (u *upload) send(ctx context.Context) error {
 	stop := u.blob.follow()
 	response, err := u.http.Do(request)
 	stop()
-	if broken != nil {
+	switch {
+	case broken != nil:
 		return broken // our bytes, and not the registry
-	}
-	if err != nil {
+	case err != nil:
 		return u.lost(err)
 	}
 	defer response.Body.Close()
@@ -253,8 +250,7 @@ type noting struct {
 
 func (n *noting) Read(p []byte) (int, error) {
 	read, err := n.ReadCloser.Read(p)
-	var wrong *ocilayout.Corrupt
-	if errors.As(err, &wrong) {
+	if errors.As(err, new(*ocilayout.Corrupt)) {
 		*n.err = err
 	}
 	return read, err
@@ -301,15 +297,12 @@ func (u *upload) do(ctx context.Context, method string, to *url.URL, body io.Rea
 		return nil, err
 	}
 	response, err := u.http.Do(request)
-	if err != nil {
-		return nil, u.lost(err)
-	}
-	return response, nil
+	return response, u.lost(err)
 }
 
-// lost is the error of a connection.
+// lost marks the error of a connection that another attempt may not have.
 func (u *upload) lost(err error) error {
-	if u.client.steady.passingError(err) {
+	if err != nil && u.client.steady.passingError(err) {
 		return &again{err: err}
 	}
 	return err

@@ -25,41 +25,22 @@ func (m Memory) file(image protocol.ImageRef) string {
 	return filepath.Join(string(m), filepath.Base(name))
 }
 
-// Digest is that of the image with the ID and the input.
-func (m Memory) Digest(image protocol.ImageRef) (string, bool) {
+// Digest is that of the image with the ID and the input; "" when it is unknown.
+func (m Memory) Digest(image protocol.ImageRef) string {
 	data, err := os.ReadFile(m.file(image))
 	if err != nil || checkDigest(string(data)) != nil {
-		return "", false
+		return ""
 	}
-	return string(data), true
+	return string(data)
 }
 
-// Remember keeps it.
-func (m Memory) Remember(image protocol.ImageRef, digest string) error {
-	if err := os.MkdirAll(string(m), 0o700); err != nil {
-		// A cache that cannot be written to only costs time.
-		return nil //nolint:nilerr // see above
-	}
-	return WriteWhole(m.file(image), []byte(digest))
+// Remember keeps the digest. A cache that cannot be written only costs time, as
+// does a file that was not written to its end: it holds no digest.
+func (m Memory) Remember(image protocol.ImageRef, digest string) {
+	_ = errors.Join(os.MkdirAll(string(m), 0o700), os.WriteFile(m.file(image), []byte(digest), 0o600))
 }
 
 func checkDigest(text string) error {
 	_, err := v1.NewHash(text)
 	return err
-}
-
-// WriteWhole writes a file that is seen whole or not at all.
-func WriteWhole(file string, data []byte) error {
-	temporary, err := os.CreateTemp(filepath.Dir(file), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = temporary.Write(data)
-	if err = errors.Join(err, temporary.Close()); err == nil {
-		err = os.Rename(temporary.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temporary.Name()))
-	}
-	return nil
 }

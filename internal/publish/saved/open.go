@@ -10,7 +10,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Open has the daemon that the environment names give out an image, as the
+// Open exports an image from the daemon that the environment names, as the
 // stream that [Image.Read] takes.
 func Open(ctx context.Context, image protocol.ImageRef) (io.ReadCloser, error) {
 	d, err := daemon.Connect(ctx, os.Getenv)
@@ -44,7 +44,7 @@ func (c connected) Close() error {
 	return c.ReadCloser.Close()
 }
 
-// CheckID refuses what is no image ID of a daemon.
+// CheckID refuses an invalid image ID of a daemon.
 func CheckID(image protocol.ImageRef) error {
 	if err := checkDigest(image.ID); err != nil {
 		return protocol.Invalid("image %s is in a daemon, but its id %q is not a digest", image.FullName(), image.ID)
