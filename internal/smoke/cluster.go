@@ -81,8 +81,8 @@ func (c *cluster) do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// unreachable tells that the API server gave no answer. The end of an attempt's
-// time stays what it is.
+// unreachable is the error of an API server that gave no answer. The end of an
+// attempt's time stays as it is.
 func (c *cluster) unreachable(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -90,8 +90,8 @@ func (c *cluster) unreachable(err error) error {
 	return newBlocked(c.Explain(err))
 }
 
-// refusal is the error that the API server answered. It blocks the check but
-// where it tells about the app, above all that something does not exist.
+// refusal is the error that the API server answered. It blocks the check unless
+// it is about the app, above all that something does not exist.
 func (c *cluster) refusal(code int, resource string, body []byte) error {
 	var status metav1.Status
 	if err := json.Unmarshal(body, &status); err != nil || status.Message == "" {

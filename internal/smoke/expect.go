@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// maxBody is how much of an answer's body is read and looked at.
+// maxBody is how much of an answer's body is read.
 const maxBody = 1 << 20
 
 // answer is what a service said.
@@ -48,13 +49,13 @@ func (e expectation) match(a answer) error {
 	if err := e.matchStatus(a); err != nil {
 		return err
 	}
-	for _, name := range sortedKeys(e.Headers) {
+	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
 		if err := matchHeader(a.header, name, e.Headers[name]); err != nil {
 			return err
 		}
 	}
 	if (e.Body != "" || len(e.paths) > 0) && a.cut {
-		return fmt.Errorf("the body is over %d bytes, which is as much as is looked at", maxBody)
+		return fmt.Errorf("the body is over %d bytes, and no more of it is read", maxBody)
 	}
 	if e.Body != "" && !strings.Contains(string(a.body), e.Body) {
 		return fmt.Errorf("the body does not contain %q%s", term.Excerpt(e.Body, maxExcerpt), excerpt(a.body))
@@ -111,13 +112,4 @@ func show(v any) string {
 		return term.Excerpt(fmt.Sprint(v), maxExcerpt)
 	}
 	return term.Excerpt(b.String(), maxExcerpt)
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -1,6 +1,7 @@
 package smoke
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -35,10 +36,7 @@ func newHTTPProbe(root string, check protocol.HTTPCheck, cluster *cluster) (prob
 	if err != nil {
 		return nil, err
 	}
-	p := &httpProbe{check: check, expect: expect, cluster: cluster, method: check.Method}
-	if p.method == "" {
-		p.method = http.MethodGet
-	}
+	p := &httpProbe{check: check, expect: expect, cluster: cluster, method: cmp.Or(check.Method, http.MethodGet)}
 	path, _, _ := strings.Cut(check.Path, "#")
 	p.path, p.query, _ = strings.Cut(path, "?")
 	if check.URL == "" {
@@ -232,7 +230,7 @@ func (p *httpProbe) request(ctx context.Context, base string) (*http.Request, er
 // secrets.
 func (p *httpProbe) name() string {
 	if p.check.Service != "" {
-		return fmt.Sprintf("%s %s of service %s", p.method, p.servicePath(), p.check.Service)
+		return fmt.Sprintf("%s %s of service %s", p.method, cmp.Or(p.path, "/"), p.check.Service)
 	}
 	return fmt.Sprintf("%s %s%s", p.method, p.base, p.path)
 }

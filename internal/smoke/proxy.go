@@ -1,6 +1,7 @@
 package smoke
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 
 // serviceBase is the URL of the service in the API server's proxy.
 func (p *httpProbe) serviceBase(ctx context.Context) (string, error) {
-	port := p.check.Port
+	port := int32(p.check.Port)
 	if port == 0 {
 		service, err := p.cluster.service(ctx, p.check.Service)
 		if err != nil {
@@ -21,26 +22,15 @@ func (p *httpProbe) serviceBase(ctx context.Context) (string, error) {
 		}
 		port = service.Spec.Ports[0].Port
 	}
-	scheme := p.check.Scheme
-	if scheme == "" {
-		scheme = "http"
-	}
 	base := fmt.Sprintf("%s/api/v1/namespaces/%s/services/%s:%s:%d/proxy",
-		p.cluster.server, p.cluster.Namespace, scheme, p.check.Service, port)
+		p.cluster.server, p.cluster.Namespace, cmp.Or(p.check.Scheme, "http"), p.check.Service, port)
 	if p.path == "" {
 		base += "/" // without it the API server redirects
 	}
 	return base, nil
 }
 
-func (p *httpProbe) servicePath() string {
-	if p.path == "" {
-		return "/"
-	}
-	return p.path
-}
-
-// proxyError tells an answer that is the API server's own and not the
+// proxyError recognizes an answer that is the API server's own and not the
 // service's: without this, a check that expects a 404 would be satisfied by a
 // service that does not exist.
 func (p *httpProbe) proxyError(a answer) error {

@@ -30,7 +30,7 @@ var workloadKinds = []struct {
 	{"daemonsets", []string{"daemonset", "daemonsets", "ds"}},
 }
 
-// rolloutProbe looks at the workloads of a release, or at one of them.
+// rolloutProbe checks the workloads of a release, or one of them.
 type rolloutProbe struct {
 	app     string
 	kind    int // index of workloadKinds, where name is set
@@ -75,7 +75,7 @@ func (p rolloutProbe) attempt(ctx context.Context) (string, error) {
 	return strings.Join(ready, ", "), nil
 }
 
-// find is the workloads to look at; one at least.
+// find returns the workloads to check, at least one.
 func (p rolloutProbe) find(ctx context.Context) ([]workload, error) {
 	if p.name != "" {
 		w := workload{kind: workloadKinds[p.kind].names[0]}

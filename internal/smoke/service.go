@@ -8,29 +8,16 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// errNoPod tells an empty service.
+// errNoPod is the error of a service without pods.
 var errNoPod = errors.New("no ready pod")
 
-// service is the part of a Service that is looked at.
-type service struct {
-	Spec struct {
-		Ports []servicePort `json:"ports"`
-	} `json:"spec"`
-}
-
-type servicePort struct {
-	Name     string `json:"name"`
-	Port     int    `json:"port"`
-	Protocol string `json:"protocol"`
-}
-
-// service reads a Service, which has a port at least.
-func (c *cluster) service(ctx context.Context, name string) (service, error) {
-	var s service
-	err := c.get(ctx, "api/v1", "services/"+name, nil, &s)
+// service reads a Service, which has at least one port.
+func (c *cluster) service(ctx context.Context, name string) (s corev1.Service, err error) {
+	err = c.get(ctx, "api/v1", "services/"+name, nil, &s)
 	switch {
 	case apierrors.IsNotFound(err):
 		return s, fmt.Errorf("no service %s in namespace %s", name, c.Namespace)
@@ -40,16 +27,13 @@ func (c *cluster) service(ctx context.Context, name string) (service, error) {
 	return s, err
 }
 
-// port is the service's port of that number; the first one for zero.
-func (s service) port(name string, number int) (servicePort, error) {
-	if number == 0 {
-		return s.Spec.Ports[0], nil
-	}
-	i := slices.IndexFunc(s.Spec.Ports, func(p servicePort) bool {
-		return p.Port == number && (p.Protocol == "" || p.Protocol == "TCP")
+// portOf is the service's port of that number; the first one for zero.
+func portOf(s corev1.Service, number int) (corev1.ServicePort, error) {
+	i := slices.IndexFunc(s.Spec.Ports, func(p corev1.ServicePort) bool {
+		return number == 0 || int(p.Port) == number && (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP)
 	})
 	if i < 0 {
-		return servicePort{}, fmt.Errorf("service %s has no TCP port %d", name, number)
+		return corev1.ServicePort{}, fmt.Errorf("service %s has no TCP port %d", s.Name, number)
 	}
 	return s.Spec.Ports[i], nil
 }
@@ -61,18 +45,13 @@ type endpointSlices struct {
 			Name string `json:"name"`
 			Port int    `json:"port"`
 		} `json:"ports"`
-		Endpoints []endpoint `json:"endpoints"`
+		Endpoints []struct {
+			Conditions struct {
+				Ready *bool `json:"ready"`
+			} `json:"conditions"`
+			TargetRef corev1.ObjectReference `json:"targetRef"`
+		} `json:"endpoints"`
 	} `json:"items"`
-}
-
-type endpoint struct {
-	Conditions struct {
-		Ready *bool `json:"ready"`
-	} `json:"conditions"`
-	TargetRef struct {
-		Kind string `json:"kind"`
-		Name string `json:"name"`
-	} `json:"targetRef"`
 }
 
 // podPort is a port of a pod.
@@ -84,7 +63,7 @@ type podPort struct {
 func (p podPort) String() string { return fmt.Sprintf("pod %s, port %d", p.pod, p.port) }
 
 // readyPods are the pods behind a port of a service, in order.
-func (c *cluster) readyPods(ctx context.Context, name string, port servicePort) ([]podPort, error) {
+func (c *cluster) readyPods(ctx context.Context, name string, port corev1.ServicePort) ([]podPort, error) {
 	var slicesOf endpointSlices
 	query := url.Values{"labelSelector": {"kubernetes.io/service-name=" + name}}
 	if err := c.get(ctx, "apis/discovery.k8s.io/v1", "endpointslices", query, &slicesOf); err != nil {

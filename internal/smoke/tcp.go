@@ -23,7 +23,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// The node tells a refusal only, right after it took the streams, and never a
+// The node reports a refusal only, right after it took the streams, and never a
 // success. So it is asked for a second port too, one that nothing listens on:
 // a connection has been accepted when that port's refusal is here, and ours did
 // not come in as much time again (minHeld at least). Where even the second port
@@ -45,13 +45,18 @@ type tcpProbe struct {
 // attempt implements probe.
 func (p tcpProbe) attempt(ctx context.Context) (string, error) {
 	if p.check.Address != "" {
-		return p.direct(ctx)
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(ctx, "tcp", p.check.Address)
+		if err != nil {
+			return "", err
+		}
+		return "connected to " + p.check.Address, conn.Close()
 	}
 	service, err := p.cluster.service(ctx, p.check.Service)
 	if err != nil {
 		return "", err
 	}
-	port, err := service.port(p.check.Service, p.check.Port)
+	port, err := portOf(service, p.check.Port)
 	if err != nil {
 		return "", err
 	}
@@ -63,15 +68,6 @@ func (p tcpProbe) attempt(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("service %s: %s: %w", p.check.Service, pods[0], err)
 	}
 	return fmt.Sprintf("service %s: connected to %s", p.check.Service, pods[0]), nil
-}
-
-func (p tcpProbe) direct(ctx context.Context) (string, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", p.check.Address)
-	if err != nil {
-		return "", err
-	}
-	return "connected to " + p.check.Address, conn.Close()
 }
 
 // knock opens a connection to a pod through the API server, as kubectl
@@ -124,7 +120,7 @@ func ask(conn httpstream.Connection, port int, id string) (opened <-chan struct{
 			return
 		}
 		close(taken)
-		go drain(data)
+		go func() { _, _ = io.Copy(io.Discard, data) }() // what the app sends would hold the errors back
 		end <- refusalOf(refused)
 	}()
 	return taken, end
@@ -160,7 +156,7 @@ func (c *cluster) upgradeError(err error) error {
 	return fmt.Errorf("API server: %w", upgrade.Cause)
 }
 
-// openStreams asks the node for a connection to the port: one stream tells
+// openStreams asks the node for a connection to the port: one stream carries
 // errors, the other carries data, of which we send none.
 func openStreams(conn httpstream.Connection, port int, id string) (refused, data httpstream.Stream, err error) {
 	headers := http.Header{}
@@ -194,6 +190,3 @@ func refusalOf(stream io.Reader) error {
 	}
 	return errors.New(term.Excerpt(text, maxExcerpt))
 }
-
-// drain reads what the app says, which would otherwise hold the errors back.
-func drain(data io.Reader) { _, _ = io.Copy(io.Discard, data) }

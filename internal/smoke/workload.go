@@ -1,18 +1,17 @@
 package smoke
 
-import "fmt"
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // workload is what Deployments, StatefulSets and DaemonSets have in common, and
 // the little in which they differ.
 type workload struct {
 	kind     string
-	Metadata struct {
-		Name        string            `json:"name"`
-		Generation  int64             `json:"generation"`
-		Labels      map[string]string `json:"labels"`
-		Annotations map[string]string `json:"annotations"`
-	} `json:"metadata"`
-	Spec struct {
+	Metadata metav1.ObjectMeta `json:"metadata"`
+	Spec     struct {
 		Replicas       *int `json:"replicas"`
 		Paused         bool `json:"paused"`
 		UpdateStrategy struct {
@@ -22,31 +21,22 @@ type workload struct {
 			} `json:"rollingUpdate"`
 		} `json:"updateStrategy"`
 	} `json:"spec"`
-	Status workloadStatus `json:"status"`
-}
+	Status struct {
+		ObservedGeneration int64              `json:"observedGeneration"`
+		Conditions         []metav1.Condition `json:"conditions"`
 
-type workloadStatus struct {
-	ObservedGeneration int64       `json:"observedGeneration"`
-	Conditions         []condition `json:"conditions"`
+		// Of Deployments and StatefulSets.
+		Replicas          int    `json:"replicas"`
+		UpdatedReplicas   int    `json:"updatedReplicas"`
+		AvailableReplicas int    `json:"availableReplicas"`
+		CurrentRevision   string `json:"currentRevision"`
+		UpdateRevision    string `json:"updateRevision"`
 
-	// Of Deployments and StatefulSets.
-	Replicas          int    `json:"replicas"`
-	UpdatedReplicas   int    `json:"updatedReplicas"`
-	AvailableReplicas int    `json:"availableReplicas"`
-	CurrentRevision   string `json:"currentRevision"`
-	UpdateRevision    string `json:"updateRevision"`
-
-	// Of DaemonSets.
-	DesiredNumberScheduled int `json:"desiredNumberScheduled"`
-	UpdatedNumberScheduled int `json:"updatedNumberScheduled"`
-	NumberAvailable        int `json:"numberAvailable"`
-}
-
-type condition struct {
-	Type    string `json:"type"`
-	Status  string `json:"status"`
-	Reason  string `json:"reason"`
-	Message string `json:"message"`
+		// Of DaemonSets.
+		DesiredNumberScheduled int `json:"desiredNumberScheduled"`
+		UpdatedNumberScheduled int `json:"updatedNumberScheduled"`
+		NumberAvailable        int `json:"numberAvailable"`
+	} `json:"status"`
 }
 
 func (w workload) id() string { return w.kind + "/" + w.Metadata.Name }

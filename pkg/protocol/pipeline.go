@@ -114,12 +114,12 @@ func (l Pipeline) validateStep(p *problems, field string, i int, step PipelineSt
 	case step.Stage == StepDeploy && step.Target == "":
 		p.add(field, "needs a target: {deploy: staging}")
 	case step.Stage == StepDeploy && !has(StepRelease, ""):
-		p.add(field, "there is nothing to deploy yet: release comes before it")
+		p.add(field, "there is nothing to deploy yet: release comes first")
 	case step.Stage == StepDeploy && has(StepDeploy, step.Target):
 		p.add(field, "%s is deployed to in an earlier step as well", step.Target)
 	case step.Stage == StepSmoke && !has(StepDeploy, ""):
-		p.add(field, "there is nothing to look at yet: a deploy comes before it")
+		p.add(field, "there is nothing to check yet: a deploy comes first")
 	case step.Stage != StepDeploy && step.Target != "" && !has(StepDeploy, step.Target):
-		p.add(field, "no step before it deploys to %s", step.Target)
+		p.add(field, "no earlier step deploys to %s", step.Target)
 	}
 }

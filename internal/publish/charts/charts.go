@@ -41,12 +41,8 @@ func (s *Stage) Open(ctx context.Context, env capability.Environment) (capabilit
 	if s.Flags.Overwrite {
 		flags = append(flags, "--overwrite")
 	}
-	ready := make(chan result, 1)
-	go func() { // images need not wait for it
-		p, err := start(ctx, plugin.Path, flags, env)
-		ready <- result{p, err}
-	}()
-	r := registry(sync.OnceValue(func() result { return <-ready }))
+	r := registry(sync.OnceValues(func() (*process.Process, error) { return start(ctx, plugin.Path, flags, env) }))
+	go r() //nolint:errcheck // PushChart reports it; images need not wait for it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.started = append(s.started, r)
@@ -73,31 +69,25 @@ func (s *Stage) Close() error {
 	defer s.mu.Unlock()
 	var errs []error
 	for _, r := range s.started {
-		if started := r(); started.err == nil { // else it was told, or nobody asked for it
-			errs = append(errs, started.process.Close())
+		if p, err := r(); err == nil { // else PushChart reported it, or was not called
+			errs = append(errs, p.Close())
 		}
 	}
 	s.started = nil
 	return errors.Join(errs...)
 }
 
-// result is a process that was started, or why it was not.
-type result struct {
-	process *process.Process
-	err     error
-}
-
-// registry is the HelmRegistry behind a process, for which it waits.
-type registry func() result
+// registry is the HelmRegistry behind a process, for whose start it waits.
+type registry func() (*process.Process, error)
 
 // PushChart implements [capability.HelmRegistry].
 func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
-	started := r()
-	if started.err != nil {
-		return protocol.ChartRef{}, started.err
+	p, err := r()
+	if err == nil {
+		err = p.Send(app, image)
 	}
-	if err := started.process.Send(app, image); err != nil {
+	if err != nil {
 		return protocol.ChartRef{}, err
 	}
-	return process.Await[protocol.ChartRef](ctx, started.process, app.Name)
+	return process.Await[protocol.ChartRef](ctx, p, app.Name)
 }

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -102,22 +100,20 @@ func (r *Result) fill(a oci.Access) {
 	}
 }
 
-// worst joins the errors; the status is that of the worst one.
+// worst joins the errors; the status is that of the worst one, the hint that of
+// the first.
 func worst(problems []error) error {
 	err := errors.Join(problems...)
 	if err == nil {
 		return nil
 	}
+	failed := &protocol.Error{Err: err}
 	var codes []int
 	for _, p := range problems {
 		codes = append(codes, protocol.ExitCode(p))
+		failed.Hint = cmp.Or(failed.Hint, protocol.HintOf(p))
 	}
-	failed := &protocol.Error{Code: protocol.WorstCode(codes...), Err: err}
-	for _, p := range problems {
-		if hint := protocol.HintOf(p); hint != "" {
-			return failed.WithHint("%s", hint)
-		}
-	}
+	failed.Code = protocol.WorstCode(codes...)
 	return failed
 }
 
@@ -125,12 +121,11 @@ func write(w io.Writer, results []Result, asText bool) error {
 	if !asText {
 		return term.WriteJSON(w, map[string][]Result{"registries": results})
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "CAPABILITY\tADAPTER\tREPOSITORY\tCREDENTIALS\tPULL\tPUSH")
+	rows := [][]string{{"CAPABILITY", "ADAPTER", "REPOSITORY", "CREDENTIALS", "PULL", "PUSH"}}
 	for _, r := range results {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Capability, r.Adapter, cmp.Or(r.Repository, "-"), term.Clean(cmp.Or(r.Source, "-")), allowed(r.Pull), allowed(r.Push))
+		rows = append(rows, []string{r.Capability, r.Adapter, cmp.Or(r.Repository, "-"), cmp.Or(r.Source, "-"), allowed(r.Pull), allowed(r.Push)})
 	}
-	return table.Flush()
+	return term.Table(w, rows)
 }
 
 func allowed(yes *bool) string {

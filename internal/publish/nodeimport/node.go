@@ -160,6 +160,15 @@ func (n node) images(ctx context.Context, image protocol.ImageRef) (held, error)
 	return h, nil
 }
 
+// proves fails unless the node has the image.
+func (n node) proves(ctx context.Context, image protocol.ImageRef) error {
+	got, err := n.images(ctx, image)
+	if missing := got.missing(image); err == nil && missing != "" {
+		return fmt.Errorf("node %s %s", n.name, missing)
+	}
+	return err
+}
+
 // missing says what the node lacks, or "".
 func (h held) missing(image protocol.ImageRef) string {
 	byTag, byDigest := names(image)

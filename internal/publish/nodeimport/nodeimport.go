@@ -164,11 +164,8 @@ func (r *registry) bring(ctx context.Context, nodes []node, image, imported prot
 	}
 	var problems []error
 	for _, n := range nodes {
-		got, err := n.images(ctx, imported)
-		if err != nil {
+		if err := n.proves(ctx, imported); err != nil {
 			problems = append(problems, err)
-		} else if missing := got.missing(imported); missing != "" {
-			problems = append(problems, fmt.Errorf("node %s %s", n.name, missing))
 		}
 	}
 	if len(problems) == 0 {

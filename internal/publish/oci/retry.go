@@ -59,6 +59,15 @@ func (a *attempts) wait(ctx context.Context, asked time.Duration) bool {
 	}
 }
 
+// again is a failure that another attempt may not have.
+type again struct {
+	err   error
+	asked time.Duration
+}
+
+func (e *again) Error() string { return e.err.Error() }
+func (e *again) Unwrap() error { return e.err }
+
 // retryAfter is the pause that an answer asks for, in seconds or until a date.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")

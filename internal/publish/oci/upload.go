@@ -58,15 +58,6 @@ func (c *client) upload(ctx context.Context, repository name.Repository, b blob,
 	return nil
 }
 
-// again is a failure that another attempt may not have.
-type again struct {
-	err   error
-	asked time.Duration
-}
-
-func (e *again) Error() string { return e.err.Error() }
-func (e *again) Unwrap() error { return e.err }
-
 func (u *upload) run(ctx context.Context) error {
 	tries := attempts{patience: u.client.patience}
 	for {
@@ -111,7 +102,7 @@ func (u *upload) attempt(ctx context.Context) error {
 	return u.commit(ctx)
 }
 
-// start looks for the blob, tries to mount it, or opens an upload.
+// start finds the blob, mounts it, or opens an upload.
 func (u *upload) start(ctx context.Context) (done bool, err error) {
 	u.offset = 0
 	digest := u.blob.descriptor.Digest.String()
@@ -186,21 +177,11 @@ func (u *upload) send(ctx context.Context) error {
 	if u.offset == size && resumed {
 		return nil
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, u.location.String(), http.NoBody)
+	var broken error
+	request, err := u.rest(ctx, &broken)
 	if err != nil {
 		return err
 	}
-	var broken error
-	request.GetBody = func() (io.ReadCloser, error) {
-		body, err := u.open()
-		if _, isFile := body.(*os.File); isFile || err != nil { // a file was measured already
-			broken = err
-			return body, err
-		}
-		return &noting{body, &broken}, nil
-	}
-	request.ContentLength = size - u.offset
-	request.Header.Set("Content-Type", "application/octet-stream")
 	if resumed {
 		request.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, size-1))
 	}
@@ -223,6 +204,26 @@ func (u *upload) send(ctx context.Context) error {
 		return &again{err: refusal(response), asked: retryAfter(response.Header, time.Now())}
 	}
 	return u.answered(response)
+}
+
+// rest is the request with what the registry does not have. The error of reading
+// that is kept in broken.
+func (u *upload) rest(ctx context.Context, broken *error) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, u.location.String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	request.GetBody = func() (io.ReadCloser, error) {
+		body, err := u.open()
+		if _, isFile := body.(*os.File); isFile || err != nil { // a file was measured already
+			*broken = err
+			return body, err
+		}
+		return &noting{body, broken}, nil
+	}
+	request.ContentLength = u.blob.descriptor.Size - u.offset
+	request.Header.Set("Content-Type", "application/octet-stream")
+	return request, nil
 }
 
 // open opens the blob behind what the registry has.
