@@ -3,6 +3,7 @@ package prometheusoperator
 import (
 	"fmt"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/pkg/capability"
 )
@@ -17,7 +18,7 @@ type options struct {
 func readSettings(env capability.Environment) (options, error) {
 	var o options
 	err := settings.Of(env, "monitoring", settings.Table{"labels": settings.Labels(&o.labels,
-		fmt.Sprintf("labels other than %s and %s, which harmony sets", labelApp, labelManaged),
-		func(name, _ string) bool { return name != labelApp && name != labelManaged })})
+		fmt.Sprintf("labels other than %s and %s, which harmony sets", marks.App, marks.ManagedBy),
+		func(name, _ string) bool { return name != marks.App && name != marks.ManagedBy })})
 	return o, err
 }
