@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"maps"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/chart"
@@ -11,15 +12,13 @@ import (
 func annotations(m *chart.Metadata) map[string]string {
 	const prefix = "org.opencontainers.image."
 	all := map[string]string{}
-	for key, value := range m.Annotations {
-		all[key] = value
-	}
+	maps.Copy(all, m.Annotations)
 	for key, value := range map[string]string{
 		"title":       m.Name,
 		"version":     m.Version,
 		"description": m.Description,
 		"url":         m.Home,
-		"source":      first(m.Sources),
+		"source":      strings.Join(m.Sources[:min(1, len(m.Sources))], ""),
 		"authors":     authors(m.Maintainers),
 		"created":     "1970-01-01T00:00:00Z",
 	} {
@@ -28,13 +27,6 @@ func annotations(m *chart.Metadata) map[string]string {
 		}
 	}
 	return all
-}
-
-func first(list []string) string {
-	if len(list) == 0 {
-		return ""
-	}
-	return list[0]
 }
 
 func authors(maintainers []*chart.Maintainer) string {

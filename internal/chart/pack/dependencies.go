@@ -12,7 +12,7 @@ import (
 )
 
 // checkDependencies refuses a chart of which a part is not there, or is another
-// than Chart.yaml and Chart.lock say. All that is wrong is told at once.
+// than Chart.yaml and Chart.lock say. It reports all problems at once.
 func checkDependencies(c *chart.Chart) error {
 	var problems []error
 	for _, wanted := range c.Metadata.Dependencies {

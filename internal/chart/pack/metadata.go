@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -10,8 +11,8 @@ import (
 )
 
 // checkIdentity refuses a Chart.yaml whose name, version or dependencies could
-// lead out of a folder or a registry's path, or that says a thing twice. What is
-// missing is for Helm to say.
+// lead out of a folder or a registry's path, or that has a key twice. What is
+// missing is for Helm to report.
 func checkIdentity(data []byte) error {
 	document, err := parseYAML(data)
 	if err != nil {
@@ -26,10 +27,7 @@ func checkIdentity(data []byte) error {
 			return badField(version, "version %q is invalid: %v", version.Value, err)
 		}
 	}
-	dependencies := at(root, "dependencies")
-	if dependencies == nil {
-		return nil
-	}
+	dependencies := cmp.Or(at(root, "dependencies"), &yaml.Node{})
 	for _, d := range dependencies.Content {
 		if name := at(d, "name"); name != nil && !isChartName(name.Value) {
 			return badField(name, "dependency name %q is invalid", name.Value)
@@ -44,14 +42,8 @@ func checkIdentity(data []byte) error {
 }
 
 func isChartName(name string) bool {
-	for _, c := range name {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.ContainsRune("._-", c):
-		default:
-			return false
-		}
-	}
-	return name != "." && !strings.Contains(name, "..")
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	return strings.Trim(name, letters) == "" && name != "." && !strings.Contains(name, "..")
 }
 
 func badField(at *yaml.Node, format string, args ...any) error {

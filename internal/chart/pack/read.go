@@ -46,7 +46,7 @@ func read(ctx context.Context, dir string) (tree, error) {
 		return nil, protocol.Invalid("chart %s: %s: %w", dir, ignore.HelmIgnore, err)
 	}
 	if err := r.folder(ctx, "."); err != nil {
-		return nil, about(dir, err)
+		return nil, fmt.Errorf("chart %s: %w", dir, err)
 	}
 	return r.files, nil
 }
@@ -93,7 +93,7 @@ func (r *reader) folder(ctx context.Context, name string) error {
 }
 
 func (r *reader) entry(ctx context.Context, name string) error {
-	// What is ignored is not looked at further, a link that leads nowhere too.
+	// Nothing else is checked of an ignored file, not even where a link leads.
 	if info, err := r.root.Lstat(name); err == nil && r.rules.Ignore(name, info) {
 		return nil
 	}
