@@ -21,7 +21,6 @@ type need struct {
 	offered bool
 }
 
-// needs are those of the stages of the steps, each once.
 func (r Release) needs() []need {
 	var list []need
 	for _, step := range r.Steps {

@@ -28,7 +28,6 @@ type step struct {
 	left func(app string)
 }
 
-// outcome collects how the apps of a run ended.
 type outcome struct {
 	mu       sync.Mutex
 	failed   map[string]int // app → exit status
@@ -51,7 +50,6 @@ func (o *outcome) fail(app protocol.AppSpec, err error) {
 	o.onFailed(failure)
 }
 
-// worst is the exit status of the run.
 func (o *outcome) worst() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

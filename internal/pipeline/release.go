@@ -108,7 +108,6 @@ type running struct {
 	info      protocol.PluginInfo // of the last one
 }
 
-// closeAll ends the processes side by side.
 func closeAll(steps []running) error {
 	var list []*process.Process
 	for _, s := range steps {
@@ -194,7 +193,6 @@ func (r Release) flags(stage, target string) []string {
 	return flags
 }
 
-// compose makes the scores of the release.
 func (r Release) compose(steps []running, record *capability.Record) ([]step, error) {
 	versions := make([]semver.Version, len(r.Apps))
 	for i, app := range r.Apps {

@@ -21,7 +21,6 @@ import (
 // maxObjects bounds what is read of a list of objects.
 const maxObjects = 64 << 20
 
-// cluster is one namespace of one cluster.
 type cluster struct {
 	*conn.Conn
 	client *http.Client
@@ -72,7 +71,6 @@ func (c *cluster) get(ctx context.Context, group, resource string, query url.Val
 	return nil
 }
 
-// do sends a request to the API server.
 func (c *cluster) do(req *http.Request) (*http.Response, error) {
 	resp, err := c.client.Do(req)
 	if err != nil {

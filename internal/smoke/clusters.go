@@ -105,7 +105,6 @@ func failureOfAll(failed []error, clusters int) error {
 	return &protocol.Error{Code: protocol.WorstCode(codes...), Message: text.String(), Hint: protocol.HintOf(failed[0])}
 }
 
-// on is a checker for one of the clusters.
 func (c *checker) on(cluster conn.Cluster, target string) (*checker, error) {
 	flags, err := cluster.Flags()
 	env := c.env

@@ -3,9 +3,11 @@ package smoke
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -16,7 +18,6 @@ import (
 // maxBody is how much of an answer's body is read.
 const maxBody = 1 << 20
 
-// answer is what a service said.
 type answer struct {
 	status int
 	header http.Header
@@ -103,7 +104,6 @@ func (e expectation) matchJSON(body []byte) error {
 	return nil
 }
 
-// show prints a JSON value for a message.
 func show(v any) string {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -112,4 +112,44 @@ func show(v any) string {
 		return term.Excerpt(fmt.Sprint(v), maxExcerpt)
 	}
 	return term.Excerpt(b.String(), maxExcerpt)
+}
+
+// The most characters of a body, and of a whole message, that a report shows.
+const (
+	maxExcerpt = 200
+	maxMessage = 600
+)
+
+// excerpt is the start of a body for a message; empty for an empty body.
+func excerpt(body []byte) string {
+	// Four bytes a character at most; the rest is never looked at.
+	s := term.Excerpt(string(body[:min(len(body), 8*maxExcerpt)]), maxExcerpt)
+	if s == "" {
+		return ""
+	}
+	return fmt.Sprintf("; body: %s", s)
+}
+
+// secretHeader reports whether a header's value must not be shown.
+func secretHeader(name string) bool {
+	switch http.CanonicalHeaderKey(name) {
+	case "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Www-Authenticate":
+		return true
+	}
+	name = strings.ToLower(name)
+	for _, word := range []string{"token", "secret", "password", "key", "session", "signature"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutURL takes the URL, whose query can hold secrets, off a client's error.
+func withoutURL(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
 }

@@ -64,7 +64,6 @@ func (p jsonPath) match(value any) error {
 	return fmt.Errorf("JSON %s is %s, expected %s", p.text, show(found[0]), show(p.equals))
 }
 
-// find is every value at the path.
 func (p jsonPath) find(value any) (found []any, err error) {
 	// The library walks by reflection and was not made for hostile input.
 	defer func() {

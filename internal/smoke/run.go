@@ -146,7 +146,6 @@ func outOfTime(parent context.Context, inRow, want int, timeout time.Duration, l
 	return last
 }
 
-// typeOf is the kind of a check: rollout, http or tcp.
 func typeOf(check protocol.SmokeCheck) string {
 	switch {
 	case check.Rollout != nil:

@@ -55,7 +55,6 @@ func (c *checker) Check(ctx context.Context, app protocol.AppSpec, target string
 	return c.checkOne(ctx, app, target)
 }
 
-// checkOne checks the app on one cluster.
 func (c *checker) checkOne(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
 	cluster, err := c.connect(app, target)
 	if err != nil {
@@ -75,7 +74,6 @@ func (c *checker) checkOne(ctx context.Context, app protocol.AppSpec, target str
 	return report, err
 }
 
-// skipped is the result of checks that were not run.
 func skipped(checks []protocol.SmokeCheck) []protocol.CheckResult {
 	results := make([]protocol.CheckResult, len(checks))
 	for i, check := range checks {
@@ -142,7 +140,6 @@ func (c *checker) connect(app protocol.AppSpec, target string) (*cluster, error)
 	return newCluster(conn)
 }
 
-// needsCluster reports whether a check goes through the API server.
 func needsCluster(check protocol.SmokeCheck) bool {
 	return check.Rollout != nil || check.HTTP != nil && check.HTTP.Service != "" || check.TCP != nil && check.TCP.Service != ""
 }

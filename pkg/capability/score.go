@@ -47,7 +47,6 @@ func (e *StageError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *StageError) Unwrap() error { return e.Err }
 
-// scored is what every score works with.
 type scored[T any] struct {
 	topology T
 	app      protocol.AppSpec

@@ -12,11 +12,11 @@ import (
 
 // begin writes the documents of the project, which were validated when they were
 // read, and takes them as they are.
-func (r *run) begin(p project) {
+func (r *run) begin(topology protocol.Topology, apps []protocol.AppSpec) {
 	r.projected = true
-	r.topology = &p.topology
-	specs := []protocol.Spec{p.topology}
-	for _, spec := range p.apps {
+	r.topology = &topology
+	specs := []protocol.Spec{topology}
+	for _, spec := range apps {
 		specs = append(specs, spec)
 	}
 	for _, s := range specs {
@@ -125,7 +125,6 @@ func (r *run) input(ctx context.Context, a *app, d protocol.Document) (err error
 	return nil
 }
 
-// appOf reads and validates an AppSpec.
 func appOf(d protocol.Document) (protocol.AppSpec, error) {
 	spec, err := protocol.Decode[protocol.AppSpec](d)
 	if err != nil {
@@ -145,7 +144,6 @@ func (r *run) selected(a *app) bool {
 	return r.projected || len(r.inv.Apps) == 0 || slices.ContainsFunc(r.inv.Apps, func(pattern string) bool { return matches(pattern, a) })
 }
 
-// matches reports whether a name or glob is the app's.
 func matches(pattern string, a *app) bool {
 	ok, err := path.Match(pattern, a.id.Name)
 	return ok && err == nil

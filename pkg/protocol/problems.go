@@ -53,14 +53,12 @@ var (
 // 1123) of at most 53 characters, the limit of a Helm release's name.
 func ValidName(s string) bool { return len(s) <= 53 && labelPattern.MatchString(s) }
 
-// problems collects field errors.
 type problems struct{ found FieldErrors }
 
 func (p *problems) add(field, format string, args ...any) {
 	p.found = append(p.found, FieldError{field, fmt.Sprintf(format, args...)})
 }
 
-// must adds a problem unless ok is true.
 func (p *problems) must(ok bool, field, format string, args ...any) {
 	if !ok {
 		p.add(field, format, args...)

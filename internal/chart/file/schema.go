@@ -18,7 +18,6 @@ import (
 
 const schemaFile = "values.schema.json"
 
-// schemas are the compiled values schemas of a chart and its dependencies.
 type schemas map[*chart.Chart]*jsonschema.Schema
 
 // CheckSchemas compiles the schemas of a chart and of the charts in it. A

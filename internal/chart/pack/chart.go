@@ -124,7 +124,6 @@ func load(files tree) (*helmchart.Chart, error) {
 	return loaded, nil
 }
 
-// checkTemplates refuses templates that do not parse.
 func checkTemplates(c *helmchart.Chart) error {
 	for _, file := range c.Templates {
 		t := parse.New(file.Name)

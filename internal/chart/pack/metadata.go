@@ -2,12 +2,17 @@ package pack
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
 	"go.yaml.in/yaml/v3"
+	"helm.sh/helm/v3/pkg/chart"
+
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // checkIdentity refuses a Chart.yaml whose name, version or dependencies could
@@ -82,4 +87,91 @@ func located(err error, data []byte) error {
 		return fmt.Errorf("%s: line %d: %w", chartFile, node.Line, err)
 	}
 	return fmt.Errorf("%s: %w", chartFile, err)
+}
+
+// checkDependencies refuses a chart of which a part is not there, or is another
+// than Chart.yaml and Chart.lock say. It reports all problems at once.
+func checkDependencies(c *chart.Chart) error {
+	var problems []error
+	for _, wanted := range c.Metadata.Dependencies {
+		if err := checkDependency(c, wanted); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return protocol.Invalid("%w", errors.Join(problems...)).
+		WithHint("run helm dependency build on the chart's folder (helm dependency update when %s is behind)", lockFile)
+}
+
+const lockFile = "Chart.lock"
+
+func checkDependency(c *chart.Chart, wanted *chart.Dependency) error {
+	name := wanted.Name
+	if wanted.Version != "" {
+		name += " " + wanted.Version
+	}
+	var there []string
+	for _, d := range c.Dependencies() {
+		if d.Name() == wanted.Name {
+			there = append(there, d.Metadata.Version)
+		}
+	}
+	if len(there) == 0 {
+		return fmt.Errorf("dependency %s of %s is missing in charts/", name, chartFile)
+	}
+	fitting := slices.DeleteFunc(slices.Clone(there), func(v string) bool { return !satisfies(v, wanted.Version) })
+	if len(fitting) == 0 {
+		return fmt.Errorf("dependency %s of %s: charts/ has version %s", name, chartFile, there[0])
+	}
+	if c.Lock == nil {
+		return nil
+	}
+	locked := lockedVersions(c.Lock, wanted)
+	if len(locked) == 0 {
+		return fmt.Errorf("dependency %s of %s is not in %s", name, chartFile, lockFile)
+	}
+	for _, version := range locked {
+		if slices.ContainsFunc(fitting, func(v string) bool { return sameVersion(v, version) }) {
+			return nil
+		}
+	}
+	return fmt.Errorf("dependency %s: %s has version %s, charts/ has %s", name, lockFile, locked[0], fitting[0])
+}
+
+// lockedVersions are those that the lock has for a dependency: more than one
+// when the same chart is there under several aliases.
+func lockedVersions(lock *chart.Lock, wanted *chart.Dependency) []string {
+	var versions []string
+	for _, d := range lock.Dependencies {
+		if d != nil && d.Name == wanted.Name && satisfies(d.Version, wanted.Version) {
+			versions = append(versions, d.Version)
+		}
+	}
+	return versions
+}
+
+// satisfies reports that a version is in the range, as Helm takes it. No range
+// is any version.
+func satisfies(version, constraint string) bool {
+	if constraint == "" {
+		return true
+	}
+	v, err := semver.NewVersion(version)
+	if err != nil {
+		return false
+	}
+	c, err := semver.NewConstraint(constraint)
+	return err == nil && c.Check(v)
+}
+
+// sameVersion reports versions that mean the same: v1.0.0 is 1.0.0.
+func sameVersion(a, b string) bool {
+	left, err := semver.NewVersion(a)
+	if err != nil {
+		return a == b
+	}
+	right, err := semver.NewVersion(b)
+	return err == nil && left.Equal(right) && left.Metadata() == right.Metadata()
 }

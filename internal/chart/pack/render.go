@@ -15,6 +15,11 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/chart/file"
 	"github.com/nationtech/harmony/internal/chart/values"
@@ -29,7 +34,6 @@ const renderTime = 30 * time.Second
 // asked, and Helm's own default is years old.
 const kubeVersion = "v1.35.0"
 
-// variant is one set of values that a chart is rendered with.
 type variant struct {
 	name   string // how an error calls it
 	values map[string]any
@@ -168,4 +172,30 @@ func templateError(c *chart.Chart, err error, asked bool) error {
 		return file.MissingError{Text: text, Asked: asked}
 	}
 	return errors.New(text)
+}
+
+// noCluster answers a template's lookup as Helm does where there is no cluster:
+// nothing is there. It remembers that it was asked.
+type noCluster struct {
+	dynamic.NamespaceableResourceInterface
+	asked *bool
+}
+
+// GetClientFor implements Helm's engine.ClientProvider.
+func (n noCluster) GetClientFor(string, string) (dynamic.NamespaceableResourceInterface, bool, error) {
+	*n.asked = true
+	return n, true, nil
+}
+
+// Namespace implements [dynamic.NamespaceableResourceInterface].
+func (n noCluster) Namespace(string) dynamic.ResourceInterface { return n }
+
+// Get implements [dynamic.ResourceInterface].
+func (noCluster) Get(_ context.Context, name string, _ metav1.GetOptions, _ ...string) (*unstructured.Unstructured, error) {
+	return nil, apierrors.NewNotFound(schema.GroupResource{}, name)
+}
+
+// List implements [dynamic.ResourceInterface].
+func (noCluster) List(context.Context, metav1.ListOptions) (*unstructured.UnstructuredList, error) {
+	return nil, apierrors.NewNotFound(schema.GroupResource{}, "")
 }

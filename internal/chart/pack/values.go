@@ -11,7 +11,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// setting is one value and its dotted path.
 type setting struct{ path, value string }
 
 // edit sets values in a YAML document and keeps its other keys, their order and

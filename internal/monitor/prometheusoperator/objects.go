@@ -19,7 +19,6 @@ import (
 // release: its name.
 const instanceLabel = "app.kubernetes.io/instance"
 
-// kind is a kind of the operator's objects.
 type kind struct {
 	name     string
 	resource schema.GroupVersionResource
@@ -35,7 +34,6 @@ func kinds() []kind {
 	}
 }
 
-// place is where an app is watched.
 type place struct {
 	app       protocol.AppSpec
 	target    string
@@ -61,7 +59,6 @@ func (p place) wanted() map[string]map[string]map[string]any {
 	return map[string]map[string]map[string]any{"ServiceMonitor": monitors, "PrometheusRule": rules, "AlertmanagerConfig": configs}
 }
 
-// object is a whole object of ours.
 func (p place) object(k kind, name string, spec map[string]any) *unstructured.Unstructured {
 	o := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
 	o.SetAPIVersion(k.resource.GroupVersion().String())
@@ -169,7 +166,6 @@ func receiver(r protocol.AlertRoute) (field string, config map[string]any) {
 	}
 }
 
-// setText sets a field unless the text is empty.
 func setText(fields map[string]any, name, text string) {
 	if text != "" {
 		fields[name] = text

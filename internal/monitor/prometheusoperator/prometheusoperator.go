@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -96,7 +98,6 @@ func (a *adapter) connect(c conn.Cluster, target string) (*conn.Conn, error) {
 	return conn.Connect(flags, c.Topology(a.env.Topology, target), target)
 }
 
-// watch sets up monitoring on one cluster.
 func (a *adapter) watch(ctx context.Context, conn *conn.Conn, app protocol.AppSpec, target string) ([]protocol.MonitoringObject, error) {
 	client, err := dynamic.NewForConfig(conn.Config)
 	if err != nil {
@@ -165,4 +166,18 @@ func summarize(objects []protocol.MonitoringObject, dryRun bool) (summary string
 		summary = "would " + summary
 	}
 	return summary, false
+}
+
+type options struct {
+	// labels are put on every object: those by which Prometheus and Alertmanager
+	// choose what to read, such as release: kube-prometheus-stack.
+	labels map[string]string
+}
+
+func readSettings(env capability.Environment) (options, error) {
+	var o options
+	err := settings.Of(env, "monitoring", settings.Table{"labels": settings.Labels(&o.labels,
+		fmt.Sprintf("labels other than %s and %s, which harmony sets", marks.App, marks.ManagedBy),
+		func(name, _ string) bool { return name != marks.App && name != marks.ManagedBy })})
+	return o, err
 }

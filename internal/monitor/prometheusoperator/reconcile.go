@@ -58,7 +58,6 @@ func (n *namespace) reconcile(ctx context.Context) ([]protocol.MonitoringObject,
 	return changes, nil
 }
 
-// work is the objects of one kind.
 type work struct {
 	*namespace
 	kind   kind
@@ -255,7 +254,6 @@ func (w *work) remove(ctx context.Context, object *unstructured.Unstructured) er
 	return err
 }
 
-// isNoNamespace reports that the namespace does not exist.
 func isNoNamespace(err error) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {

@@ -17,7 +17,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// node is one of a cluster.
 type node struct {
 	name string
 	// cluster is the one that it is of; empty for a socket.
@@ -28,7 +27,6 @@ type node struct {
 	ctr []string
 }
 
-// nodes lists the nodes of all places.
 func (p places) nodes(ctx context.Context) ([]node, error) {
 	if p.containerd != "" {
 		return []node{{name: p.containerd, ctr: []string{"ctr", "--address", p.containerd, "--namespace", "k8s.io"}}}, nil
@@ -50,7 +48,6 @@ func (p places) nodes(ctx context.Context) ([]node, error) {
 	return all, nil
 }
 
-// nodeNames asks the cluster's tool.
 func nodeNames(ctx context.Context, cluster localcluster.Cluster) ([]string, error) {
 	if cluster.Tool == localcluster.Kind {
 		out, err := process.Output(ctx, process.Command{Args: []string{"kind", "get", "nodes", "--name", cluster.Name}})
@@ -128,7 +125,6 @@ func (n node) load(ctx context.Context, a archive) error {
 // errNotWanted ends the writing of an archive that nobody reads.
 var errNotWanted = errors.New("the archive was not read to its end")
 
-// held is what a node has of an image.
 type held struct {
 	// tagged and pinned are the digests behind name:tag and name@digest.
 	tagged, pinned string
@@ -160,7 +156,6 @@ func (n node) images(ctx context.Context, image protocol.ImageRef) (held, error)
 	return h, nil
 }
 
-// proves fails unless the node has the image.
 func (n node) proves(ctx context.Context, image protocol.ImageRef) error {
 	got, err := n.images(ctx, image)
 	if missing := got.missing(image); err == nil && missing != "" {

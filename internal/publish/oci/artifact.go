@@ -27,7 +27,6 @@ type artifact struct {
 
 func (a artifact) root() manifest { return a.manifests[len(a.manifests)-1] }
 
-// size is that of all blobs, in bytes.
 func (a artifact) size() int64 {
 	var n int64
 	for _, b := range a.blobs {
@@ -58,7 +57,6 @@ func (b blob) Size() (int64, error)                { return b.descriptor.Size, n
 func (b blob) MediaType() (types.MediaType, error) { return b.descriptor.MediaType, nil }
 func (b blob) Compressed() (io.ReadCloser, error)  { return b.open() }
 
-// memoryBlob is a blob of bytes in memory.
 func memoryBlob(mediaType types.MediaType, data []byte) blob {
 	return blob{
 		descriptor: described(mediaType, data),
@@ -66,7 +64,6 @@ func memoryBlob(mediaType types.MediaType, data []byte) blob {
 	}
 }
 
-// memoryManifest is the manifest that m encodes to.
 func memoryManifest(m v1.Manifest) (manifest, error) {
 	raw, err := json.Marshal(m)
 	if err != nil {

@@ -19,7 +19,6 @@ const (
 	chartLayerType  types.MediaType = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 )
 
-// chartRegistry is the HelmRegistry.
 type chartRegistry struct {
 	*client
 	pack chart.Packer

@@ -15,7 +15,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// imageRegistry is the OCIRegistry.
 type imageRegistry struct{ *client }
 
 // NewRegistry makes the OCIRegistry of a topology. A topology that names no

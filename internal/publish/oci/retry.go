@@ -187,7 +187,6 @@ type started struct {
 	io.Closer
 }
 
-// isBlob reports a request for the bytes of a blob.
 func isBlob(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:")
 }

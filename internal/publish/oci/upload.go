@@ -291,7 +291,6 @@ func (u *upload) check() error {
 	return err
 }
 
-// do sends a request without a body.
 func (u *upload) do(ctx context.Context, method string, to *url.URL, body io.Reader) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, to.String(), body)
 	if err != nil {

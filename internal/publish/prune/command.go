@@ -22,7 +22,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// flags are those of the command.
 type flags struct {
 	source    project.Source
 	keep      int
@@ -132,7 +131,6 @@ func parseAge(text string) (time.Duration, error) {
 	return 0, protocol.Invalid("--older-than %q is not an age such as 30d or 12h", text)
 }
 
-// repositoriesOf are those of the apps' images and charts.
 func repositoriesOf(topology protocol.Topology, apps []protocol.AppSpec) ([]Repository, error) {
 	images, charts := topology.OCIRegistry, topology.HelmRegistry
 	if images == nil || images.Adapter != "oci" || images.URL == "" {

@@ -64,7 +64,6 @@ func (r *Registry) untagged(ctx context.Context, repository name.Repository) ([]
 	}
 }
 
-// artifact is one of Harbor's.
 type artifact struct {
 	Digest   string    `json:"digest"`
 	PushTime time.Time `json:"push_time"`

@@ -65,7 +65,6 @@ const inputPrefix = "input-"
 // sets the tag last.
 const settled = 24 * time.Hour
 
-// name is the entry's reference.
 func (e Entry) name() string {
 	if e.Tag == "" {
 		return e.Repository + "@" + e.Digest

@@ -36,7 +36,6 @@ func (r *Registry) guard(at name.Repository) *auth.Guard {
 	return &auth.Guard{Host: at.RegistryStr(), Insecure: r.Insecure, Inner: r.Transport}
 }
 
-// list opens a repository and lists its tags.
 func (r *Registry) list(ctx context.Context, repository name.Repository) (*remote.Puller, []string, error) {
 	if r.seen == nil {
 		r.seen, r.harbor = map[string][]string{}, map[string]bool{}
@@ -234,7 +233,6 @@ func notFound(err error) bool {
 	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
 }
 
-// classify gives an error of a registry its exit status.
 func classify(err error) error {
 	var answer *transport.Error
 	if !errors.As(err, &answer) || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= 500 {

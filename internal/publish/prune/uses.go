@@ -90,7 +90,6 @@ var resources = []struct {
 	{schema.GroupVersionResource{Group: "source.toolkit.fluxcd.io", Version: "v1", Resource: "ocirepositories"}, "Flux ocirepository", "", true},
 }
 
-// page is how many objects are asked for at once.
 const page = 250
 
 // Collect adds what a cluster uses. A cluster that does not answer, or does not

@@ -124,7 +124,6 @@ func (c Chart) Files() (map[string][]byte, error) {
 	return files, c.addOwn(files, values)
 }
 
-// addOwn adds Chart.yaml and values.yaml.
 func (c Chart) addOwn(files map[string][]byte, values map[string]any) (err error) {
 	about := map[string]any{"apiVersion": "v2", "name": c.Name, "type": "application", "version": "0.0.0"}
 	if c.Description != "" {

@@ -88,7 +88,6 @@ func Main(ctx context.Context, stage plugin.Stage, streams Streams, args []strin
 	return f.code
 }
 
-// each calls do for a command and those below it.
 func each(c *cobra.Command, do func(*cobra.Command)) {
 	do(c)
 	for _, sub := range c.Commands() {
@@ -100,7 +99,6 @@ func each(c *cobra.Command, do func(*cobra.Command)) {
 // cobra finds all others before a command begins.
 type usageError struct{ error }
 
-// commandLine is a stage's command line.
 type commandLine struct {
 	stage   plugin.Stage
 	streams Streams
@@ -161,7 +159,6 @@ func (f *commandLine) runStage(cmd *cobra.Command, apps []string) error {
 	return nil
 }
 
-// bind adds the flags that every stage has.
 func (f *commandLine) bind(own *pflag.FlagSet) {
 	own.StringVarP(&f.ask.File, "file", "f", "", "the project's `harmony.yaml`; found from the current folder by default")
 	own.StringVar(&f.ask.Topology, "topology", "", "the topology by `name` (default HARMONY_TOPOLOGY, else ci where CI is set, else local)")
