@@ -207,27 +207,23 @@ func (r Release) checkOffer(plugin discovery.Plugin, info protocol.PluginInfo) e
 // Provider returns the capability and the adapter that made a result, for a
 // plan's table.
 func Provider(t protocol.Topology, s protocol.Spec) (name, adapter string) {
+	switch d := s.(type) {
+	case protocol.ImageRef:
+		name = capability.NameContainerBuilder
+		if d.Location == protocol.InRegistry || d.Location == protocol.InNodes {
+			name = capability.NameOCIRegistry
+		}
+	case protocol.ChartRef:
+		name = capability.NameHelmRegistry
+	case protocol.DeployResult:
+		name = capability.NameContinuousDelivery
+	case protocol.Result:
+		name = d.Capability
+	}
 	for _, p := range t.Provided() {
-		if p.Capability == capabilityOf(s) {
-			return p.Capability, cmp.Or(p.Provider.Adapter, p.Provider.Plugin)
+		if p.Capability == name {
+			return name, cmp.Or(p.Provider.Adapter, p.Provider.Plugin)
 		}
 	}
 	return "", ""
-}
-
-func capabilityOf(s protocol.Spec) string {
-	switch d := s.(type) {
-	case protocol.ImageRef:
-		if d.Location == protocol.InRegistry || d.Location == protocol.InNodes {
-			return capability.NameOCIRegistry
-		}
-		return capability.NameContainerBuilder
-	case protocol.ChartRef:
-		return capability.NameHelmRegistry
-	case protocol.DeployResult:
-		return capability.NameContinuousDelivery
-	case protocol.Result:
-		return d.Capability
-	}
-	return ""
 }

@@ -42,17 +42,12 @@ func (f *Flags) BindCharts(set *pflag.FlagSet) {
 // held, may become another digest. Only a development version may, or whatever
 // --overwrite is given for. f may be nil.
 func (f *Flags) MayReplace(name, release, held, digest string) error {
-	if f != nil && f.Overwrite || isDevelopment(release) {
+	v, err := semver.StrictNewVersion(release)
+	if f != nil && f.Overwrite || err == nil && version.IsDevelopment(*v) {
 		return nil
 	}
 	refused := &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("%s is already published with another digest: it is %s, this one is %s", name, held, digest)}
 	return refused.WithHint("a released version does not change: release a new version, or from the same source as %s; --overwrite replaces it for everybody", release)
-}
-
-// isDevelopment reports a version such as 1.4.1-dev.3.g1a2b3c4d5e6f.
-func isDevelopment(text string) bool {
-	v, err := semver.StrictNewVersion(text)
-	return err == nil && version.IsDevelopment(*v)
 }
 
 // Pack packages the chart of an app, and sends its warnings as progress. Only a dry

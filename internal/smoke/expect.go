@@ -47,8 +47,11 @@ func newExpectation(expect protocol.HTTPExpect) (expectation, error) {
 // match is nil when the answer is as expected, else the first thing that is
 // not: what was seen against what was expected.
 func (e expectation) match(a answer) error {
-	if err := e.matchStatus(a); err != nil {
-		return err
+	switch {
+	case e.Status != 0 && a.status != e.Status:
+		return fmt.Errorf("status %d, expected %d%s", a.status, e.Status, excerpt(a.body))
+	case e.Status == 0 && (a.status < 200 || a.status > 399):
+		return fmt.Errorf("status %d, expected 200 to 399%s", a.status, excerpt(a.body))
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
 		if err := matchHeader(a.header, name, e.Headers[name]); err != nil {
@@ -62,16 +65,6 @@ func (e expectation) match(a answer) error {
 		return fmt.Errorf("the body does not contain %q%s", term.Excerpt(e.Body, maxExcerpt), excerpt(a.body))
 	}
 	return e.matchJSON(a.body)
-}
-
-func (e expectation) matchStatus(a answer) error {
-	switch {
-	case e.Status != 0 && a.status != e.Status:
-		return fmt.Errorf("status %d, expected %d%s", a.status, e.Status, excerpt(a.body))
-	case e.Status == 0 && (a.status < 200 || a.status > 399):
-		return fmt.Errorf("status %d, expected 200 to 399%s", a.status, excerpt(a.body))
-	}
-	return nil
 }
 
 // matchHeader takes a header's values one by one, or all of them as a list.

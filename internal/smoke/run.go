@@ -102,8 +102,14 @@ func repeat(parent context.Context, check protocol.SmokeCheck, p probe, attempts
 		if inRow == want {
 			return seen, nil
 		}
-		if !pause(ctx, check.Interval.Or(defaultInterval)) {
-			return "", outOfTime(parent, inRow, want, timeout, last)
+		switch {
+		case pause(ctx, check.Interval.Or(defaultInterval)):
+		case parent.Err() != nil:
+			return "", parent.Err()
+		case inRow > 0:
+			return "", fmt.Errorf("passed %d times in a row within %s, not %d", inRow, timeout, want)
+		default:
+			return "", last
 		}
 	}
 }
@@ -133,17 +139,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-time.After(d):
 		return ctx.Err() == nil
 	}
-}
-
-// outOfTime is the error of a check whose time is over.
-func outOfTime(parent context.Context, inRow, want int, timeout time.Duration, last error) error {
-	switch {
-	case parent.Err() != nil:
-		return parent.Err()
-	case inRow > 0:
-		return fmt.Errorf("held %d times in a row within %s, not %d", inRow, timeout, want)
-	}
-	return last
 }
 
 func typeOf(check protocol.SmokeCheck) string {

@@ -125,39 +125,29 @@ type ClusterCount struct {
 	Skipped int `json:"skipped,omitempty"`
 }
 
+// counter is where clusters of the outcome are counted; nil for others.
+func (n *ClusterCount) counter(o Outcome) *int {
+	return map[Outcome]*int{
+		OutcomeInstalled: &n.Installed, OutcomeUpgraded: &n.Upgraded, OutcomeUnchanged: &n.Unchanged,
+		OutcomeRolledBack: &n.RolledBack, OutcomeFailed: &n.Failed, OutcomeSkipped: &n.Skipped,
+	}[o]
+}
+
 // Add counts one more cluster.
 func (n *ClusterCount) Add(o Outcome) {
 	n.Total++
-	switch o {
-	case OutcomeInstalled:
-		n.Installed++
-	case OutcomeUpgraded:
-		n.Upgraded++
-	case OutcomeUnchanged:
-		n.Unchanged++
-	case OutcomeRolledBack:
-		n.RolledBack++
-	case OutcomeFailed:
-		n.Failed++
-	case OutcomeSkipped:
-		n.Skipped++
+	if counter := n.counter(o); counter != nil {
+		*counter++
 	}
 }
 
 // Outcome is that of the target: the worst of its clusters, or the greatest
 // change.
 func (n ClusterCount) Outcome() Outcome {
-	switch {
-	case n.Failed > 0:
-		return OutcomeFailed
-	case n.RolledBack > 0:
-		return OutcomeRolledBack
-	case n.Upgraded > 0:
-		return OutcomeUpgraded
-	case n.Installed > 0:
-		return OutcomeInstalled
-	case n.Unchanged > 0:
-		return OutcomeUnchanged
+	for _, o := range []Outcome{OutcomeFailed, OutcomeRolledBack, OutcomeUpgraded, OutcomeInstalled, OutcomeUnchanged} {
+		if *n.counter(o) > 0 {
+			return o
+		}
 	}
 	return OutcomeSkipped
 }

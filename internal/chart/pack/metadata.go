@@ -128,28 +128,19 @@ func checkDependency(c *chart.Chart, wanted *chart.Dependency) error {
 	if c.Lock == nil {
 		return nil
 	}
-	locked := lockedVersions(c.Lock, wanted)
+	var locked []string // several when the same chart has several aliases
+	for _, d := range c.Lock.Dependencies {
+		if d != nil && d.Name == wanted.Name && satisfies(d.Version, wanted.Version) {
+			locked = append(locked, d.Version)
+			if slices.ContainsFunc(fitting, func(v string) bool { return sameVersion(v, d.Version) }) {
+				return nil
+			}
+		}
+	}
 	if len(locked) == 0 {
 		return fmt.Errorf("dependency %s of %s is not in %s", name, chartFile, lockFile)
 	}
-	for _, version := range locked {
-		if slices.ContainsFunc(fitting, func(v string) bool { return sameVersion(v, version) }) {
-			return nil
-		}
-	}
 	return fmt.Errorf("dependency %s: %s has version %s, charts/ has %s", name, lockFile, locked[0], fitting[0])
-}
-
-// lockedVersions are those that the lock has for a dependency: more than one
-// when the same chart is there under several aliases.
-func lockedVersions(lock *chart.Lock, wanted *chart.Dependency) []string {
-	var versions []string
-	for _, d := range lock.Dependencies {
-		if d != nil && d.Name == wanted.Name && satisfies(d.Version, wanted.Version) {
-			versions = append(versions, d.Version)
-		}
-	}
-	return versions
 }
 
 // satisfies reports that a version is in the range, as Helm takes it. No range

@@ -65,20 +65,15 @@ func Check(flags *publish.Flags, getenv func(string) string) command.Option {
 func checkAll(ctx context.Context, t protocol.Topology) ([]Result, error) {
 	var results []Result
 	var problems []error
-	for _, one := range []struct {
-		capability, field string
-		provider          *protocol.Provider
-	}{
-		{capability.NameOCIRegistry, "spec.ociRegistry", t.OCIRegistry},
-		{capability.NameHelmRegistry, "spec.helmRegistry", t.HelmRegistry},
-	} {
-		if one.provider == nil {
+	fields := map[string]string{capability.NameOCIRegistry: "spec.ociRegistry", capability.NameHelmRegistry: "spec.helmRegistry"}
+	for _, c := range t.Provided() {
+		if fields[c.Capability] == "" {
 			continue
 		}
-		result := Result{Capability: one.capability, Adapter: cmp.Or(one.provider.Adapter, one.provider.Plugin)}
-		if one.provider.Adapter == "oci" && one.provider.Plugin == "" {
-			env := capability.Environment{Topology: t, Provider: *one.provider, Progress: func(protocol.Event) {}}
-			access, err := oci.Check(ctx, env, one.field)
+		result := Result{Capability: c.Capability, Adapter: cmp.Or(c.Provider.Adapter, c.Provider.Plugin)}
+		if c.Provider.Adapter == "oci" && c.Provider.Plugin == "" {
+			env := capability.Environment{Topology: t, Provider: c.Provider, Progress: func(protocol.Event) {}}
+			access, err := oci.Check(ctx, env, fields[c.Capability])
 			if err != nil {
 				return results, err
 			}

@@ -34,9 +34,6 @@ type attempts struct {
 	since time.Time
 }
 
-// progressed resets the count: the step came further than ever before.
-func (a *attempts) progressed() { a.n = 0 }
-
 // wait pauses before the next attempt, for as long as the registry asked or a
 // random time around the back-off. It reports false when there is none: the
 // time is over, or would be.

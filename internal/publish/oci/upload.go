@@ -72,7 +72,7 @@ func (u *upload) run(ctx context.Context) error {
 		case !mayPass:
 			return err
 		case u.offset > before:
-			tries.progressed()
+			tries.n = 0 // it came further than ever before
 		}
 		if tries.wait(ctx, passing.asked) {
 			continue
