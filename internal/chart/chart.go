@@ -25,13 +25,6 @@ type Chart struct {
 	Warnings []string
 }
 
-// Warn hands the warnings on as progress.
-func (c Chart) Warn(progress func(protocol.Event)) {
-	for _, text := range c.Warnings {
-		progress(protocol.Event{Phase: "warning", Message: text})
-	}
-}
-
 // Digest is that of the archive: sha256:…
 func (c Chart) Digest() string {
 	sum := sha256.Sum256(c.Archive)

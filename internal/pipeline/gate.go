@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -20,7 +21,6 @@ type need struct {
 	offered bool
 }
 
-// needs are those of the stages of the steps, each once.
 func (r Release) needs() []need {
 	var list []need
 	for _, step := range r.Steps {
@@ -48,33 +48,32 @@ func needsOf(step string) []need {
 	return []need{{stage: step, offered: true}}
 }
 
-// stagePlugin is the plugin of a stage, and what it says of itself.
+// stagePlugin is the plugin of a stage, and its answer to describe.
 type stagePlugin struct {
 	discovery.Plugin
 	info protocol.PluginInfo
 }
 
-// plugins finds the plugin of every stage, and refuses before anything is
-// started what the topology or a plugin lacks.
+// plugins finds the plugin of every stage. What the topology or a plugin lacks is
+// an error before anything is started.
 func (r Release) plugins(ctx context.Context) (map[string]stagePlugin, error) {
 	provided := map[string]protocol.Provider{}
 	for _, p := range r.Topology.Provided() {
 		provided[p.Capability] = p.Provider
 	}
 	needs := r.needs()
+	plugins, errs := make([]stagePlugin, len(needs)), make([]error, len(needs))
 	for _, n := range needs {
 		if err := r.complete(n, provided); err != nil {
 			return nil, err
 		}
 	}
-	plugins := make([]stagePlugin, len(needs))
 	for i, n := range needs {
 		var err error
 		if plugins[i].Plugin, err = r.find(ctx, n, provided); err != nil {
 			return nil, err
 		}
 	}
-	errs := make([]error, len(needs))
 	var all sync.WaitGroup
 	for i, n := range needs {
 		all.Go(func() { plugins[i].info, errs[i] = r.check(ctx, n, plugins[i].Plugin, provided) })
@@ -90,7 +89,7 @@ func (r Release) plugins(ctx context.Context) (map[string]stagePlugin, error) {
 	return found, nil
 }
 
-// complete holds the bound of a score against a topology that is data.
+// complete checks the bound of a score against a topology that is data.
 func (r Release) complete(n need, provided map[string]protocol.Provider) error {
 	for _, name := range n.capabilities {
 		if _, ok := provided[name]; ok {
@@ -108,19 +107,12 @@ func (r Release) complete(n need, provided map[string]protocol.Provider) error {
 func summary(t protocol.Topology) string {
 	var list []string
 	for _, p := range t.Provided() {
-		list = append(list, p.Capability+": "+adapterOf(p.Provider))
+		list = append(list, p.Capability+": "+cmp.Or(p.Provider.Adapter, p.Provider.Plugin))
 	}
 	if len(list) == 0 {
 		return "none"
 	}
 	return strings.Join(list, ", ")
-}
-
-func adapterOf(p protocol.Provider) string {
-	if p.Adapter == "" {
-		return p.Plugin
-	}
-	return p.Adapter
 }
 
 // find returns the plugin that carries out a stage: the one that the topology
@@ -129,27 +121,21 @@ func (r Release) find(ctx context.Context, n need, provided map[string]protocol.
 	if n.offered {
 		return r.offering(ctx, n.stage)
 	}
-	name := ""
-	var named []protocol.Provider
+	var named []string
 	for _, c := range n.capabilities {
-		named = append(named, provided[c])
+		named = append(named, provided[c].Plugin)
 	}
 	if n.stage == capability.StageSmoke && r.Topology.Smoke != nil {
-		named = append(named, *r.Topology.Smoke)
+		named = append(named, r.Topology.Smoke.Plugin)
 	}
-	for _, p := range named {
-		if p.Plugin == "" {
-			continue
-		}
-		if name != "" && name != p.Plugin {
-			return discovery.Plugin{}, protocol.Invalid("topology %q names two plugins for stage %s, %s and %s", r.Topology.Name, n.stage, name, p.Plugin)
-		}
-		name = p.Plugin
+	named = slices.Compact(slices.DeleteFunc(named, func(plugin string) bool { return plugin == "" }))
+	switch len(named) {
+	case 0:
+		return r.Finder.Find(n.stage)
+	case 1:
+		return r.Finder.Find(strings.TrimPrefix(named[0], discovery.Prefix))
 	}
-	if name == "" {
-		name = discovery.Prefix + n.stage
-	}
-	return r.Finder.Find(strings.TrimPrefix(name, discovery.Prefix))
+	return discovery.Plugin{}, protocol.Invalid("topology %q names two plugins for stage %s, %s and %s", r.Topology.Name, n.stage, named[0], named[1])
 }
 
 // offering returns the plugin of a stage that is not built in: one that the
@@ -172,8 +158,7 @@ func (r Release) offering(ctx context.Context, stage string) (discovery.Plugin, 
 	return r.Finder.Find(stage)
 }
 
-// check holds what a plugin says of itself: its protocol, its stage and its
-// adapters.
+// check checks the protocol, the stage and the adapters that a plugin describes.
 func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, provided map[string]protocol.Provider) (protocol.PluginInfo, error) {
 	info, err := r.Describer.Describe(ctx, plugin)
 	if err != nil {
@@ -207,14 +192,14 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 	return info, nil
 }
 
-// checkOffer holds what a pipeline needs of a stage that it knows nothing of.
+// checkOffer checks what a pipeline needs of a stage that is not built in.
 func (r Release) checkOffer(plugin discovery.Plugin, info protocol.PluginInfo) error {
 	if len(info.Produces) == 0 {
-		return protocol.Unsupported("plugin %s produces no documents: a stage of a pipeline tells what it did", plugin.Path)
+		return protocol.Unsupported("plugin %s produces no documents: a stage of a pipeline must report what it did", plugin.Path)
 	}
 	plans := slices.ContainsFunc(info.Flags, func(f protocol.Flag) bool { return f.Name == "dry-run" })
 	if r.DryRun && !plans {
-		return protocol.Unsupported("plugin %s has no --dry-run: what stage %s would do cannot be told", plugin.Path, info.Stage)
+		return protocol.Unsupported("plugin %s has no --dry-run, so stage %s cannot be planned", plugin.Path, info.Stage)
 	}
 	return nil
 }
@@ -222,27 +207,23 @@ func (r Release) checkOffer(plugin discovery.Plugin, info protocol.PluginInfo) e
 // Provider returns the capability and the adapter that made a result, for a
 // plan's table.
 func Provider(t protocol.Topology, s protocol.Spec) (name, adapter string) {
+	switch d := s.(type) {
+	case protocol.ImageRef:
+		name = capability.NameContainerBuilder
+		if d.Location == protocol.InRegistry || d.Location == protocol.InNodes {
+			name = capability.NameOCIRegistry
+		}
+	case protocol.ChartRef:
+		name = capability.NameHelmRegistry
+	case protocol.DeployResult:
+		name = capability.NameContinuousDelivery
+	case protocol.Result:
+		name = d.Capability
+	}
 	for _, p := range t.Provided() {
-		if p.Capability == capabilityOf(s) {
-			return p.Capability, adapterOf(p.Provider)
+		if p.Capability == name {
+			return name, cmp.Or(p.Provider.Adapter, p.Provider.Plugin)
 		}
 	}
 	return "", ""
-}
-
-func capabilityOf(s protocol.Spec) string {
-	switch d := s.(type) {
-	case protocol.ImageRef:
-		if d.Location == protocol.InRegistry || d.Location == protocol.InNodes {
-			return capability.NameOCIRegistry
-		}
-		return capability.NameContainerBuilder
-	case protocol.ChartRef:
-		return capability.NameHelmRegistry
-	case protocol.DeployResult:
-		return capability.NameContinuousDelivery
-	case protocol.Result:
-		return d.Capability
-	}
-	return ""
 }

@@ -28,7 +28,6 @@ type step struct {
 	left func(app string)
 }
 
-// outcome collects how the apps of a run ended.
 type outcome struct {
 	mu       sync.Mutex
 	failed   map[string]int // app → exit status
@@ -42,10 +41,8 @@ func (o *outcome) code(app string) int {
 }
 
 func (o *outcome) fail(app protocol.AppSpec, err error) {
-	var stage capability.StageError
-	if e := (*capability.StageError)(nil); errors.As(err, &e) {
-		stage = *e
-	}
+	stage := &capability.StageError{}
+	errors.As(err, &stage)
 	failure := protocol.FailureOf(app.Metadata, stage.Stage, stage.Target, err)
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -53,7 +50,6 @@ func (o *outcome) fail(app protocol.AppSpec, err error) {
 	o.onFailed(failure)
 }
 
-// worst is the exit status of the run.
 func (o *outcome) worst() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,14 +60,8 @@ func (o *outcome) worst() int {
 	return code
 }
 
-// runSteps runs the steps in order. An app that fails is left out of the steps
-// that follow, and so are the apps that depend on it.
-func runSteps(ctx context.Context, steps []step, record *capability.Record, out *outcome) {
-	for _, s := range steps {
-		s.run(ctx, record, out)
-	}
-}
-
+// run runs the scores of a step. An app that failed in an earlier one is left out,
+// and so are the apps that depend on it.
 func (s step) run(ctx context.Context, record *capability.Record, out *outcome) {
 	done := map[string]chan struct{}{}
 	for _, score := range s.scores {

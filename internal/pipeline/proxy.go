@@ -1,18 +1,19 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/nationtech/harmony/internal/plugins/process"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// releaser stands for a topology that can release: it is a
-// [capability.Releaser] whose work is done by
-// two stage processes. The second one knows the apps; see [introduced].
+// releaser is the [capability.Releaser] of two stage processes. The second one
+// knows the apps; see [introduced].
 type releaser struct {
 	build, publish *process.Process
 }
@@ -31,8 +32,8 @@ func (r releaser) PushImage(ctx context.Context, app protocol.AppSpec, image pro
 	return process.Await[protocol.ImageRef](ctx, r.publish, app.Name)
 }
 
-// PushChart takes the second result of the publish stage, which goes on to the
-// chart by itself.
+// PushChart takes the second result of the publish stage, which makes the
+// chart after the image by itself.
 func (r releaser) PushChart(ctx context.Context, app protocol.AppSpec, _ protocol.ImageRef) (protocol.ChartRef, error) {
 	return process.Await[protocol.ChartRef](ctx, r.publish, app.Name)
 }
@@ -54,7 +55,7 @@ func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 	return result, err
 }
 
-// checker runs smoke checks on one target by a smoke process, which waits for
+// checker runs smoke checks on one target in a smoke process, which waits for
 // the result of the deploy.
 type checker struct {
 	smoke  *process.Process
@@ -78,13 +79,60 @@ func (c checker) Check(ctx context.Context, app protocol.AppSpec, target string)
 // last, others by name between them.
 func inOrder(targets map[string]protocol.Target) []string {
 	rank := map[string]int{"staging": -1, "production": 1}
-	return slices.SortedStableFunc(maps.Keys(targets), func(a, b string) int {
-		if rank[a] != rank[b] {
-			return rank[a] - rank[b]
-		}
-		if a < b {
-			return -1
-		}
-		return 1
+	return slices.SortedFunc(maps.Keys(targets), func(a, b string) int {
+		return cmp.Or(rank[a]-rank[b], strings.Compare(a, b))
 	})
+}
+
+// Steps are those of a release, each with its target, and the targets that they
+// deploy to, in order. p is nil for the built-in pipeline; asked limits the
+// targets, and is empty for all of the pipeline's.
+func Steps(p *protocol.Pipeline, t protocol.Topology, asked []string) (steps []protocol.PipelineStep, targets []string, err error) {
+	if p != nil {
+		return ownSteps(*p, t, asked)
+	}
+	if targets, err = Targets(t, asked); err != nil {
+		return nil, nil, err
+	}
+	steps = []protocol.PipelineStep{{Stage: protocol.StepRelease}}
+	for _, target := range targets {
+		steps = append(steps, protocol.PipelineStep{Stage: protocol.StepDeploy, Target: target}, protocol.PipelineStep{Stage: protocol.StepSmoke, Target: target})
+	}
+	return steps, targets, nil
+}
+
+// ownSteps are those of a project's pipeline: a step without a target goes where
+// the deploy before it went.
+func ownSteps(p protocol.Pipeline, t protocol.Topology, asked []string) (steps []protocol.PipelineStep, targets []string, err error) {
+	current := ""
+	for _, step := range p.Pipeline {
+		switch {
+		case step.Stage == protocol.StepDeploy:
+			current = step.Target
+			targets = append(targets, current)
+		case step.Stage != protocol.StepRelease && step.Target == "":
+			step.Target = current
+		}
+		steps = append(steps, step)
+	}
+	if len(asked) > 0 {
+		for _, name := range asked {
+			if !slices.Contains(targets, name) {
+				return nil, nil, protocol.Invalid("pipeline %q does not deploy to %q (it does to: %s)", p.Name, name, strings.Join(targets, ", "))
+			}
+		}
+		other := func(target string) bool { return target != "" && !slices.Contains(asked, target) }
+		steps = slices.DeleteFunc(steps, func(s protocol.PipelineStep) bool { return other(s.Target) })
+		targets = slices.DeleteFunc(targets, other)
+	}
+	for _, name := range targets {
+		if _, ok := t.Targets[name]; !ok {
+			return nil, nil, noTarget(t, name)
+		}
+	}
+	return steps, targets, nil
+}
+
+func noTarget(t protocol.Topology, name string) error {
+	return protocol.Unsupported("topology %q has no target %q (has %s)", t.Name, name, strings.Join(inOrder(t.Targets), ", "))
 }

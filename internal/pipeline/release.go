@@ -60,8 +60,8 @@ func (r Release) Run(ctx context.Context) (int, error) {
 	out := &outcome{failed: map[string]int{}, onFailed: r.Failed}
 	record := &capability.Record{Observe: func(m capability.Made) { r.Result(m.Document, m.Stage, m.Target) }}
 	steps, err := r.compose(running, record)
-	if err == nil {
-		runSteps(ctx, steps, record, out)
+	for _, s := range steps {
+		s.run(ctx, record, out)
 	}
 	err = errors.Join(err, closeAll(running))
 	if ctx.Err() != nil {
@@ -69,7 +69,7 @@ func (r Release) Run(ctx context.Context) (int, error) {
 	}
 	code := out.worst()
 	if code != protocol.ExitOK {
-		return code, nil // a stage that died has been told as a failure of its apps
+		return code, nil // a stage that died was reported as a failure of its apps
 	}
 	return code, err
 }
@@ -108,7 +108,6 @@ type running struct {
 	info      protocol.PluginInfo // of the last one
 }
 
-// closeAll ends the processes side by side.
 func closeAll(steps []running) error {
 	var list []*process.Process
 	for _, s := range steps {
@@ -148,15 +147,14 @@ func (r Release) start(ctx context.Context, plugins map[string]stagePlugin) ([]r
 	return started, nil
 }
 
-// introduced are the stages that hear of all apps at the start: they get ready
+// introduced are the stages that get all apps at the start: they get ready
 // while others work, and start nothing before they have the other documents that
-// they need. Smoke, which can do with less, must not hear of an app that is not
-// deployed.
+// they need. Smoke needs no others, so it must not get an app that is not deployed.
 func introduced(stage string) bool {
 	return stage == capability.StagePublish || stage == capability.StageDeploy
 }
 
-// introduce tells a stage what it is to work with.
+// introduce sends a stage the topology and, where it gets them early, the apps.
 func (r Release) introduce(p *process.Process, stage string) error {
 	if err := p.Send(r.Topology); err != nil || !introduced(stage) {
 		return err
@@ -195,7 +193,6 @@ func (r Release) flags(stage, target string) []string {
 	return flags
 }
 
-// compose makes the scores of the release.
 func (r Release) compose(steps []running, record *capability.Record) ([]step, error) {
 	versions := make([]semver.Version, len(r.Apps))
 	for i, app := range r.Apps {

@@ -2,12 +2,15 @@
 package publish
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/spf13/pflag"
 
+	"github.com/nationtech/harmony/internal/chart"
 	"github.com/nationtech/harmony/internal/project/version"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -39,15 +42,23 @@ func (f *Flags) BindCharts(set *pflag.FlagSet) {
 // held, may become another digest. Only a development version may, or whatever
 // --overwrite is given for. f may be nil.
 func (f *Flags) MayReplace(name, release, held, digest string) error {
-	if f != nil && f.Overwrite || isDevelopment(release) {
+	v, err := semver.StrictNewVersion(release)
+	if f != nil && f.Overwrite || err == nil && version.IsDevelopment(*v) {
 		return nil
 	}
-	refused := &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("%s is published with another digest: it holds %s, this one is %s", name, held, digest)}
-	return refused.WithHint("a released version does not change: release under a new version, or from the very source that %s was made from; --overwrite replaces it for everybody", release)
+	refused := &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("%s is already published with another digest: it is %s, this one is %s", name, held, digest)}
+	return refused.WithHint("a released version does not change: release a new version, or from the same source as %s; --overwrite replaces it for everybody", release)
 }
 
-// isDevelopment reports a version such as 1.4.1-dev.3.g1a2b3c4d5e6f.
-func isDevelopment(text string) bool {
-	v, err := semver.StrictNewVersion(text)
-	return err == nil && version.IsDevelopment(*v)
+// Pack packages the chart of an app, and sends its warnings as progress. Only a dry
+// run packages one for an image that is planned.
+func Pack(ctx context.Context, env capability.Environment, pack chart.Packer, app protocol.AppSpec, image protocol.ImageRef) (chart.Chart, error) {
+	if (image.Digest == "" || image.Planned) && !env.DryRun {
+		return chart.Chart{}, protocol.Invalid("image of %s is only planned: its chart cannot name it by digest", app.Name).WithHint("build and publish it first, without --dry-run")
+	}
+	packed, err := pack(ctx, app, image)
+	for _, text := range packed.Warnings {
+		env.Progress(protocol.Event{Phase: "warning", Message: text})
+	}
+	return packed, err
 }

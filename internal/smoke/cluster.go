@@ -21,7 +21,6 @@ import (
 // maxObjects bounds what is read of a list of objects.
 const maxObjects = 64 << 20
 
-// cluster is one namespace of one cluster.
 type cluster struct {
 	*conn.Conn
 	client *http.Client
@@ -72,7 +71,6 @@ func (c *cluster) get(ctx context.Context, group, resource string, query url.Val
 	return nil
 }
 
-// do sends a request to the API server.
 func (c *cluster) do(req *http.Request) (*http.Response, error) {
 	resp, err := c.client.Do(req)
 	if err != nil {
@@ -81,8 +79,8 @@ func (c *cluster) do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// unreachable tells that the API server gave no answer. The end of an attempt's
-// time stays what it is.
+// unreachable is the error of an API server that gave no answer. The end of an
+// attempt's time stays as it is.
 func (c *cluster) unreachable(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -90,8 +88,8 @@ func (c *cluster) unreachable(err error) error {
 	return newBlocked(c.Explain(err))
 }
 
-// refusal is the error that the API server answered. It blocks the check but
-// where it tells about the app, above all that something does not exist.
+// refusal is the error that the API server answered. It blocks the check unless
+// it is about the app, above all that something does not exist.
 func (c *cluster) refusal(code int, resource string, body []byte) error {
 	var status metav1.Status
 	if err := json.Unmarshal(body, &status); err != nil || status.Message == "" {

@@ -20,7 +20,7 @@ func (c *checker) checkAll(ctx context.Context, app protocol.AppSpec, target str
 	if err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	if _, err := newProbes(app, nil); err != nil {
+	if _, err := newProbes(app, nil, nil); err != nil {
 		return protocol.SmokeReport{}, err
 	}
 	inside, outside := app, app
@@ -48,11 +48,19 @@ func (c *checker) checkEach(ctx context.Context, app protocol.AppSpec, target st
 	group.SetLimit(c.env.Topology.Targets[target].MultiCluster.AtOnce())
 	for i, cluster := range clusters {
 		group.Go(func() error {
-			reports[i], errs[i] = c.on(cluster, target).check(ctx, app, target)
+			one, err := c.on(cluster, target)
+			if err == nil {
+				reports[i], err = one.checkOne(ctx, app, target)
+			}
+			if err != nil && len(reports[i].Checks) == 0 { // the cluster cannot be reached
+				reports[i].Checks = skipped(app.Smoke)
+				err = fmt.Errorf("cluster %s: %w", cluster.Name, err)
+			}
+			errs[i] = err
 			return nil
 		})
 	}
-	_ = group.Wait() // told by errs
+	_ = group.Wait() // the errors are in errs
 	var failed []error
 	for i, one := range reports {
 		if errs[i] != nil {
@@ -69,15 +77,15 @@ func (c *checker) checkEach(ctx context.Context, app protocol.AppSpec, target st
 	return failureOfAll(failed, len(clusters))
 }
 
-// listed bounds how many clusters an error names, and wordy is for how many what
-// was seen of the good ones stands in the report, which is one document.
+// listed bounds how many clusters an error names, and wordy up to how many clusters
+// the report, which is one document, has the messages of passed checks.
 const (
 	listed = 10
 	wordy  = 50
 )
 
-// failureOfAll is the error that tells those of the clusters, with the worst of
-// their statuses; nil for none.
+// failureOfAll combines the errors of the clusters, with the worst of their
+// statuses; nil without any.
 func failureOfAll(failed []error, clusters int) error {
 	if len(failed) < 2 {
 		return errors.Join(failed...)
@@ -97,13 +105,7 @@ func failureOfAll(failed []error, clusters int) error {
 	return &protocol.Error{Code: protocol.WorstCode(codes...), Message: text.String(), Hint: protocol.HintOf(failed[0])}
 }
 
-// clusterChecker is a checker for one cluster, or why there is none.
-type clusterChecker struct {
-	checker
-	refused error
-}
-
-func (c *checker) on(cluster conn.Cluster, target string) clusterChecker {
+func (c *checker) on(cluster conn.Cluster, target string) (*checker, error) {
 	flags, err := cluster.Flags()
 	env := c.env
 	env.Topology, env.Cluster = cluster.Topology(c.env.Topology, target), cluster.Name
@@ -111,19 +113,5 @@ func (c *checker) on(cluster conn.Cluster, target string) clusterChecker {
 		e.Message = cluster.Name + ": " + e.Message
 		c.env.Progress(e)
 	}
-	return clusterChecker{checker{env: env, flags: flags}, err}
-}
-
-// check is checkOne. Where the cluster cannot be looked at, its checks are
-// skipped.
-func (c clusterChecker) check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
-	report, err := protocol.SmokeReport{}, c.refused
-	if err == nil {
-		report, err = c.checkOne(ctx, app, target)
-	}
-	if err != nil && len(report.Checks) == 0 {
-		report.Checks = skipped(app.Smoke)
-		err = fmt.Errorf("cluster %s: %w", c.env.Cluster, err)
-	}
-	return report, err
+	return &checker{env: env, flags: flags}, err
 }

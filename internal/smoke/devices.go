@@ -27,7 +27,7 @@ func (c *checker) checkDevices(ctx context.Context, app protocol.AppSpec, target
 		}
 		outside.Smoke, at = append(outside.Smoke, check), append(at, i)
 	}
-	probes, err := deviceProbes(outside, place)
+	probes, err := newProbes(outside, nil, &place)
 	if err != nil || c.env.DryRun {
 		return report, err
 	}
@@ -53,27 +53,10 @@ func skips(check protocol.SmokeCheck, place devices.Place) string {
 	return ""
 }
 
-// deviceProbes makes the probe of every check, the reports' for a rollout.
-func deviceProbes(app protocol.AppSpec, place devices.Place) ([]probe, error) {
-	probes := make([]probe, len(app.Smoke))
-	for i, check := range app.Smoke {
-		if check.Rollout != nil {
-			probes[i] = &reportsProbe{place}
-			continue
-		}
-		p, err := newProbe(app, check, nil)
-		if err != nil {
-			return nil, protocol.Invalid("app %s: spec.smoke[%d] (%s): %w", app.Name, i, check.Name, err)
-		}
-		probes[i] = p
-	}
-	return probes, nil
-}
-
-// reportsProbe holds when all devices report that they run what is published.
+// reportsProbe passes when all devices report that they run what is published.
 type reportsProbe struct{ place devices.Place }
 
-func (p *reportsProbe) attempt(ctx context.Context) (string, error) {
+func (p reportsProbe) attempt(ctx context.Context) (string, error) {
 	state, err := p.place.State.Get(ctx, devices.TagLatest)
 	if err != nil {
 		return "", &blocked{err: err}

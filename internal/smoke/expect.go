@@ -3,8 +3,11 @@ package smoke
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -12,10 +15,9 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// maxBody is how much of an answer's body is read and looked at.
+// maxBody is how much of an answer's body is read.
 const maxBody = 1 << 20
 
-// answer is what a service said.
 type answer struct {
 	status int
 	header http.Header
@@ -45,31 +47,24 @@ func newExpectation(expect protocol.HTTPExpect) (expectation, error) {
 // match is nil when the answer is as expected, else the first thing that is
 // not: what was seen against what was expected.
 func (e expectation) match(a answer) error {
-	if err := e.matchStatus(a); err != nil {
-		return err
-	}
-	for _, name := range sortedKeys(e.Headers) {
-		if err := matchHeader(a.header, name, e.Headers[name]); err != nil {
-			return err
-		}
-	}
-	if (e.Body != "" || len(e.paths) > 0) && a.cut {
-		return fmt.Errorf("the body is over %d bytes, which is as much as is looked at", maxBody)
-	}
-	if e.Body != "" && !strings.Contains(string(a.body), e.Body) {
-		return fmt.Errorf("the body does not contain %q%s", term.Excerpt(e.Body, maxExcerpt), excerpt(a.body))
-	}
-	return e.matchJSON(a.body)
-}
-
-func (e expectation) matchStatus(a answer) error {
 	switch {
 	case e.Status != 0 && a.status != e.Status:
 		return fmt.Errorf("status %d, expected %d%s", a.status, e.Status, excerpt(a.body))
 	case e.Status == 0 && (a.status < 200 || a.status > 399):
 		return fmt.Errorf("status %d, expected 200 to 399%s", a.status, excerpt(a.body))
 	}
-	return nil
+	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
+		if err := matchHeader(a.header, name, e.Headers[name]); err != nil {
+			return err
+		}
+	}
+	if (e.Body != "" || len(e.paths) > 0) && a.cut {
+		return fmt.Errorf("the body is over %d bytes, and no more of it is read", maxBody)
+	}
+	if e.Body != "" && !strings.Contains(string(a.body), e.Body) {
+		return fmt.Errorf("the body does not contain %q%s", term.Excerpt(e.Body, maxExcerpt), excerpt(a.body))
+	}
+	return e.matchJSON(a.body)
 }
 
 // matchHeader takes a header's values one by one, or all of them as a list.
@@ -102,7 +97,6 @@ func (e expectation) matchJSON(body []byte) error {
 	return nil
 }
 
-// show prints a JSON value for a message.
 func show(v any) string {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -113,11 +107,42 @@ func show(v any) string {
 	return term.Excerpt(b.String(), maxExcerpt)
 }
 
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
+// The most characters of a body, and of a whole message, that a report shows.
+const (
+	maxExcerpt = 200
+	maxMessage = 600
+)
+
+// excerpt is the start of a body for a message; empty for an empty body.
+func excerpt(body []byte) string {
+	// Four bytes a character at most; the rest is never looked at.
+	s := term.Excerpt(string(body[:min(len(body), 8*maxExcerpt)]), maxExcerpt)
+	if s == "" {
+		return ""
 	}
-	slices.Sort(keys)
-	return keys
+	return fmt.Sprintf("; body: %s", s)
+}
+
+// secretHeader reports whether a header's value must not be shown.
+func secretHeader(name string) bool {
+	switch http.CanonicalHeaderKey(name) {
+	case "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Www-Authenticate":
+		return true
+	}
+	name = strings.ToLower(name)
+	for _, word := range []string{"token", "secret", "password", "key", "session", "signature"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutURL takes the URL, whose query can hold secrets, off a client's error.
+func withoutURL(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
 }

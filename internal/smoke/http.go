@@ -1,9 +1,11 @@
 package smoke
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +14,9 @@ import (
 	"os"
 	"strings"
 	"unicode"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -29,16 +34,13 @@ type httpProbe struct {
 	cluster *cluster
 }
 
-// newHTTPProbe looks at all that can be wrong before the first request.
+// newHTTPProbe checks everything that can be wrong before the first request.
 func newHTTPProbe(root string, check protocol.HTTPCheck, cluster *cluster) (probe, error) {
 	expect, err := newExpectation(check.Expect)
 	if err != nil {
 		return nil, err
 	}
-	p := &httpProbe{check: check, expect: expect, cluster: cluster, method: check.Method}
-	if p.method == "" {
-		p.method = http.MethodGet
-	}
+	p := &httpProbe{check: check, expect: expect, cluster: cluster, method: cmp.Or(check.Method, http.MethodGet)}
 	path, _, _ := strings.Cut(check.Path, "#")
 	p.path, p.query, _ = strings.Cut(path, "?")
 	if check.URL == "" {
@@ -73,9 +75,9 @@ func (p *httpProbe) setURL() error {
 	return nil
 }
 
-// checkProxied refuses what would speak to the API server instead of the service,
-// with the rights of whoever runs the check: headers, and a path that the service
-// proxy, or a server before it, takes for another.
+// checkProxied refuses headers and paths that would address the API server instead
+// of the service, with the rights of the user who runs the check: the service
+// proxy, or a server before it, would take the path for another.
 func (p *httpProbe) checkProxied() error {
 	if what := unclean(p.path); what != "" {
 		return fmt.Errorf("http.path: %q has %s, which does not go through the API server's service proxy as it is; use url", p.path, what)
@@ -92,8 +94,8 @@ func (p *httpProbe) checkProxied() error {
 	return nil
 }
 
-// unclean is what a path has that servers on its way may resolve, however often it
-// is escaped; "" when there is nothing.
+// unclean names the part of a path that servers on its way may resolve, however
+// often it is escaped; "" when there is none.
 func unclean(path string) string {
 	for escaped := false; ; escaped = true {
 		switch {
@@ -125,23 +127,19 @@ func unclean(path string) string {
 }
 
 func newClient(root string, config *protocol.TLSConfig) (*http.Client, error) {
-	// A connection of its own for every attempt: the next one must not be
-	// answered by a pod that takes no new connections.
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, DisableKeepAlives: true}
-	if config != nil {
-		settings, err := tlsConfig(root, *config)
-		if err != nil {
-			return nil, err
-		}
-		transport.TLSClientConfig = settings
-	}
+	settings, err := tlsConfig(root, config)
 	return &http.Client{
-		Transport:     transport,
+		// A new connection for every attempt: the next one must not be answered by a
+		// pod that takes no new connections.
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, DisableKeepAlives: true, TLSClientConfig: settings},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	}, err
 }
 
-func tlsConfig(root string, config protocol.TLSConfig) (*tls.Config, error) {
+func tlsConfig(root string, config *protocol.TLSConfig) (*tls.Config, error) {
+	if config == nil {
+		return nil, nil
+	}
 	settings := &tls.Config{ServerName: config.ServerName, InsecureSkipVerify: config.InsecureSkipVerify}
 	if config.CAFile == "" {
 		return settings, nil
@@ -157,12 +155,11 @@ func tlsConfig(root string, config protocol.TLSConfig) (*tls.Config, error) {
 	}
 	settings.RootCAs = x509.NewCertPool()
 	if !settings.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("http.tls.caFile: %s holds no PEM certificate", config.CAFile)
+		return nil, fmt.Errorf("http.tls.caFile: %s contains no PEM certificate", config.CAFile)
 	}
 	return settings, nil
 }
 
-// attempt implements probe.
 func (p *httpProbe) attempt(ctx context.Context) (string, error) {
 	send, base, err := p.way(ctx)
 	if err != nil {
@@ -232,7 +229,51 @@ func (p *httpProbe) request(ctx context.Context, base string) (*http.Request, er
 // secrets.
 func (p *httpProbe) name() string {
 	if p.check.Service != "" {
-		return fmt.Sprintf("%s %s of service %s", p.method, p.servicePath(), p.check.Service)
+		return fmt.Sprintf("%s %s of service %s", p.method, cmp.Or(p.path, "/"), p.check.Service)
 	}
 	return fmt.Sprintf("%s %s%s", p.method, p.base, p.path)
+}
+
+// serviceBase is the URL of the service in the API server's proxy.
+func (p *httpProbe) serviceBase(ctx context.Context) (string, error) {
+	port := int32(p.check.Port)
+	if port == 0 {
+		service, err := p.cluster.service(ctx, p.check.Service)
+		if err != nil {
+			return "", err
+		}
+		port = service.Spec.Ports[0].Port
+	}
+	base := fmt.Sprintf("%s/api/v1/namespaces/%s/services/%s:%s:%d/proxy",
+		p.cluster.server, p.cluster.Namespace, cmp.Or(p.check.Scheme, "http"), p.check.Service, port)
+	if p.path == "" {
+		base += "/" // without it the API server redirects
+	}
+	return base, nil
+}
+
+// proxyError recognizes an answer that is the API server's own and not the
+// service's: without this, a check that expects a 404 would be satisfied by a
+// service that does not exist.
+func (p *httpProbe) proxyError(a answer) error {
+	var status metav1.Status
+	if a.status < 400 || json.Unmarshal(a.body, &status) != nil || status.Kind != "Status" || int(status.Code) != a.status {
+		return nil
+	}
+	service, message := p.check.Service, status.Message
+	_, cause, unreachable := strings.Cut(message, "error trying to reach service: ")
+	switch {
+	case strings.HasPrefix(message, "no endpoints available for service"):
+		return fmt.Errorf("%w behind service %s", errNoPod, service)
+	case unreachable:
+		return fmt.Errorf("service %s: the API server cannot reach its pod: %s", service, cause)
+	case a.status == http.StatusNotFound && strings.Contains(message, fmt.Sprintf("services %q not found", service)):
+		return fmt.Errorf("no service %s in namespace %s", service, p.cluster.Namespace)
+	case strings.Contains(message, "no service port"):
+		return fmt.Errorf("service %s has no port %d", service, p.check.Port)
+	case status.Reason == metav1.StatusReasonForbidden && strings.Contains(message, `"services/proxy"`),
+		status.Reason == metav1.StatusReasonUnauthorized:
+		return newBlocked(p.cluster.Explain(&apierrors.StatusError{ErrStatus: status}))
+	}
+	return nil
 }

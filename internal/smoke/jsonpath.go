@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"reflect"
 	"strings"
 
@@ -65,7 +64,6 @@ func (p jsonPath) match(value any) error {
 	return fmt.Errorf("JSON %s is %s, expected %s", p.text, show(found[0]), show(p.equals))
 }
 
-// find is every value at the path.
 func (p jsonPath) find(value any) (found []any, err error) {
 	// The library walks by reflection and was not made for hostile input.
 	defer func() {
@@ -110,76 +108,51 @@ func parseJSON(text []byte) (any, error) {
 
 // numbers replaces every json.Number in a value.
 func numbers(value any) any {
-	switch v := value.(type) {
-	case map[string]any:
-		for key := range v {
-			v[key] = numbers(v[key])
-		}
-	case []any:
-		for i := range v {
-			v[i] = numbers(v[i])
-		}
-	case json.Number:
-		if i, err := v.Int64(); err == nil {
+	return leaves(value, func(leaf any) any {
+		n, _ := leaf.(json.Number)
+		if i, err := n.Int64(); err == nil {
 			return i
 		}
-		if f, err := v.Float64(); err == nil {
+		if f, err := n.Float64(); err == nil {
 			return f
 		}
-	}
-	return value
+		return leaf
+	})
 }
 
 // equalJSON compares two values of parseJSON, numbers by what they stand for:
 // 1 is 1.0. A whole number beyond 2^53 of a configuration has been a float64 on
 // its way here, so it stands for all that float64 cannot tell apart from it.
 func equalJSON(a, b any) bool {
-	switch a := a.(type) {
-	case map[string]any:
-		b, ok := b.(map[string]any)
-		if !ok || len(a) != len(b) {
-			return false
-		}
-		for key, value := range a {
-			other, ok := b[key]
-			if !ok || !equalJSON(value, other) {
-				return false
-			}
-		}
-		return true
-	case []any:
-		b, ok := b.([]any)
-		if !ok || len(a) != len(b) {
-			return false
-		}
-		for i := range a {
-			if !equalJSON(a[i], b[i]) {
-				return false
-			}
-		}
-		return true
-	}
-	x, isNumber := float(a)
-	y, alsoNumber := float(b)
-	if isNumber && alsoNumber {
-		return x == y
-	}
-	return a == b
+	return reflect.DeepEqual(leaves(a, float), leaves(b, float))
 }
 
-func float(v any) (float64, bool) {
-	switch v := v.(type) {
+func float(leaf any) any {
+	switch v := leaf.(type) {
 	case int64:
-		return float64(v), true
-	case float64:
-		return v, true
-	case json.Number: // beyond float64
-		f, _, err := big.ParseFloat(v.String(), 10, 64, big.ToNearestEven)
-		if err != nil {
-			return 0, false
-		}
-		x, _ := f.Float64()
-		return x, true
+		return float64(v)
+	case json.Number: // beyond float64: an infinity
+		f, _ := v.Float64()
+		return f
 	}
-	return 0, false
+	return leaf
+}
+
+// leaves is the value with every value in it changed that is not a map or a list.
+func leaves(value any, change func(any) any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		made := make(map[string]any, len(v))
+		for key, member := range v {
+			made[key] = leaves(member, change)
+		}
+		return made
+	case []any:
+		made := make([]any, len(v))
+		for i, member := range v {
+			made[i] = leaves(member, change)
+		}
+		return made
+	}
+	return change(value)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/cluster/devices"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -20,12 +21,38 @@ const (
 	minAttempt = 10 * time.Second
 )
 
-// probe looks at the app once. It says what it saw, or why that is not enough.
+// probe checks the app once. It reports what it saw, or why that is not enough.
 type probe interface {
 	attempt(ctx context.Context) (seen string, err error)
 }
 
-// blocked is the error of an attempt that could not look at the app at all: the
+// newProbes makes the probe of every check: for a cluster, or for devices when
+// place is not nil. An invalid check is found here, before any is run, as an
+// error of status protocol.ExitInvalid.
+func newProbes(app protocol.AppSpec, cluster *cluster, place *devices.Place) ([]probe, error) {
+	probes := make([]probe, len(app.Smoke))
+	for i, check := range app.Smoke {
+		var err error
+		switch {
+		case check.Rollout != nil && place != nil:
+			probes[i] = reportsProbe{*place}
+		case check.Rollout != nil:
+			probes[i], err = newRolloutProbe(app.Name, *check.Rollout, cluster)
+		case check.HTTP != nil:
+			probes[i], err = newHTTPProbe(app.ProjectRoot, *check.HTTP, cluster)
+		case check.TCP != nil:
+			probes[i] = tcpProbe{check: *check.TCP, cluster: cluster}
+		default:
+			err = errors.New("needs rollout, http or tcp")
+		}
+		if err != nil {
+			return nil, protocol.Invalid("app %s: spec.smoke[%d] (%s): %w", app.Name, i, check.Name, err)
+		}
+	}
+	return probes, nil
+}
+
+// blocked is the error of an attempt that could not check the app at all: the
 // API server did not answer, or did not allow it. It says nothing about the app.
 type blocked struct {
 	err error
@@ -68,20 +95,26 @@ func repeat(parent context.Context, check protocol.SmokeCheck, p probe, attempts
 			inRow++
 		case errors.As(err, &b) && b.final:
 			return "", err
-		case cut && *attempts > 1: // it saw less than the one before
+		case cut && *attempts > 1: // it saw less than the previous one
 		default:
 			inRow, last = 0, err
 		}
 		if inRow == want {
 			return seen, nil
 		}
-		if !pause(ctx, check.Interval.Or(defaultInterval)) {
-			return "", outOfTime(parent, inRow, want, timeout, last)
+		switch {
+		case pause(ctx, check.Interval.Or(defaultInterval)):
+		case parent.Err() != nil:
+			return "", parent.Err()
+		case inRow > 0:
+			return "", fmt.Errorf("passed %d times in a row within %s, not %d", inRow, timeout, want)
+		default:
+			return "", last
 		}
 	}
 }
 
-// attempt makes one attempt within limit, and tells one that got no answer; cut
+// attempt makes one attempt within limit, and says so where there was no answer; cut
 // is true when that is because the check's own time was over.
 func attempt(ctx context.Context, p probe, limit time.Duration) (seen string, cut bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -100,28 +133,14 @@ func attempt(ctx context.Context, p probe, limit time.Duration) (seen string, cu
 
 // pause waits, and reports whether there is time left afterwards.
 func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-timer.C:
+	case <-time.After(d):
 		return ctx.Err() == nil
 	}
 }
 
-// outOfTime is the error of a check whose time is over.
-func outOfTime(parent context.Context, inRow, want int, timeout time.Duration, last error) error {
-	switch {
-	case parent.Err() != nil:
-		return parent.Err()
-	case inRow > 0:
-		return fmt.Errorf("held %d times in a row within %s, not %d", inRow, timeout, want)
-	}
-	return last
-}
-
-// typeOf is the kind of a check: rollout, http or tcp.
 func typeOf(check protocol.SmokeCheck) string {
 	switch {
 	case check.Rollout != nil:

@@ -1,8 +1,8 @@
-// Package smoke looks at a deployed app from outside and says whether it works:
+// Package smoke checks from outside whether a deployed app works:
 // its workloads are rolled out, it answers a request as expected, its port is
 // open. One file holds each kind of check.
 //
-// A cluster is spoken to by plain HTTP and a few small types of our own. The
+// It speaks plain HTTP to a cluster, with a few small types of its own. The
 // typed clients of client-go would double the start time of harmony-smoke, and
 // nothing here needs them.
 package smoke
@@ -36,12 +36,12 @@ type checker struct {
 }
 
 // Check implements [capability.Checker]. The checks run in the order of the
-// app; the first one that fails lets those after it be skipped. An app without
-// checks passes.
+// app; those after the first one that fails are skipped. An app without checks
+// passes.
 //
-// Beside the report there is an error of status protocol.ExitSmoke when the app
+// With the report comes an error of status protocol.ExitSmoke when the app
 // did not pass a check, and one of status protocol.ExitRetryable or
-// protocol.ExitFailed when the cluster did not let us look.
+// protocol.ExitFailed when the cluster did not allow the check.
 //
 // On a target of several clusters they run on each of them; for edge devices see
 // checkDevices.
@@ -55,13 +55,12 @@ func (c *checker) Check(ctx context.Context, app protocol.AppSpec, target string
 	return c.checkOne(ctx, app, target)
 }
 
-// checkOne checks the app on one cluster.
 func (c *checker) checkOne(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
 	cluster, err := c.connect(app, target)
 	if err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	probes, err := newProbes(app, cluster)
+	probes, err := newProbes(app, cluster, nil)
 	if err != nil {
 		return protocol.SmokeReport{}, err
 	}
@@ -75,7 +74,6 @@ func (c *checker) checkOne(ctx context.Context, app protocol.AppSpec, target str
 	return report, err
 }
 
-// skipped is the result of checks that were not run.
 func skipped(checks []protocol.SmokeCheck) []protocol.CheckResult {
 	results := make([]protocol.CheckResult, len(checks))
 	for i, check := range checks {
@@ -88,7 +86,7 @@ func skipped(checks []protocol.SmokeCheck) []protocol.CheckResult {
 func (c *checker) runAll(ctx context.Context, app protocol.AppSpec, probes []probe, report *protocol.SmokeReport) error {
 	total := len(app.Smoke)
 	if total == 0 {
-		c.progress(app, 0, 0, "no smoke checks: nothing to look at")
+		c.progress(app, 0, 0, "no smoke checks: nothing to check")
 	}
 	for i, check := range app.Smoke {
 		c.progress(app, i, total, check.Name)
@@ -119,20 +117,18 @@ func (c *checker) progress(app protocol.AppSpec, current, total int, message str
 	})
 }
 
-// failure is the error that tells a check's end: of status protocol.ExitSmoke
-// when the app did not hold, else with the status that err has.
+// failure is the error of a check: of status protocol.ExitSmoke when the app did
+// not pass, else with the status that err has: interrupted, or the cluster's.
 func failure(app protocol.AppSpec, target string, result protocol.CheckResult, err error) error {
-	told := fmt.Errorf("smoke check %q of %s on %s: %w", result.Name, app.Name, target, err)
-	var b *blocked
-	switch {
-	case errors.Is(err, context.Canceled), errors.As(err, &b):
-		return told // with the status that it has: interrupted, or the cluster's
+	about := fmt.Sprintf("smoke check %q of %s on %s", result.Name, app.Name, target)
+	if errors.Is(err, context.Canceled) || errors.As(err, new(*blocked)) {
+		return fmt.Errorf("%s: %w", about, err)
 	}
-	return &protocol.Error{Code: protocol.ExitSmoke, Err: fmt.Errorf("smoke check %q of %s on %s: %s", result.Name, app.Name, target, result.Message)}
+	return &protocol.Error{Code: protocol.ExitSmoke, Message: about + ": " + result.Message}
 }
 
-// connect makes the way to the target's cluster, or nil when no check needs
-// one. It reads the kubeconfig and speaks to nobody yet.
+// connect makes the client of the target's cluster, or nil when no check needs
+// one. It reads the kubeconfig and sends no request yet.
 func (c *checker) connect(app protocol.AppSpec, target string) (*cluster, error) {
 	if _, ok := c.env.Topology.Targets[target]; ok && !slices.ContainsFunc(app.Smoke, needsCluster) {
 		return nil, nil
@@ -144,7 +140,6 @@ func (c *checker) connect(app protocol.AppSpec, target string) (*cluster, error)
 	return newCluster(conn)
 }
 
-// needsCluster reports whether a check goes through the API server.
 func needsCluster(check protocol.SmokeCheck) bool {
 	return check.Rollout != nil || check.HTTP != nil && check.HTTP.Service != "" || check.TCP != nil && check.TCP.Service != ""
 }

@@ -215,7 +215,7 @@ func TestInvalidChecksStartNothing(t *testing.T) {
 	}{
 		"path":    {protocol.HTTPCheck{URL: ok, Expect: protocol.HTTPExpect{JSON: []protocol.JSONExpect{{Path: "{.a["}}}}, "http.expect.json[0].path"},
 		"no CA":   {protocol.HTTPCheck{URL: ok, TLS: &protocol.TLSConfig{CAFile: "missing.pem"}}, "http.tls.caFile"},
-		"not PEM": {protocol.HTTPCheck{URL: ok, TLS: &protocol.TLSConfig{CAFile: "smoke_test.go"}}, "holds no PEM certificate"},
+		"not PEM": {protocol.HTTPCheck{URL: ok, TLS: &protocol.TLSConfig{CAFile: "smoke_test.go"}}, "contains no PEM certificate"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +25,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// The node tells a refusal only, right after it took the streams, and never a
+// The node reports a refusal only, right after it took the streams, and never a
 // success. So it is asked for a second port too, one that nothing listens on:
 // a connection has been accepted when that port's refusal is here, and ours did
 // not come in as much time again (minHeld at least). Where even the second port
@@ -36,22 +38,25 @@ const (
 	minPatient = 50 * time.Millisecond
 )
 
-// tcpProbe opens a connection and closes it.
 type tcpProbe struct {
 	check   protocol.TCPCheck
 	cluster *cluster
 }
 
-// attempt implements probe.
 func (p tcpProbe) attempt(ctx context.Context) (string, error) {
 	if p.check.Address != "" {
-		return p.direct(ctx)
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(ctx, "tcp", p.check.Address)
+		if err != nil {
+			return "", err
+		}
+		return "connected to " + p.check.Address, conn.Close()
 	}
 	service, err := p.cluster.service(ctx, p.check.Service)
 	if err != nil {
 		return "", err
 	}
-	port, err := service.port(p.check.Service, p.check.Port)
+	port, err := portOf(service, p.check.Port)
 	if err != nil {
 		return "", err
 	}
@@ -63,15 +68,6 @@ func (p tcpProbe) attempt(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("service %s: %s: %w", p.check.Service, pods[0], err)
 	}
 	return fmt.Sprintf("service %s: connected to %s", p.check.Service, pods[0]), nil
-}
-
-func (p tcpProbe) direct(ctx context.Context) (string, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", p.check.Address)
-	if err != nil {
-		return "", err
-	}
-	return "connected to " + p.check.Address, conn.Close()
 }
 
 // knock opens a connection to a pod through the API server, as kubectl
@@ -124,13 +120,12 @@ func ask(conn httpstream.Connection, port int, id string) (opened <-chan struct{
 			return
 		}
 		close(taken)
-		go drain(data)
+		go func() { _, _ = io.Copy(io.Discard, data) }() // what the app sends would hold the errors back
 		end <- refusalOf(refused)
 	}()
 	return taken, end
 }
 
-// forward opens the port-forward connection of a pod.
 func (c *cluster) forward(ctx context.Context, pod string) (httpstream.Connection, error) {
 	address := fmt.Sprintf("%s/api/v1/namespaces/%s/pods/%s/portforward", c.server, c.Namespace, pod)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
@@ -160,7 +155,7 @@ func (c *cluster) upgradeError(err error) error {
 	return fmt.Errorf("API server: %w", upgrade.Cause)
 }
 
-// openStreams asks the node for a connection to the port: one stream tells
+// openStreams asks the node for a connection to the port: one stream carries
 // errors, the other carries data, of which we send none.
 func openStreams(conn httpstream.Connection, port int, id string) (refused, data httpstream.Stream, err error) {
 	headers := http.Header{}
@@ -195,5 +190,83 @@ func refusalOf(stream io.Reader) error {
 	return errors.New(term.Excerpt(text, maxExcerpt))
 }
 
-// drain reads what the app says, which would otherwise hold the errors back.
-func drain(data io.Reader) { _, _ = io.Copy(io.Discard, data) }
+// errNoPod is the error of a service without pods.
+var errNoPod = errors.New("no ready pod")
+
+// service reads a Service, which has at least one port.
+func (c *cluster) service(ctx context.Context, name string) (s corev1.Service, err error) {
+	err = c.get(ctx, "api/v1", "services/"+name, nil, &s)
+	switch {
+	case apierrors.IsNotFound(err):
+		return s, fmt.Errorf("no service %s in namespace %s", name, c.Namespace)
+	case err == nil && len(s.Spec.Ports) == 0:
+		return s, fmt.Errorf("service %s has no port", name)
+	}
+	return s, err
+}
+
+func portOf(s corev1.Service, number int) (corev1.ServicePort, error) {
+	i := slices.IndexFunc(s.Spec.Ports, func(p corev1.ServicePort) bool {
+		return number == 0 || int(p.Port) == number && (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP)
+	})
+	if i < 0 {
+		return corev1.ServicePort{}, fmt.Errorf("service %s has no TCP port %d", s.Name, number)
+	}
+	return s.Spec.Ports[i], nil
+}
+
+// endpointSlices is the part of a list of EndpointSlices that is looked at.
+type endpointSlices struct {
+	Items []struct {
+		Ports []struct {
+			Name string `json:"name"`
+			Port int    `json:"port"`
+		} `json:"ports"`
+		Endpoints []struct {
+			Conditions struct {
+				Ready *bool `json:"ready"`
+			} `json:"conditions"`
+			TargetRef corev1.ObjectReference `json:"targetRef"`
+		} `json:"endpoints"`
+	} `json:"items"`
+}
+
+type podPort struct {
+	pod  string
+	port int
+}
+
+func (p podPort) String() string { return fmt.Sprintf("pod %s, port %d", p.pod, p.port) }
+
+// readyPods are the pods behind a port of a service, in order.
+func (c *cluster) readyPods(ctx context.Context, name string, port corev1.ServicePort) ([]podPort, error) {
+	var slicesOf endpointSlices
+	query := url.Values{"labelSelector": {"kubernetes.io/service-name=" + name}}
+	if err := c.get(ctx, "apis/discovery.k8s.io/v1", "endpointslices", query, &slicesOf); err != nil {
+		return nil, err
+	}
+	pods := slicesOf.ready(port.Name)
+	if len(pods) == 0 {
+		return nil, fmt.Errorf("%w behind service %s", errNoPod, name)
+	}
+	return pods, nil
+}
+
+func (s endpointSlices) ready(portName string) []podPort {
+	var pods []podPort
+	for _, item := range s.Items {
+		for _, port := range item.Ports {
+			if port.Name != portName {
+				continue
+			}
+			for _, e := range item.Endpoints {
+				// An absent condition means unknown, which counts as ready.
+				if e.TargetRef.Kind == "Pod" && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
+					pods = append(pods, podPort{e.TargetRef.Name, port.Port})
+				}
+			}
+		}
+	}
+	slices.SortFunc(pods, func(a, b podPort) int { return strings.Compare(a.pod, b.pod) })
+	return slices.Compact(pods)
+}

@@ -163,7 +163,6 @@ func (p Plugin) names() []string {
 	return names
 }
 
-// app finds one by its name.
 func (p Plugin) app(name string) (App, error) {
 	i := slices.Index(p.names(), name)
 	if i < 0 {
@@ -207,7 +206,6 @@ func (p Plugin) apps(out *protocol.Writer, names []string) error {
 	return nil
 }
 
-// writeAll writes documents that are valid.
 func writeAll[S interface {
 	protocol.Spec
 	Validate() error
@@ -223,7 +221,6 @@ func writeAll[S interface {
 	return nil
 }
 
-// chart makes the chart of the app on stdin.
 func (p Plugin) chart(ctx context.Context, in io.Reader, out *protocol.Writer, args []string) error {
 	var help bytes.Buffer
 	flags := flag.NewFlagSet("chart", flag.ContinueOnError)

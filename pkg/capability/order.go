@@ -23,48 +23,37 @@ func (e *CycleError) Error() string {
 // passed over. A cycle is an error of status protocol.ExitInvalid that holds a
 // [CycleError].
 func Order(apps []protocol.AppSpec) ([]protocol.AppSpec, error) {
-	o := orderer{
-		byName: make(map[string]protocol.AppSpec, len(apps)),
-		done:   make(map[string]bool, len(apps)),
+	byName, done := map[string]protocol.AppSpec{}, map[string]bool{}
+	for _, app := range apps {
+		byName[app.Name] = app
+	}
+	var sorted []protocol.AppSpec
+	var trail []string
+	var visit func(protocol.AppSpec) error
+	visit = func(app protocol.AppSpec) error {
+		if done[app.Name] {
+			return nil
+		}
+		if i := slices.Index(trail, app.Name); i >= 0 {
+			return &CycleError{Apps: append(slices.Clone(trail[i:]), app.Name)}
+		}
+		trail = append(trail, app.Name)
+		for _, name := range app.DependsOn {
+			if dependency, ok := byName[name]; ok {
+				if err := visit(dependency); err != nil {
+					return err
+				}
+			}
+		}
+		trail = trail[:len(trail)-1]
+		done[app.Name] = true
+		sorted = append(sorted, app)
+		return nil
 	}
 	for _, app := range apps {
-		o.byName[app.Name] = app
-	}
-	for _, app := range apps {
-		if err := o.visit(app); err != nil {
+		if err := visit(app); err != nil {
 			return nil, protocol.Invalid("%w", err).WithHint("remove one of these dependsOn")
 		}
 	}
-	return o.sorted, nil
-}
-
-// orderer walks the dependencies depth first.
-type orderer struct {
-	byName map[string]protocol.AppSpec
-	done   map[string]bool
-	trail  []string
-	sorted []protocol.AppSpec
-}
-
-func (o *orderer) visit(app protocol.AppSpec) error {
-	if o.done[app.Name] {
-		return nil
-	}
-	if i := slices.Index(o.trail, app.Name); i >= 0 {
-		return &CycleError{Apps: append(slices.Clone(o.trail[i:]), app.Name)}
-	}
-	o.trail = append(o.trail, app.Name)
-	for _, name := range app.DependsOn {
-		dependency, ok := o.byName[name]
-		if !ok {
-			continue
-		}
-		if err := o.visit(dependency); err != nil {
-			return err
-		}
-	}
-	o.trail = o.trail[:len(o.trail)-1]
-	o.done[app.Name] = true
-	o.sorted = append(o.sorted, app)
-	return nil
+	return sorted, nil
 }

@@ -47,137 +47,112 @@ func (e *StageError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *StageError) Unwrap() error { return e.Err }
 
-// ReleaseScore builds an app's image and publishes image and chart.
-type ReleaseScore[T Releaser] struct {
+type scored[T any] struct {
 	topology T
 	app      protocol.AppSpec
+	target   string
 }
+
+func newScored[T any](topology T, app protocol.AppSpec, version semver.Version, target string) scored[T] {
+	app.Version = version.String()
+	return scored[T]{topology, app, target}
+}
+
+// App implements [Score].
+func (s scored[T]) App() protocol.AppSpec { return s.app }
+
+// keep puts a result into the record, or says in which stage it went wrong.
+func (s scored[T]) keep(record *Record, stage string, result protocol.Spec, err error) error {
+	if err != nil {
+		return &StageError{stage, s.target, err}
+	}
+	record.Add(stage, s.target, result)
+	return nil
+}
+
+// ReleaseScore builds an app's image and publishes image and chart.
+type ReleaseScore[T Releaser] struct{ scored[T] }
 
 // NewReleaseScore releases the app as version on a topology that can.
 func NewReleaseScore[T Releaser](topology T, app protocol.AppSpec, version semver.Version) ReleaseScore[T] {
-	app.Version = version.String()
-	return ReleaseScore[T]{topology, app}
+	return ReleaseScore[T]{newScored(topology, app, version, "")}
 }
 
 // Title implements [Score].
 func (ReleaseScore[T]) Title() string { return "release" }
 
-// App implements [Score].
-func (s ReleaseScore[T]) App() protocol.AppSpec { return s.app }
-
 // Run implements [Score].
 func (s ReleaseScore[T]) Run(ctx context.Context, record *Record) error {
 	built, err := s.topology.BuildImage(ctx, s.app)
-	if err != nil {
-		return &StageError{Stage: StageBuild, Err: err}
+	if err := s.keep(record, StageBuild, built, err); err != nil {
+		return err
 	}
-	record.Add(StageBuild, "", built)
 	image, err := s.topology.PushImage(ctx, s.app, built)
-	if err != nil {
-		return &StageError{Stage: StagePublish, Err: err}
+	if err := s.keep(record, StagePublish, image, err); err != nil {
+		return err
 	}
-	record.Add(StagePublish, "", image)
 	chart, err := s.topology.PushChart(ctx, s.app, image)
-	if err != nil {
-		return &StageError{Stage: StagePublish, Err: err}
-	}
-	record.Add(StagePublish, "", chart)
-	return nil
+	return s.keep(record, StagePublish, chart, err)
 }
 
 // DeployScore brings a released app to a target.
-type DeployScore[T ContinuousDelivery] struct {
-	topology T
-	app      protocol.AppSpec
-	target   string
-}
+type DeployScore[T ContinuousDelivery] struct{ scored[T] }
 
-// NewDeployScore deploys the version of the app that a ReleaseScore before it
-// has put into the record.
+// NewDeployScore deploys the version of the app that an earlier ReleaseScore has
+// put into the record.
 func NewDeployScore[T ContinuousDelivery](topology T, app protocol.AppSpec, version semver.Version, target string) DeployScore[T] {
-	app.Version = version.String()
-	return DeployScore[T]{topology, app, target}
+	return DeployScore[T]{newScored(topology, app, version, target)}
 }
 
 // Title implements [Score].
 func (s DeployScore[T]) Title() string { return "deploy " + s.target }
 
-// App implements [Score].
-func (s DeployScore[T]) App() protocol.AppSpec { return s.app }
-
 // Run implements [Score].
 func (s DeployScore[T]) Run(ctx context.Context, record *Record) error {
 	image, chart, ok := record.Artifacts(s.app.Name)
 	if !ok {
-		err := fmt.Errorf("app %q has no published image and chart to deploy", s.app.Name)
-		return &StageError{StageDeploy, s.target, err}
+		return &StageError{StageDeploy, s.target, fmt.Errorf("app %q has no published image and chart to deploy", s.app.Name)}
 	}
 	result, err := s.topology.Deploy(ctx, s.app, s.target, image, chart)
-	if err == nil || result.Outcome == protocol.OutcomeRolledBack || result.Outcome == protocol.OutcomeFailed {
+	if err != nil && (result.Outcome == protocol.OutcomeRolledBack || result.Outcome == protocol.OutcomeFailed) {
 		record.Add(StageDeploy, s.target, result)
 	}
-	if err != nil {
-		return &StageError{StageDeploy, s.target, err}
-	}
-	return nil
+	return s.keep(record, StageDeploy, result, err)
 }
 
 // SmokeScore checks a deployed app on a target.
-type SmokeScore[T Checker] struct {
-	topology T
-	app      protocol.AppSpec
-	target   string
-}
+type SmokeScore[T Checker] struct{ scored[T] }
 
 // NewSmokeScore checks the app on the target.
 func NewSmokeScore[T Checker](topology T, app protocol.AppSpec, version semver.Version, target string) SmokeScore[T] {
-	app.Version = version.String()
-	return SmokeScore[T]{topology, app, target}
+	return SmokeScore[T]{newScored(topology, app, version, target)}
 }
 
 // Title implements [Score].
 func (s SmokeScore[T]) Title() string { return "smoke " + s.target }
 
-// App implements [Score].
-func (s SmokeScore[T]) App() protocol.AppSpec { return s.app }
-
 // Run implements [Score]. The report is in the record also when a check failed.
 func (s SmokeScore[T]) Run(ctx context.Context, record *Record) error {
 	report, err := s.topology.Check(ctx, s.app, s.target)
-	if len(report.Checks) > 0 || err == nil {
+	if err != nil && len(report.Checks) > 0 {
 		record.Add(StageSmoke, s.target, report)
 	}
-	if err != nil {
-		return &StageError{StageSmoke, s.target, err}
-	}
-	return nil
+	return s.keep(record, StageSmoke, report, err)
 }
 
 // MonitoringScore sets up monitoring for a deployed app on a target.
-type MonitoringScore[T Monitoring] struct {
-	topology T
-	app      protocol.AppSpec
-	target   string
-}
+type MonitoringScore[T Monitoring] struct{ scored[T] }
 
 // NewMonitoringScore sets up monitoring for the app on the target.
 func NewMonitoringScore[T Monitoring](topology T, app protocol.AppSpec, version semver.Version, target string) MonitoringScore[T] {
-	app.Version = version.String()
-	return MonitoringScore[T]{topology, app, target}
+	return MonitoringScore[T]{newScored(topology, app, version, target)}
 }
 
 // Title implements [Score].
 func (s MonitoringScore[T]) Title() string { return "monitor " + s.target }
 
-// App implements [Score].
-func (s MonitoringScore[T]) App() protocol.AppSpec { return s.app }
-
 // Run implements [Score].
 func (s MonitoringScore[T]) Run(ctx context.Context, record *Record) error {
 	result, err := s.topology.Monitor(ctx, s.app, s.target)
-	if err != nil {
-		return &StageError{StageMonitor, s.target, err}
-	}
-	record.Add(StageMonitor, s.target, result)
-	return nil
+	return s.keep(record, StageMonitor, result, err)
 }

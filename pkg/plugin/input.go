@@ -12,11 +12,11 @@ import (
 
 // begin writes the documents of the project, which were validated when they were
 // read, and takes them as they are.
-func (r *run) begin(p project) {
+func (r *run) begin(topology protocol.Topology, apps []protocol.AppSpec) {
 	r.projected = true
-	r.topology = &p.topology
-	specs := []protocol.Spec{p.topology}
-	for _, spec := range p.apps {
+	r.topology = &topology
+	specs := []protocol.Spec{topology}
+	for _, spec := range apps {
 		specs = append(specs, spec)
 	}
 	for _, s := range specs {
@@ -88,32 +88,19 @@ func (r *run) app(id protocol.Metadata) *app {
 }
 
 // input takes a document into the inputs of its app.
-func (r *run) input(ctx context.Context, a *app, d protocol.Document) error {
+func (r *run) input(ctx context.Context, a *app, d protocol.Document) (err error) {
+	planned := false
 	switch d.Kind {
 	case protocol.KindAppSpec:
-		spec, err := appOf(d)
-		if err != nil {
-			return err
-		}
-		a.in.App = spec
+		a.in.App, err = appOf(d)
 	case protocol.KindImageRef:
-		image, err := vetted[protocol.ImageRef](ctx, r, d)
-		if err != nil {
-			return err
-		}
-		if image.Planned && !r.inv.DryRun {
-			return fmt.Errorf("ImageRef of %q is of a dry run", a.id.Name)
-		}
-		a.in.Image = &image
+		var image protocol.ImageRef
+		image, err = vetted[protocol.ImageRef](ctx, r, d)
+		a.in.Image, planned = &image, image.Planned
 	case protocol.KindChartRef:
-		chart, err := vetted[protocol.ChartRef](ctx, r, d)
-		if err != nil {
-			return err
-		}
-		if chart.Planned && !r.inv.DryRun {
-			return fmt.Errorf("ChartRef of %q is of a dry run", a.id.Name)
-		}
-		a.in.Chart = &chart
+		var chart protocol.ChartRef
+		chart, err = vetted[protocol.ChartRef](ctx, r, d)
+		a.in.Chart, planned = &chart, chart.Planned
 	case protocol.KindDeployResult:
 		result, err := protocol.Decode[protocol.DeployResult](d)
 		if err != nil {
@@ -127,13 +114,17 @@ func (r *run) input(ctx context.Context, a *app, d protocol.Document) error {
 		}
 		a.in.Deployed[result.Target] = result
 	}
-	if slices.Contains(r.stage.Needs, d.Kind) || slices.Contains(r.stage.Awaits, d.Kind) {
+	switch {
+	case err != nil:
+		return err
+	case planned && !r.inv.DryRun:
+		return fmt.Errorf("%s of %q is of a dry run", d.Kind, a.id.Name)
+	case slices.Contains(r.stage.Needs, d.Kind), slices.Contains(r.stage.Awaits, d.Kind):
 		a.pending = r.selected(a)
 	}
 	return nil
 }
 
-// appOf reads and validates an AppSpec.
 func appOf(d protocol.Document) (protocol.AppSpec, error) {
 	spec, err := protocol.Decode[protocol.AppSpec](d)
 	if err != nil {
@@ -153,7 +144,6 @@ func (r *run) selected(a *app) bool {
 	return r.projected || len(r.inv.Apps) == 0 || slices.ContainsFunc(r.inv.Apps, func(pattern string) bool { return matches(pattern, a) })
 }
 
-// matches reports whether a name or glob is the app's.
 func matches(pattern string, a *app) bool {
 	ok, err := path.Match(pattern, a.id.Name)
 	return ok && err == nil

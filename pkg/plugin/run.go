@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -50,7 +49,6 @@ type run struct {
 	projected, ended, stopped bool
 }
 
-// app is one app of the stream.
 type app struct {
 	id protocol.Metadata
 	in Inputs
@@ -72,23 +70,9 @@ type finished struct {
 	err error
 }
 
-// message is a document of the stream or the whole project; io.EOF after the
-// last, or what went wrong.
-type message struct {
-	document *protocol.Document
-	project  *project
-	err      error
-}
-
-// project is what [Invocation.Source] answers.
-type project struct {
-	topology protocol.Topology
-	apps     []protocol.AppSpec
-}
-
 func (r *run) loop(ctx context.Context) int {
-	documents := make(chan message)
-	go r.read(ctx, documents)
+	arrivals := make(chan func())
+	go r.read(ctx, arrivals)
 	cancelled := ctx.Done()
 	for {
 		r.schedule(ctx)
@@ -99,12 +83,12 @@ func (r *run) loop(ctx context.Context) int {
 			break
 		}
 		select {
-		case m := <-documents:
-			r.receive(ctx, m)
+		case take := <-arrivals:
+			take()
 		case f := <-r.finished:
 			r.finish(ctx, f)
 		case <-cancelled:
-			cancelled, documents = nil, nil
+			cancelled, arrivals = nil, nil
 			r.interrupt(context.Cause(ctx))
 		}
 	}
@@ -122,13 +106,13 @@ func (r *run) close(ctx context.Context) {
 	}
 }
 
-// read sends the documents of the stream or the project, and at last io.EOF or
-// what went wrong.
-func (r *run) read(ctx context.Context, to chan<- message) {
-	send := func(m message) bool {
+// read sends what the loop has to do for each document of the stream, or for the
+// project, and at the end.
+func (r *run) read(ctx context.Context, to chan<- func()) {
+	send := func(take func()) bool {
 		select {
-		case to <- m:
-			return m.err == nil
+		case to <- take:
+			return true
 		case <-ctx.Done():
 			return false
 		}
@@ -141,20 +125,25 @@ func (r *run) read(ctx context.Context, to chan<- message) {
 		// All at once: later stages see every app, and so every dependency, before
 		// the first result.
 		topology, apps, err := r.inv.Source(ctx, r.inv.Apps)
-		send(message{project: &project{topology, apps}, err: cmp.Or(err, io.EOF)})
+		send(func() {
+			if err == nil {
+				r.begin(topology, apps)
+			}
+			r.end(ctx, err)
+		})
 		return
 	}
 	reader := protocol.NewReader(stream)
 	for {
 		d, err := reader.Next()
-		if err != nil && !errors.Is(err, io.EOF) {
-			err = protocol.Invalid("stdin, %w", err).WithHint(noDocuments)
-		}
-		m := message{err: err}
-		if err == nil {
-			m.document = &d
-		}
-		if !send(m) {
+		switch {
+		case errors.Is(err, io.EOF):
+			send(func() { r.end(ctx, nil) })
+			return
+		case err != nil:
+			send(func() { r.end(ctx, protocol.Invalid("stdin, %w", err).WithHint(noDocuments)) })
+			return
+		case !send(func() { r.accept(ctx, d); r.prepare(ctx) }):
 			return
 		}
 	}
@@ -190,25 +179,18 @@ func (r *run) stream(ctx context.Context) io.Reader {
 	return in
 }
 
-func (r *run) receive(ctx context.Context, m message) {
-	switch {
-	case m.document != nil:
-		r.accept(ctx, *m.document)
-	case m.err != nil && !errors.Is(m.err, io.EOF):
-		r.ended, r.stopped = true, true
-		r.fail(protocol.Metadata{}, m.err)
+// end is called after the last document, or when there are no more because of err.
+func (r *run) end(ctx context.Context, err error) {
+	r.ended = true
+	if err != nil {
+		r.stopped = true
+		r.fail(protocol.Metadata{}, err)
 		return
-	case m.project != nil:
-		r.begin(*m.project)
 	}
 	r.prepare(ctx)
-	if m.err != nil {
-		r.ended = true
-		r.checkSelection()
-	}
+	r.checkSelection()
 }
 
-// emit writes a result under the identity of its app.
 func (r *run) emit(id protocol.Metadata, s protocol.Spec) error {
 	d, err := protocol.NewDocument(s.DocumentKind(), id, s)
 	if err != nil {

@@ -141,7 +141,6 @@ func (r *run) failIncomplete() bool {
 	return false
 }
 
-// lacking is the error that a document is missing.
 func (r *run) lacking(kind protocol.Kind) error {
 	err := protocol.Invalid("the documents on stdin end without its %s", kind).
 		WithHint("stage %s needs %s; the stage before did not finish, or is missing in the pipe", r.stage.Name, joinKinds(r.stage.Needs))
@@ -152,7 +151,6 @@ func (r *run) lacking(kind protocol.Kind) error {
 	return err
 }
 
-// cycle is the error that prints the circle of dependencies.
 func (r *run) cycle() error {
 	var specs []protocol.AppSpec
 	for _, a := range r.order {

@@ -72,7 +72,6 @@ type Inputs struct {
 	Deployed map[string]protocol.DeployResult
 }
 
-// has reports whether the inputs hold a document of the kind.
 func (in Inputs) has(kind protocol.Kind) bool {
 	switch kind {
 	case protocol.KindAppSpec:

@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -26,18 +25,11 @@ func Build(version string, builders Adapters[capability.ContainerBuilder]) Stage
 		Produces:     []protocol.Kind{protocol.KindImageRef},
 		Capabilities: map[string][]string{capability.NameContainerBuilder: builders.names()},
 		Open: func(ctx context.Context, env Environment) (Work, error) {
-			builder, err := open(ctx, env, capability.NameContainerBuilder, env.Topology.ContainerBuilder, builders)
-			if err != nil {
-				return nil, err
-			}
+			builder, err := open(ctx, env, capability.NameContainerBuilder, builders)
 			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
 				image, err := builder.BuildImage(ctx, in.App)
-				if err != nil {
-					return err
-				}
-				emit(image)
-				return nil
-			}, nil
+				return emitted(emit, image, err)
+			}, err
 		},
 	}
 }
@@ -57,19 +49,17 @@ func Publish(version string, images Adapters[capability.OCIRegistry], charts Ada
 	}
 	stage.Open = func(ctx context.Context, env Environment) (Work, error) {
 		var registry capability.OCIRegistry
+		var err error
 		if images != nil {
-			var err error
-			if registry, err = open(ctx, env, capability.NameOCIRegistry, env.Topology.OCIRegistry, images); err != nil {
-				return nil, err
-			}
+			registry, err = open(ctx, env, capability.NameOCIRegistry, images)
 		}
-		helm, err := open(ctx, env, capability.NameHelmRegistry, env.Topology.HelmRegistry, charts)
 		if err != nil {
 			return nil, err
 		}
+		helm, err := open(ctx, env, capability.NameHelmRegistry, charts)
 		return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
 			return publish(ctx, registry, helm, in, emit)
-		}, nil
+		}, err
 	}
 	return stage
 }
@@ -86,11 +76,15 @@ func publish(ctx context.Context, registry capability.OCIRegistry, helm capabili
 		emit(image)
 	}
 	chart, err := helm.PushChart(ctx, in.App, image)
-	if err != nil {
-		return err
+	return emitted(emit, chart, err)
+}
+
+// emitted emits a result unless there is an error instead.
+func emitted(emit func(protocol.Spec), result protocol.Spec, err error) error {
+	if err == nil {
+		emit(result)
 	}
-	emit(chart)
-	return nil
+	return err
 }
 
 // Deploy is the stage that brings released apps to a target.
@@ -106,13 +100,10 @@ func Deploy(version string, deliveries Adapters[capability.ContinuousDelivery]) 
 			if err != nil {
 				return nil, err
 			}
-			delivery, err := open(ctx, env, capability.NameContinuousDelivery, env.Topology.ContinuousDelivery, deliveries)
-			if err != nil {
-				return nil, err
-			}
+			delivery, err := open(ctx, env, capability.NameContinuousDelivery, deliveries)
 			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
 				return deploy(ctx, delivery, target, in, emit)
-			}, nil
+			}, err
 		},
 	}
 }
@@ -147,12 +138,15 @@ func Smoke(version string, checker capability.Adapter[capability.Checker]) Stage
 				}
 			}
 			checks, err := checker(ctx, adapterEnvironment(env, protocol.Provider{}))
-			if err != nil {
-				return nil, err
-			}
 			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
-				return smoke(ctx, checks, env, in, emit)
-			}, nil
+				return eachTarget(env, in, func(target string) error {
+					report, err := checks.Check(ctx, in.App, target)
+					if report.Target != "" {
+						emit(report)
+					}
+					return err
+				})
+			}, err
 		},
 	}
 }
@@ -166,56 +160,30 @@ func Monitor(version string, adapters Adapters[capability.Monitoring]) Stage {
 		Produces:     []protocol.Kind{protocol.KindMonitoringResult},
 		Capabilities: map[string][]string{capability.NameMonitoring: adapters.names()},
 		Open: func(ctx context.Context, env Environment) (Work, error) {
-			monitoring, err := open(ctx, env, capability.NameMonitoring, env.Topology.Monitoring, adapters)
-			if err != nil {
-				return nil, err
-			}
+			monitoring, err := open(ctx, env, capability.NameMonitoring, adapters)
 			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
-				return monitor(ctx, monitoring, env, in, emit)
-			}, nil
+				return eachTarget(env, in, func(target string) error {
+					result, err := monitoring.Monitor(ctx, in.App, target)
+					return emitted(emit, result, err)
+				})
+			}, err
 		},
 	}
 }
 
-// monitor sets up monitoring for the app on its targets.
-func monitor(ctx context.Context, monitoring capability.Monitoring, env Environment, in Inputs, emit func(protocol.Spec)) error {
-	list, err := targets(env, in)
-	if err != nil {
-		return err
-	}
-	for _, target := range list {
-		result, err := monitoring.Monitor(ctx, in.App, target)
+// eachTarget calls do for the target that was named, else for those that the
+// stream says the app was deployed to.
+func eachTarget(env Environment, in Inputs, do func(target string) error) error {
+	targets := slices.Sorted(maps.Keys(in.Deployed))
+	if env.Target != "" || len(targets) == 0 {
+		target, err := theTarget(env)
 		if err != nil {
 			return err
 		}
-		emit(result)
+		targets = []string{target}
 	}
-	return nil
-}
-
-// targets is the one that was named, else those that the stream says the app was
-// deployed to.
-func targets(env Environment, in Inputs) ([]string, error) {
-	deployed := slices.Sorted(maps.Keys(in.Deployed))
-	if env.Target == "" && len(deployed) > 0 {
-		return deployed, nil
-	}
-	target, err := theTarget(env)
-	return []string{target}, err
-}
-
-// smoke checks the app on its targets.
-func smoke(ctx context.Context, checks capability.Checker, env Environment, in Inputs, emit func(protocol.Spec)) error {
-	list, err := targets(env, in)
-	if err != nil {
-		return err
-	}
-	for _, target := range list {
-		report, err := checks.Check(ctx, in.App, target)
-		if report.Target != "" {
-			emit(report)
-		}
-		if err != nil {
+	for _, target := range targets {
+		if err := do(target); err != nil {
 			return err
 		}
 	}
@@ -241,17 +209,20 @@ func theTarget(env Environment) (string, error) {
 }
 
 // open makes the adapter that the topology names for a capability.
-func open[C any](ctx context.Context, env Environment, name string, provider *protocol.Provider, table Adapters[C]) (C, error) {
+func open[C any](ctx context.Context, env Environment, name string, table Adapters[C]) (C, error) {
 	var none C
-	if provider == nil {
-		return none, protocol.Unsupported("topology %q has no %s%s", env.Topology.Name, name, provided(env.Topology))
+	provided := env.Topology.Provided()
+	i := slices.IndexFunc(provided, func(c protocol.ProvidedCapability) bool { return c.Capability == name })
+	if i < 0 {
+		return none, protocol.Unsupported("topology %q has no %s%s", env.Topology.Name, name, inBrackets(provided))
 	}
+	provider := provided[i].Provider
 	adapter, ok := table[provider.Adapter]
 	if !ok {
 		return none, protocol.Unsupported("topology %q: %s adapter %q is not one of this plugin (has %s)",
 			env.Topology.Name, name, provider.Adapter, strings.Join(table.names(), ", "))
 	}
-	return adapter(ctx, adapterEnvironment(env, *provider))
+	return adapter(ctx, adapterEnvironment(env, provider))
 }
 
 func adapterEnvironment(env Environment, provider protocol.Provider) capability.Environment {
@@ -261,14 +232,14 @@ func adapterEnvironment(env Environment, provider protocol.Provider) capability.
 	}
 }
 
-// provided lists the capabilities that a topology has, in brackets.
-func provided(t protocol.Topology) string {
-	var has []string
-	for _, c := range t.Provided() {
-		has = append(has, fmt.Sprintf("%s: %s", c.Capability, c.Provider.Adapter))
-	}
-	if len(has) == 0 {
+// inBrackets lists the capabilities that a topology has.
+func inBrackets(provided []protocol.ProvidedCapability) string {
+	if len(provided) == 0 {
 		return ""
+	}
+	var has []string
+	for _, c := range provided {
+		has = append(has, c.Capability+": "+c.Provider.Adapter)
 	}
 	return " (has " + strings.Join(has, ", ") + ")"
 }

@@ -93,23 +93,17 @@ func Parse(line []byte) (Document, error) {
 	}
 	d := Document{Spec: envelope["spec"], line: bytes.Clone(line)}
 	for _, field := range []struct {
-		name     string
-		into     any
-		required bool
-	}{
-		{"apiVersion", &d.APIVersion, true},
-		{"kind", &d.Kind, true},
-		{"metadata", &d.Metadata, false},
-	} {
+		name string
+		into any
+	}{{"apiVersion", &d.APIVersion}, {"kind", &d.Kind}, {"metadata", &d.Metadata}} {
 		value, ok := envelope[field.name]
-		if !ok && field.required {
+		switch {
+		case ok:
+			if err := unmarshal(value, field.into); err != nil {
+				return Document{}, fmt.Errorf("document's %s: %w", field.name, err)
+			}
+		case field.name != "metadata":
 			return Document{}, fmt.Errorf("document has no %s", field.name)
-		}
-		if !ok {
-			continue
-		}
-		if err := unmarshal(value, field.into); err != nil {
-			return Document{}, fmt.Errorf("document's %s: %w", field.name, err)
 		}
 	}
 	switch {

@@ -1,10 +1,6 @@
 package protocol
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "fmt"
 
 // EdgeDevice is a device, or a group of them, that pulls its desired state as an
 // OCI artifact. Exactly one of Device and Group is set.
@@ -67,71 +63,36 @@ func (e EdgeDevice) FormOr() EdgeForm {
 	return e.Form
 }
 
+var kubeVersionPattern = newPattern(`^v?[0-9]+\.[0-9]+(\.[0-9]+)?$`)
+
 func (e EdgeDevice) validate(p *problems, field string) {
-	switch {
-	case e.Device == "" && e.Group == "":
-		p.add(field, "needs device or group")
-	case e.Device != "" && e.Group != "":
-		p.add(field, "has both device and group; remove one")
-	}
+	p.must(e.Device != "" || e.Group != "", field, "needs device or group")
+	p.must(e.Device == "" || e.Group == "", field, "has both device and group; remove one")
 	for at, name := range map[string]string{".device": e.Device, ".group": e.Group} {
-		if name != "" && !ValidName(name) {
-			p.add(field+at, "%q is not a name: lower-case letters, digits and dashes, at most 53", name)
+		if name != "" {
+			p.name(field+at, "a", name)
 		}
 	}
-	validateNamespace(p, field+".namespace", e.Namespace)
-	if e.Form != "" && e.Form != EdgeManifests && e.Form != EdgeHelmRelease {
-		p.add(field+".form", "%q is neither %s nor %s", e.Form, EdgeManifests, EdgeHelmRelease)
-	}
-	validateRegistry(p, field+".registry", e.Registry)
-	if e.KubeVersion != "" && !kubeVersionPattern.MatchString(e.KubeVersion) {
-		p.add(field+".kubeVersion", "%q is not a version of Kubernetes such as 1.34.0", e.KubeVersion)
-	}
-	if e.SecretRef != "" && !labelPattern.MatchString(e.SecretRef) {
-		p.add(field+".secretRef", "%q is not the name of a Secret", e.SecretRef)
-	}
+	p.namespace(field+".namespace", e.Namespace)
+	p.among(field+".form", string(e.Form), string(EdgeManifests), string(EdgeHelmRelease))
+	p.registry(field+".registry", e.Registry)
+	p.must(e.KubeVersion == "" || kubeVersionPattern.MatchString(e.KubeVersion), field+".kubeVersion", "%q is not a version of Kubernetes such as 1.34.0", e.KubeVersion)
+	p.must(e.SecretRef == "" || labelPattern.MatchString(e.SecretRef), field+".secretRef", "%q is not the name of a Secret", e.SecretRef)
 	if e.Reports != nil {
 		e.Reports.validate(p, field+".reports", e.Group != "")
 	}
 }
 
-var kubeVersionPattern = newPattern(`^v?[0-9]+\.[0-9]+(\.[0-9]+)?$`)
-
 func (r DeviceReports) validate(p *problems, field string, group bool) {
-	validateRegistry(p, field+".registry", r.Registry)
-	if len(r.Devices) > 0 && !group {
-		p.add(field+".devices", "is for a group")
-	}
+	p.registry(field+".registry", r.Registry)
+	p.must(len(r.Devices) == 0 || group, field+".devices", "is for a group")
 	for i, name := range r.Devices {
 		at := fmt.Sprintf("%s.devices[%d]", field, i)
-		switch {
-		case !ValidName(name):
-			p.add(at, "%q is not a device's name: lower-case letters, digits and dashes, at most 53", name)
-		case slices.Contains(r.Devices[:i], name):
-			p.add(at, "%q is named twice", name)
-		}
+		p.name(at, "a device's", name)
+		p.once(at, r.Devices, i)
 	}
-	if r.Await < 0 {
-		p.add(field+".await", "is negative")
-	}
-	if r.Disabled && (r.Await != 0 || len(r.Devices) > 0) {
-		p.add(field+".disabled", "leaves nothing to wait for: remove it, or await and devices")
-	}
-}
-
-// validateRegistry refuses what is not a registry with an optional prefix.
-func validateRegistry(p *problems, field, url string) {
-	if url == "" {
-		return
-	}
-	if scheme, _, ok := strings.Cut(url, "://"); ok {
-		p.add(field, "%q has the scheme %s://; a registry is named without one: registry.example.com/fleet", url, scheme)
-		return
-	}
-	host, prefix, hasPrefix := strings.Cut(url, "/")
-	if !registryPattern.MatchString(host) || hasPrefix && !repositoryPattern.MatchString(prefix) {
-		p.add(field, "%q is not a registry with an optional prefix, such as registry.example.com/fleet", url)
-	}
+	p.notNegative(field+".await", int64(r.Await))
+	p.must(!r.Disabled || r.Await == 0 && len(r.Devices) == 0, field+".disabled", "leaves nothing to wait for: remove it, or await and devices")
 }
 
 // PublishedState is where the desired state of an edge device lies, and what the

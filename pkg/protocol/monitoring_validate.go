@@ -3,15 +3,12 @@ package protocol
 import (
 	"fmt"
 	"math"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 )
 
 var (
-	alertPattern      = newPattern(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	labelNamePattern  = newPattern(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 	labelKeyPattern   = newPattern(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 	labelValuePattern = newPattern(`^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$`)
 )
@@ -19,137 +16,94 @@ var (
 // ownLabels are those of an alert that harmony sets.
 var ownLabels = [...]string{"alertname", "app", "namespace", "severity"}
 
-func (m *Monitoring) validate(p *problems, field string) {
-	if m == nil {
-		return
-	}
+func (m Monitoring) validate(p *problems, field string) {
 	if m.Metrics != nil {
 		m.Metrics.validate(p, field+".metrics")
 	}
-	var names []string
+	distinct(p, field+".alerts", "alert", m.Alerts, func(a Alert) string { return a.Name })
 	for i, alert := range m.Alerts {
-		at := fmt.Sprintf("%s.alerts[%d]", field, i)
-		if slices.Contains(names, alert.Name) {
-			p.add(at+".name", "%q is the name of an earlier alert as well", alert.Name)
-		}
-		names = append(names, alert.Name)
-		alert.validate(p, at)
+		alert.validate(p, fmt.Sprintf("%s.alerts[%d]", field, i))
 	}
-	names = nil
+	distinct(p, field+".routes", "route", m.Routes, func(r AlertRoute) string { return r.Name })
 	for i, route := range m.Routes {
-		at := fmt.Sprintf("%s.routes[%d]", field, i)
-		if slices.Contains(names, route.Name) {
-			p.add(at+".name", "%q is the name of an earlier route as well", route.Name)
-		}
-		names = append(names, route.Name)
-		route.validate(p, at)
+		route.validate(p, fmt.Sprintf("%s.routes[%d]", field, i))
 	}
 }
 
 func (m Metrics) validate(p *problems, field string) {
-	validateMetricsPort(p, field+".port", m.Port)
-	if m.Path != "" && !strings.HasPrefix(m.Path, "/") {
-		p.add(field+".path", "%q does not begin with /", m.Path)
-	}
-	among(p, field+".scheme", m.Scheme, "http", "https")
-	wholeMilliseconds(p, field+".interval", m.Interval)
-	wholeMilliseconds(p, field+".timeout", m.Timeout)
-	if m.Interval > 0 && m.Timeout > m.Interval {
-		p.add(field+".timeout", "%s is longer than the interval, %s", time.Duration(m.Timeout), time.Duration(m.Interval))
-	}
-	for key, value := range m.Services {
-		if !labelKeyPattern.MatchString(key) || !labelValuePattern.MatchString(value) {
-			p.add(field+".services", "%s: %q is not a label of a Service", key, value)
-		}
-	}
-}
-
-// validateMetricsPort holds a port as it comes from JSON and from YAML.
-func validateMetricsPort(p *problems, field string, port any) {
-	number := math.NaN()
-	switch v := port.(type) {
+	switch port := m.Port.(type) {
 	case nil:
-		p.add(field, "is required: the name of the Service's port, or the number of the pods'")
-		return
+		p.add(field+".port", "is required: the name of the Service's port, or the number of the pods'")
 	case string:
-		if !portNamePattern.MatchString(v) {
-			p.add(field, "%q is not the name of a port", v)
-		}
-		return
-	case int:
-		number = float64(v)
-	case int64:
-		number = float64(v)
-	case float64:
-		number = v
+		p.must(portNamePattern.MatchString(port), field+".port", "%q is not the name of a port", port)
+	default:
+		number := toFloat(port)
+		p.must(number >= 1 && number <= math.MaxUint16 && number == math.Trunc(number), field+".port", "%v is neither the name of a port nor its number", port)
 	}
-	if !(number >= 1 && number <= math.MaxUint16 && number == math.Trunc(number)) {
-		p.add(field, "%v is neither the name of a port nor its number", port)
+	p.urlPath(field+".path", m.Path)
+	p.among(field+".scheme", m.Scheme, "http", "https")
+	p.milliseconds(field+".interval", m.Interval)
+	p.milliseconds(field+".timeout", m.Timeout)
+	p.must(m.Interval <= 0 || m.Timeout <= m.Interval, field+".timeout", "%s is longer than the interval, %s", time.Duration(m.Timeout), time.Duration(m.Interval))
+	for key, value := range m.Services {
+		p.must(labelKeyPattern.MatchString(key) && labelValuePattern.MatchString(value), field+".services", "%s: %q is not a label of a Service", key, value)
 	}
 }
 
-func wholeMilliseconds(p *problems, field string, d Duration) {
-	switch {
-	case d < 0:
-		p.add(field, "is negative")
-	case time.Duration(d)%time.Millisecond != 0:
-		p.add(field, "%s is not a number of whole milliseconds", time.Duration(d))
-	}
+// milliseconds requires a whole number of them, which is what Prometheus takes.
+func (p *problems) milliseconds(field string, d Duration) {
+	p.notNegative(field, int64(d))
+	p.must(d < 0 || time.Duration(d)%time.Millisecond == 0, field, "%s is not a whole number of milliseconds", time.Duration(d))
+}
+
+func (p *problems) labelName(field, name string, ok bool) {
+	p.must(ok && variablePattern.MatchString(name), field, "%q is not a label's name: letters, digits and _", name)
 }
 
 func (a Alert) validate(p *problems, field string) {
-	if !alertPattern.MatchString(a.Name) {
-		p.add(field+".name", "%q is not an alert's name: letters, digits and _, such as FleetOperatorDown", a.Name)
-	}
-	if problem := unbalanced(a.Expr); problem != "" {
-		p.add(field+".expr", "%s", problem)
-	}
-	wholeMilliseconds(p, field+".for", a.For)
-	if !labelValuePattern.MatchString(a.Severity) {
-		p.add(field+".severity", "%q is not a label's value, such as critical", a.Severity)
-	}
+	p.must(variablePattern.MatchString(a.Name), field+".name", "%q is not an alert's name: letters, digits and _, such as FleetOperatorDown", a.Name)
+	problem := unbalanced(a.Expr)
+	p.must(problem == "", field+".expr", "%s", problem)
+	p.milliseconds(field+".for", a.For)
+	p.must(labelValuePattern.MatchString(a.Severity), field+".severity", "%q is not a label's value, such as critical", a.Severity)
 	for name := range a.Labels {
-		switch {
-		case slices.Contains(ownLabels[:], name):
+		if slices.Contains(ownLabels[:], name) {
 			p.add(field+".labels."+name, "is set by harmony")
-		case !labelNamePattern.MatchString(name) || strings.HasPrefix(name, "__"):
-			p.add(field+".labels", "%q is not a label's name: letters, digits and _", name)
+			continue
 		}
+		p.labelName(field+".labels", name, !strings.HasPrefix(name, "__"))
 	}
 	if a.Runbook != "" {
-		validateURL(p, field+".runbook", a.Runbook)
+		p.url(field+".runbook", a.Runbook)
 	}
 }
 
 // unbalanced says what is wrong with the brackets and quotes of an expression;
-// "" when nothing is. The rest is for the monitoring system to tell.
+// "" when nothing is. The rest is for the monitoring system to check.
 func unbalanced(expr string) string {
 	if strings.TrimSpace(expr) == "" {
 		return "is required, in PromQL, for example up == 0"
 	}
-	pairs := map[byte]byte{')': '(', ']': '[', '}': '{'}
+	const opening, closing = "([{", ")]}"
 	var open []byte
 	for i := 0; i < len(expr); i++ {
-		switch c := expr[i]; c {
-		case '(', '[', '{':
+		switch c := expr[i]; {
+		case strings.IndexByte(opening, c) >= 0:
 			open = append(open, c)
-		case ')', ']', '}':
-			if len(open) == 0 || open[len(open)-1] != pairs[c] {
+		case strings.IndexByte(closing, c) >= 0:
+			if len(open) == 0 || open[len(open)-1] != opening[strings.IndexByte(closing, c)] {
 				return fmt.Sprintf("%c at character %d closes nothing", c, i+1)
 			}
 			open = open[:len(open)-1]
-		case '"', '\'', '`':
+		case c == '"' || c == '\'' || c == '`':
 			end := endOfText(expr, i)
 			if end < 0 {
 				return fmt.Sprintf("the text that begins at character %d does not end", i+1)
 			}
 			i = end
-		case '#':
-			if end := strings.IndexByte(expr[i:], '\n'); end >= 0 {
-				i += end
-			} else {
-				i = len(expr)
-			}
+		case c == '#':
+			comment, _, _ := strings.Cut(expr[i:], "\n")
+			i += len(comment)
 		}
 	}
 	if len(open) > 0 {
@@ -173,77 +127,39 @@ func endOfText(expr string, i int) int {
 }
 
 func (r AlertRoute) validate(p *problems, field string) {
-	if !labelPattern.MatchString(r.Name) {
-		p.add(field+".name", "%q is not a route's name: lower-case letters, digits and dashes", r.Name)
-	}
+	p.must(labelPattern.MatchString(r.Name), field+".name", "%q is not a route's name: lower-case letters, digits and dashes", r.Name)
 	for name := range r.Match {
-		if !labelNamePattern.MatchString(name) {
-			p.add(field+".match", "%q is not a label's name: letters, digits and _", name)
-		}
+		p.labelName(field+".match", name, true)
 	}
 	for i, name := range r.GroupBy {
 		at := fmt.Sprintf("%s.groupBy[%d]", field, i)
-		if !labelNamePattern.MatchString(name) {
-			p.add(at, "%q is not a label's name: letters, digits and _", name)
-		}
-		if slices.Contains(r.GroupBy[:i], name) {
-			p.add(at, "%q is named twice", name)
-		}
+		p.labelName(at, name, true)
+		p.once(at, r.GroupBy, i)
 	}
-	wholeMilliseconds(p, field+".repeat", r.Repeat)
-	kinds := 0
-	for _, set := range []bool{r.Webhook != nil, r.Slack != nil, r.PagerDuty != nil, r.Email != nil} {
-		if set {
-			kinds++
-		}
-	}
-	if kinds != 1 {
-		p.add(field, "needs exactly one of webhook, slack, pagerDuty and email")
-	}
-	r.validateReceiver(p, field)
-}
-
-func (r AlertRoute) validateReceiver(p *problems, field string) {
+	p.milliseconds(field+".repeat", r.Repeat)
+	p.one(field, "webhook, slack, pagerDuty and email", r.Webhook != nil, r.Slack != nil, r.PagerDuty != nil, r.Email != nil)
 	if w := r.Webhook; w != nil {
-		switch {
-		case (w.URL == "") == (w.Secret == nil):
-			p.add(field+".webhook", "needs exactly one of url and secret")
-		case w.URL != "":
-			validateURL(p, field+".webhook.url", w.URL)
+		p.one(field+".webhook", "url and secret", w.URL != "", w.Secret != nil)
+		if w.URL != "" && w.Secret == nil {
+			p.url(field+".webhook.url", w.URL)
 		}
 		w.Secret.validate(p, field+".webhook.secret")
 	}
 	if s := r.Slack; s != nil {
-		if s.Channel == "" {
-			p.add(field+".slack.channel", "is required")
-		}
+		p.must(s.Channel != "", field+".slack.channel", "is required")
 		s.Secret.validate(p, field+".slack.secret")
 	}
 	if r.PagerDuty != nil {
 		r.PagerDuty.Secret.validate(p, field+".pagerDuty.secret")
 	}
-	if r.Email != nil && !strings.Contains(r.Email.To, "@") {
-		p.add(field+".email.to", "%q is not a mail address", r.Email.To)
+	if r.Email != nil {
+		p.must(strings.Contains(r.Email.To, "@"), field+".email.to", "%q is not a mail address", r.Email.To)
 	}
 }
 
 func (s *SecretKey) validate(p *problems, field string) {
-	if s == nil {
-		return
-	}
-	objectName(p, field+".name", s.Name)
-	if s.Key == "" {
-		p.add(field+".key", "is required: the key of the Secret")
-	}
-}
-
-// validateURL holds an absolute URL of http or https without credentials.
-func validateURL(p *problems, field, text string) {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		p.add(field, "%q is not an absolute http or https URL", text)
-	case u.User != nil:
-		p.add(field, "holds credentials; a document must not")
+	if s != nil {
+		p.object(field+".name", s.Name)
+		p.must(s.Key != "", field+".key", "is required: the key of the Secret")
 	}
 }

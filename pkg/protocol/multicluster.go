@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -82,54 +83,38 @@ func (m MultiCluster) Failures(clusters int) int { return amount(m.MaxFailures, 
 
 // amount is a valid number or share of a total.
 func amount(value any, total int, round func(float64) float64) int {
-	switch v := value.(type) {
-	case int:
-		return v
-	case int64:
-		return int(v)
-	case float64:
-		return int(v)
-	case string:
-		share, err := strconv.ParseFloat(strings.TrimSuffix(v, "%"), 64)
-		if err == nil {
-			return int(round(share * float64(total) / 100))
+	if share, ok := value.(string); ok {
+		percent, err := strconv.ParseFloat(strings.TrimSuffix(share, "%"), 64)
+		if err != nil {
+			return 0
 		}
+		return int(round(percent * float64(total) / 100))
 	}
-	return 0
+	if value == nil {
+		return 0
+	}
+	return int(toFloat(value))
 }
 
 func (m MultiCluster) validate(p *problems, field string) {
-	validateNamespace(p, field+".namespace", m.Namespace)
-	if len(m.Contexts) == 0 && m.Selector == "" && m.ArgoCD == nil {
-		p.add(field, "names no clusters: it needs contexts, selector or argocd")
-	}
-	seen := map[string]bool{}
+	p.namespace(field+".namespace", m.Namespace)
+	p.must(len(m.Contexts) > 0 || m.Selector != "" || m.ArgoCD != nil, field, "names no clusters: it needs contexts, selector or argocd")
 	for i, context := range m.Contexts {
 		at := fmt.Sprintf("%s.contexts[%d]", field, i)
-		switch {
-		case context == "":
-			p.add(at, "is empty")
-		case seen[context]:
-			p.add(at, "%q is named twice", context)
-		}
-		seen[context] = true
+		p.must(context != "", at, "is empty")
+		p.must(context == "" || !slices.Contains(m.Contexts[:i], context), at, "%q is named twice", context)
 	}
 	if a := m.ArgoCD; a != nil && a.Namespace != "" {
-		validateNamespace(p, field+".argocd.namespace", a.Namespace)
+		p.namespace(field+".argocd.namespace", a.Namespace)
 	}
 	for i, wave := range m.Waves {
 		at := fmt.Sprintf("%s.waves[%d]", field, i)
-		if countOrShareOf(p, at, wave, "clusters") && amount(wave, 100, math.Ceil) == 0 {
-			p.add(at, "brings no cluster")
-		}
+		valid := p.countOrShare(at, wave, "clusters")
+		p.must(!valid || amount(wave, 100, math.Ceil) > 0, at, "adds no cluster")
 	}
-	if last := len(m.Waves) - 1; last >= 0 && m.Waves[last] != wholeShare {
-		p.add(fmt.Sprintf("%s.waves[%d]", field, last), "the last wave is 100%%: no cluster is left out")
+	if last := len(m.Waves) - 1; last >= 0 {
+		p.must(m.Waves[last] == wholeShare, fmt.Sprintf("%s.waves[%d]", field, last), "the last wave is 100%%: no cluster is left out")
 	}
-	if m.Parallel < 0 {
-		p.add(field+".parallel", "is negative")
-	}
-	if m.MaxFailures != nil {
-		countOrShareOf(p, field+".maxFailures", m.MaxFailures, "clusters")
-	}
+	p.notNegative(field+".parallel", int64(m.Parallel))
+	p.countOrShare(field+".maxFailures", m.MaxFailures, "clusters")
 }

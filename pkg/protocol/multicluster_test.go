@@ -65,7 +65,7 @@ func TestValidateMultiCluster(t *testing.T) {
 		{"wrong all over", protocol.MultiCluster{
 			Contexts: []string{"eu", "", "eu"}, ArgoCD: &protocol.ArgoCDClusters{Namespace: "A"}, Waves: []any{0, "x", 1.5, -1, 5}, Parallel: -1, MaxFailures: "1",
 		}, []string{
-			".argocd.namespace", ".contexts[1]: is empty", ".contexts[2]", ".maxFailures", ".parallel", ".waves[0]: brings no cluster",
+			".argocd.namespace", ".contexts[1]: is empty", ".contexts[2]", ".maxFailures", ".parallel", ".waves[0]: adds no cluster",
 			".waves[1]: x is neither a number of clusters", ".waves[2]", ".waves[3]", ".waves[4]: the last wave is 100%",
 		}},
 	} {

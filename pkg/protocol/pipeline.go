@@ -83,12 +83,8 @@ func (s *PipelineStep) UnmarshalJSON(text []byte) error {
 // there is such a target or such a stage is for the topology and for PATH to say.
 func (l Pipeline) Validate() error {
 	var p problems
-	if !ValidName(l.Name) {
-		p.add("metadata.name", "%q is not a pipeline's name: lower-case letters, digits and dashes, at most 53", l.Name)
-	}
-	if len(l.Pipeline) == 0 {
-		p.add("spec.pipeline", "needs a step, for example [release, {deploy: staging}, smoke]")
-	}
+	p.name("metadata.name", "a pipeline's", l.Name)
+	p.must(len(l.Pipeline) > 0, "spec.pipeline", "needs a step, for example [release, {deploy: staging}, smoke]")
 	for i, step := range l.Pipeline {
 		l.validateStep(&p, fmt.Sprintf("spec.pipeline[%d]", i), i, step)
 	}
@@ -118,12 +114,12 @@ func (l Pipeline) validateStep(p *problems, field string, i int, step PipelineSt
 	case step.Stage == StepDeploy && step.Target == "":
 		p.add(field, "needs a target: {deploy: staging}")
 	case step.Stage == StepDeploy && !has(StepRelease, ""):
-		p.add(field, "there is nothing to deploy yet: release comes before it")
+		p.add(field, "there is nothing to deploy yet: release comes first")
 	case step.Stage == StepDeploy && has(StepDeploy, step.Target):
 		p.add(field, "%s is deployed to in an earlier step as well", step.Target)
 	case step.Stage == StepSmoke && !has(StepDeploy, ""):
-		p.add(field, "there is nothing to look at yet: a deploy comes before it")
+		p.add(field, "there is nothing to check yet: a deploy comes first")
 	case step.Stage != StepDeploy && step.Target != "" && !has(StepDeploy, step.Target):
-		p.add(field, "no step before it deploys to %s", step.Target)
+		p.add(field, "no earlier step deploys to %s", step.Target)
 	}
 }

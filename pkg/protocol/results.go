@@ -1,5 +1,9 @@
 package protocol
 
+import (
+	"encoding/json"
+)
+
 // ChartRef says where the app's chart is now. Either URL or Path is set.
 type ChartRef struct {
 	// Metadata is the envelope's: app and version, or a name of its own.
@@ -121,39 +125,29 @@ type ClusterCount struct {
 	Skipped int `json:"skipped,omitempty"`
 }
 
+// counter is where clusters of the outcome are counted; nil for others.
+func (n *ClusterCount) counter(o Outcome) *int {
+	return map[Outcome]*int{
+		OutcomeInstalled: &n.Installed, OutcomeUpgraded: &n.Upgraded, OutcomeUnchanged: &n.Unchanged,
+		OutcomeRolledBack: &n.RolledBack, OutcomeFailed: &n.Failed, OutcomeSkipped: &n.Skipped,
+	}[o]
+}
+
 // Add counts one more cluster.
 func (n *ClusterCount) Add(o Outcome) {
 	n.Total++
-	switch o {
-	case OutcomeInstalled:
-		n.Installed++
-	case OutcomeUpgraded:
-		n.Upgraded++
-	case OutcomeUnchanged:
-		n.Unchanged++
-	case OutcomeRolledBack:
-		n.RolledBack++
-	case OutcomeFailed:
-		n.Failed++
-	case OutcomeSkipped:
-		n.Skipped++
+	if counter := n.counter(o); counter != nil {
+		*counter++
 	}
 }
 
 // Outcome is that of the target: the worst of its clusters, or the greatest
 // change.
 func (n ClusterCount) Outcome() Outcome {
-	switch {
-	case n.Failed > 0:
-		return OutcomeFailed
-	case n.RolledBack > 0:
-		return OutcomeRolledBack
-	case n.Upgraded > 0:
-		return OutcomeUpgraded
-	case n.Installed > 0:
-		return OutcomeInstalled
-	case n.Unchanged > 0:
-		return OutcomeUnchanged
+	for _, o := range []Outcome{OutcomeFailed, OutcomeRolledBack, OutcomeUpgraded, OutcomeInstalled, OutcomeUnchanged} {
+		if *n.counter(o) > 0 {
+			return o
+		}
 	}
 	return OutcomeSkipped
 }
@@ -243,3 +237,46 @@ type Event struct {
 
 // DocumentKind implements [Spec].
 func (Event) DocumentKind() Kind { return KindEvent }
+
+// Result is a result document of any kind, also of one that this package does
+// not know, with what every result may tell of itself. It is encoded as the
+// document that it was read from.
+type Result struct {
+	// Document is what was read.
+	Document `json:"-"`
+	// Target is where it was done, and Adapter the one that did it.
+	Target string `json:"target"`
+	// Adapter is what did it.
+	Adapter string `json:"adapter"`
+	// Summary is a line for people.
+	Summary string `json:"summary"`
+	// Unchanged is true when there was nothing to do, Planned in a dry run.
+	Unchanged bool `json:"unchanged"`
+	// Planned is true in a dry run.
+	Planned bool `json:"planned"`
+	// Capability is the one that the stage stands for, where the reader knows it.
+	Capability string `json:"-"`
+}
+
+// DocumentKind implements [Spec].
+func (r Result) DocumentKind() Kind { return r.Kind }
+
+// Identity implements [Spec].
+func (r Result) Identity() Metadata { return r.Metadata }
+
+// ResultOf reads what a document tells of itself. A field that the kind uses for
+// something else is left empty.
+func ResultOf(d Document) Result {
+	r := Result{Document: d}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(d.Spec, &fields) != nil {
+		return r
+	}
+	for name, into := range map[string]any{
+		"target": &r.Target, "adapter": &r.Adapter, "summary": &r.Summary, "unchanged": &r.Unchanged, "planned": &r.Planned,
+	} {
+		// What is of another type stays unset.
+		_ = json.Unmarshal(fields[name], into)
+	}
+	return r
+}

@@ -55,16 +55,7 @@ type ProvidedCapability struct {
 // release, the further ones last and by name.
 func (t Topology) Provided() []ProvidedCapability {
 	var list []ProvidedCapability
-	for _, c := range []struct {
-		name     string
-		provider *Provider
-	}{
-		{CapabilityContainerBuilder, t.ContainerBuilder},
-		{CapabilityOCIRegistry, t.OCIRegistry},
-		{CapabilityHelmRegistry, t.HelmRegistry},
-		{CapabilityContinuousDelivery, t.ContinuousDelivery},
-		{CapabilityMonitoring, t.Monitoring},
-	} {
+	for _, c := range t.own() {
 		if c.provider != nil {
 			list = append(list, ProvidedCapability{c.name, *c.provider})
 		}
@@ -73,6 +64,22 @@ func (t Topology) Provided() []ProvidedCapability {
 		list = append(list, ProvidedCapability{name, t.Capabilities[name]})
 	}
 	return list
+}
+
+// ownCapability is a capability that has a field of its own in a topology.
+type ownCapability struct {
+	name, field string
+	provider    *Provider
+}
+
+func (t Topology) own() []ownCapability {
+	return []ownCapability{
+		{CapabilityContainerBuilder, "containerBuilder", t.ContainerBuilder},
+		{CapabilityOCIRegistry, "ociRegistry", t.OCIRegistry},
+		{CapabilityHelmRegistry, "helmRegistry", t.HelmRegistry},
+		{CapabilityContinuousDelivery, "continuousDelivery", t.ContinuousDelivery},
+		{CapabilityMonitoring, "monitoring", t.Monitoring},
+	}
 }
 
 // Provider says by which adapter a topology provides a capability.

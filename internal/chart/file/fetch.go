@@ -1,5 +1,5 @@
-// Package file fetches the packaged chart of a release, unpacks it, and
-// renders it to look at what it gives.
+// Package file fetches the packaged chart of a release, unpacks it, renders it, and
+// checks whether it uses the image.
 package file
 
 import (
@@ -91,8 +91,8 @@ func pullArchive(ctx context.Context, ref protocol.ChartRef) ([]byte, error) {
 	return readAtMost(content, maxArchive)
 }
 
-// archiveLayer is the one layer that holds the chart; beside it there may be a
-// provenance file.
+// archiveLayer is the one layer with the chart; there may be a provenance file in
+// another.
 func archiveLayer(image v1.Image) (v1.Layer, error) {
 	manifest, err := image.Manifest()
 	if err != nil {
@@ -105,7 +105,7 @@ func archiveLayer(image v1.Image) (v1.Layer, error) {
 		}
 	}
 	if len(found) != 1 {
-		return nil, protocol.Invalid("it has %d layers of type %s instead of one: it is no Helm chart", len(found), Layer)
+		return nil, protocol.Invalid("it has %d layers of type %s instead of one: it is not a Helm chart", len(found), Layer)
 	}
 	return image.LayerByDigest(found[0])
 }
@@ -122,18 +122,16 @@ func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 func pullError(ref protocol.ChartRef, err error) error {
 	var answer *transport.Error
 	var network net.Error
-	told := fmt.Errorf("pull chart %s@%s: %w", ref.URL, ref.Digest, err)
+	failed := fmt.Errorf("pull chart %s@%s: %w", ref.URL, ref.Digest, err)
 	switch {
 	case protocol.ExitCode(err) != protocol.ExitFailed:
-		return &protocol.Error{Code: protocol.ExitCode(err), Err: told}
+		return failed
 	case errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF):
-		return &protocol.Error{Code: protocol.ExitRetryable, Err: told, Hint: "is the registry running, and reachable from here?"}
-	case !errors.As(err, &answer):
-		return told
-	case answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= http.StatusInternalServerError:
-		return &protocol.Error{Code: protocol.ExitRetryable, Err: told}
+		return protocol.Retryable("%w", failed).WithHint("is the registry running, and reachable from here?")
+	case errors.As(err, &answer) && (answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= http.StatusInternalServerError):
+		return protocol.Retryable("%w", failed)
 	}
-	return told
+	return failed
 }
 
 // Load unpacks an archive that can be installed.

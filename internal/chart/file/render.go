@@ -1,12 +1,18 @@
 package file
 
 import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
-	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/releaseutil"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
@@ -22,14 +28,31 @@ type Rendered struct {
 // Source is the template that gave the object, within the chart's folder.
 func (r Rendered) Source(object *unstructured.Unstructured) string { return r.sources[object] }
 
-// Render renders the chart as Helm does. It changes the chart, which is of no
-// more use then.
-func Render(e engine.Engine, ch *chart.Chart, values map[string]any, options chartutil.ReleaseOptions, caps *chartutil.Capabilities) (Rendered, error) {
+// Engine runs the templates of a chart: Helm's engine.Engine, or a wrapper.
+type Engine interface {
+	Render(*chart.Chart, chartutil.Values) (map[string]string, error)
+}
+
+// Render renders the chart as Helm does. It changes the chart, which cannot be
+// used afterwards.
+func Render(e Engine, ch *chart.Chart, values map[string]any, options chartutil.ReleaseOptions, caps *chartutil.Capabilities) (Rendered, error) {
 	if err := chartutil.ProcessDependenciesWithMerge(ch, values); err != nil {
 		return Rendered{}, err
 	}
-	input, err := chartutil.ToRenderValues(ch, values, options, caps)
+	// Helm's own validation would open what a schema refers to.
+	input, err := chartutil.ToRenderValuesWithSchemaValidation(ch, values, options, caps, true)
 	if err != nil {
+		return Rendered{}, err
+	}
+	merged, err := input.Table("Values")
+	if err != nil {
+		return Rendered{}, err
+	}
+	compiled := schemas{}
+	if err := compiled.compile(ch); err != nil {
+		return Rendered{}, err
+	}
+	if err := compiled.validate(ch, merged); err != nil {
 		return Rendered{}, err
 	}
 	files, err := e.Render(ch, input)
@@ -38,14 +61,13 @@ func Render(e engine.Engine, ch *chart.Chart, values map[string]any, options cha
 	}
 	described, err := manifest.Files(files)
 	if err != nil {
-		return Rendered{}, err
+		return Rendered{}, locate(files, err)
 	}
 	r := Rendered{sources: map[*unstructured.Unstructured]string{}}
 	for _, file := range described {
-		_, source, _ := strings.Cut(file.Name, "/")
 		for _, object := range file.Objects {
-			r.sources[object] = source
-			if _, isHook := object.GetAnnotations()[release.HookAnnotation]; isHook {
+			r.sources[object] = inFolder(file.Name)
+			if object.GetAnnotations()[release.HookAnnotation] != "" {
 				r.Hooks = append(r.Hooks, object)
 			} else {
 				r.Objects = append(r.Objects, object)
@@ -55,16 +77,103 @@ func Render(e engine.Engine, ch *chart.Chart, values map[string]any, options cha
 	return r, nil
 }
 
-// Uses fails when no container that the chart describes has the image.
+// inFolder is the name of a template within the chart's folder.
+func inFolder(name string) string {
+	_, path, _ := strings.Cut(name, "/")
+	return path
+}
+
+// locate adds the rendered line that an error of the YAML parser means.
+func locate(files map[string]string, err error) error {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		documents := releaseutil.SplitManifests(files[name])
+		keys := slices.Collect(maps.Keys(documents))
+		sort.Sort(releaseutil.BySplitManifestsOrder(keys))
+		for _, key := range keys {
+			_, wrong := manifest.Parse(documents[key])
+			if wrong == nil || strings.HasSuffix(name, "NOTES.txt") {
+				continue
+			}
+			lines := strings.Split(documents[key], "\n")
+			found := regexp.MustCompile(`line (\d+)`).FindStringSubmatch(wrong.Error())
+			if found != nil {
+				if number, _ := strconv.Atoi(found[1]); number > 0 && number <= len(lines) {
+					wrong = fmt.Errorf("%w: %q", wrong, strings.TrimSpace(lines[number-1]))
+				}
+			}
+			return fmt.Errorf("%s renders to invalid YAML: %w", inFolder(name), wrong)
+		}
+	}
+	return err
+}
+
+// UnusedError reports a chart no container of which takes the image.
+type UnusedError struct{ err error }
+
+func (e UnusedError) Error() string { return e.err.Error() }
+
+// Unwrap returns the error with its status and hint.
+func (e UnusedError) Unwrap() error { return e.err }
+
+// Uses fails with an [UnusedError] when no container takes the image by its
+// digest: the chart would deploy something else than what was released. Hooks do
+// not count, for they end. In a plan the digest may not be known yet.
 func (r Rendered) Uses(image protocol.ImageRef, ref protocol.ChartRef) error {
-	images := manifest.Images(r.Objects)
-	if manifest.Uses(images, image.Digest) {
+	if image.Digest == "" {
 		return nil
 	}
-	found := "it has no container at all"
-	if len(images) > 0 {
-		found = "its containers: " + strings.Join(images, ", ")
+	var found []string
+	for _, o := range r.Objects {
+		for _, used := range images(o) {
+			parsed, err := protocol.ParseImageRef(used)
+			if err == nil && parsed.Digest == image.Digest && parsed.FullName() == image.FullName() {
+				return nil
+			}
+			found = append(found, fmt.Sprintf("%s in %s (%s)", used, Title(o), r.Source(o)))
+		}
 	}
-	return protocol.Invalid("chart %q does not use the image: no container has %s@%s (%s)", ref.Chart, image.FullName(), image.Digest, found).
-		WithHint("the image stands in %s; use it in the chart's templates, and see that the target's values do not replace it", ref.Image.Places())
+	what := "there are no containers"
+	if len(found) > 0 {
+		what = "the images are " + strings.Join(found, ", ")
+	}
+	return UnusedError{protocol.Invalid("chart %q does not use the image: no container takes %s, which is in %s: %s", ref.Chart, image, ref.Image.Places(), what).
+		WithHint("use %s in the templates, and do not replace it in the values of a target; spec.chart.image says where it is", ref.Image.Places())}
+}
+
+// Title names an object as kubectl does.
+func Title(o *unstructured.Unstructured) string {
+	return strings.ToLower(o.GetKind()) + "/" + o.GetName()
+}
+
+// IsBuiltIn reports an object of Kubernetes itself, whose fields are known.
+func IsBuiltIn(o *unstructured.Unstructured) bool {
+	group := o.GroupVersionKind().Group
+	return !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io") && group != "apiextensions.k8s.io"
+}
+
+// images are those of containers, and in custom resources, whose controllers make
+// the pods, every field called image.
+func images(o *unstructured.Unstructured) []string {
+	if IsBuiltIn(o) {
+		return manifest.Images([]*unstructured.Unstructured{o})
+	}
+	var found []string
+	var walk func(value any)
+	walk = func(value any) {
+		switch v := value.(type) {
+		case map[string]any:
+			if image, ok := v["image"].(string); ok {
+				found = append(found, image)
+			}
+			for _, key := range slices.Sorted(maps.Keys(v)) {
+				walk(v[key])
+			}
+		case []any:
+			for _, item := range v {
+				walk(item)
+			}
+		}
+	}
+	walk(o.Object)
+	return found
 }

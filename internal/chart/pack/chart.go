@@ -8,14 +8,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"text/template/parse"
 
 	"github.com/Masterminds/semver/v3"
 	helmchart "helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
 	"github.com/nationtech/harmony/internal/chart"
+	"github.com/nationtech/harmony/internal/chart/file"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -35,26 +38,26 @@ func Pack(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (c
 }
 
 // PackSource packages a chart. Its version and appVersion become those of the
-// app, and its values take the image where source.Image says. What it renders
-// to, with its own values and with those of each of the app's targets, is looked
-// at. A chart that Helm or the cluster would not take, or that does not use the
-// image, is an error of status protocol.ExitInvalid, which names the file, and
+// app, and its values take the image where source.Image says. The objects that it
+// renders, with its own values and with those of each of the app's targets, are
+// checked. A chart that Helm or the cluster would not take, or that does not use
+// the image, is an error of status protocol.ExitInvalid, which names the file, and
 // the line where there is one.
 func PackSource(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source) (chart.Chart, error) {
 	files := tree(source.Files)
 	if err := prepare(files, app, source.Image, image); err != nil {
-		return chart.Chart{}, about(source.Name, err)
+		return chart.Chart{}, fmt.Errorf("chart %s: %w", source.Name, err)
 	}
 	loaded, err := load(files)
 	if err != nil {
-		return chart.Chart{}, about(source.Name, err)
+		return chart.Chart{}, fmt.Errorf("chart %s: %w", source.Name, err)
 	}
 	warnings, err := checkRendered(ctx, app, image, source)
-	if err != nil {
-		if ctx.Err() != nil {
-			return chart.Chart{}, fmt.Errorf("check chart %s: %w", source.Name, err)
-		}
-		return chart.Chart{}, about(source.Name, protocol.Invalid("%w", err))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return chart.Chart{}, fmt.Errorf("check chart %s: %w", source.Name, err)
+	case err != nil:
+		return chart.Chart{}, protocol.Invalid("chart %s: %w", source.Name, err)
 	}
 	archive, err := archive(loaded.Metadata.Name, files)
 	if err != nil {
@@ -82,34 +85,28 @@ func prepare(files tree, app protocol.AppSpec, places protocol.ChartImage, image
 	if _, err := semver.StrictNewVersion(app.Version); err != nil {
 		return protocol.Invalid("version %q of %s is invalid: %w", app.Version, app.Name, err)
 	}
-	version := []setting{{"version", app.Version}, {"appVersion", app.Version}}
-	if err := files.set(chartFile, version); err != nil {
+	if err := files.set(chartFile, []setting{{"version", app.Version}, {"appVersion", app.Version}}); err != nil {
 		return err
 	}
-	settings := imageSettings(places, image)
-	if len(settings) == 0 {
-		return nil
-	}
-	return files.set(valuesFile, settings)
-}
-
-// imageSettings says which of the chart's values become what.
-func imageSettings(places protocol.ChartImage, image protocol.ImageRef) []setting {
 	repository := image.FullName()
 	if places.Registry != "" {
 		repository = image.Repository
 	}
-	return slices.DeleteFunc([]setting{
+	settings := slices.DeleteFunc([]setting{
 		{places.Value, image.String()},
 		{places.Registry, image.Registry},
 		{places.Repository, repository},
 		{places.Tag, image.Tag},
 		{places.Digest, image.Digest},
 	}, func(s setting) bool { return s.path == "" })
+	if len(settings) == 0 {
+		return nil
+	}
+	return files.set(valuesFile, settings)
 }
 
 // load reads the files as Helm would, and refuses what Helm would refuse later.
-// What is vendored is looked at before Helm unpacks it.
+// Vendored charts are checked before Helm unpacks them.
 func load(files tree) (*helmchart.Chart, error) {
 	if err := checkVendored(files, newBudget(), 0); err != nil {
 		return nil, err
@@ -121,39 +118,32 @@ func load(files tree) (*helmchart.Chart, error) {
 	if err := checkDependencies(loaded); err != nil {
 		return nil, err
 	}
-	if err := checkTemplates(loaded); err != nil {
-		return nil, err
-	}
-	if err := compileSchemas(loaded, schemas{}); err != nil {
+	if err := errors.Join(checkTemplates(loaded), file.CheckSchemas(loaded)); err != nil {
 		return nil, protocol.Invalid("%w", err)
 	}
 	return loaded, nil
 }
 
-// about says which chart an error is about. Its hint and status stay.
-func about(name string, err error) error {
-	var e *protocol.Error
-	if !errors.As(err, &e) {
-		return fmt.Errorf("chart %s: %w", name, err)
+func checkTemplates(c *helmchart.Chart) error {
+	for _, file := range c.Templates {
+		t := parse.New(file.Name)
+		t.Mode = parse.SkipFuncCheck
+		if _, err := t.Parse(string(file.Data), "", "", map[string]*parse.Tree{}); err != nil {
+			return err // it starts with template: NAME:LINE:
+		}
 	}
-	wrapped := protocol.Invalid("chart %s: %w", name, err)
-	if hint := protocol.HintOf(err); hint != "" {
-		return wrapped.WithHint("%s", hint)
+	for _, d := range c.Dependencies() {
+		if err := checkTemplates(d); err != nil {
+			return fmt.Errorf("in %s: %w", file.PathIn(d, ""), err)
+		}
 	}
-	return wrapped
+	return nil
 }
 
 // tree is the files of a chart, by their path in it, with slashes.
 type tree map[string][]byte
 
-func (t tree) names() []string {
-	names := make([]string, 0, len(t))
-	for name := range t {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func (t tree) names() []string { return slices.Sorted(maps.Keys(t)) }
 
 // buffered is the tree as Helm's loader takes it.
 func (t tree) buffered() []*loader.BufferedFile {

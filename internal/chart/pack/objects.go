@@ -4,151 +4,139 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"sort"
-	"strconv"
 	"strings"
 
-	"helm.sh/helm/v3/pkg/releaseutil"
-	"sigs.k8s.io/yaml"
+	"k8s.io/apimachinery/pkg/api/validate/content"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/nationtech/harmony/internal/chart/file"
 )
-
-// object is one rendered Kubernetes object.
-type object struct {
-	file string // the template that it is from
-	body map[string]any
-}
-
-func (o object) kind() string       { return text(o.body, "kind") }
-func (o object) apiVersion() string { return text(o.body, "apiVersion") }
-func (o object) name() string       { return text(o.body, "metadata", "name") }
-
-// group is the API group: "" is that of pods.
-func (o object) group() string {
-	group, _, grouped := strings.Cut(o.apiVersion(), "/")
-	if !grouped {
-		return ""
-	}
-	return group
-}
-
-// String names the object as kubectl does.
-func (o object) String() string { return strings.ToLower(o.kind()) + "/" + o.name() }
-
-// text is the text at a path of keys, or "".
-func text(m map[string]any, keys ...string) string {
-	s, _ := lookup(m, keys...).(string)
-	return s
-}
 
 // lookup is the value at a path of keys, or nil.
 func lookup(m map[string]any, keys ...string) any {
-	var value any = m
-	for _, key := range keys {
-		inside, ok := value.(map[string]any)
-		if !ok {
-			return nil
-		}
-		value = inside[key]
-	}
+	value, _, _ := unstructured.NestedFieldNoCopy(m, keys...)
 	return value
 }
 
-// parseObjects reads the objects of the rendered templates, in the order of
-// their files. The items of a List are objects of their own.
-func parseObjects(rendered map[string]string) ([]object, error) {
-	var objects []object
-	for _, file := range slices.Sorted(maps.Keys(rendered)) {
-		documents := releaseutil.SplitManifests(rendered[file])
-		keys := slices.Collect(maps.Keys(documents))
-		sort.Sort(releaseutil.BySplitManifestsOrder(keys))
-		for _, key := range keys {
-			var body map[string]any
-			if err := yaml.Unmarshal([]byte(documents[key]), &body); err != nil {
-				return nil, fmt.Errorf("%s renders to what is no YAML: %w", file, withLine(err, documents[key]))
-			}
-			objects = append(objects, expand(object{file, body})...)
-		}
-	}
-	return objects, nil
-}
-
-// expand leaves out what holds nothing, and takes a List apart.
-func expand(o object) []object {
-	items, isList := o.body["items"].([]any)
-	switch {
-	case len(o.body) == 0:
-		return nil
-	case !isList || !strings.HasSuffix(o.kind(), "List"):
-		return []object{o}
-	}
-	var objects []object
-	for _, item := range items {
-		if body, ok := item.(map[string]any); ok {
-			objects = append(objects, expand(object{o.file, body})...)
-		}
-	}
-	return objects
-}
-
-// withLine adds the rendered line that an error of the YAML parser means.
-func withLine(err error, rendered string) error {
-	found := regexp.MustCompile(`line (\d+)`).FindStringSubmatch(err.Error())
-	if found == nil {
-		return err
-	}
-	lines := strings.Split(rendered, "\n")
-	number, convErr := strconv.Atoi(found[1])
-	if convErr != nil || number < 1 || number > len(lines) {
-		return err
-	}
-	return fmt.Errorf("%w: %q", err, strings.TrimSpace(lines[number-1]))
-}
-
 // checkObjects refuses objects that the API server would refuse for their name
-// or labels, after other objects are in place. All that is wrong is told at
-// once.
-func checkObjects(objects []object) error {
+// or labels, after other objects are in place. It reports all problems at once.
+func checkObjects(r file.Rendered) error {
 	var problems []error
-	seen := map[string]string{}
-	for _, o := range objects {
+	check := func(o *unstructured.Unstructured) {
 		for _, problem := range checkObject(o) {
-			problems = append(problems, fmt.Errorf("%s: %s: %s", o.file, o, problem))
+			problems = append(problems, fmt.Errorf("%s: %s: %s", r.Source(o), file.Title(o), problem))
 		}
-		id := strings.Join([]string{o.group(), o.kind(), text(o.body, "metadata", "namespace"), o.name()}, "/")
-		if isHook(o) || o.name() == "" {
+	}
+	for _, o := range r.Hooks {
+		check(o)
+	}
+	seen := map[[4]string]string{}
+	for _, o := range r.Objects {
+		check(o)
+		if o.GetName() == "" {
 			continue
 		}
+		id := [4]string{o.GroupVersionKind().Group, o.GetKind(), o.GetNamespace(), o.GetName()}
 		if other, twice := seen[id]; twice {
-			problems = append(problems, fmt.Errorf("%s: %s is made by %s too", o.file, o, other))
+			problems = append(problems, fmt.Errorf("%s: %s is made by %s too", r.Source(o), file.Title(o), other))
 		}
-		seen[id] = o.file
+		seen[id] = r.Source(o)
 	}
 	return errors.Join(problems...)
 }
 
-func isHook(o object) bool { return text(o.body, "metadata", "annotations", "helm.sh/hook") != "" }
-
-func checkObject(o object) []string {
-	if o.kind() == "" || o.apiVersion() == "" {
+func checkObject(o *unstructured.Unstructured) []string {
+	if o.GetKind() == "" || o.GetAPIVersion() == "" {
 		return []string{"has no kind or no apiVersion"}
 	}
-	problems := checkObjectName(o)
-	problems = append(problems, checkMetadata(o.body, "metadata")...)
+	problems := append(checkObjectName(o), checkMetadata(o.Object, "metadata")...)
+	if !file.IsBuiltIn(o) {
+		return problems
+	}
 	for _, template := range [][]string{{"spec", "template"}, {"spec", "jobTemplate"}, {"spec", "jobTemplate", "spec", "template"}} {
-		if inside, ok := lookup(o.body, template...).(map[string]any); ok && isBuiltIn(o) {
+		if inside, ok := lookup(o.Object, template...).(map[string]any); ok {
 			problems = append(problems, checkMetadata(inside, strings.Join(template, ".")+".metadata")...)
 		}
 	}
-	if isBuiltIn(o) {
-		problems = append(problems, checkLabels(lookup(o.body, "spec", "selector", "matchLabels"), "spec.selector.matchLabels")...)
+	return append(problems, checkLabels(lookup(o.Object, "spec", "selector", "matchLabels"), "spec.selector.matchLabels")...)
+}
+
+// checkObjectName checks an object's name against the API server's rules for its
+// kind.
+func checkObjectName(o *unstructured.Unstructured) []string {
+	name := o.GetName()
+	if name == "" {
+		return []string{fmt.Sprintf("metadata.name must be a string, not %v", lookup(o.Object, "metadata", "name"))}
+	}
+	kind := o.GroupVersionKind().GroupKind().String()
+	problems := nameRule(kind)(name)
+	if kind == "CronJob.batch" && len(name) > 52 {
+		problems = append(problems, "a CronJob's name has 52 characters at most: its Jobs add 11")
+	}
+	if namespace := lookup(o.Object, "metadata", "namespace"); namespace != nil {
+		problems = append(problems, validation.IsDNS1123Label(fmt.Sprint(namespace))...)
+	}
+	for i := range problems {
+		problems[i] = fmt.Sprintf("name %q: %s", name, problems[i])
 	}
 	return problems
 }
 
-// isBuiltIn reports an object of Kubernetes itself, of which the fields are known.
-func isBuiltIn(o object) bool {
-	group := o.group()
-	return !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io") && group != "apiextensions.k8s.io"
+func nameRule(kind string) func(string) []string {
+	switch {
+	case strings.HasSuffix(kind, ".rbac.authorization.k8s.io"):
+		return content.IsPathSegmentName
+	case slices.Contains([]string{"Namespace", "Service", "StatefulSet.apps", "Job.batch"}, kind):
+		return validation.IsDNS1123Label // of the latter two it becomes a label's value
+	}
+	return validation.IsDNS1123Subdomain
+}
+
+// checkMetadata checks the labels and annotations of an object or a pod template.
+func checkMetadata(holder map[string]any, field string) []string {
+	problems := checkLabels(lookup(holder, "metadata", "labels"), field+".labels")
+	annotations, wrong := texts(lookup(holder, "metadata", "annotations"), field+".annotations")
+	problems = append(problems, wrong...)
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		for _, wrong := range validation.IsQualifiedName(strings.ToLower(key)) {
+			problems = append(problems, fmt.Sprintf("%s: key %q: %s", field+".annotations", key, wrong))
+		}
+	}
+	return problems
+}
+
+func checkLabels(value any, field string) []string {
+	labels, problems := texts(value, field)
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		for _, wrong := range validation.IsQualifiedName(key) {
+			problems = append(problems, fmt.Sprintf("%s: key %q: %s", field, key, wrong))
+		}
+		for _, wrong := range validation.IsValidLabelValue(labels[key]) {
+			problems = append(problems, fmt.Sprintf("%s: %s: %q: %s", field, key, labels[key], wrong))
+		}
+	}
+	return problems
+}
+
+// texts is a map of strings, and the members that are not: YAML takes true and
+// 1.0 for something else unless they are quoted.
+func texts(value any, field string) (map[string]string, []string) {
+	members, ok := value.(map[string]any)
+	if !ok && value != nil {
+		return nil, []string{field + " is not a map"}
+	}
+	made := map[string]string{}
+	var problems []string
+	for _, key := range slices.Sorted(maps.Keys(members)) {
+		switch v := members[key].(type) {
+		case string:
+			made[key] = v
+		case nil: // the API server takes it for ""
+		default:
+			problems = append(problems, fmt.Sprintf("%s: %s is %v, not a string: quote it", field, key, v))
+		}
+	}
+	return made, problems
 }

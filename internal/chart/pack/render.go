@@ -15,7 +15,13 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
+	"github.com/nationtech/harmony/internal/chart/file"
 	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -28,7 +34,6 @@ const renderTime = 30 * time.Second
 // asked, and Helm's own default is years old.
 const kubeVersion = "v1.35.0"
 
-// variant is one set of values that a chart is rendered with.
 type variant struct {
 	name   string // how an error calls it
 	values map[string]any
@@ -50,23 +55,22 @@ func variants(app protocol.AppSpec) ([]variant, error) {
 	return all, nil
 }
 
-// checkValuesFiles refuses files that are too large, or that say a thing twice.
-// One that is not there is for [values.Of] to tell.
+// checkValuesFiles refuses files that are too large, or that have a key twice.
+// One that is missing is for [values.Of] to report.
 func checkValuesFiles(app protocol.AppSpec, target string) error {
 	for _, name := range app.Targets[target].ValuesFiles {
 		for _, folder := range []string{app.Chart.Path, ""} {
-			file := filepath.Join(app.ProjectRoot, folder, name)
-			info, err := os.Stat(file)
-			if err != nil || !filepath.IsLocal(name) {
+			path := filepath.Join(app.ProjectRoot, folder, name)
+			info, err := os.Stat(path)
+			switch {
+			case err != nil || !filepath.IsLocal(name):
 				continue
-			}
-			if info.Size() > loader.MaxDecompressedFileSize {
+			case info.Size() > loader.MaxDecompressedFileSize:
 				return fmt.Errorf("%s has %d bytes; Helm takes %d at most", name, info.Size(), loader.MaxDecompressedFileSize)
-			}
-			if !info.Mode().IsRegular() {
+			case !info.Mode().IsRegular():
 				return fmt.Errorf("%s is not a regular file", name)
 			}
-			data, err := os.ReadFile(file)
+			data, err := os.ReadFile(path)
 			if err != nil {
 				return err
 			}
@@ -80,7 +84,7 @@ func checkValuesFiles(app protocol.AppSpec, target string) error {
 }
 
 // checkRendered renders the chart with every set of values that a deploy could
-// use, and looks at what comes out. What only a cluster can answer is a warning:
+// use, and checks the objects. What only a cluster can answer is a warning:
 // a deploy renders the chart again.
 func checkRendered(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source) (warnings []string, err error) {
 	all, err := variants(app)
@@ -89,14 +93,14 @@ func checkRendered(ctx context.Context, app protocol.AppSpec, image protocol.Ima
 	}
 	for i, v := range all {
 		err := checkVariant(ctx, app, image, source, v)
-		var missing missingError
-		var unused unusedError
-		switch isMissing := errors.As(err, &missing); {
+		missing, isMissing := errors.AsType[file.MissingError](err)
+		_, isUnused := errors.AsType[file.UnusedError](err)
+		switch {
 		case err == nil:
-		case i == 0 && len(all) > 1 && (isMissing || errors.As(err, &unused)):
+		case i == 0 && len(all) > 1 && (isMissing || isUnused):
 			// The targets give what the defaults leave open or switch off.
-		case isMissing && missing.asked:
-			warnings = append(warnings, fmt.Sprintf("chart %s cannot be checked with %s before it is deployed, because a template looks objects up in the cluster: %s", source.Name, v.name, missing.text))
+		case isMissing && missing.Asked:
+			warnings = append(warnings, fmt.Sprintf("chart %s cannot be checked with %s before it is deployed, because a template looks objects up in the cluster: %s", source.Name, v.name, missing.Text))
 		default:
 			return nil, fmt.Errorf("with %s: %w", v.name, err)
 		}
@@ -109,99 +113,89 @@ func checkVariant(ctx context.Context, app protocol.AppSpec, image protocol.Imag
 	if err != nil {
 		return err
 	}
-	rendered, err := render(ctx, app, loaded, v.values)
-	if err != nil {
-		return err
-	}
-	objects, err := parseObjects(rendered)
-	if err != nil {
-		return err
-	}
-	if err := checkObjects(objects); err != nil {
-		return err
-	}
-	if err := checkImage(objects, source.Image, image); err != nil {
-		return err
-	}
-	return checkSize(app, loaded, v.values, rendered)
-}
-
-// render is what Helm would make of the chart, by the template's path.
-func render(ctx context.Context, app protocol.AppSpec, c *chart.Chart, over map[string]any) (map[string]string, error) {
-	if err := chartutil.ProcessDependenciesWithMerge(c, over); err != nil {
-		return nil, err
-	}
 	version, err := chartutil.ParseKubeVersion(kubeVersion)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	capabilities.KubeVersion = *version
 	release := chartutil.ReleaseOptions{Name: app.Name, Namespace: "default", Revision: 1, IsInstall: true}
-	// Helm's own validation would open what a schema refers to.
-	top, err := chartutil.ToRenderValuesWithSchemaValidation(c, over, release, capabilities, true)
+	bounded := &boundedEngine{ctx: ctx}
+	rendered, err := file.Render(bounded, loaded, v.values, release, capabilities)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	compiled := schemas{}
-	if err := compileSchemas(c, compiled); err != nil {
-		return nil, err
+	if err := checkObjects(rendered); err != nil {
+		return err
 	}
-	merged, err := top.Table("Values")
-	if err != nil {
-		return nil, err
+	if err := rendered.Uses(image, protocol.ChartRef{Chart: loaded.Name(), Image: source.Image}); err != nil {
+		return err
 	}
-	if err := compiled.validate(c, merged); err != nil {
-		return nil, err
-	}
-	rendered, err := execute(ctx, c, top)
-	return withoutChartName(c, rendered), err
+	return checkSize(app, loaded, v.values, bounded.files)
 }
 
-// execute runs the templates. The engine cannot be stopped: what runs too long
-// is left behind until the process ends.
-func execute(ctx context.Context, c *chart.Chart, top chartutil.Values) (map[string]string, error) {
-	type result struct {
-		rendered map[string]string
-		err      error
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, renderTime, fmt.Errorf("the templates take over %s", renderTime))
+// boundedEngine runs templates without a cluster, for a limited time. Helm's
+// engine cannot be stopped: what runs too long is left behind until the process
+// ends.
+type boundedEngine struct {
+	ctx   context.Context
+	files map[string]string
+}
+
+// Render implements [file.Engine].
+func (b *boundedEngine) Render(c *chart.Chart, values chartutil.Values) (map[string]string, error) {
+	ctx, cancel := context.WithTimeoutCause(b.ctx, renderTime, fmt.Errorf("the templates take over %s", renderTime))
 	defer cancel()
-	done := make(chan result, 1)
+	done := make(chan error, 1)
 	asked := new(bool)
 	go func() {
-		rendered, err := engine.RenderWithClientProvider(c, top, noCluster{asked: asked})
-		done <- result{rendered, err}
+		var err error
+		b.files, err = engine.RenderWithClientProvider(c, values, noCluster{asked: asked})
+		done <- err
 	}()
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
-	case r := <-done:
-		return r.rendered, templateError(c, r.err, *asked)
+	case err := <-done:
+		return b.files, templateError(c, err, *asked)
 	}
 }
 
-// templateError tells the templates' own required and fail, which the engine
-// names so, from what is wrong with the templates.
+// templateError distinguishes the templates' own required and fail, which the
+// engine names so, from errors in the templates.
 func templateError(c *chart.Chart, err error, asked bool) error {
 	if err == nil {
 		return nil
 	}
 	text := strings.ReplaceAll(err.Error(), c.Name()+"/templates/", "templates/")
 	if strings.HasPrefix(text, "execution error at (") {
-		return missingError{text, asked}
+		return file.MissingError{Text: text, Asked: asked}
 	}
 	return errors.New(text)
 }
 
-// withoutChartName gives templates the path that they have in the chart's
-// folder, and leaves the notes out, which are not for the cluster.
-func withoutChartName(c *chart.Chart, rendered map[string]string) map[string]string {
-	made := make(map[string]string, len(rendered))
-	for name, text := range rendered {
-		if !strings.HasSuffix(name, "/NOTES.txt") {
-			made[strings.TrimPrefix(name, c.Name()+"/")] = text
-		}
-	}
-	return made
+// noCluster answers a template's lookup as Helm does where there is no cluster:
+// nothing is there. It remembers that it was asked.
+type noCluster struct {
+	dynamic.NamespaceableResourceInterface
+	asked *bool
+}
+
+// GetClientFor implements Helm's engine.ClientProvider.
+func (n noCluster) GetClientFor(string, string) (dynamic.NamespaceableResourceInterface, bool, error) {
+	*n.asked = true
+	return n, true, nil
+}
+
+// Namespace implements [dynamic.NamespaceableResourceInterface].
+func (n noCluster) Namespace(string) dynamic.ResourceInterface { return n }
+
+// Get implements [dynamic.ResourceInterface].
+func (noCluster) Get(_ context.Context, name string, _ metav1.GetOptions, _ ...string) (*unstructured.Unstructured, error) {
+	return nil, apierrors.NewNotFound(schema.GroupResource{}, name)
+}
+
+// List implements [dynamic.ResourceInterface].
+func (noCluster) List(context.Context, metav1.ListOptions) (*unstructured.UnstructuredList, error) {
+	return nil, apierrors.NewNotFound(schema.GroupResource{}, "")
 }

@@ -11,7 +11,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// setting is one value and its dotted path.
 type setting struct{ path, value string }
 
 // edit sets values in a YAML document and keeps its other keys, their order and
@@ -30,7 +29,7 @@ func edit(data []byte, settings []setting) ([]byte, error) {
 		}
 	}
 	var out bytes.Buffer
-	if onlyComments(data, document) {
+	if document.Line == 0 && len(bytes.TrimSpace(data)) > 0 { // only comments, which are of no node
 		out.Write(bytes.TrimRight(data, "\n"))
 		out.WriteByte('\n')
 	}
@@ -52,7 +51,7 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 	err := decoder.Decode(document)
 	switch {
 	case errors.Is(err, io.EOF):
-		return emptyDocument(), nil
+		return &yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}, nil
 	case err != nil:
 		return nil, err
 	}
@@ -73,16 +72,6 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 	return document, nil
 }
 
-func emptyDocument() *yaml.Node {
-	return &yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
-}
-
-// onlyComments reports that data holds no node to which its comments could
-// belong, so that they are not in the document.
-func onlyComments(data []byte, document *yaml.Node) bool {
-	return document.Line == 0 && len(bytes.TrimSpace(data)) > 0
-}
-
 func set(root *yaml.Node, s setting) error {
 	keys := strings.Split(s.path, ".")
 	node := root
@@ -90,7 +79,7 @@ func set(root *yaml.Node, s setting) error {
 		next := child(node, key)
 		switch {
 		case next.Kind == 0, next.Kind == yaml.ScalarNode && next.Tag == "!!null":
-			makeMap(next)
+			next.Kind, next.Tag, next.Style, next.Value = yaml.MappingNode, "!!map", 0, ""
 		case next.Kind != yaml.MappingNode:
 			return fmt.Errorf("line %d: %s is %s, so it cannot hold %s", next.Line, strings.Join(keys[:i+1], "."), describe(next), s.path)
 		}
@@ -130,10 +119,6 @@ func child(mapping *yaml.Node, key string) *yaml.Node {
 func needsQuotes(key string) bool {
 	var n yaml.Node
 	return n.Encode(key) != nil || n.Style != 0
-}
-
-func makeMap(n *yaml.Node) {
-	n.Kind, n.Tag, n.Style, n.Value = yaml.MappingNode, "!!map", 0, ""
 }
 
 func describe(n *yaml.Node) string {

@@ -1,9 +1,8 @@
-// Package values makes the Helm values of an app for a target, and tells
-// whether two sets of them mean the same.
+// Package values makes the Helm values of an app for a target, and compares two
+// sets of them.
 package values
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -107,16 +106,15 @@ func Whole(value any) any {
 
 // Digest is the same for values that mean the same.
 func Digest(values map[string]any) (string, error) {
-	encoded, err := json.Marshal(values)
-	if err != nil {
-		return "", fmt.Errorf("values: %w", err)
-	}
 	var plain any
-	decoder := json.NewDecoder(bytes.NewReader(encoded))
-	if err := decoder.Decode(&plain); err != nil {
-		return "", fmt.Errorf("values: %w", err)
+	encoded, err := json.Marshal(values)
+	if err == nil {
+		err = json.Unmarshal(encoded, &plain) // 1 and 1.0 become one
 	}
-	if encoded, err = json.Marshal(plain); err != nil {
+	if err == nil {
+		encoded, err = json.Marshal(plain)
+	}
+	if err != nil {
 		return "", fmt.Errorf("values: %w", err)
 	}
 	sum := sha256.Sum256(encoded)

@@ -1,5 +1,5 @@
-// Package none is monitoring by nobody: for environments, such as a laptop,
-// where nothing watches.
+// Package none is the adapter that monitors nothing: for environments, such as a
+// laptop, without a monitoring system.
 package none
 
 import (

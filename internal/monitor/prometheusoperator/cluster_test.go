@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/clustertest"
 	"github.com/nationtech/harmony/pkg/protocol"
 	"github.com/nationtech/harmony/schemas"
@@ -209,8 +210,8 @@ func TestForeignObjects(t *testing.T) {
 	app := golden(t)
 	foreign := place{namespace: w.namespace}.object(kinds()[1], app.Name, map[string]any{"groups": []any{}})
 	for says, labels := range map[string]map[string]string{
-		"PrometheusRule " + w.namespace + "/fleet-operator is there already: it was made by helm": {"app.kubernetes.io/managed-by": "Helm"},
-		"it was made by harmony for app other":                                                    {labelApp: "other", labelManaged: managedBy},
+		"PrometheusRule " + w.namespace + "/fleet-operator exists already: it was made by helm": {"app.kubernetes.io/managed-by": "Helm"},
+		"it was made by harmony for app other":                                                  {marks.App: "other", marks.ManagedBy: marks.Harmony},
 	} {
 		foreign.SetLabels(labels)
 		if _, err := w.of("PrometheusRule").Apply(t.Context(), app.Name, foreign, metav1.ApplyOptions{FieldManager: "helm", Force: true}); err != nil {

@@ -15,33 +15,25 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// The labels of our objects: the app that an object watches, and whose it is.
-const (
-	labelApp     = marks.App
-	labelManaged = marks.ManagedBy
-	managedBy    = marks.Harmony
-)
-
 // instanceLabel is what Helm's and harmony's charts put on the objects of a
 // release: its name.
 const instanceLabel = "app.kubernetes.io/instance"
 
-// kind is a kind of the operator's objects.
 type kind struct {
 	name     string
 	resource schema.GroupVersionResource
 }
 
 func kinds() []kind {
-	const group = "monitoring.coreos.com"
+	v1 := schema.GroupVersion{Group: "monitoring.coreos.com", Version: "v1"}
+	alpha := schema.GroupVersion{Group: v1.Group, Version: "v1alpha1"}
 	return []kind{
-		{"ServiceMonitor", schema.GroupVersionResource{Group: group, Version: "v1", Resource: "servicemonitors"}},
-		{"PrometheusRule", schema.GroupVersionResource{Group: group, Version: "v1", Resource: "prometheusrules"}},
-		{"AlertmanagerConfig", schema.GroupVersionResource{Group: group, Version: "v1alpha1", Resource: "alertmanagerconfigs"}},
+		{"ServiceMonitor", v1.WithResource("servicemonitors")},
+		{"PrometheusRule", v1.WithResource("prometheusrules")},
+		{"AlertmanagerConfig", alpha.WithResource("alertmanagerconfigs")},
 	}
 }
 
-// place is where an app is watched.
 type place struct {
 	app       protocol.AppSpec
 	target    string
@@ -51,39 +43,31 @@ type place struct {
 
 // wanted are the specs of the objects that the app asks for, by kind and name.
 func (p place) wanted() map[string]map[string]map[string]any {
-	objects := map[string]map[string]map[string]any{}
-	m := p.app.Monitoring
-	if m == nil {
-		return objects
-	}
-	if m.Metrics != nil {
-		objects["ServiceMonitor"] = map[string]map[string]any{p.app.Name: p.serviceMonitor(*m.Metrics)}
-	}
-	if len(m.Alerts) > 0 {
-		objects["PrometheusRule"] = map[string]map[string]any{p.app.Name: p.rule(m.Alerts)}
-	}
-	for _, route := range m.Routes {
-		if objects["AlertmanagerConfig"] == nil {
-			objects["AlertmanagerConfig"] = map[string]map[string]any{}
+	rules, configs, monitors := map[string]map[string]any{}, map[string]map[string]any{}, map[string]map[string]any{}
+	if m := p.app.Monitoring; m != nil {
+		if m.Metrics != nil {
+			monitors[p.app.Name] = p.serviceMonitor(*m.Metrics)
 		}
-		// An app's name has no dot: the names of no two apps' routes meet.
-		objects["AlertmanagerConfig"][p.app.Name+"."+route.Name] = p.alertmanagerConfig(route)
+		if len(m.Alerts) > 0 {
+			rules[p.app.Name] = p.rule(m.Alerts)
+		}
+		for _, route := range m.Routes {
+			// An app's name has no dot: the routes of two apps never have one name.
+			configs[p.app.Name+"."+route.Name] = p.alertmanagerConfig(route)
+		}
 	}
-	return objects
+	return map[string]map[string]map[string]any{"ServiceMonitor": monitors, "PrometheusRule": rules, "AlertmanagerConfig": configs}
 }
 
-// object is a whole object of ours.
 func (p place) object(k kind, name string, spec map[string]any) *unstructured.Unstructured {
 	o := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
 	o.SetAPIVersion(k.resource.GroupVersion().String())
 	o.SetKind(k.name)
 	o.SetNamespace(p.namespace)
 	o.SetName(name)
-	labels := maps.Clone(p.labels)
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels[labelApp], labels[labelManaged] = p.app.Name, managedBy
+	labels := map[string]string{}
+	maps.Copy(labels, p.labels)
+	labels[marks.App], labels[marks.ManagedBy] = p.app.Name, marks.Harmony
 	o.SetLabels(labels)
 	return o
 }
@@ -140,11 +124,11 @@ func (p place) alertmanagerConfig(r protocol.AlertRoute) map[string]any {
 		matchers = append(matchers, equal(name, r.Match[name]))
 	}
 	route := map[string]any{"receiver": r.Name, "matchers": matchers}
-	if len(r.GroupBy) > 0 {
-		var names []any
-		for _, name := range r.GroupBy {
-			names = append(names, name)
-		}
+	var names []any
+	for _, name := range r.GroupBy {
+		names = append(names, name)
+	}
+	if len(names) > 0 {
 		route["groupBy"] = names
 	}
 	setText(route, "repeatInterval", duration(r.Repeat))
@@ -182,7 +166,6 @@ func receiver(r protocol.AlertRoute) (field string, config map[string]any) {
 	}
 }
 
-// setText sets a field unless the text is empty.
 func setText(fields map[string]any, name, text string) {
 	if text != "" {
 		fields[name] = text
@@ -197,8 +180,7 @@ func texts(from map[string]string) map[string]any {
 	return all
 }
 
-// number is a port as JSON and YAML bring it, and as an unstructured object
-// holds it.
+// number is a port as JSON or YAML gives it, in the type of an unstructured object.
 func number(v any) int64 {
 	switch n := v.(type) {
 	case int:

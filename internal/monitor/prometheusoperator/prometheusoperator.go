@@ -1,14 +1,15 @@
-// Package prometheusoperator lets apps be watched by Prometheus and
-// Alertmanager, through the objects of the Prometheus operator: a ServiceMonitor
+// Package prometheusoperator has Prometheus and Alertmanager watch apps, through
+// the objects of the Prometheus operator: a ServiceMonitor
 // for the metrics, a PrometheusRule for the alerts, and an AlertmanagerConfig for
-// each route. It writes them by server-side apply, with a label that says whose
-// they are, and takes away what the app does not ask for any more.
+// each route. It writes them by server-side apply, with a label that names the
+// app, and removes those that the app does not ask for any more.
 //
-// Nothing is remembered on the machine: each call looks at the objects and does
-// what is missing. Objects that somebody else made are left alone.
+// No state is kept on the machine: each call reads the objects and makes the
+// missing changes. Objects that somebody else made are left alone.
 package prometheusoperator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -69,12 +72,12 @@ func (a *adapter) Monitor(ctx context.Context, app protocol.AppSpec, target stri
 			if err == nil && c.Name == "" {
 				result.Context, result.Namespace = conn.Context, conn.Namespace
 			}
-			errs[i] = ofCluster(c, err)
-			return nil // the others go on
+			errs[i] = err
+			return nil // the others continue
 		})
 	}
 	_ = all.Wait()
-	if err := worst(errs); err != nil {
+	if err := worst(clusters, errs); err != nil {
 		return protocol.MonitoringResult{}, err
 	}
 	for i, c := range clusters {
@@ -95,7 +98,6 @@ func (a *adapter) connect(c conn.Cluster, target string) (*conn.Conn, error) {
 	return conn.Connect(flags, c.Topology(a.env.Topology, target), target)
 }
 
-// watch lets the app be watched on one cluster.
 func (a *adapter) watch(ctx context.Context, conn *conn.Conn, app protocol.AppSpec, target string) ([]protocol.MonitoringObject, error) {
 	client, err := dynamic.NewForConfig(conn.Config)
 	if err != nil {
@@ -112,67 +114,70 @@ func (a *adapter) watch(ctx context.Context, conn *conn.Conn, app protocol.AppSp
 	return changes, conn.Explain(err)
 }
 
-// ofCluster says on which cluster of several something went wrong.
-func ofCluster(c conn.Cluster, err error) error {
-	if err == nil || c.Name == "" {
-		return err
+// worst is all errors, with the names of the clusters, the status of the worst and
+// the first hint; nil when there is none.
+func worst(clusters []conn.Cluster, errs []error) error {
+	all := &protocol.Error{}
+	var codes []int
+	for i, err := range errs {
+		codes = append(codes, protocol.ExitCode(err))
+		all.Hint = cmp.Or(all.Hint, protocol.HintOf(err))
+		if err != nil && clusters[i].Name != "" {
+			err = fmt.Errorf("cluster %s: %w", clusters[i].Name, err)
+		}
+		all.Err = errors.Join(all.Err, err)
 	}
-	return fmt.Errorf("cluster %s: %w", c.Name, err)
-}
-
-// worst is all errors, with the status of the worst; nil when there is none.
-func worst(errs []error) error {
-	err := errors.Join(errs...)
-	if err == nil {
+	if all.Err == nil {
 		return nil
 	}
-	var codes []int
-	hint := ""
-	for _, e := range errs {
-		codes = append(codes, protocol.ExitCode(e))
-		if hint == "" {
-			hint = protocol.HintOf(e)
-		}
-	}
-	return &protocol.Error{Code: protocol.WorstCode(codes...), Hint: hint, Err: err}
+	all.Code = protocol.WorstCode(codes...)
+	return all
 }
 
-// summarize says in a line what became of the objects, and whether nothing did.
+// summarize reports in a line the changes of the objects, and whether there were
+// none.
 func summarize(objects []protocol.MonitoringObject, dryRun bool) (summary string, unchanged bool) {
 	count := map[protocol.Change]int{}
 	for _, o := range objects {
 		count[o.Change]++
 	}
-	if count[protocol.ChangeUnchanged] == len(objects) {
-		if len(objects) == 0 {
-			return "nothing to watch", true
-		}
-		return "unchanged: " + some(len(objects)), true
+	total := fmt.Sprintf("%d objects", len(objects))
+	if len(objects) == 1 {
+		total = "1 object"
+	}
+	switch {
+	case len(objects) == 0:
+		return "nothing to watch", true
+	case count[protocol.ChangeUnchanged] == len(objects):
+		return "unchanged: " + total, true
 	}
 	var parts []string
-	for _, change := range []struct {
-		kind protocol.Change
-		verb string
-	}{{protocol.ChangeCreated, "create"}, {protocol.ChangeUpdated, "update"}, {protocol.ChangeRemoved, "remove"}} {
-		n := count[change.kind]
-		switch {
-		case n == 0:
-		case dryRun:
-			parts = append(parts, fmt.Sprintf("%s %d", change.verb, n))
-		default:
-			parts = append(parts, fmt.Sprintf("%s %d", change.kind, n))
+	for _, change := range []protocol.Change{protocol.ChangeCreated, protocol.ChangeUpdated, protocol.ChangeRemoved} {
+		verb := string(change)
+		if dryRun {
+			verb = strings.TrimSuffix(verb, "d") // would create
+		}
+		if count[change] > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", verb, count[change]))
 		}
 	}
-	summary = strings.Join(parts, ", ") + " of " + some(len(objects))
+	summary = strings.Join(parts, ", ") + " of " + total
 	if dryRun {
 		summary = "would " + summary
 	}
 	return summary, false
 }
 
-func some(objects int) string {
-	if objects == 1 {
-		return "1 object"
-	}
-	return fmt.Sprintf("%d objects", objects)
+type options struct {
+	// labels are put on every object: those by which Prometheus and Alertmanager
+	// choose what to read, such as release: kube-prometheus-stack.
+	labels map[string]string
+}
+
+func readSettings(env capability.Environment) (options, error) {
+	var o options
+	err := settings.Of(env, "monitoring", settings.Table{"labels": settings.Labels(&o.labels,
+		fmt.Sprintf("labels other than %s and %s, which harmony sets", marks.App, marks.ManagedBy),
+		func(name, _ string) bool { return name != marks.App && name != marks.ManagedBy })})
+	return o, err
 }

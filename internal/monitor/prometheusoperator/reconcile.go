@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -32,18 +33,18 @@ type namespace struct {
 }
 
 // reconcile makes the objects of the app what they are to be. All kinds are
-// looked at before one is written: what is refused is refused as a whole.
+// read before one is written: an app is refused as a whole.
 func (n *namespace) reconcile(ctx context.Context) ([]protocol.MonitoringObject, error) {
 	wanted := n.wanted()
 	var works []*work
 	for _, k := range kinds() {
 		works = append(works, &work{namespace: n, kind: k, wanted: wanted[k.name]})
 	}
-	var looking errgroup.Group
+	var reading errgroup.Group
 	for _, w := range works {
-		looking.Go(func() error { return w.look(ctx) })
+		reading.Go(func() error { return w.read(ctx) })
 	}
-	if err := looking.Wait(); err != nil {
+	if err := reading.Wait(); err != nil {
 		return nil, err
 	}
 	var changes []protocol.MonitoringObject
@@ -57,7 +58,6 @@ func (n *namespace) reconcile(ctx context.Context) ([]protocol.MonitoringObject,
 	return changes, nil
 }
 
-// work is the objects of one kind.
 type work struct {
 	*namespace
 	kind   kind
@@ -69,14 +69,14 @@ func (w *work) resource() dynamic.ResourceInterface {
 	return w.client.Resource(w.kind.resource).Namespace(w.place.namespace)
 }
 
-// look reads the objects of ours, and those that are in the way.
-func (w *work) look(ctx context.Context) error {
+// read reads our objects, and those that are in the way.
+func (w *work) read(ctx context.Context) error {
 	w.live = map[string]*unstructured.Unstructured{}
-	selector := labels.SelectorFromSet(labels.Set{labelApp: w.app.Name, labelManaged: managedBy})
+	selector := labels.SelectorFromSet(labels.Set{marks.App: w.app.Name, marks.ManagedBy: marks.Harmony})
 	list, err := w.resource().List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
 	switch {
 	case isNotServed(err) && len(w.wanted) == 0:
-		return nil // what the cluster does not know is not there
+		return nil // a kind that the cluster does not have has no objects
 	case isNotServed(err):
 		return w.notInstalled()
 	case err != nil:
@@ -109,21 +109,18 @@ func isNotServed(err error) bool {
 }
 
 func (w *work) notInstalled() error {
-	return protocol.Unsupported("the cluster%s has no Prometheus operator: it does not serve %s of %s", w.context(), w.kind.resource.Resource, w.kind.resource.GroupVersion()).
+	where := ""
+	if w.Context != "" {
+		where = fmt.Sprintf(" of context %q", w.Context)
+	}
+	return protocol.Unsupported("the cluster%s has no Prometheus operator: it does not serve %s of %s", where, w.kind.resource.Resource, w.kind.resource.GroupVersion()).
 		WithHint("install the operator with its custom resource definitions, or choose another adapter in spec.monitoring of the topology, such as none")
 }
 
-func (w *work) context() string {
-	if w.Context == "" {
-		return ""
-	}
-	return fmt.Sprintf(" of context %q", w.Context)
-}
-
-// isOurs reports an object that we wrote for this app, of which somebody has
-// taken the labels.
+// isOurs reports an object that we wrote for this app, and from which somebody
+// removed the labels.
 func (w *work) isOurs(object *unstructured.Unstructured) bool {
-	app, labelled := object.GetLabels()[labelApp]
+	app, labelled := object.GetLabels()[marks.App]
 	return (!labelled || app == w.app.Name) && slices.ContainsFunc(object.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool {
 		return f.Manager == manager && f.Operation == metav1.ManagedFieldsOperationApply
 	})
@@ -134,12 +131,12 @@ func foreign(object *unstructured.Unstructured) error {
 	if fields := object.GetManagedFields(); len(fields) > 0 {
 		by = fields[0].Manager
 	}
-	if app := object.GetLabels()[labelApp]; app != "" {
+	if app := object.GetLabels()[marks.App]; app != "" {
 		by = "harmony for app " + app
 	}
 	return &protocol.Error{
 		Code:    protocol.ExitFailed,
-		Message: fmt.Sprintf("%s %s/%s is there already: it was made by %s, and is left as it is", object.GetKind(), object.GetNamespace(), object.GetName(), by),
+		Message: fmt.Sprintf("%s %s/%s exists already: it was made by %s, and is left as it is", object.GetKind(), object.GetNamespace(), object.GetName(), by),
 		Hint:    "remove it from where it comes from (a chart, perhaps), or take it out of spec.monitoring of the app",
 	}
 }
@@ -257,7 +254,6 @@ func (w *work) remove(ctx context.Context, object *unstructured.Unstructured) er
 	return err
 }
 
-// isNoNamespace reports that the namespace does not exist.
 func isNoNamespace(err error) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
@@ -267,7 +263,7 @@ func isNoNamespace(err error) bool {
 	return details != nil && details.Kind == "namespaces"
 }
 
-// explain tells what to do about an object that could not be written or removed.
+// explain adds a status and a hint to the error of a write or a removal.
 func (w *work) explain(verb, name string, err error) error {
 	told := fmt.Errorf("%s %s %s/%s: %w", verb, w.kind.name, w.place.namespace, name, err)
 	switch {

@@ -76,13 +76,13 @@ func TestRetryable(t *testing.T) {
 	}
 }
 
-// A part of the clusters that fails is told with its name, and the worst status.
+// Clusters that fail are reported by name, with the worst status.
 func TestWorst(t *testing.T) {
-	if err := worst([]error{nil, nil}); err != nil {
+	clusters := []conn.Cluster{{Name: "eu"}, {Name: "ap"}, {Name: "us"}}
+	if err := worst(clusters, []error{nil, nil, nil}); err != nil {
 		t.Error(err)
 	}
-	eu, us := conn.Cluster{Name: "eu"}, conn.Cluster{Name: "us"}
-	err := worst([]error{ofCluster(eu, protocol.Retryable("away")), nil, ofCluster(us, protocol.Unsupported("bare").WithHint("install it"))})
+	err := worst(clusters, []error{protocol.Retryable("away"), nil, protocol.Unsupported("bare").WithHint("install it")})
 	if protocol.ExitCode(err) != protocol.ExitUnsupported || protocol.HintOf(err) != "install it" || err.Error() != "cluster eu: away\ncluster us: bare" {
 		t.Errorf("got %v, hint %q", err, protocol.HintOf(err))
 	}

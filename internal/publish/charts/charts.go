@@ -9,9 +9,15 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/process"
+	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -41,12 +47,8 @@ func (s *Stage) Open(ctx context.Context, env capability.Environment) (capabilit
 	if s.Flags.Overwrite {
 		flags = append(flags, "--overwrite")
 	}
-	ready := make(chan result, 1)
-	go func() { // images need not wait for it
-		p, err := start(ctx, plugin.Path, flags, env)
-		ready <- result{p, err}
-	}()
-	r := registry(sync.OnceValue(func() result { return <-ready }))
+	r := registry(sync.OnceValues(func() (*process.Process, error) { return start(ctx, plugin.Path, flags, env) }))
+	go r() //nolint:errcheck // PushChart reports it; images need not wait for it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.started = append(s.started, r)
@@ -73,31 +75,65 @@ func (s *Stage) Close() error {
 	defer s.mu.Unlock()
 	var errs []error
 	for _, r := range s.started {
-		if started := r(); started.err == nil { // else it was told, or nobody asked for it
-			errs = append(errs, started.process.Close())
+		if p, err := r(); err == nil { // else PushChart reported it, or was not called
+			errs = append(errs, p.Close())
 		}
 	}
 	s.started = nil
 	return errors.Join(errs...)
 }
 
-// result is a process that was started, or why it was not.
-type result struct {
-	process *process.Process
-	err     error
-}
-
-// registry is the HelmRegistry behind a process, for which it waits.
-type registry func() result
+// registry is the HelmRegistry behind a process, for whose start it waits.
+type registry func() (*process.Process, error)
 
 // PushChart implements [capability.HelmRegistry].
 func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
-	started := r()
-	if started.err != nil {
-		return protocol.ChartRef{}, started.err
+	p, err := r()
+	if err == nil {
+		err = p.Send(app, image)
 	}
-	if err := started.process.Send(app, image); err != nil {
+	if err != nil {
 		return protocol.ChartRef{}, err
 	}
-	return process.Await[protocol.ChartRef](ctx, started.process, app.Name)
+	return process.Await[protocol.ChartRef](ctx, p, app.Name)
+}
+
+// Plugin is the name of the plugin that makes charts, without its prefix.
+const Plugin = "chart"
+
+// Find finds harmony-chart: beside this binary, else, where the two were
+// installed one by one, on PATH.
+func Find() (discovery.Plugin, error) {
+	plugin, err := lock.Finder(os.Getenv("PATH")).Find(Plugin)
+	if err == nil {
+		return plugin, nil
+	}
+	if _, missing := suite.Sibling(Plugin); missing != nil {
+		return plugin, protocol.Unsupported("%w", missing).WithHint("%s; or: harmony plugin install %s --replace-suite", protocol.HintOf(missing), Plugin)
+	}
+	return plugin, err
+}
+
+// Prune is the command that harmony-chart carries out: it asks clusters, whose
+// libraries start slowly too.
+func Prune() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "prune [APP...]", Short: "Remove old development versions that nothing uses", DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error { return become(append([]string{"prune"}, args...)) },
+	}
+	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { // harmony publish help prune
+		cmd.PrintErrln("error:", become([]string{"prune", "--help"}))
+	})
+	return cmd
+}
+
+// become replaces this process by harmony-chart with the arguments. It returns
+// only when that fails.
+func become(args []string) error {
+	plugin, err := Find()
+	if err != nil {
+		return err
+	}
+	err = syscall.Exec(plugin.Path, append([]string{plugin.Path}, args...), os.Environ())
+	return protocol.Unsupported("run %s: %w", plugin.Path, err)
 }

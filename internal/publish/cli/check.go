@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -67,20 +65,15 @@ func Check(flags *publish.Flags, getenv func(string) string) command.Option {
 func checkAll(ctx context.Context, t protocol.Topology) ([]Result, error) {
 	var results []Result
 	var problems []error
-	for _, one := range []struct {
-		capability, field string
-		provider          *protocol.Provider
-	}{
-		{capability.NameOCIRegistry, "spec.ociRegistry", t.OCIRegistry},
-		{capability.NameHelmRegistry, "spec.helmRegistry", t.HelmRegistry},
-	} {
-		if one.provider == nil {
+	fields := map[string]string{capability.NameOCIRegistry: "spec.ociRegistry", capability.NameHelmRegistry: "spec.helmRegistry"}
+	for _, c := range t.Provided() {
+		if fields[c.Capability] == "" {
 			continue
 		}
-		result := Result{Capability: one.capability, Adapter: cmp.Or(one.provider.Adapter, one.provider.Plugin)}
-		if one.provider.Adapter == "oci" && one.provider.Plugin == "" {
-			env := capability.Environment{Topology: t, Provider: *one.provider, Progress: func(protocol.Event) {}}
-			access, err := oci.Check(ctx, env, one.field)
+		result := Result{Capability: c.Capability, Adapter: cmp.Or(c.Provider.Adapter, c.Provider.Plugin)}
+		if c.Provider.Adapter == "oci" && c.Provider.Plugin == "" {
+			env := capability.Environment{Topology: t, Provider: c.Provider, Progress: func(protocol.Event) {}}
+			access, err := oci.Check(ctx, env, fields[c.Capability])
 			if err != nil {
 				return results, err
 			}
@@ -102,22 +95,20 @@ func (r *Result) fill(a oci.Access) {
 	}
 }
 
-// worst joins the errors; the status is that of the worst one.
+// worst joins the errors; the status is that of the worst one, the hint that of
+// the first.
 func worst(problems []error) error {
 	err := errors.Join(problems...)
 	if err == nil {
 		return nil
 	}
+	failed := &protocol.Error{Err: err}
 	var codes []int
 	for _, p := range problems {
 		codes = append(codes, protocol.ExitCode(p))
+		failed.Hint = cmp.Or(failed.Hint, protocol.HintOf(p))
 	}
-	failed := &protocol.Error{Code: protocol.WorstCode(codes...), Err: err}
-	for _, p := range problems {
-		if hint := protocol.HintOf(p); hint != "" {
-			return failed.WithHint("%s", hint)
-		}
-	}
+	failed.Code = protocol.WorstCode(codes...)
 	return failed
 }
 
@@ -125,12 +116,11 @@ func write(w io.Writer, results []Result, asText bool) error {
 	if !asText {
 		return term.WriteJSON(w, map[string][]Result{"registries": results})
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "CAPABILITY\tADAPTER\tREPOSITORY\tCREDENTIALS\tPULL\tPUSH")
+	rows := [][]string{{"CAPABILITY", "ADAPTER", "REPOSITORY", "CREDENTIALS", "PULL", "PUSH"}}
 	for _, r := range results {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Capability, r.Adapter, cmp.Or(r.Repository, "-"), term.Clean(cmp.Or(r.Source, "-")), allowed(r.Pull), allowed(r.Push))
+		rows = append(rows, []string{r.Capability, r.Adapter, cmp.Or(r.Repository, "-"), cmp.Or(r.Source, "-"), allowed(r.Pull), allowed(r.Push)})
 	}
-	return table.Flush()
+	return term.Table(w, rows)
 }
 
 func allowed(yes *bool) string {
@@ -141,4 +131,29 @@ func allowed(yes *bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// subcommand adds c, with the flags of the stage. It also runs where alias says
+// so: it was a flag once.
+func subcommand(c *cobra.Command, alias func() bool) command.Option {
+	add := command.Subcommand(c)
+	return func(root *cobra.Command) {
+		c.Flags().AddFlagSet(root.Flags())
+		add(root)
+		run := root.RunE
+		root.RunE = func(cmd *cobra.Command, args []string) error {
+			if alias() {
+				return c.RunE(cmd, args)
+			}
+			return run(cmd, args)
+		}
+	}
+}
+
+// flag is the value of one, empty where the command has none of that name.
+func flag(cmd *cobra.Command, name string) string {
+	if f := cmd.Flag(name); f != nil {
+		return f.Value.String()
+	}
+	return ""
 }

@@ -34,7 +34,6 @@ func Eject(flags *publish.Flags, getenv func(string) string) command.Option {
 	return subcommand(cmd, func() bool { return flags.EjectChart != "" })
 }
 
-// only is the one app that is named.
 func only(from project.Source, names []string) (protocol.AppSpec, error) {
 	project, err := from.Project()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -16,7 +17,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// node is one of a cluster.
 type node struct {
 	name string
 	// cluster is the one that it is of; empty for a socket.
@@ -27,33 +27,27 @@ type node struct {
 	ctr []string
 }
 
-// importer brings an archive into the nodes. Its error is only words for a
-// person.
-type importer func(ctx context.Context, nodes []node, a archive) error
-
-// nodes lists the nodes of all places.
-func (p places) nodes(ctx context.Context) ([]node, importer, error) {
+func (p places) nodes(ctx context.Context) ([]node, error) {
 	if p.containerd != "" {
-		return []node{{name: p.containerd, ctr: []string{"ctr", "--address", p.containerd, "--namespace", "k8s.io"}}}, p.bring, nil
+		return []node{{name: p.containerd, ctr: []string{"ctr", "--address", p.containerd, "--namespace", "k8s.io"}}}, nil
 	}
 	var all []node
 	for _, cluster := range p.clusters {
 		names, err := nodeNames(ctx, cluster)
 		if err != nil {
-			return nil, nil, fmt.Errorf("nodes of the %s cluster %s: %w", cluster.Tool, cluster.Name, err)
+			return nil, fmt.Errorf("nodes of the %s cluster %s: %w", cluster.Tool, cluster.Name, err)
 		}
 		if len(names) == 0 {
-			return nil, nil, protocol.Unsupported("the %s cluster %s has no nodes", cluster.Tool, cluster.Name).
+			return nil, protocol.Unsupported("the %s cluster %s has no nodes", cluster.Tool, cluster.Name).
 				WithHint("does it run? see: %s get clusters, or %s cluster list", localcluster.Kind, localcluster.K3d)
 		}
 		for _, name := range names {
 			all = append(all, node{name, cluster, []string{p.engine, "exec", "-i", name, "ctr", "--namespace", "k8s.io"}})
 		}
 	}
-	return all, p.bring, nil
+	return all, nil
 }
 
-// nodeNames asks the cluster's tool.
 func nodeNames(ctx context.Context, cluster localcluster.Cluster) ([]string, error) {
 	if cluster.Tool == localcluster.Kind {
 		out, err := process.Output(ctx, process.Command{Args: []string{"kind", "get", "nodes", "--name", cluster.Name}})
@@ -80,18 +74,17 @@ func nodeNames(ctx context.Context, cluster localcluster.Cluster) ([]string, err
 	return names, nil
 }
 
-// bring imports the archive: k3d does it for a cluster, the rest for each node.
-func (p places) bring(ctx context.Context, nodes []node, a archive) error {
+// load imports the archive: k3d into a whole cluster, the others into each node.
+func (a archive) load(ctx context.Context, nodes []node) error {
 	group, running := errgroup.WithContext(ctx)
 	done := map[string]bool{}
 	for _, n := range nodes {
-		if n.cluster.Tool != localcluster.K3d {
+		switch cluster := n.cluster.Name; {
+		case n.cluster.Tool != localcluster.K3d:
 			group.Go(func() error { return n.load(running, a) })
-			continue
-		}
-		if !done[n.cluster.Name] {
-			done[n.cluster.Name] = true
-			group.Go(func() error { return importK3d(running, n.cluster.Name, a) })
+		case !done[cluster]:
+			done[cluster] = true
+			group.Go(func() error { return importK3d(running, cluster, a) })
 		}
 	}
 	return group.Wait()
@@ -121,8 +114,7 @@ func (n node) load(ctx context.Context, a archive) error {
 		write.CloseWithError(err)
 		written <- err
 	}()
-	args := append(append([]string{}, n.ctr...), "images", "import", "-")
-	_, err := process.Output(ctx, process.Command{Args: args, Stdin: read})
+	_, err := process.Output(ctx, process.Command{Args: slices.Concat(n.ctr, []string{"images", "import", "-"}), Stdin: read})
 	read.CloseWithError(errNotWanted)
 	if failed := <-written; failed != nil && !errors.Is(failed, errNotWanted) {
 		return failed
@@ -131,9 +123,8 @@ func (n node) load(ctx context.Context, a archive) error {
 }
 
 // errNotWanted ends the writing of an archive that nobody reads.
-var errNotWanted = errors.New("the archive is not read to its end")
+var errNotWanted = errors.New("the archive was not read to its end")
 
-// held is what a node has of an image.
 type held struct {
 	// tagged and pinned are the digests behind name:tag and name@digest.
 	tagged, pinned string
@@ -141,13 +132,13 @@ type held struct {
 	status string
 }
 
-// look asks the node what it has under the image's names.
-func (n node) look(ctx context.Context, image protocol.ImageRef) (held, error) {
+// images asks the node what it has under the image's names.
+func (n node) images(ctx context.Context, image protocol.ImageRef) (held, error) {
 	byTag, byDigest := names(image)
-	args := append(append([]string{}, n.ctr...), "images", "check", "name=="+byTag, "name=="+byDigest)
+	args := slices.Concat(n.ctr, []string{"images", "check", "name==" + byTag, "name==" + byDigest})
 	out, err := process.Output(ctx, process.Command{Args: args})
 	if err != nil {
-		return held{}, fmt.Errorf("look at node %s: %w", n.name, err)
+		return held{}, fmt.Errorf("list the images of node %s: %w", n.name, err)
 	}
 	var h held
 	for line := range strings.Lines(string(out)) {
@@ -165,7 +156,15 @@ func (n node) look(ctx context.Context, image protocol.ImageRef) (held, error) {
 	return h, nil
 }
 
-// missing says in words what is not as it should be, or "".
+func (n node) proves(ctx context.Context, image protocol.ImageRef) error {
+	got, err := n.images(ctx, image)
+	if missing := got.missing(image); err == nil && missing != "" {
+		return fmt.Errorf("node %s %s", n.name, missing)
+	}
+	return err
+}
+
+// missing says what the node lacks, or "".
 func (h held) missing(image protocol.ImageRef) string {
 	byTag, byDigest := names(image)
 	switch {

@@ -15,11 +15,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nationtech/harmony/internal/config/localcluster"
+	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/saved"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -30,11 +34,10 @@ import (
 // never has hosts (RFC 2606).
 const Registry = "harmony.invalid"
 
-// registry is the adapter.
 type registry struct {
-	env     capability.Environment
-	flags   *publish.Flags
-	nodesOf func(ctx context.Context) ([]node, importer, error)
+	env    capability.Environment
+	flags  *publish.Flags
+	places places
 }
 
 // New makes the adapter. A topology with a target that is no cluster of k3d or
@@ -42,15 +45,8 @@ type registry struct {
 // protocol.ExitUnsupported. flags may be nil.
 func New(flags *publish.Flags) capability.Adapter[capability.OCIRegistry] {
 	return func(_ context.Context, env capability.Environment) (capability.OCIRegistry, error) {
-		s, err := readSettings(env)
-		if err != nil {
-			return nil, err
-		}
-		places, err := s.places(env.Topology, os.Getenv)
-		if err != nil {
-			return nil, err
-		}
-		return &registry{env: env, flags: flags, nodesOf: places.nodes}, nil
+		places, err := readSettings(env, os.Getenv)
+		return &registry{env: env, flags: flags, places: places}, err
 	}
 }
 
@@ -64,37 +60,25 @@ func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image pr
 		return protocol.ImageRef{}, err
 	}
 	if image.Location == protocol.InDaemon {
-		image.Metadata = app.Metadata
-		remove, err := r.digest(ctx, &image)
-		if err != nil {
-			return protocol.ImageRef{}, err
+		image.Metadata, image.Digest = app.Metadata, saved.InCache(r.env.Cache).Digest(image)
+		if image.Digest == "" && !r.env.DryRun { // only its bytes tell it
+			remove, err := r.unpack(ctx, &image)
+			if err != nil {
+				return protocol.ImageRef{}, err
+			}
+			defer remove()
 		}
-		defer remove()
 		imported.Digest = image.Digest
 	}
 	if image.Digest == "" {
 		return imported, nil
 	}
-	nodes, bring, err := r.nodesOf(ctx)
-	if err != nil {
-		return protocol.ImageRef{}, err
-	}
-	lacking, err := r.lacking(ctx, nodes, imported)
-	if err != nil {
-		return protocol.ImageRef{}, err
-	}
+	lacking, err := r.lacking(ctx, imported)
 	imported.Unchanged = len(lacking) == 0
-	if imported.Unchanged || r.env.DryRun {
-		return imported, nil
+	if err == nil && !imported.Unchanged && !r.env.DryRun {
+		err = r.bring(ctx, lacking, image, imported)
 	}
-	if image.Path == "" { // in the daemon, and known by its digest
-		remove, err := r.unpack(ctx, &image)
-		if err != nil {
-			return protocol.ImageRef{}, err
-		}
-		defer remove()
-	}
-	if err := r.bring(ctx, bring, lacking, image, imported); err != nil {
+	if err != nil {
 		return protocol.ImageRef{}, err
 	}
 	return imported, nil
@@ -121,19 +105,25 @@ func (r *registry) refuse(app protocol.AppSpec, image, imported protocol.ImageRe
 	return nil
 }
 
-// lacking lists the nodes that do not have the image whole. A node that has
+// lacking lists the nodes that do not have the whole image. A node that has
 // another image under the tag of a release is an error.
-func (r *registry) lacking(ctx context.Context, nodes []node, image protocol.ImageRef) ([]node, error) {
+func (r *registry) lacking(ctx context.Context, image protocol.ImageRef) ([]node, error) {
+	nodes, err := r.places.nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
 	held := make([]held, len(nodes))
 	group, asking := errgroup.WithContext(ctx)
 	for i, n := range nodes {
 		group.Go(func() (err error) {
-			held[i], err = n.look(asking, image)
+			held[i], err = n.images(asking, image)
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, passed(ctx, err)
+	if err := group.Wait(); ctx.Err() != nil {
+		return nil, fmt.Errorf("list the images of the nodes: %w", ctx.Err())
+	} else if err != nil {
+		return nil, err
 	}
 	var lacking []node
 	for i, n := range nodes {
@@ -150,8 +140,15 @@ func (r *registry) lacking(ctx context.Context, nodes []node, image protocol.Ima
 	return lacking, nil
 }
 
-// bring imports the image and looks at what came of it.
-func (r *registry) bring(ctx context.Context, bring importer, nodes []node, image, imported protocol.ImageRef) error {
+// bring imports the image and checks what the nodes have then.
+func (r *registry) bring(ctx context.Context, nodes []node, image, imported protocol.ImageRef) error {
+	if image.Path == "" { // in the daemon, and known by its digest
+		remove, err := r.unpack(ctx, &image)
+		if err != nil {
+			return err
+		}
+		defer remove()
+	}
 	names := make([]string, len(nodes))
 	for i, n := range nodes {
 		names[i] = n.name
@@ -161,39 +158,96 @@ func (r *registry) bring(ctx context.Context, bring importer, nodes []node, imag
 	if err != nil {
 		return err
 	}
-	said := bring(ctx, nodes, content)
-	var ours *unreadable
+	reported := content.load(ctx, nodes)
 	switch {
-	case errors.As(said, &ours):
-		return fmt.Errorf("import image of %s: %w", imported.Name, said)
+	case errors.As(reported, new(*unreadable)):
+		return fmt.Errorf("import image of %s: %w", imported.Name, reported)
 	case ctx.Err() != nil:
 		return fmt.Errorf("import image of %s: %w", imported.Name, ctx.Err())
 	}
 	var problems []error
 	for _, n := range nodes {
-		got, err := n.look(ctx, imported)
-		if err != nil {
+		if err := n.proves(ctx, imported); err != nil {
 			problems = append(problems, err)
-		} else if missing := got.missing(imported); missing != "" {
-			problems = append(problems, fmt.Errorf("node %s %s", n.name, missing))
 		}
 	}
-	switch {
-	case len(problems) == 0:
-		return nil // whatever the tool said
-	case said != nil:
-		problems = append(problems, said)
-	default:
-		problems = append(problems, errors.New("the tool that imports reported success"))
+	if len(problems) == 0 {
+		return nil // whatever the tool reported
 	}
-	failed := &protocol.Error{Code: protocol.ExitFailed, Message: "import image of " + imported.Name, Err: errors.Join(problems...)}
+	if reported == nil {
+		reported = errors.New("the tool that imports reported success")
+	}
+	failed := &protocol.Error{Code: protocol.ExitFailed, Message: "import image of " + imported.Name, Err: errors.Join(append(problems, reported)...)}
 	return failed.WithHint("is there space on the nodes, and do they run? Setting HARMONY_REGISTRY takes a registry instead")
 }
 
-// passed gives a cancelled context's error its place.
-func passed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("look at the nodes: %w", ctx.Err())
+// places are where the images go, by spec.ociRegistry.settings: clusters, or a
+// socket.
+type places struct {
+	// containerd is the path of a socket of this machine, which is then the only
+	// node.
+	containerd string
+	// context is the kube context of a k3d or kind cluster; those of the
+	// topology's targets when empty.
+	context string
+	// engine is the command that the clusters' containers are made by: docker, or
+	// podman.
+	engine   string
+	clusters []localcluster.Cluster
+}
+
+func readSettings(env capability.Environment, getenv func(string) string) (places, error) {
+	p := places{engine: "docker"}
+	err := settings.Of(env, "ociRegistry", settings.Table{
+		"containerd": settings.Text(&p.containerd), "context": settings.Text(&p.context), "engine": settings.Text(&p.engine),
+	})
+	if err != nil || p.containerd != "" {
+		return p, err
 	}
-	return err
+	contexts, err := p.contexts(env.Topology, getenv)
+	if err != nil {
+		return p, err
+	}
+	for _, context := range contexts {
+		cluster, ok := localcluster.Of(context)
+		if !ok {
+			return p, protocol.Unsupported("topology %q: the kube context %q is not a k3d or kind cluster: the adapter node-import cannot reach its nodes", env.Topology.Name, context).
+				WithHint("use the adapter oci with a registry, or set spec.ociRegistry.settings.containerd to the socket of a node on this machine")
+		}
+		p.clusters = append(p.clusters, cluster)
+	}
+	return p, nil
+}
+
+// contexts are the kube contexts of all that the topology deploys to.
+func (p places) contexts(t protocol.Topology, getenv func(string) string) ([]string, error) {
+	if p.context != "" {
+		return []string{p.context}, nil
+	}
+	all := map[string]bool{}
+	for name, target := range t.Targets {
+		switch {
+		case target.InCluster != nil:
+			all[target.InCluster.Context] = true
+		case target.MultiCluster != nil && (target.MultiCluster.Selector != "" || target.MultiCluster.ArgoCD != nil):
+			return nil, protocol.Unsupported("topology %q: the adapter node-import knows the clusters of target %q only where it names their contexts", t.Name, name).
+				WithHint("use the adapter oci with a registry, or name the contexts")
+		case target.MultiCluster != nil:
+			for _, context := range target.MultiCluster.Contexts {
+				all[context] = true
+			}
+		}
+	}
+	if len(all) == 0 || all[""] {
+		delete(all, "")
+		current, err := localcluster.CurrentContext(getenv)
+		if err != nil {
+			return nil, protocol.Invalid("%w", err)
+		}
+		if current == "" {
+			return nil, protocol.Unsupported("no current kube context: the adapter node-import cannot find its nodes").WithHint("set KUBECONFIG")
+		}
+		all[current] = true
+	}
+	return slices.Sorted(maps.Keys(all)), nil
 }

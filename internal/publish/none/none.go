@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/nationtech/harmony/internal/chart"
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
+	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -31,14 +33,10 @@ func NewHelmRegistry(pack chart.Packer) capability.Adapter[capability.HelmRegist
 // the cache, under a name that holds the digest. It does so in a dry run too,
 // for a deploy is planned from the chart.
 func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
-	if (image.Digest == "" || image.Planned) && !r.env.DryRun {
-		return protocol.ChartRef{}, protocol.Invalid("image of %s is only planned: its chart cannot name it by digest", app.Name).WithHint("build and publish it first, without --dry-run")
-	}
-	packed, err := r.pack(ctx, app, image)
+	packed, err := publish.Pack(ctx, r.env, r.pack, app, image)
 	if err != nil {
 		return protocol.ChartRef{}, err
 	}
-	packed.Warn(r.env.Progress)
 	ref := protocol.ChartRef{
 		Metadata: app.Metadata,
 		Chart:    packed.Name, ChartVersion: packed.Version,
@@ -62,28 +60,8 @@ func (r registry) keep(packed chart.Chart) (path string, unchanged bool, err err
 	if held, err := os.ReadFile(path); err == nil && (chart.Chart{Archive: held}).Digest() == packed.Digest() {
 		return path, true, nil
 	}
-	if err := write(path, packed.Archive); err != nil {
+	if err := atomicfile.Write(path, packed.Archive, 0o600); err != nil {
 		return "", false, fmt.Errorf("keep chart: %w", err)
 	}
 	return path, false, nil
-}
-
-// write makes the file whole or not at all.
-func write(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".chart-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // gone already, once it is renamed
-	_, err = file.Write(data)
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }

@@ -2,14 +2,19 @@ package oci
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // artifact is what stands behind one tag: a manifest and all it refers to.
@@ -22,7 +27,6 @@ type artifact struct {
 
 func (a artifact) root() manifest { return a.manifests[len(a.manifests)-1] }
 
-// size is that of all blobs, in bytes.
 func (a artifact) size() int64 {
 	var n int64
 	for _, b := range a.blobs {
@@ -53,27 +57,85 @@ func (b blob) Size() (int64, error)                { return b.descriptor.Size, n
 func (b blob) MediaType() (types.MediaType, error) { return b.descriptor.MediaType, nil }
 func (b blob) Compressed() (io.ReadCloser, error)  { return b.open() }
 
-// memoryBlob is a blob of bytes that are at hand.
-func memoryBlob(mediaType types.MediaType, data []byte) (blob, error) {
-	digest, size, err := v1.SHA256(bytes.NewReader(data))
-	if err != nil {
-		return blob{}, err
-	}
+func memoryBlob(mediaType types.MediaType, data []byte) blob {
 	return blob{
-		descriptor: v1.Descriptor{MediaType: mediaType, Digest: digest, Size: size},
+		descriptor: described(mediaType, data),
 		open:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
-	}, nil
+	}
 }
 
-// memoryManifest is the manifest that m encodes to.
 func memoryManifest(m v1.Manifest) (manifest, error) {
 	raw, err := json.Marshal(m)
 	if err != nil {
 		return manifest{}, fmt.Errorf("encode manifest: %w", err)
 	}
-	digest, size, err := v1.SHA256(bytes.NewReader(raw))
+	return manifest{described(m.MediaType, raw), raw}, nil
+}
+
+func described(mediaType types.MediaType, data []byte) v1.Descriptor {
+	sum := sha256.Sum256(data)
+	return v1.Descriptor{MediaType: mediaType, Size: int64(len(data)), Digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}}
+}
+
+// readLayout reads the image of a layout folder. Every manifest is verified now,
+// and every blob by the registry that gets it. What may not be distributed stays
+// where it is, as with every other tool.
+func readLayout(path, want string) (artifact, error) {
+	content, err := ocilayout.Read(path, want)
 	if err != nil {
-		return manifest{}, err
+		return artifact{}, err
 	}
-	return manifest{v1.Descriptor{MediaType: m.MediaType, Digest: digest, Size: size}, raw}, nil
+	var a artifact
+	for _, m := range content.Manifests {
+		a.manifests = append(a.manifests, manifest{m.Descriptor, m.Raw})
+	}
+	for _, d := range content.Blobs {
+		if d.MediaType != "" && !d.MediaType.IsDistributable() {
+			continue
+		}
+		b := blob{descriptor: d, open: func() (io.ReadCloser, error) {
+			file, err := content.Open(d)
+			if err != nil {
+				return nil, err
+			}
+			return ocilayout.Measured(file, d)
+		}}
+		if at, ok := content.Place(d); ok {
+			b.elsewhere = &at
+		}
+		a.blobs = append(a.blobs, b)
+	}
+	return a, nil
+}
+
+// fetched is the blob with its bytes taken out of the registry that has them.
+func (c *client) fetched(ctx context.Context, b blob) blob {
+	at := *b.elsewhere
+	b.open = func() (io.ReadCloser, error) {
+		env := c.env
+		env.Provider = protocol.Provider{URL: at.Registry, Insecure: at.Insecure}
+		other, err := newClient(env, c.field, nil)
+		if err != nil {
+			return nil, err
+		}
+		other.patience = c.patience
+		digest, err := name.NewDigest(at.Registry+"/"+at.Repository+"@"+b.descriptor.Digest.String(), other.naming...)
+		if err != nil {
+			return nil, protocol.Invalid("%w", err)
+		}
+		var bytes io.ReadCloser
+		layer, err := other.puller.Layer(ctx, digest)
+		if err == nil {
+			bytes, err = layer.Compressed()
+		}
+		switch {
+		case isNotFound(err):
+			lost := &protocol.Error{Code: protocol.ExitFailed, Message: "the base image's layer " + digest.Name() + " does not exist any more", Err: err}
+			return nil, lost.WithHint("build again with --no-cache")
+		case err != nil:
+			return nil, other.fail(ctx, "fetch the base image's layer "+digest.Name(), err)
+		}
+		return ocilayout.Checked(bytes, b.descriptor), nil
+	}
+	return b
 }

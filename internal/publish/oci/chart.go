@@ -19,7 +19,6 @@ const (
 	chartLayerType  types.MediaType = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 )
 
-// chartRegistry is the HelmRegistry.
 type chartRegistry struct {
 	*client
 	pack chart.Packer
@@ -31,24 +30,17 @@ type chartRegistry struct {
 func NewHelmRegistry(flags *publish.Flags, pack chart.Packer) capability.Adapter[capability.HelmRegistry] {
 	return func(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
 		c, err := newClient(env, "spec.helmRegistry", flags)
-		if err != nil {
-			return nil, err
-		}
-		return chartRegistry{c, pack}, nil
+		return chartRegistry{c, pack}, err
 	}
 }
 
 // PushChart implements [capability.HelmRegistry]. helm pull reads what it
 // pushes.
 func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
-	if (image.Digest == "" || image.Planned) && !r.env.DryRun {
-		return protocol.ChartRef{}, protocol.Invalid("image of %s is only planned: its chart cannot name it by digest", app.Name).WithHint("build and publish it first, without --dry-run")
-	}
-	packed, err := r.pack(ctx, app, image)
+	packed, err := publish.Pack(ctx, r.env, r.pack, app, image)
 	if err != nil {
 		return protocol.ChartRef{}, err
 	}
-	packed.Warn(r.env.Progress)
 	path := r.path(packed.Name)
 	tag, err := r.tag(path, app.Version)
 	if err != nil {
@@ -83,20 +75,13 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 
 // chartArtifact is the chart as helm push makes it.
 func chartArtifact(c chart.Chart) (artifact, error) {
-	configBlob, err := memoryBlob(chartConfigType, c.Config)
-	if err != nil {
-		return artifact{}, err
-	}
-	layerBlob, err := memoryBlob(chartLayerType, c.Archive)
-	if err != nil {
-		return artifact{}, err
-	}
+	config, archive := memoryBlob(chartConfigType, c.Config), memoryBlob(chartLayerType, c.Archive)
 	root, err := memoryManifest(v1.Manifest{
 		SchemaVersion: 2,
 		MediaType:     types.OCIManifestSchema1,
-		Config:        configBlob.descriptor,
-		Layers:        []v1.Descriptor{layerBlob.descriptor},
+		Config:        config.descriptor,
+		Layers:        []v1.Descriptor{archive.descriptor},
 		Annotations:   c.Annotations,
 	})
-	return artifact{manifests: []manifest{root}, blobs: []blob{configBlob, layerBlob}}, err
+	return artifact{manifests: []manifest{root}, blobs: []blob{config, archive}}, err
 }

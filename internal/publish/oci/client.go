@@ -7,11 +7,15 @@
 package oci
 
 import (
+	"context"
+	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/registry/auth"
@@ -72,7 +76,6 @@ func newClient(env capability.Environment, field string, flags *publish.Flags) (
 	return c, err
 }
 
-// path puts a repository under the prefix.
 func (c *client) path(repository string) string {
 	if c.prefix == "" {
 		return repository
@@ -91,4 +94,146 @@ func (c *client) tag(path, version string) (name.Tag, error) {
 		return name.Tag{}, protocol.Invalid("version %q makes no tag: %w", version, err)
 	}
 	return tag, nil
+}
+
+// sessions are the ways into repositories: each with the credentials of its own
+// and, where the registry wants one, a token that is renewed when it expires.
+type sessions struct {
+	mu   sync.Mutex
+	open map[string]*session
+}
+
+type session struct {
+	mu     sync.Mutex
+	client *http.Client // for blobs
+	// puller and pusher are for manifests.
+	puller *remote.Puller
+	pusher *remote.Pusher
+}
+
+// reader is the way to read the manifests of a repository. Who may push is also
+// told that there is no such repository yet.
+func (c *client) reader(ctx context.Context, repository name.Repository) (*remote.Puller, error) {
+	if c.env.DryRun {
+		return c.puller, nil
+	}
+	s, err := c.session(ctx, repository, "")
+	if err != nil {
+		return nil, err
+	}
+	return s.puller, nil
+}
+
+// session opens the way to push to a repository and, for a mount, to pull from
+// the one at the path from. Several callers share one.
+func (c *client) session(ctx context.Context, repository name.Repository, from string) (*session, error) {
+	scopes := []string{repository.Scope(transport.PushScope)}
+	if from != "" {
+		scopes = append(scopes, "repository:"+from+":pull")
+	}
+	key := repository.Name() + " " + from
+	c.sessions.mu.Lock()
+	if c.sessions.open == nil {
+		c.sessions.open = map[string]*session{}
+	}
+	s := c.sessions.open[key]
+	if s == nil {
+		s = &session{}
+		c.sessions.open[key] = s
+	}
+	c.sessions.mu.Unlock()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil {
+		return s, nil
+	}
+	way, err := auth.Open(ctx, repository, c.steady, scopes...)
+	if from != "" && isRefused(err) {
+		return c.session(ctx, repository, "") // no token for what may not be mounted
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.puller, err = remote.NewPuller(auth.Through(way, once)...); err != nil {
+		return nil, err
+	}
+	if s.pusher, err = remote.NewPusher(auth.Through(way, once)...); err != nil {
+		return nil, err
+	}
+	s.client = &http.Client{Transport: way}
+	return s, nil
+}
+
+// Access is what a registry allows.
+type Access struct {
+	// Repository is the one that was asked for, with its registry. It need not
+	// exist.
+	Repository string
+	// Source says where the credentials come from.
+	Source string
+	// Pull and Push are nil where it is allowed, else the reason.
+	Pull, Push error
+}
+
+// probe is the repository, under the prefix, that a check asks for.
+const probe = "harmony-check"
+
+// Check asks the registry of env whether it would let harmony pull and push. It
+// opens an upload, sends nothing, and cancels it: the rights in a token are less
+// reliable, and a registry with passwords names none. field is the topology's
+// entry, for messages.
+func Check(ctx context.Context, env capability.Environment, field string) (Access, error) {
+	c, err := newClient(env, field, nil)
+	if err != nil {
+		return Access{}, err
+	}
+	repository, err := name.NewRepository(c.host+"/"+c.path(probe), c.naming...)
+	if err != nil {
+		return Access{}, protocol.Invalid("%w", err)
+	}
+	return c.check(ctx, repository)
+}
+
+func (c *client) check(ctx context.Context, repository name.Repository) (Access, error) {
+	found, err := auth.Find(ctx, repository)
+	if err != nil {
+		return Access{}, err
+	}
+	access := Access{Repository: repository.Name(), Source: found.Source}
+	_, pull := c.puller.Head(ctx, repository.Tag(probe))
+	push := c.tryPush(ctx, repository)
+	if push != nil {
+		access.Push = c.fail(ctx, "push to "+repository.Name(), push)
+	}
+	// Some refuse to tell of a repository that a push would make.
+	if pull != nil && !isNotFound(pull) && !(push == nil && isRefused(pull)) {
+		access.Pull = c.fail(ctx, "pull from "+repository.Name(), pull)
+	}
+	return access, ctx.Err()
+}
+
+func (c *client) tryPush(ctx context.Context, repository name.Repository) error {
+	session, err := c.session(ctx, repository, "")
+	if err != nil {
+		return err
+	}
+	u := &upload{client: c, repository: repository, http: session.client}
+	response, err := u.do(ctx, http.MethodPost, u.url("blobs/uploads/", nil), nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusAccepted {
+		return refusal(response)
+	}
+	if err := u.follow(response); err != nil {
+		return err
+	}
+	response, err = u.do(ctx, http.MethodDelete, u.location, nil)
+	if err != nil {
+		return err
+	}
+	// It may push, whether it may cancel or not: an upload is forgotten after a while.
+	return response.Body.Close()
 }

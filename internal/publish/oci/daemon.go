@@ -15,8 +15,8 @@ import (
 )
 
 // unload brings an image of the daemon into the tag's repository, untagged, and
-// returns its digest. What the repository has already is not taken out of the
-// daemon again. In a dry run the digest is empty when only that could tell it.
+// returns its digest. An image that the repository has already is not exported
+// again. In a dry run the digest is empty where only the export would tell it.
 func (r imageRegistry) unload(ctx context.Context, app protocol.Metadata, image protocol.ImageRef, tag name.Tag) (string, error) {
 	digest, err := r.unloaded(ctx, image, tag)
 	if err != nil || digest != "" || r.env.DryRun {
@@ -30,19 +30,20 @@ func (r imageRegistry) unload(ctx context.Context, app protocol.Metadata, image 
 	defer stream.Close()
 	content, err := r.transfer(ctx, stream, image, tag)
 	if err != nil {
-		return "", r.fail(ctx, "push "+tag.Name()+" out of the daemon", err)
+		return "", r.fail(ctx, "push "+tag.Name()+" from the daemon", err)
 	}
 	if err := r.putAll(ctx, tag, content.manifests); err != nil {
 		return "", err
 	}
 	digest = content.root().descriptor.Digest.String()
-	return digest, saved.InCache(r.env.Cache).Remember(image, digest)
+	saved.InCache(r.env.Cache).Remember(image, digest)
+	return digest, nil
 }
 
 // unloaded is the digest of the daemon's image if the repository has it: as this
 // machine remembers, or as a tag with the image's configuration shows.
 func (r imageRegistry) unloaded(ctx context.Context, image protocol.ImageRef, tag name.Tag) (string, error) {
-	if digest, ok := saved.InCache(r.env.Cache).Digest(image); ok {
+	if digest := saved.InCache(r.env.Cache).Digest(image); digest != "" {
 		held, err := r.held(ctx, tag.Repository.Digest(digest))
 		switch {
 		case held != "":
@@ -99,14 +100,11 @@ func (r imageRegistry) transfer(ctx context.Context, stream io.Reader, ref proto
 	if err != nil {
 		return artifact{}, err
 	}
-	configBlob, err := memoryBlob(m.Config.MediaType, config)
-	if err != nil {
-		return artifact{}, err
-	}
 	root, err := memoryManifest(m)
 	if err != nil {
 		return artifact{}, err
 	}
+	configBlob := memoryBlob(m.Config.MediaType, config)
 	progress.grow(configBlob.descriptor.Size)
 	return artifact{manifests: []manifest{root}, blobs: []blob{configBlob}}, r.upload(ctx, tag.Repository, configBlob, progress)
 }

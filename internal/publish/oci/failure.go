@@ -23,16 +23,14 @@ import (
 // fail gives the error of a request its exit status and a hint. The registry's
 // own words stay in it.
 func (c *client) fail(ctx context.Context, doing string, err error) error {
-	var known *protocol.Error
 	var answer *transport.Error
-	var refused *auth.PlainRefused
 	var broken *ocilayout.Corrupt
 	var hasty *impatient
 	failed := &protocol.Error{Code: protocol.ExitFailed, Message: doing, Err: err}
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
-	case errors.As(err, &known):
+	case errors.As(err, new(*protocol.Error)):
 		return fmt.Errorf("%s: %w", doing, err)
 	case errors.As(err, &broken):
 		failed.Err = broken
@@ -41,7 +39,7 @@ func (c *client) fail(ctx context.Context, doing string, err error) error {
 		failed.Code, failed.Err = protocol.ExitRetryable, hasty
 	case errors.As(err, &answer):
 		return c.answered(failed, answer)
-	case errors.As(err, &refused), !c.guard.MayBePlain() && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+	case errors.As(err, new(*auth.PlainRefused)), !c.guard.MayBePlain() && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return failed.WithHint("set %s.insecure: true in the topology when the registry is meant to be spoken to by plain http", c.field)
 	case errors.Is(err, syscall.ECONNREFUSED) && auth.IsLoopback(c.host):
 		failed.Err = fmt.Errorf("nothing listens at %s: %w", c.host, syscall.ECONNREFUSED)
@@ -65,7 +63,7 @@ func withoutURL(err error) error {
 // answered is for what the registry itself refused.
 func (c *client) answered(failed *protocol.Error, answer *transport.Error) error {
 	switch code := answer.StatusCode; {
-	case isBlobUnknown(answer), code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code >= http.StatusInternalServerError:
+	case hasCode(answer, transport.ManifestBlobUnknownErrorCode), code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code >= http.StatusInternalServerError:
 		failed.Code = protocol.ExitRetryable
 	case code == http.StatusRequestEntityTooLarge, code == http.StatusForbidden && strings.Contains(answer.Error(), "exceed"):
 		return failed.WithHint("the project's quota, or the registry's limit, is reached: remove what is not used there, or have it raised")
@@ -80,10 +78,7 @@ func (c *client) answered(failed *protocol.Error, answer *transport.Error) error
 }
 
 func isCertificate(err error) bool {
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	return errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid)
+	return errors.As(err, new(x509.UnknownAuthorityError)) || errors.As(err, new(x509.HostnameError)) || errors.As(err, new(x509.CertificateInvalidError))
 }
 
 // isPassing reports a lost, refused or slow connection. A name that does not
@@ -94,16 +89,9 @@ func isPassing(err error) bool {
 		return !lookup.IsNotFound
 	}
 	var network net.Error
-	var operation *net.OpError
-	return errors.As(err, &operation) || errors.As(err, &network) && network.Timeout() ||
+	return errors.As(err, new(*net.OpError)) || errors.As(err, &network) && network.Timeout() ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-}
-
-// isBlobUnknown reports a manifest that names a blob which the registry does not
-// know, though it took it before.
-func isBlobUnknown(answer *transport.Error) bool {
-	return hasCode(answer, transport.ManifestBlobUnknownErrorCode)
 }
 
 // hasCode reports an answer of the registry with that code.

@@ -131,7 +131,7 @@ func TestReleasedMeanwhile(t *testing.T) {
 			inner.ServeHTTP(w, r)
 		}))
 		_, err := newRegistry(t, environment(host)).PushImage(t.Context(), app("1.4.0"), built(t, false))
-		if other != nil || err == nil || !strings.Contains(err.Error(), "is published with another digest") {
+		if other != nil || err == nil || !strings.Contains(err.Error(), "is already published with another digest") {
 			t.Errorf("after %t: got %v; the other %v", after, err, other)
 		}
 		if !after {

@@ -15,7 +15,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// imageRegistry is the OCIRegistry.
 type imageRegistry struct{ *client }
 
 // NewRegistry makes the OCIRegistry of a topology. A topology that names no
@@ -23,10 +22,7 @@ type imageRegistry struct{ *client }
 func NewRegistry(flags *publish.Flags) capability.Adapter[capability.OCIRegistry] {
 	return func(_ context.Context, env capability.Environment) (capability.OCIRegistry, error) {
 		c, err := newClient(env, "spec.ociRegistry", flags)
-		if err != nil {
-			return nil, err
-		}
-		return imageRegistry{c}, nil
+		return imageRegistry{c}, err
 	}
 }
 
@@ -42,52 +38,36 @@ func (r imageRegistry) PushImage(ctx context.Context, app protocol.AppSpec, imag
 	if err != nil {
 		return protocol.ImageRef{}, err
 	}
-	if err := r.refuse(app, image); err != nil {
-		return protocol.ImageRef{}, err
+	unknown := image.Digest == "" && image.Location != protocol.InDaemon
+	if (unknown || image.Planned) && !r.env.DryRun {
+		return protocol.ImageRef{}, protocol.Invalid("image of %s is only planned: there is nothing to push", app.Name).WithHint("build it first, without --dry-run")
 	}
 	if image.Location == protocol.InDaemon {
 		if image.Digest, err = r.unload(ctx, app.Metadata, image, tag); err != nil {
 			return protocol.ImageRef{}, err
 		}
 	}
-	pushed := r.pushed(app, image, path, tag)
+	pushed := image
+	pushed.Metadata, pushed.Registry, pushed.Repository, pushed.Tag = app.Metadata, r.host, path, tag.TagStr()
+	pushed.Location, pushed.Path, pushed.ID, pushed.Insecure = protocol.InRegistry, "", "", r.guard.MayBePlain()
+	pushed.Unchanged, pushed.Planned = false, r.env.DryRun
 	if image.Digest == "" {
 		return pushed, nil
 	}
 	if pushed.Unchanged, err = r.published(ctx, tag, app.Version, image.Digest); err != nil {
 		return protocol.ImageRef{}, err
 	}
-	if r.env.DryRun {
-		pushed.Insecure = r.guard.Plain()
-		return pushed, nil
-	}
-	if !pushed.Unchanged {
+	if !pushed.Unchanged && !r.env.DryRun {
 		if err := r.bring(ctx, app.Metadata, image, tag); err != nil {
 			return protocol.ImageRef{}, err
 		}
 	}
 	pushed.Insecure = r.guard.Plain()
-	if r.vouched != "" && image.Location == protocol.InRegistry && image.Unchanged {
-		return pushed, nil // it was found: this run cannot vouch for it
+	found := r.vouched != "" && image.Location == protocol.InRegistry && image.Unchanged
+	if r.env.DryRun || found { // this run cannot vouch for an image that it found
+		return pushed, nil
 	}
 	return pushed, r.point(ctx, app.Metadata, pushed, tag.Repository)
-}
-
-// refuse is for what only a dry run takes.
-func (r imageRegistry) refuse(app protocol.AppSpec, image protocol.ImageRef) error {
-	unknown := image.Digest == "" && image.Location != protocol.InDaemon
-	if (unknown || image.Planned) && !r.env.DryRun {
-		return protocol.Invalid("image of %s is only planned: there is nothing to push", app.Name).WithHint("build it first, without --dry-run")
-	}
-	return nil
-}
-
-// pushed is the image as it is, or would be, after the push.
-func (r imageRegistry) pushed(app protocol.AppSpec, image protocol.ImageRef, path string, tag name.Tag) protocol.ImageRef {
-	image.Metadata, image.Registry, image.Repository, image.Tag = app.Metadata, r.host, path, tag.TagStr()
-	image.Location, image.Path, image.ID, image.Insecure = protocol.InRegistry, "", "", r.guard.MayBePlain()
-	image.Unchanged, image.Planned = false, r.env.DryRun
-	return image
 }
 
 // destination is the image's path in this registry. What is there already, under
@@ -153,7 +133,7 @@ func (r imageRegistry) copy(ctx context.Context, m *remote.Descriptor, from name
 }
 
 // point sets the tag by which build finds the image of an input. It only saves
-// work, so that a registry where tags cannot move is told and no failure.
+// work, so that a registry where tags cannot move is reported and not a failure.
 func (r imageRegistry) point(ctx context.Context, app protocol.Metadata, image protocol.ImageRef, repository name.Repository) error {
 	if image.InputDigest == "" {
 		return nil
@@ -172,11 +152,9 @@ func (r imageRegistry) point(ctx context.Context, app protocol.Metadata, image p
 	if err == nil {
 		err = r.put(ctx, tag, m)
 	}
-	if ctx.Err() != nil {
-		return err
-	}
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		r.env.Progress(protocol.Event{Metadata: app, Phase: "push", Message: "the next build will not find this image by its input: " + err.Error()})
+		err = nil
 	}
-	return nil
+	return err
 }

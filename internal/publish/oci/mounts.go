@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,8 +9,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"github.com/nationtech/harmony/internal/publish/saved"
 )
 
 // mounts remembers in which repository a blob is, so that another one of the
@@ -57,10 +56,8 @@ func (m *mounts) add(digest v1.Hash, repository name.Repository) {
 	if held, err := os.ReadFile(file); err == nil && string(held) == repository.RepositoryStr() {
 		return
 	}
-	if os.MkdirAll(filepath.Dir(file), 0o700) == nil {
-		// A memory that cannot be written only costs time.
-		_ = saved.WriteWhole(file, []byte(repository.RepositoryStr()))
-	}
+	// A memory that cannot be written, or not to its end, only costs time.
+	_ = errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(repository.RepositoryStr()), 0o600))
 }
 
 func (m *mounts) file(digest v1.Hash, repository name.Repository) string {

@@ -41,7 +41,7 @@ func (p *progress) add(n int64) {
 	p.send(p.event)
 }
 
-// grow adds to the total what turned out to be sent too.
+// grow adds to the total what turns out to be sent as well.
 func (p *progress) grow(n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

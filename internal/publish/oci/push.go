@@ -125,7 +125,6 @@ func (c *client) push(ctx context.Context, app protocol.Metadata, tag name.Tag, 
 	return c.release(ctx, tag, app.Version, a.root(), a.root().descriptor.Digest.String())
 }
 
-// putAll puts manifests under their digests.
 func (c *client) putAll(ctx context.Context, tag name.Tag, manifests []manifest) error {
 	s, err := c.session(ctx, tag.Repository, "")
 	for i := 0; i < len(manifests) && err == nil; i++ {
@@ -137,7 +136,6 @@ func (c *client) putAll(ctx context.Context, tag name.Tag, manifests []manifest)
 	return nil
 }
 
-// get reads a manifest.
 func (c *client) get(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
 	puller, err := c.reader(ctx, ref.Context())
 	if err != nil {

@@ -34,9 +34,6 @@ type attempts struct {
 	since time.Time
 }
 
-// progressed resets the count: the step came further than ever before.
-func (a *attempts) progressed() { a.n = 0 }
-
 // wait pauses before the next attempt, for as long as the registry asked or a
 // random time around the back-off. It reports false when there is none: the
 // time is over, or would be.
@@ -51,15 +48,22 @@ func (a *attempts) wait(ctx context.Context, asked time.Duration) bool {
 	if time.Since(a.since)+pause > a.total {
 		return false
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-timer.C:
+	case <-time.After(pause):
 		return true
 	}
 }
+
+// again is a failure that another attempt may not have.
+type again struct {
+	err   error
+	asked time.Duration
+}
+
+func (e *again) Error() string { return e.err.Error() }
+func (e *again) Unwrap() error { return e.err }
 
 // retryAfter is the pause that an answer asks for, in seconds or until a date.
 func retryAfter(header http.Header, now time.Time) time.Duration {
@@ -180,7 +184,6 @@ type started struct {
 	io.Closer
 }
 
-// isBlob reports a request for the bytes of a blob.
 func isBlob(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:")
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
-// upload brings one blob into a repository. An upload that broke off goes on
+// upload brings one blob into a repository. An upload that broke off is resumed
 // where the registry says that it stopped; where it does not say, or does not
 // take the rest, it starts again.
 type upload struct {
@@ -58,38 +58,29 @@ func (c *client) upload(ctx context.Context, repository name.Repository, b blob,
 	return nil
 }
 
-// again is a failure that another attempt may not have.
-type again struct {
-	err   error
-	asked time.Duration
-}
-
-func (e *again) Error() string { return e.err.Error() }
-func (e *again) Unwrap() error { return e.err }
-
 func (u *upload) run(ctx context.Context) error {
 	tries := attempts{patience: u.client.patience}
 	for {
 		before := u.offset
 		err := u.attempt(ctx)
-		var passing *again
+		passing, mayPass := errors.AsType[*again](err)
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !errors.As(err, &passing):
+		case !mayPass:
 			return err
+		case u.offset > before:
+			tries.n = 0 // it came further than ever before
 		}
-		if u.offset > before {
-			tries.progressed()
+		if tries.wait(ctx, passing.asked) {
+			continue
 		}
-		if !tries.wait(ctx, passing.asked) {
-			if passing.asked > tries.total {
-				return &impatient{host: u.client.host, status: passing.Error(), asked: passing.asked, total: tries.total}
-			}
-			return passing.err
+		if passing.asked > tries.total {
+			return &impatient{host: u.client.host, status: passing.Error(), asked: passing.asked, total: tries.total}
 		}
+		return passing.err
 	}
 }
 
@@ -111,7 +102,7 @@ func (u *upload) attempt(ctx context.Context) error {
 	return u.commit(ctx)
 }
 
-// start looks for the blob, tries to mount it, or opens an upload.
+// start finds the blob, mounts it, or opens an upload.
 func (u *upload) start(ctx context.Context) (done bool, err error) {
 	u.offset = 0
 	digest := u.blob.descriptor.Digest.String()
@@ -149,7 +140,7 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 }
 
 // resume asks how much of the upload there is. An upload that the registry has
-// lost, or does not tell of, is forgotten.
+// lost, or does not report, is forgotten.
 func (u *upload) resume(ctx context.Context) error {
 	response, err := u.do(ctx, http.MethodGet, u.location, nil)
 	if err != nil {
@@ -186,34 +177,21 @@ func (u *upload) send(ctx context.Context) error {
 	if u.offset == size && resumed {
 		return nil
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, u.location.String(), http.NoBody)
+	var broken error
+	request, err := u.rest(ctx, &broken)
 	if err != nil {
 		return err
 	}
-	var broken error
-	request.GetBody = func() (io.ReadCloser, error) {
-		body, err := u.open()
-		if err != nil {
-			broken = err
-			return nil, err
-		}
-		if file, ok := body.(*os.File); ok {
-			return file, nil // measured already
-		}
-		return &noting{body, &broken}, nil
-	}
-	request.ContentLength = size - u.offset
-	request.Header.Set("Content-Type", "application/octet-stream")
 	if resumed {
 		request.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, size-1))
 	}
 	stop := u.blob.follow()
 	response, err := u.http.Do(request)
 	stop()
-	if broken != nil {
+	switch {
+	case broken != nil:
 		return broken // our bytes, and not the registry
-	}
-	if err != nil {
+	case err != nil:
 		return u.lost(err)
 	}
 	defer response.Body.Close()
@@ -226,6 +204,26 @@ func (u *upload) send(ctx context.Context) error {
 		return &again{err: refusal(response), asked: retryAfter(response.Header, time.Now())}
 	}
 	return u.answered(response)
+}
+
+// rest is the request with what the registry does not have. The error of reading
+// that is kept in broken.
+func (u *upload) rest(ctx context.Context, broken *error) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, u.location.String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	request.GetBody = func() (io.ReadCloser, error) {
+		body, err := u.open()
+		if _, isFile := body.(*os.File); isFile || err != nil { // a file was measured already
+			*broken = err
+			return body, err
+		}
+		return &noting{body, broken}, nil
+	}
+	request.ContentLength = u.blob.descriptor.Size - u.offset
+	request.Header.Set("Content-Type", "application/octet-stream")
+	return request, nil
 }
 
 // open opens the blob behind what the registry has.
@@ -253,8 +251,7 @@ type noting struct {
 
 func (n *noting) Read(p []byte) (int, error) {
 	read, err := n.ReadCloser.Read(p)
-	var wrong *ocilayout.Corrupt
-	if errors.As(err, &wrong) {
+	if errors.As(err, new(*ocilayout.Corrupt)) {
 		*n.err = err
 	}
 	return read, err
@@ -294,22 +291,18 @@ func (u *upload) check() error {
 	return err
 }
 
-// do sends a request without a body.
 func (u *upload) do(ctx context.Context, method string, to *url.URL, body io.Reader) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, to.String(), body)
 	if err != nil {
 		return nil, err
 	}
 	response, err := u.http.Do(request)
-	if err != nil {
-		return nil, u.lost(err)
-	}
-	return response, nil
+	return response, u.lost(err)
 }
 
-// lost is the error of a connection.
+// lost marks the error of a connection that another attempt may not have.
 func (u *upload) lost(err error) error {
-	if u.client.steady.passingError(err) {
+	if err != nil && u.client.steady.passingError(err) {
 		return &again{err: err}
 	}
 	return err

@@ -3,13 +3,13 @@ package prune
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +22,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// flags are those of the command.
 type flags struct {
 	source    project.Source
 	keep      int
@@ -88,17 +87,8 @@ func (f *flags) run(cmd *cobra.Command, apps []string) error {
 	if err != nil {
 		return err
 	}
-	used := NewUses()
-	clusters, err := f.clusters(cmd.Context(), topology)
+	used, err := f.used(cmd.Context(), topology, selected)
 	if err != nil {
-		return err
-	}
-	for _, conn := range clusters {
-		if err := used.Collect(cmd.Context(), conn); err != nil {
-			return err
-		}
-	}
-	if err := used.CollectDevices(cmd.Context(), topology, selected); err != nil {
 		return err
 	}
 	registry := &Registry{Insecure: topology.OCIRegistry.Insecure}
@@ -117,7 +107,7 @@ func (f *flags) options() (Options, error) {
 		return Options{}, protocol.Invalid("--output %q is not one of text, json", f.output)
 	}
 	if f.keep < 0 {
-		return Options{}, protocol.Invalid("--keep %d is less than none", f.keep)
+		return Options{}, protocol.Invalid("--keep %d is negative", f.keep)
 	}
 	age, err := parseAge(f.olderThan)
 	if err != nil {
@@ -132,8 +122,7 @@ func parseAge(text string) (time.Duration, error) {
 		return 0, nil
 	}
 	if days, ok := strings.CutSuffix(text, "d"); ok {
-		var n int
-		if _, err := fmt.Sscanf(days+"\n", "%d\n", &n); err == nil && n > 0 && n < 36500 {
+		if n, err := strconv.Atoi(days); err == nil && n > 0 && n < 36500 {
 			return time.Duration(n) * 24 * time.Hour, nil
 		}
 	} else if age, err := time.ParseDuration(text); err == nil && age > 0 {
@@ -142,7 +131,6 @@ func parseAge(text string) (time.Duration, error) {
 	return 0, protocol.Invalid("--older-than %q is not an age such as 30d or 12h", text)
 }
 
-// repositoriesOf are those of the apps' images and charts.
 func repositoriesOf(topology protocol.Topology, apps []protocol.AppSpec) ([]Repository, error) {
 	images, charts := topology.OCIRegistry, topology.HelmRegistry
 	if images == nil || images.Adapter != "oci" || images.URL == "" {
@@ -183,75 +171,61 @@ func chartName(app protocol.AppSpec) (string, error) {
 	return cmp.Or(chart.Name, app.Name), nil
 }
 
-// clusters are those to ask: those that were named, else all that the topology
-// deploys to, or the current one.
-func (f *flags) clusters(ctx context.Context, topology protocol.Topology) ([]*conn.Conn, error) {
-	contexts := map[string]bool{}
-	for _, name := range f.contexts {
-		contexts[name] = true
-	}
-	var conns []*conn.Conn
-	if len(contexts) == 0 {
-		for _, name := range slices.Sorted(maps.Keys(topology.Targets)) {
-			if in := topology.Targets[name].InCluster; in != nil {
-				contexts[in.Context] = true
-			}
-			several, err := f.several(ctx, topology, name)
+// used is what the clusters and devices of the topology's targets use, or the
+// clusters of --context.
+func (f *flags) used(ctx context.Context, topology protocol.Topology, apps []protocol.AppSpec) (*Uses, error) {
+	used := NewUses()
+	asked := topology
+	asked.Targets = f.targets(topology)
+	for _, target := range slices.Sorted(maps.Keys(asked.Targets)) {
+		clusters, err := conn.Clusters(ctx, &f.kube, asked, target)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range clusters {
+			flags, err := c.Flags()
 			if err != nil {
 				return nil, err
 			}
-			conns = append(conns, several...)
+			conn, err := conn.Connect(flags, c.Topology(asked, target), target)
+			if err != nil {
+				return nil, err
+			}
+			if err := used.Collect(ctx, conn); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if len(contexts) == 0 && len(conns) == 0 && !hasDevices(topology) {
-		contexts[""] = true
-	}
-	for _, name := range slices.Sorted(maps.Keys(contexts)) {
-		conn, err := f.connect(name)
-		if err != nil {
-			return nil, err
-		}
-		conns = append(conns, conn)
-	}
-	return conns, nil
+	return used, used.CollectDevices(ctx, topology, apps)
 }
 
-// several are the clusters of a multiCluster target; none of another one.
-func (f *flags) several(ctx context.Context, topology protocol.Topology, target string) ([]*conn.Conn, error) {
-	if topology.Targets[target].MultiCluster == nil {
-		return nil, nil
+// targets are those whose clusters are asked, each context once: the contexts that
+// were named, else all that the topology deploys to, or the current one.
+func (f *flags) targets(topology protocol.Topology) map[string]protocol.Target {
+	targets := map[string]protocol.Target{}
+	contexts := slices.Clone(f.contexts)
+	if len(contexts) == 0 && len(topology.Targets) == 0 {
+		contexts = []string{""}
 	}
-	clusters, err := conn.Clusters(ctx, &f.kube, topology, target)
-	if err != nil {
-		return nil, err
-	}
-	var conns []*conn.Conn
-	for _, c := range clusters {
-		flags, err := c.Flags()
-		if err != nil {
-			return nil, err
+	if len(f.contexts) == 0 {
+		for name, target := range topology.Targets {
+			switch {
+			case target.InCluster != nil:
+				contexts = append(contexts, target.InCluster.Context)
+			case target.MultiCluster != nil:
+				targets[name] = target
+			}
 		}
-		conn, err := conn.Connect(flags, c.Topology(topology, target), target)
-		if err != nil {
-			return nil, err
-		}
-		conns = append(conns, conn)
 	}
-	return conns, nil
-}
-
-func (f *flags) connect(name string) (*conn.Conn, error) {
-	const target = "prune"
-	return conn.Connect(&f.kube, protocol.Topology{Targets: map[string]protocol.Target{
-		target: {InCluster: &protocol.InCluster{Context: name, Namespace: "default"}},
-	}}, target)
+	for _, context := range contexts {
+		targets["context "+context] = protocol.Target{InCluster: &protocol.InCluster{Context: context, Namespace: "default"}}
+	}
+	return targets
 }
 
 func (f *flags) show(out io.Writer, entries []Entry) error {
 	if f.output == "json" {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(entries)
+		return term.WriteJSON(out, entries)
 	}
 	rows := [][]string{{"REPOSITORY", "TAG", "DIGEST", "AGE", "ACTION", "REASON"}}
 	for _, e := range entries {

@@ -22,8 +22,11 @@ func TestCollectDevices(t *testing.T) {
 	topology := protocol.Topology{
 		OCIRegistry: &protocol.Provider{Adapter: "oci", URL: host}, Targets: map[string]protocol.Target{"shops": {EdgeDevice: &protocol.EdgeDevice{Group: "shops"}}},
 	}
-	if !hasDevices(topology) || hasDevices(protocol.Topology{}) {
-		t.Error("a topology with devices is not told from one without")
+	if asked := (&flags{}).targets(topology); len(asked) != 0 {
+		t.Errorf("clusters of a topology with devices only: %v", asked)
+	}
+	if asked := (&flags{}).targets(protocol.Topology{}); len(asked) != 1 {
+		t.Errorf("without targets the current context is asked: %v", asked)
 	}
 	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 	for tag, image := range map[string]string{"latest": digest("1"), "previous": digest("2"), "1.0.0": digest("3"), "0.9.0": digest("4")} {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -27,10 +26,9 @@ const (
 	maxListed = 16 << 20
 )
 
-// untagged lists the artifacts of a repository that no tag names. Harbor's own
+// untagged lists the artifacts of a repository that no tag names. Only Harbor's
 // API has them (goharbor.io, API 2.0, listArtifacts: those that are a part of an
-// index are not among them); that of other registries has not, and there are
-// none.
+// index are not among them).
 func (r *Registry) untagged(ctx context.Context, repository name.Repository) ([]Entry, error) {
 	guard := r.guard(repository)
 	challenge, err := transport.Ping(ctx, repository.Registry, guard)
@@ -66,7 +64,6 @@ func (r *Registry) untagged(ctx context.Context, repository name.Repository) ([]
 	}
 }
 
-// artifact is one of Harbor's.
 type artifact struct {
 	Digest   string    `json:"digest"`
 	PushTime time.Time `json:"push_time"`
@@ -94,16 +91,12 @@ func harborArtifacts(ctx context.Context, client *http.Client, address string, r
 		return nil, err
 	}
 	request.Header.Set("Accept", "application/json")
-	auth, err := authn.Resolve(ctx, auth.Keychain(), repository)
+	credentials, err := auth.Find(ctx, repository)
 	if err != nil {
 		return nil, err
 	}
-	known, err := authn.Authorization(ctx, auth)
-	if err != nil {
-		return nil, err
-	}
-	if known.Username != "" {
-		request.SetBasicAuth(known.Username, known.Password)
+	if credentials.Auth.Username != "" {
+		request.SetBasicAuth(credentials.Auth.Username, credentials.Auth.Password)
 	}
 	response, err := client.Do(request)
 	if err != nil {

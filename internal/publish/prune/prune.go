@@ -65,7 +65,6 @@ const inputPrefix = "input-"
 // sets the tag last.
 const settled = 24 * time.Hour
 
-// name is the entry's reference.
 func (e Entry) name() string {
 	if e.Tag == "" {
 		return e.Repository + "@" + e.Digest
@@ -201,8 +200,7 @@ func spare(entries []Entry) {
 //
 // The plan may be old: what another tag has by now stays, and its entries say so.
 // The tags go first, so that nobody finds the image while it is deleted.
-func Remove(ctx context.Context, registry *Registry, entries []Entry) (int, error) {
-	removed := 0
+func Remove(ctx context.Context, registry *Registry, entries []Entry) (removed int, err error) {
 	same, going := map[string][]*Entry{}, map[string]bool{} // entries of one digest, and all names
 	for i := range entries {
 		if e := &entries[i]; e.Remove {
@@ -219,7 +217,8 @@ func Remove(ctx context.Context, registry *Registry, entries []Entry) (int, erro
 		delete(same, name)
 		by, err := registry.remove(ctx, group, going)
 		if err != nil {
-			return removed, protocolError(err, *group[0])
+			return removed, (&protocol.Error{Code: protocol.ExitCode(err), Message: "remove " + group[0].name(), Err: err}).
+				WithHint("the registry has to allow deletion: REGISTRY_STORAGE_DELETE_ENABLED=true for distribution, the permission to delete for Harbor")
 		}
 		if by == "" {
 			removed += len(group)
@@ -230,9 +229,4 @@ func Remove(ctx context.Context, registry *Registry, entries []Entry) (int, erro
 		}
 	}
 	return removed, nil
-}
-
-func protocolError(err error, e Entry) error {
-	return (&protocol.Error{Code: protocol.ExitCode(err), Message: "remove " + e.name(), Err: err}).
-		WithHint("the registry has to allow deletion: REGISTRY_STORAGE_DELETE_ENABLED=true for distribution, the permission to delete for Harbor")
 }

@@ -233,3 +233,14 @@ func TestRemoveSparesWhatWasReleasedMeanwhile(t *testing.T) {
 		}
 	}
 }
+
+func TestMentions(t *testing.T) {
+	for text, want := range map[string]bool{"a:aa": true, "aaa": false, "x-aa": false, "aa": true, `"aa"`: true, "aab aa": true, "": false} {
+		if mentions(text, "aa") != want {
+			t.Errorf("%q mentions aa: %t", text, !want)
+		}
+	}
+	if !mentions("app 1.0.0+1", "1.0.0_1") {
+		t.Error("the plus sign of a chart's version")
+	}
+}

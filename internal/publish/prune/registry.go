@@ -36,6 +36,21 @@ func (r *Registry) guard(at name.Repository) *auth.Guard {
 	return &auth.Guard{Host: at.RegistryStr(), Insecure: r.Insecure, Inner: r.Transport}
 }
 
+func (r *Registry) list(ctx context.Context, repository name.Repository) (*remote.Puller, []string, error) {
+	if r.seen == nil {
+		r.seen, r.harbor = map[string][]string{}, map[string]bool{}
+	}
+	puller, err := remote.NewPuller(auth.Through(r.guard(repository))...)
+	if err != nil {
+		return nil, nil, err
+	}
+	tags, err := puller.List(ctx, repository)
+	if err != nil && !notFound(err) { // which some answer for one without tags
+		return nil, nil, classify(err)
+	}
+	return puller, tags, nil
+}
+
 // entries reads the development versions, the input tags and what has no tag of a
 // repository, and the digests that other tags hold, those of an index's parts too.
 func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry, others map[string]string, err error) {
@@ -43,18 +58,11 @@ func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry,
 	if err != nil {
 		return nil, nil, protocol.Invalid("%w", err)
 	}
-	puller, err := remote.NewPuller(auth.Through(r.guard(repository))...)
+	puller, tags, err := r.list(ctx, repository)
 	if err != nil {
 		return nil, nil, err
 	}
-	tags, err := puller.List(ctx, repository)
-	if err != nil && !notFound(err) { // which some say of one without tags
-		return nil, nil, classify(err)
-	}
 	others = map[string]string{}
-	if r.seen == nil {
-		r.seen, r.harbor = map[string][]string{}, map[string]bool{}
-	}
 	for _, tag := range tags {
 		got, err := puller.Get(ctx, repository.Tag(tag))
 		if notFound(err) {
@@ -64,7 +72,7 @@ func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry,
 			return nil, nil, classify(err)
 		}
 		e := Entry{Repository: in.Name, Tag: tag, Digest: got.Digest.String(), version: develops(tag)}
-		if e.parts, e.Created, err = r.look(got); err != nil {
+		if e.parts, e.Created, err = describe(got); err != nil {
 			return nil, nil, err
 		}
 		digests := append([]string{e.Digest}, e.parts...)
@@ -73,21 +81,20 @@ func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry,
 			for _, digest := range digests {
 				others[digest] = tag
 			}
+			continue
 		}
 		if e.Created == nil && e.version != nil {
 			e.Created = commitTime(ctx, in.Folder, e.version.Prerelease())
 		}
-		if e.version != nil || strings.HasPrefix(tag, inputPrefix) {
-			entries = append(entries, e)
-		}
+		entries = append(entries, e)
 	}
 	untagged, err := r.untagged(ctx, repository)
 	return append(entries, untagged...), others, err
 }
 
-// look reads the parts of an index and the time in a manifest. Images
-// that are made reproducibly tell 1970, which is no time.
-func (r *Registry) look(got *remote.Descriptor) (parts []string, created *time.Time, err error) {
+// describe reads the parts of an index and the time in a manifest. Images that
+// are made reproducibly have 1970, which is no time.
+func describe(got *remote.Descriptor) (parts []string, created *time.Time, err error) {
 	if got.MediaType.IsIndex() {
 		index, err := v1.ParseIndexManifest(bytes.NewReader(got.Manifest))
 		if err != nil {
@@ -96,13 +103,13 @@ func (r *Registry) look(got *remote.Descriptor) (parts []string, created *time.T
 		for _, m := range index.Manifests {
 			parts = append(parts, m.Digest.String())
 		}
-		return parts, told(index.Annotations), nil
+		return parts, createdAt(index.Annotations), nil
 	}
 	manifest, err := v1.ParseManifest(bytes.NewReader(got.Manifest))
 	if err != nil {
 		return nil, nil, err
 	}
-	if created := told(manifest.Annotations); created != nil {
+	if created := createdAt(manifest.Annotations); created != nil {
 		return nil, created, nil
 	}
 	if !got.MediaType.IsImage() || !manifest.Config.MediaType.IsConfig() {
@@ -119,7 +126,7 @@ func (r *Registry) look(got *remote.Descriptor) (parts []string, created *time.T
 	return nil, known(config.Created.Time), nil
 }
 
-func told(annotations map[string]string) *time.Time {
+func createdAt(annotations map[string]string) *time.Time {
 	created, err := time.Parse(time.RFC3339, annotations["org.opencontainers.image.created"])
 	if err != nil {
 		return nil
@@ -173,13 +180,9 @@ func (r *Registry) remove(ctx context.Context, group []*Entry, going map[string]
 // held are the digests that the tags of a repository name now, with an index's
 // parts, each with one of its tags. Those that are going do not count.
 func (r *Registry) held(ctx context.Context, repository name.Repository, going map[string]bool) (map[string]string, error) {
-	puller, err := remote.NewPuller(auth.Through(r.guard(repository))...)
+	puller, tags, err := r.list(ctx, repository)
 	if err != nil {
 		return nil, err
-	}
-	tags, err := puller.List(ctx, repository)
-	if err != nil && !notFound(err) {
-		return nil, classify(err)
 	}
 	held := map[string]string{}
 	for _, tag := range tags {
@@ -213,7 +216,7 @@ func (r *Registry) digests(ctx context.Context, puller *remote.Puller, ref name.
 	if err != nil {
 		return nil, classify(err)
 	}
-	parts, _, err := r.look(got)
+	parts, _, err := describe(got)
 	return append([]string{got.Digest.String()}, parts...), err
 }
 
@@ -230,13 +233,9 @@ func notFound(err error) bool {
 	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
 }
 
-// classify gives an error of a registry its exit status.
 func classify(err error) error {
 	var answer *transport.Error
-	if !errors.As(err, &answer) {
-		return protocol.Retryable("%w", err)
-	}
-	if answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= 500 {
+	if !errors.As(err, &answer) || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= 500 {
 		return protocol.Retryable("%w", err)
 	}
 	return err

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/devices"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -56,51 +57,54 @@ func (u *Uses) by(e Entry) string {
 // The version of a chart has a plus sign where the tag has an underscore.
 func mentions(text, name string) bool {
 	for _, word := range []string{name, strings.ReplaceAll(name, "_", "+")} {
-		for rest := text; ; {
-			i := strings.Index(rest, word)
+		for at := 0; ; at++ {
+			i := strings.Index(text[at:], word)
 			if i < 0 {
 				break
 			}
-			before, after := i == 0 || !inTag(rest[i-1]), i+len(word) == len(rest) || !inTag(rest[i+len(word)])
-			if before && after {
+			at += i
+			end := at + len(word)
+			if (at == 0 || !inTag(text[at-1])) && (end == len(text) || !inTag(text[end])) {
 				return true
 			}
-			rest = rest[i+1:]
 		}
 	}
 	return false
 }
 
 func inTag(c byte) bool {
-	return c == '.' || c == '-' || c == '_' || c == '+' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+	return strings.IndexByte(".-_+", c) >= 0 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// The resources whose text may name an image or a chart. Those of a tool that a
-// cluster does not have are passed over.
+// The resources whose text may name an image or a chart, with what messages call
+// them. Those of a tool that a cluster does not have are passed over.
 var resources = []struct {
 	schema.GroupVersionResource
-	selector string
-	optional bool
+	kind, selector string
+	optional       bool
 }{
-	{schema.GroupVersionResource{Version: "v1", Resource: "pods"}, "", false},
-	{schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, "type=helm.sh/release.v1", false},
-	{schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applications"}, "", true},
-	{schema.GroupVersionResource{Group: "helm.toolkit.fluxcd.io", Version: "v2", Resource: "helmreleases"}, "", true},
-	{schema.GroupVersionResource{Group: "source.toolkit.fluxcd.io", Version: "v1", Resource: "ocirepositories"}, "", true},
+	{schema.GroupVersionResource{Version: "v1", Resource: "pods"}, "pod", "", false},
+	{schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, "Helm release", "type=helm.sh/release.v1", false},
+	{schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applications"}, "Argo CD Application", "", true},
+	{schema.GroupVersionResource{Group: "helm.toolkit.fluxcd.io", Version: "v2", Resource: "helmreleases"}, "Flux helmrelease", "", true},
+	{schema.GroupVersionResource{Group: "source.toolkit.fluxcd.io", Version: "v1", Resource: "ocirepositories"}, "Flux ocirepository", "", true},
 }
 
-// page is how many objects are asked for at once.
 const page = 250
 
 // Collect adds what a cluster uses. A cluster that does not answer, or does not
-// allow to look, is an error.
+// allow the lists, is an error.
 func (u *Uses) Collect(ctx context.Context, conn *conn.Conn) error {
 	client, err := dynamic.NewForConfig(conn.Config)
 	if err != nil {
 		return protocol.Invalid("context %q: %w", conn.Context, err)
 	}
+	where := ""
+	if conn.Context != "" {
+		where = " of " + conn.Context
+	}
 	for _, r := range resources {
-		err := u.list(ctx, client, conn.Context, r.GroupVersionResource, r.selector)
+		err := u.list(ctx, client.Resource(r.GroupVersionResource), metav1.ListOptions{FieldSelector: r.selector, Limit: page}, r.kind, where)
 		if r.optional && (apierrors.IsNotFound(err) || meta.IsNoMatchError(err)) {
 			continue
 		}
@@ -111,18 +115,14 @@ func (u *Uses) Collect(ctx context.Context, conn *conn.Conn) error {
 	return nil
 }
 
-func (u *Uses) list(ctx context.Context, client dynamic.Interface, where string, resource schema.GroupVersionResource, selector string) error {
-	options := metav1.ListOptions{FieldSelector: selector, Limit: page}
+func (u *Uses) list(ctx context.Context, client dynamic.ResourceInterface, options metav1.ListOptions, kind, where string) error {
 	for {
-		list, err := client.Resource(resource).List(ctx, options)
+		list, err := client.List(ctx, options)
 		if err != nil {
 			return err
 		}
 		for _, item := range list.Items {
-			who := fmt.Sprintf("%s %s/%s", kindOf(resource), item.GetNamespace(), item.GetName())
-			if where != "" {
-				who += " of " + where
-			}
+			who := fmt.Sprintf("%s %s/%s%s", kind, item.GetNamespace(), item.GetName(), where)
 			text, err := textOf(item)
 			if err != nil {
 				return fmt.Errorf("%s: %w", who, err)
@@ -133,18 +133,6 @@ func (u *Uses) list(ctx context.Context, client dynamic.Interface, where string,
 			return nil
 		}
 	}
-}
-
-func kindOf(r schema.GroupVersionResource) string {
-	switch r.Resource {
-	case "secrets":
-		return "Helm release"
-	case "applications":
-		return "Argo CD Application"
-	case "pods":
-		return "pod"
-	}
-	return "Flux " + strings.TrimSuffix(strings.TrimSuffix(r.Resource, "s"), "ie")
 }
 
 func (u *Uses) add(who, text string) {
@@ -171,22 +159,45 @@ const maxRelease = 64 << 20
 // what Helm's storage writes.
 func release(packed string) (string, error) {
 	data, err := base64.StdEncoding.DecodeString(packed)
+	if err == nil {
+		data, err = base64.StdEncoding.DecodeString(string(data))
+	}
+	if err == nil && bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
+		var plain io.Reader
+		if plain, err = gzip.NewReader(bytes.NewReader(data)); err == nil {
+			data, err = io.ReadAll(io.LimitReader(plain, maxRelease))
+		}
+	}
 	if err != nil {
 		return "", fmt.Errorf("not a Helm release: %w", err)
 	}
-	if data, err = base64.StdEncoding.DecodeString(string(data)); err != nil {
-		return "", fmt.Errorf("not a Helm release: %w", err)
+	return string(data), nil
+}
+
+// CollectDevices adds what the devices of the topology's targets use, which no
+// cluster knows.
+func (u *Uses) CollectDevices(ctx context.Context, topology protocol.Topology, apps []protocol.AppSpec) error {
+	for name, target := range topology.Targets {
+		if target.EdgeDevice == nil {
+			continue
+		}
+		for _, app := range apps {
+			place, err := devices.Of(topology, name, app.Name)
+			if err != nil {
+				return err
+			}
+			states, err := place.States(ctx)
+			if err != nil {
+				return fmt.Errorf("target %q: %w", name, err)
+			}
+			for _, state := range states {
+				text, err := json.Marshal(state.Annotations)
+				if err != nil {
+					return err
+				}
+				u.add(fmt.Sprintf("%s, state %s", place.Whose(), state.Digest), string(text))
+			}
+		}
 	}
-	if !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
-		return string(data), nil
-	}
-	plain, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return "", fmt.Errorf("not a Helm release: %w", err)
-	}
-	text, err := io.ReadAll(io.LimitReader(plain, maxRelease))
-	if err != nil {
-		return "", fmt.Errorf("not a Helm release: %w", err)
-	}
-	return string(text), nil
+	return nil
 }

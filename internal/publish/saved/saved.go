@@ -15,11 +15,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/internal/registry/daemon"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -131,17 +134,21 @@ func (s *Image) layer(ctx context.Context, plain io.Reader, send func(Layer)) (e
 	if err := os.Remove(file.Name()); err != nil {
 		return err
 	}
-	inner, outer, size := sha256.New(), sha256.New(), &counter{}
-	z := ocilayout.NewGzipWriter(io.MultiWriter(file, outer, size))
+	inner, outer := sha256.New(), sha256.New()
+	z := ocilayout.NewGzipWriter(io.MultiWriter(file, outer))
 	_, err = io.Copy(io.MultiWriter(inner, z), contextReader{ctx, plain})
 	if err = errors.Join(err, z.Close()); err != nil {
+		return err
+	}
+	size, err := file.Seek(0, io.SeekCurrent)
+	if err != nil {
 		return err
 	}
 	diffID := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(inner.Sum(nil))}
 	if _, known := s.layers[diffID]; known {
 		return nil
 	}
-	d := v1.Descriptor{MediaType: types.OCILayer, Size: size.n, Digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(outer.Sum(nil))}}
+	d := v1.Descriptor{MediaType: types.OCILayer, Size: size, Digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(outer.Sum(nil))}}
 	s.layers[diffID], sent = d, true
 	send(Layer{d, file})
 	return nil
@@ -194,13 +201,6 @@ func (s *Image) configuration(id string) ([]byte, error) {
 	return nil, fmt.Errorf("the daemon did not give out the configuration of the image %s", id)
 }
 
-type counter struct{ n int64 }
-
-func (c *counter) Write(p []byte) (int, error) {
-	c.n += int64(len(p))
-	return len(p), nil
-}
-
 // contextReader ends with the context.
 type contextReader struct {
 	ctx context.Context
@@ -212,4 +212,80 @@ func (r contextReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return r.r.Read(p)
+}
+
+// Open exports an image from the daemon that the environment names, as the
+// stream that [Image.Read] takes.
+func Open(ctx context.Context, image protocol.ImageRef) (io.ReadCloser, error) {
+	d, err := daemon.Connect(ctx, os.Getenv)
+	if err != nil {
+		return nil, fmt.Errorf("the image of %s is in a daemon: %w", image.Name, err)
+	}
+	if _, err := d.Image(ctx, image.ID); err != nil {
+		d.Close()
+		if !daemon.IsNotFound(err) {
+			return nil, err
+		}
+		gone := &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("the image of %s is not in the daemon at %s anymore: %s", image.Name, d, image.ID)}
+		return nil, gone.WithHint("build it again")
+	}
+	stream, err := d.Save(ctx, image.ID)
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return connected{stream, d}, nil
+}
+
+// connected is a stream with the connection that it comes over.
+type connected struct {
+	io.ReadCloser
+	daemon *daemon.Client
+}
+
+func (c connected) Close() error {
+	defer c.daemon.Close()
+	return c.ReadCloser.Close()
+}
+
+// CheckID refuses an invalid image ID of a daemon.
+func CheckID(image protocol.ImageRef) error {
+	if err := checkDigest(image.ID); err != nil {
+		return protocol.Invalid("image %s is in a daemon, but its id %q is not a digest", image.FullName(), image.ID)
+	}
+	return nil
+}
+
+// Memory is the folder that knows which digests the images of daemons got.
+type Memory string
+
+// InCache is the memory of a stage.
+func InCache(cache string) Memory { return Memory(filepath.Join(cache, "daemon")) }
+
+func (m Memory) file(image protocol.ImageRef) string {
+	name := strings.TrimPrefix(image.ID, "sha256:")
+	if image.InputDigest != "" { // it is in the manifest
+		name += "-" + strings.TrimPrefix(image.InputDigest, "sha256:")
+	}
+	return filepath.Join(string(m), filepath.Base(name))
+}
+
+// Digest is that of the image with the ID and the input; "" when it is unknown.
+func (m Memory) Digest(image protocol.ImageRef) string {
+	data, err := os.ReadFile(m.file(image))
+	if err != nil || checkDigest(string(data)) != nil {
+		return ""
+	}
+	return string(data)
+}
+
+// Remember keeps the digest. A cache that cannot be written only costs time, as
+// does a file that was not written to its end: it holds no digest.
+func (m Memory) Remember(image protocol.ImageRef, digest string) {
+	_ = errors.Join(os.MkdirAll(string(m), 0o700), os.WriteFile(m.file(image), []byte(digest), 0o600))
+}
+
+func checkDigest(text string) error {
+	_, err := v1.NewHash(text)
+	return err
 }

@@ -49,15 +49,13 @@ func TestManifestNamesTheInput(t *testing.T) {
 		t.Errorf("%+v, %v", manifest, err)
 	}
 	memory := InCache(t.TempDir())
-	if err := memory.Remember(ref, id.String()); err != nil {
-		t.Fatal(err)
-	}
+	memory.Remember(ref, id.String())
 	other := ref
 	other.InputDigest = "sha256:" + strings.Repeat("cd", 32)
-	if _, known := memory.Digest(other); known {
+	if memory.Digest(other) != "" {
 		t.Error("the manifest of another input is remembered as this one's")
 	}
-	if got, known := memory.Digest(ref); !known || got != id.String() {
+	if got := memory.Digest(ref); got != id.String() {
 		t.Errorf("remembered %q", got)
 	}
 }

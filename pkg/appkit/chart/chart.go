@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
@@ -123,7 +124,6 @@ func (c Chart) Files() (map[string][]byte, error) {
 	return files, c.addOwn(files, values)
 }
 
-// addOwn adds Chart.yaml and values.yaml.
 func (c Chart) addOwn(files map[string][]byte, values map[string]any) (err error) {
 	about := map[string]any{"apiVersion": "v2", "name": c.Name, "type": "application", "version": "0.0.0"}
 	if c.Description != "" {
@@ -143,9 +143,8 @@ func (c Chart) template(object runtime.Object, values map[string]any) (name stri
 	if err != nil {
 		return "", nil, 0, err
 	}
-	kind, _ := tree["kind"].(string)
-	metadata, _ := tree["metadata"].(map[string]any)
-	id, _ := metadata["name"].(string)
+	described := unstructured.Unstructured{Object: tree}
+	kind, id := described.GetKind(), described.GetName()
 	if id == "" {
 		return "", nil, 0, protocol.Invalid("an object of kind %s has no name", kind)
 	}

@@ -54,7 +54,7 @@ func Subcommand(c *cobra.Command) Option {
 // Main runs a stage plugin with the arguments, those after the program's name,
 // and returns its exit status.
 func Main(ctx context.Context, stage plugin.Stage, streams Streams, args []string, options ...Option) int {
-	f := &face{stage: stage, streams: streams, project: streams.Project}
+	f := &commandLine{stage: stage, streams: streams, project: streams.Project}
 	if f.project == nil {
 		f.project = installed{}
 	}
@@ -88,7 +88,6 @@ func Main(ctx context.Context, stage plugin.Stage, streams Streams, args []strin
 	return f.code
 }
 
-// each calls do for a command and those below it.
 func each(c *cobra.Command, do func(*cobra.Command)) {
 	do(c)
 	for _, sub := range c.Commands() {
@@ -100,8 +99,7 @@ func each(c *cobra.Command, do func(*cobra.Command)) {
 // cobra finds all others before a command begins.
 type usageError struct{ error }
 
-// face is a stage's command line.
-type face struct {
+type commandLine struct {
 	stage   plugin.Stage
 	streams Streams
 	project Project
@@ -112,7 +110,7 @@ type face struct {
 	code               int
 }
 
-func (f *face) command() *cobra.Command {
+func (f *commandLine) command() *cobra.Command {
 	name := f.stage.PluginName()
 	root := &cobra.Command{
 		Use:   "harmony-" + name + " [APP...]",
@@ -133,22 +131,15 @@ document a line.`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:              cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, apps []string) error {
-			if f.output != "auto" && f.output != "json" && f.output != "text" {
-				return usageError{fmt.Errorf("--output %q is not one of auto, json, text", f.output)}
-			}
-			f.code = f.run(cmd.Context(), apps)
-			return nil
-		},
+		RunE:              f.runStage,
 		ValidArgsFunction: f.completeApps,
 	}
-	own := root.Flags()
-	f.bind(own)
+	f.bind(root.Flags())
 	root.AddCommand(&cobra.Command{
 		Use: "describe", Short: "Print what this plugin is and can do, as a PluginInfo document",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return protocol.NewWriter(f.streams.Out).WriteSpec(f.stage.Info(flagsOf(own)))
+			return protocol.NewWriter(f.streams.Out).WriteSpec(f.stage.Info(flagsOf(root.Flags())))
 		},
 	}, &cobra.Command{
 		Use: "version", Short: "Print the version of this plugin", Args: cobra.NoArgs,
@@ -160,8 +151,15 @@ document a line.`,
 	return root
 }
 
-// bind adds the flags that every stage has.
-func (f *face) bind(own *pflag.FlagSet) {
+func (f *commandLine) runStage(cmd *cobra.Command, apps []string) error {
+	if f.output != "auto" && f.output != "json" && f.output != "text" {
+		return usageError{fmt.Errorf("--output %q is not one of auto, json, text", f.output)}
+	}
+	f.code = f.run(cmd.Context(), apps)
+	return nil
+}
+
+func (f *commandLine) bind(own *pflag.FlagSet) {
 	own.StringVarP(&f.ask.File, "file", "f", "", "the project's `harmony.yaml`; found from the current folder by default")
 	own.StringVar(&f.ask.Topology, "topology", "", "the topology by `name` (default HARMONY_TOPOLOGY, else ci where CI is set, else local)")
 	own.StringVar(&f.ask.Version, "version", "", "the release's semantic `version` (default by git describe)")
@@ -174,7 +172,7 @@ func (f *face) bind(own *pflag.FlagSet) {
 
 // usage tells what is wrong with the command line, to a person and to the next
 // stage of a pipe.
-func (f *face) usage(err error) {
+func (f *commandLine) usage(err error) {
 	fmt.Fprintf(f.streams.Err, "error: %s\nSee 'harmony-%s --help'.\n", term.Clean(err.Error()), f.stage.PluginName())
 	if term.IsTerminal(f.streams.Out) {
 		return

@@ -26,19 +26,19 @@ const patience = 5 * time.Second
 
 // begins reports whether the stage can begin with what the project has: it needs
 // and waits for nothing that another stage makes.
-func (f *face) begins() bool {
+func (f *commandLine) begins() bool {
 	return len(f.stage.Awaits) == 0 && !slices.ContainsFunc(f.stage.Needs, func(k protocol.Kind) bool { return k != protocol.KindAppSpec })
 }
 
 // choice says in the help which of the two sources is taken.
-func (f *face) choice() string {
+func (f *commandLine) choice() string {
 	if f.begins() {
 		return "With apps (names or globs), --all or --file it is harmony.yaml, whatever stdin is."
 	}
 	return "Arguments (names or globs) say which apps to work on."
 }
 
-func (f *face) run(ctx context.Context, apps []string) int {
+func (f *commandLine) run(ctx context.Context, apps []string) int {
 	if f.all {
 		apps = []string{"*"}
 	}
@@ -67,7 +67,7 @@ func (f *face) run(ctx context.Context, apps []string) int {
 // the project; a stage that works on what others made takes them from stdin all
 // the same, while there is somebody who writes. The dispatcher has read the
 // project itself: what it sends is all there is.
-func (f *face) choose(inv *plugin.Invocation, dispatched bool) {
+func (f *commandLine) choose(inv *plugin.Invocation, dispatched bool) {
 	inv.Source = func(ctx context.Context, apps []string) (protocol.Topology, []protocol.AppSpec, error) {
 		if inv.Patience > 0 {
 			fmt.Fprintf(f.streams.Err, "no documents on stdin: the apps are those of the project\n")
@@ -89,7 +89,7 @@ func (f *face) choose(inv *plugin.Invocation, dispatched bool) {
 
 // forDispatcher sends progress to the events channel: the dispatcher shows it,
 // and the failures that it reads from stdout.
-func (f *face) forDispatcher(inv *plugin.Invocation, events io.Writer) {
+func (f *commandLine) forDispatcher(inv *plugin.Invocation, events io.Writer) {
 	writer := protocol.NewWriter(events)
 	inv.Events = func(e protocol.Event) {
 		// Progress is for whoever still listens; the work does not depend on it.
@@ -99,7 +99,7 @@ func (f *face) forDispatcher(inv *plugin.Invocation, events io.Writer) {
 
 // forPerson shows progress, results and failures on stderr, or the results on
 // stdout instead of documents when they are asked for as text.
-func (f *face) forPerson(inv *plugin.Invocation) *term.Console {
+func (f *commandLine) forPerson(inv *plugin.Invocation) *term.Console {
 	options := term.Options{Err: f.streams.Err, Getenv: f.streams.Getenv, Quiet: f.quiet}
 	if f.output == "text" || f.output == "auto" && term.IsTerminal(f.streams.Out) {
 		inv.Stdout, options.Results = io.Discard, f.streams.Out
@@ -118,11 +118,8 @@ func (f *face) forPerson(inv *plugin.Invocation) *term.Console {
 }
 
 // decodeResult returns the typed result of a stage, or nil for other documents.
-func decodeResult(d protocol.Document) protocol.Spec {
-	var (
-		s   protocol.Spec
-		err error
-	)
+func decodeResult(d protocol.Document) (s protocol.Spec) {
+	var err error
 	switch d.Kind {
 	case protocol.KindImageRef:
 		s, err = protocol.Decode[protocol.ImageRef](d)
@@ -132,8 +129,7 @@ func decodeResult(d protocol.Document) protocol.Spec {
 		s, err = protocol.Decode[protocol.DeployResult](d)
 	case protocol.KindSmokeReport:
 		s, err = protocol.Decode[protocol.SmokeReport](d)
-	case protocol.KindFailure:
-		return nil // shown as one
+	case protocol.KindFailure: // shown as one
 	default:
 		s = protocol.ResultOf(d)
 	}
@@ -142,6 +138,9 @@ func decodeResult(d protocol.Document) protocol.Spec {
 	}
 	return s
 }
+
+// Piped reports whether stdin brings documents.
+func (s Streams) Piped() bool { return isStream(s.In) }
 
 // isStream reports whether stdin brings documents: it is a pipe, a socket or a
 // file, not a terminal or /dev/null. A reader that is not a file is a stream.
@@ -154,7 +153,7 @@ func isStream(in io.Reader) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice == 0
 }
 
-func (f *face) completeApps(_ *cobra.Command, taken []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (f *commandLine) completeApps(_ *cobra.Command, taken []string, _ string) ([]string, cobra.ShellCompDirective) {
 	names, err := f.project.Names(f.ask)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -168,15 +167,9 @@ func eventsFile(number string) *os.File {
 	if err != nil || fd < 3 {
 		return nil
 	}
-	if _, err := unixStat(fd); errors.Is(err, syscall.EBADF) {
+	if errors.Is(syscall.Fstat(fd, &syscall.Stat_t{}), syscall.EBADF) {
 		return nil
 	}
 	syscall.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), "events")
-}
-
-func unixStat(fd int) (syscall.Stat_t, error) {
-	var stat syscall.Stat_t
-	err := syscall.Fstat(fd, &stat)
-	return stat, err
 }

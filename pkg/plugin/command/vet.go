@@ -15,7 +15,7 @@ import (
 // what was said on this one: a topology that was named is not replaced by another,
 // and the registry's credentials in the environment do not go over plain http
 // because a document allows it.
-func (f *face) vet(ctx context.Context, s protocol.Spec) error {
+func (f *commandLine) vet(ctx context.Context, s protocol.Spec) error {
 	switch d := s.(type) {
 	case protocol.Topology:
 		if err := f.vetTopology(ctx, d); err != nil {
@@ -36,7 +36,7 @@ func (f *face) vet(ctx context.Context, s protocol.Spec) error {
 
 // vetTopology refuses a topology that is not the one that --topology names: by its
 // name, or in what this stage uses of it.
-func (f *face) vetTopology(ctx context.Context, t protocol.Topology) error {
+func (f *commandLine) vetTopology(ctx context.Context, t protocol.Topology) error {
 	if f.ask.Topology == "" {
 		return nil
 	}
@@ -51,7 +51,7 @@ func (f *face) vetTopology(ctx context.Context, t protocol.Topology) error {
 }
 
 // used is what the stage uses of a topology.
-func (f *face) used(t protocol.Topology) []byte {
+func (f *commandLine) used(t protocol.Topology) []byte {
 	providers := map[string]protocol.Provider{}
 	for _, c := range t.Provided() {
 		if _, ok := f.stage.Capabilities[c.Capability]; ok {
@@ -71,7 +71,7 @@ func (f *face) used(t protocol.Topology) []byte {
 
 // vetPlain refuses plain http to a registry whose credentials are in the
 // environment, unless the topology configured here allows it too.
-func (f *face) vetPlain(ctx context.Context, url string, plain bool) error {
+func (f *commandLine) vetPlain(ctx context.Context, url string, plain bool) error {
 	env := f.streams.Getenv
 	host := hostOf(url)
 	if !plain || isLoopback(host) || host != hostOf(env("HARMONY_REGISTRY")) ||
@@ -96,9 +96,9 @@ func hostOf(url string) string {
 }
 
 func isLoopback(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
 	}
 	return host == "localhost" || net.ParseIP(strings.Trim(host, "[]")).IsLoopback()
 }

@@ -1,7 +1,8 @@
-package pack
+package file
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,30 +18,31 @@ import (
 
 const schemaFile = "values.schema.json"
 
-// schemas are the compiled values schemas of a chart and of the charts in it.
 type schemas map[*chart.Chart]*jsonschema.Schema
 
-// compileSchemas compiles the schemas of a chart and of the charts in it. A
+// CheckSchemas compiles the schemas of a chart and of the charts in it. A
 // schema that refers to another document is refused, and that is never opened:
 // Helm would read any file or URL that a chart names.
-func compileSchemas(c *chart.Chart, into schemas) error {
+func CheckSchemas(c *chart.Chart) error { return schemas{}.compile(c) }
+
+func (s schemas) compile(c *chart.Chart) error {
 	if c.Schema != nil {
 		compiled, err := compileSchema(c.Schema)
 		if err != nil {
-			return fmt.Errorf("%s: %w", fileIn(c, schemaFile), err)
+			return fmt.Errorf("%s: %w", PathIn(c, schemaFile), err)
 		}
-		into[c] = compiled
+		s[c] = compiled
 	}
 	for _, d := range c.Dependencies() {
-		if err := compileSchemas(d, into); err != nil {
+		if err := s.compile(d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fileIn is the path of a chart's file from the outermost chart.
-func fileIn(c *chart.Chart, name string) string {
+// PathIn is the path of a chart's file from the outermost chart.
+func PathIn(c *chart.Chart, name string) string {
 	_, inside, found := strings.Cut(c.ChartFullPath(), "/")
 	if !found {
 		return name
@@ -76,21 +78,20 @@ func compileSchema(data []byte) (*jsonschema.Schema, error) {
 
 // jsonError says on which line data is not JSON.
 func jsonError(data []byte, err error) error {
-	var plain any
 	var syntax *json.SyntaxError
-	if errors.As(json.Unmarshal(data, &plain), &syntax) {
+	if errors.As(json.Unmarshal(data, new(any)), &syntax) {
 		line := 1 + bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
 		return fmt.Errorf("line %d: is not JSON: %w", line, syntax)
 	}
 	return fmt.Errorf("is not JSON: %w", err)
 }
 
-// validate holds the values, with the defaults in them, to the schemas of the
-// chart and of the charts in it, which see their own part of the values.
+// validate checks the values, with the defaults in them, against the schemas of
+// the chart and its dependencies, which see their own part of the values.
 func (s schemas) validate(c *chart.Chart, values map[string]any) error {
 	if compiled := s[c]; compiled != nil {
 		if err := validateValues(compiled, values); err != nil {
-			return fmt.Errorf("%w (%s)", err, fileIn(c, schemaFile))
+			return fmt.Errorf("%w (%s)", err, PathIn(c, schemaFile))
 		}
 	}
 	for _, d := range c.Dependencies() {
@@ -112,10 +113,9 @@ func validateValues(schema *jsonschema.Schema, values map[string]any) error {
 		return err
 	}
 	plain, err := jsonschema.UnmarshalJSON(bytes.NewReader(encoded))
-	if err != nil {
-		return err
+	if err == nil {
+		err = schema.Validate(plain)
 	}
-	err = schema.Validate(plain)
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
 		return err
@@ -124,7 +124,7 @@ func validateValues(schema *jsonschema.Schema, values map[string]any) error {
 	found.add(invalid)
 	sort.Strings(found.texts)
 	if found.onlyMissing {
-		return missingError{text: strings.Join(found.texts, "; ")}
+		return MissingError{Text: strings.Join(found.texts, "; ")}
 	}
 	return errors.New(strings.Join(found.texts, "; "))
 }
@@ -142,21 +142,20 @@ func (f *findings) add(e *jsonschema.ValidationError) {
 	if len(e.Causes) > 0 {
 		return
 	}
-	field := strings.Join(e.InstanceLocation, ".")
-	if field == "" {
-		field = "values"
-	}
+	field := cmp.Or(strings.Join(e.InstanceLocation, "."), "values")
 	if _, ok := e.ErrorKind.(*kind.Required); !ok {
 		f.onlyMissing = false
 	}
 	f.texts = append(f.texts, field+": "+e.ErrorKind.LocalizedString(message.NewPrinter(language.English)))
 }
 
-// missingError says that a value is not there which the chart needs. A target
+// MissingError reports a value that the chart needs and does not have. A target
 // may give it.
-type missingError struct {
-	text  string
-	asked bool // a template had looked something up, which only a cluster has
+type MissingError struct {
+	// Text says which one.
+	Text string
+	// Asked: a template had looked something up, which only a cluster has.
+	Asked bool
 }
 
-func (e missingError) Error() string { return e.text }
+func (e MissingError) Error() string { return e.Text }
