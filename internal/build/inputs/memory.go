@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// pruneAge is how long a memory stays that was not written again.
+// pruneAge is how long a file stays that is not written again.
 const pruneAge = 30 * 24 * time.Hour
 
-// Prune removes what was remembered in a folder and not renewed for a month. A
-// memory that is still of use costs one reading of the files then.
+// Prune removes the files of a memory folder that were not written for a month.
+// One that was still useful costs reading its inputs once more.
 func Prune(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -32,27 +32,4 @@ func Prune(dir string) error {
 		}
 	}
 	return nil
-}
-
-// writeFile replaces a file in one step, readable by the owner only.
-func writeFile(path string, data []byte) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	if _, err := f.Write(data); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
