@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -27,16 +26,14 @@ type Layer struct {
 	DiffID digest.Digest
 }
 
-// Draft is a layout folder in the making. Its methods may be called by several
-// goroutines, but for Commit and Discard.
+// Draft is an unfinished layout folder. Several goroutines may call WriteLayer and
+// Dir at a time.
 type Draft struct {
 	// Annotations go into the manifests of images.
 	Annotations map[string]string
 
-	dir, app string
-	store    Store
-
-	mu        sync.Mutex
+	dir, app  string
+	store     Store
 	elsewhere map[digest.Digest]Place
 }
 
@@ -51,14 +48,12 @@ func (d *Draft) WriteLayer(ctx context.Context, entries []Entry, created time.Ti
 	if err != nil {
 		return Layer{}, err
 	}
-	defer func() {
-		err = errors.Join(err, f.Close())
-	}()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	file := &countingWriter{w: f}
 	compressed, plain := sha256.New(), sha256.New()
 	z := newGzipWriter(io.MultiWriter(file, compressed), 0, d.store.level())
 	tarred := bufio.NewWriterSize(io.MultiWriter(plain, z), 256<<10)
-	err = writeTar(ctx, tarred, entries, created)
+	err = WriteTar(ctx, tarred, entries, created)
 	if err == nil {
 		err = tarred.Flush()
 	}

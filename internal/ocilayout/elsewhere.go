@@ -49,8 +49,6 @@ func Elsewhere(dir string) (map[digest.Digest]Place, error) {
 
 // LeaveElsewhere notes a blob that the image has and the layout does not.
 func (d *Draft) LeaveElsewhere(sum digest.Digest, place Place) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.elsewhere == nil {
 		d.elsewhere = map[digest.Digest]Place{}
 	}

@@ -2,9 +2,6 @@ package buildkit
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -24,17 +21,16 @@ import (
 // topology has none.
 const Host = "BUILDKIT_HOST"
 
-// format is a part of every layout's key. It changes with anything that makes
-// another image of the same input.
+// format is that of [build.Layouts].
 const format = "buildkit 2"
 
 // backend is the build.Backend.
 type backend struct {
+	build.Layouts
 	env      capability.Environment
 	settings options
 	farm     *farm
-	store    ocilayout.Store
-	registry *destination // nil: there is none to push to
+	registry *destination // nil without one to push to
 }
 
 // New makes the adapter. Without an address in the settings or BUILDKIT_HOST it
@@ -59,8 +55,8 @@ func newBackend(env capability.Environment, getenv func(string) string) (*backen
 			WithHint("set settings.address (or addresses) of spec.containerBuilder in harmony.yaml, or %s, for example to unix:///run/buildkit/buildkitd.sock", Host)
 	}
 	b := &backend{
-		env: env, settings: s, farm: newFarm(s.Addresses, s.Concurrency),
-		store: ocilayout.Store{Dir: env.Cache}, registry: openDestination(env.Topology.OCIRegistry),
+		Layouts: build.Layouts{Store: ocilayout.Store{Dir: env.Cache}, Format: format},
+		env:     env, settings: s, farm: newFarm(s.Addresses, s.Concurrency), registry: openDestination(env.Topology.OCIRegistry),
 	}
 	if s.Push == pushAlways && b.registry == nil {
 		return nil, protocol.Unsupported("topology %q: containerBuilder.settings.push is always, but ociRegistry is no registry of the adapter oci with a url", env.Topology.Name)
@@ -89,27 +85,6 @@ func (b *backend) Check(_ context.Context, r build.Request) error {
 		}
 	}
 	return nil
-}
-
-// key is what the layout of an input is called.
-func key(input string) string {
-	sum := sha256.Sum256([]byte(format + " " + input))
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-// Find implements [build.Backend].
-func (b *backend) Find(_ context.Context, r build.Request) (protocol.ImageRef, bool, error) {
-	image, found := b.store.Find(r.App.Name, key(r.Input))
-	if !found {
-		return protocol.ImageRef{}, false, nil
-	}
-	return located(protocol.ImageRef{}, image), true, nil
-}
-
-func located(ref protocol.ImageRef, image ocilayout.Image) protocol.ImageRef {
-	ref.Location, ref.Path = protocol.InLayout, image.Path
-	ref.Digest, ref.Platforms = image.Digest, image.Platforms
-	return ref
 }
 
 // Build implements [build.Backend]. A worker that is lost in mid-build costs
@@ -160,7 +135,10 @@ func (b *backend) buildOn(ctx context.Context, c *client.Client, address string,
 		}
 		b.tell(r.App, "the builder cannot push to %s, so the image comes to disk: %v", b.registry.host, err)
 	}
-	return b.toDisk(ctx, c, r, o, ref)
+	return b.Make(ctx, r, ref, func(draft *ocilayout.Draft) ([]ocispec.Descriptor, error) {
+		image, err := solve.ToLayout(ctx, c, r, o, draft)
+		return []ocispec.Descriptor{image}, err
+	})
 }
 
 func (b *backend) pushes(address string) bool {
@@ -194,27 +172,6 @@ func (b *backend) push(ctx context.Context, c *client.Client, r build.Request, o
 	ref.Registry, ref.Repository, ref.Digest = b.registry.host, path, sum
 	ref.Location, ref.Insecure = protocol.InRegistry, b.registry.guard.MayBePlain()
 	return ref, nil
-}
-
-// toDisk takes the image into the cache.
-func (b *backend) toDisk(ctx context.Context, c *client.Client, r build.Request, o solve.Options, ref protocol.ImageRef) (_ protocol.ImageRef, err error) {
-	draft, err := b.store.Begin(r.App.Name)
-	if err != nil {
-		return ref, err
-	}
-	defer func() { err = errors.Join(err, draft.Discard()) }()
-	root, err := solve.ToLayout(ctx, c, r, o, draft)
-	if err != nil {
-		return ref, err
-	}
-	if err := r.Verify(ctx); err != nil {
-		return ref, err
-	}
-	image, err := draft.Commit(key(r.Input), []ocispec.Descriptor{root})
-	if err != nil {
-		return ref, err
-	}
-	return located(ref, image), nil
 }
 
 // tell sends an event that is worth a line.

@@ -2,9 +2,6 @@ package daemonless
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,21 +11,21 @@ import (
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/config/settings"
 	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// format is a part of every layout's key. It changes with anything that makes
-// another image of the same input.
+// format is that of [build.Layouts].
 const format = "daemonless 2"
 
 // backend makes images without a daemon. It is safe for use by several
 // goroutines.
 type backend struct {
+	build.Layouts
 	env      capability.Environment
-	store    ocilayout.Store
 	registry base.Registry
 	// destination is the host of the registry that images are pushed to, if they
 	// are.
@@ -55,76 +52,38 @@ func newBackend(env capability.Environment) (*backend, error) {
 	if p != nil && p.Adapter == "oci" {
 		b.destination, _, _ = strings.Cut(p.URL, "/")
 	}
-	stored := p != nil && p.Adapter == "node-import" || auth.IsLoopback(b.destination)
-	for name, value := range env.Provider.Settings {
-		switch {
-		case name != "compression":
-			return nil, protocol.Invalid("topology %q: containerBuilder: settings.%s: the adapter daemonless has only compression", env.Topology.Name, name)
-		case value != "gzip" && value != "none":
-			return nil, protocol.Invalid("topology %q: containerBuilder: settings.compression: %v is not one of gzip, none", env.Topology.Name, value)
-		}
-		stored = value == "none"
+	compression := "gzip"
+	if p != nil && p.Adapter == "node-import" || auth.IsLoopback(b.destination) {
+		compression = "none"
 	}
-	b.store = ocilayout.Store{Dir: env.Cache, Stored: stored}
+	if err := settings.Of(env, "containerBuilder", settings.Table{"compression": settings.OneOf(&compression, "gzip", "none")}); err != nil {
+		return nil, err
+	}
+	// A layout leaves out what the destination has, so it is for that one only.
+	b.Layouts = build.Layouts{Store: ocilayout.Store{Dir: env.Cache, Stored: compression == "none"}, Format: format + " " + b.destination}
 	return b, nil
 }
 
 // Options implements [build.Backend]: there are none.
 func (b *backend) Options() map[string]string { return nil }
 
-// key is what the layout of an input is called. It leaves out of a layout what
-// the destination has, so it is for that one only.
-func (b *backend) key(input string) string {
-	text := format + " " + b.destination + " " + input
-	if b.store.Stored {
-		text += " stored"
-	}
-	sum := sha256.Sum256([]byte(text))
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-// Find implements [build.Backend].
-func (b *backend) Find(_ context.Context, r build.Request) (protocol.ImageRef, bool, error) {
-	image, found := b.store.Find(r.App.Name, b.key(r.Input))
-	if !found {
-		return protocol.ImageRef{}, false, nil
-	}
-	return located(protocol.ImageRef{}, image), true, nil
-}
-
-func located(ref protocol.ImageRef, image ocilayout.Image) protocol.ImageRef {
-	ref.Location, ref.Path = protocol.InLayout, image.Path
-	ref.Digest, ref.Platforms = image.Digest, image.Platforms
-	return ref
-}
-
-// Build implements [build.Backend]. The image is an OCI layout in the cache.
-func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.ImageRef) (_ protocol.ImageRef, err error) {
-	draft, err := b.store.Begin(r.App.Name)
-	if err != nil {
-		return ref, err
-	}
-	defer func() { err = errors.Join(err, draft.Discard()) }()
-	draft.Annotations = map[string]string{protocol.InputAnnotation: r.Input}
-	registry := b.registry
-	if r.NoCache {
-		// Everything is fetched again, into a folder that is removed after the build.
-		if registry.Cache, err = draft.Dir(); err != nil {
-			return ref, err
+// Build implements [build.Backend].
+func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.ImageRef) (protocol.ImageRef, error) {
+	return b.Make(ctx, r, ref, func(draft *ocilayout.Draft) ([]ocispec.Descriptor, error) {
+		draft.Annotations = map[string]string{protocol.InputAnnotation: r.Input}
+		registry := b.registry
+		if r.NoCache {
+			// Everything is fetched again, into a folder that is removed after the build.
+			var err error
+			if registry.Cache, err = draft.Dir(); err != nil {
+				return nil, err
+			}
 		}
-	}
-	made := recipe{request: r, registry: registry, destination: b.destination, patience: b.patience, progress: func(phase, format string, args ...any) {
-		b.env.Progress(protocol.Event{Metadata: r.App.Metadata, Phase: phase, Message: fmt.Sprintf(format, args...)})
-	}}
-	images, err := made.make(ctx, draft)
-	if err != nil {
-		return ref, err
-	}
-	if err := r.Verify(ctx); err != nil {
-		return ref, err
-	}
-	image, err := draft.Commit(b.key(r.Input), images)
-	return located(ref, image), err
+		made := recipe{request: r, registry: registry, destination: b.destination, patience: b.patience, progress: func(phase, format string, args ...any) {
+			b.env.Progress(protocol.Event{Metadata: r.App.Metadata, Phase: phase, Message: fmt.Sprintf(format, args...)})
+		}}
+		return made.make(ctx, draft)
+	})
 }
 
 // recipe is how one request becomes images.

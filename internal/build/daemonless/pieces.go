@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 
@@ -37,15 +36,9 @@ func (m *maker) pieces(ctx context.Context, s source) ([]piece, error) {
 
 // nodeOfEntry is an entry of the context as a node.
 func nodeOfEntry(e dockerfile.Entry) *node {
-	n := &node{entry: ocilayout.Entry{Type: tar.TypeReg, Mode: e.Mode, Link: e.Link}}
-	switch e.Kind {
-	case fs.ModeDir:
-		n.entry.Type, n.children = tar.TypeDir, map[string]*node{}
-	case fs.ModeSymlink:
-		n.entry.Type = tar.TypeSymlink
-	default:
-		n.entry.Size = e.Info.Size()
-		n.entry.Open = func() (io.ReadCloser, error) { return e.Open() }
+	n := &node{entry: e.Layered()}
+	if e.Kind == fs.ModeDir {
+		n.children = map[string]*node{}
 	}
 	return n
 }

@@ -36,7 +36,7 @@ func (b *backend) classic(ctx context.Context, d *daemon.Client, r build.Request
 	shown := &transcript{app: r.App.Metadata, send: b.env.Progress}
 	id, err := d.Build(ctx, daemon.BuildOptions{
 		Dockerfile: content.dockerfile, Target: r.Context.Target, Args: r.Context.Args,
-		Platform: ocilayout.PlatformString(platformOf(r)), NoCache: r.NoCache, Credentials: credentials,
+		Platform: ocilayout.PlatformString(r.Platforms[0]), NoCache: r.NoCache, Credentials: credentials,
 	}, content, shown.message)
 	if failed := content.failure(); failed != nil && ctx.Err() == nil {
 		return "", failed // the daemon only knows that the context ended early

@@ -1,11 +1,29 @@
 package dockerfile
 
 import (
+	"archive/tar"
+	"io"
 	"io/fs"
 	"strconv"
 
 	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
+
+// Layered is the entry as one of a layer, owned by root, under its Name.
+func (e Entry) Layered() ocilayout.Entry {
+	l := ocilayout.Entry{Path: e.Name, Type: tar.TypeReg, Mode: e.Mode, Link: e.Link}
+	switch e.Kind {
+	case fs.ModeDir:
+		l.Type = tar.TypeDir
+	case fs.ModeSymlink:
+		l.Type = tar.TypeSymlink
+	default:
+		l.Size = e.Info.Size()
+		l.Open = func() (io.ReadCloser, error) { return e.Open() }
+	}
+	return l
+}
 
 // Checkout is the mode that a checkout gives whatever the umask is: 0755 for
 // folders and for files that their owner can execute, 0644 for other files.
