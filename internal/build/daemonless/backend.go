@@ -114,14 +114,13 @@ func (r *recipe) make(ctx context.Context, draft *ocilayout.Draft) ([]ocispec.De
 	return images, nil
 }
 
-// image evaluates the Dockerfile for a platform and packs what it comes to.
+// image evaluates the Dockerfile for a platform and packs the result.
 func (r *recipe) image(ctx context.Context, draft *ocilayout.Draft, source *dockerfile.Folder, platform ocispec.Platform) (ocispec.Descriptor, error) {
 	file, err := dockerfile.Parse(r.request.Context.Name, r.request.Context.Text)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	e := evaluator{file: file, recipe: r, platform: platform, source: source}
-	plan, err := e.target(ctx)
+	plan, err := r.target(ctx, file, source, platform)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}

@@ -18,8 +18,7 @@ const otherAdapters = "the adapters docker and buildkit can do it; in a topology
 
 // unsupported is an error for what another adapter can do.
 func unsupported(name string, line int, format string, args ...any) *protocol.Error {
-	return protocol.Unsupported("%s:%d: %s", name, line, fmt.Sprintf(format, args...)).
-		WithHint(otherAdapters)
+	return protocol.Unsupported("%s:%d: %s", name, line, fmt.Sprintf(format, args...)).WithHint(otherAdapters)
 }
 
 // Check implements [build.Backend].
@@ -39,32 +38,17 @@ func (b *backend) Check(_ context.Context, r build.Request) error {
 	for name := range r.Context.Contexts {
 		return protocol.Unsupported("%s: the context %s: the adapter daemonless has no named contexts", file.Name, name)
 	}
-	target, err := file.Target(r.Context.Target)
-	if err != nil {
-		return err
-	}
 	for _, p := range r.Platforms {
-		global, err := file.Globals(p, r.Context.Target, r.Context.Args)
-		if err != nil {
-			return err
-		}
-		stages, _, err := file.Needed(target, global, r.Context.Contexts)
+		stages, _, err := file.Needed(p, r.Context)
 		if err != nil {
 			return err
 		}
 		for _, i := range stages {
-			if err := checkStage(file, file.Stages[i]); err != nil {
-				return err
+			for _, c := range file.Stages[i].Commands {
+				if err := checkCommand(file, c); err != nil {
+					return err
+				}
 			}
-		}
-	}
-	return nil
-}
-
-func checkStage(f *dockerfile.File, s instructions.Stage) error {
-	for _, c := range s.Commands {
-		if err := checkCommand(f, c); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -1,11 +1,13 @@
 package daemonless
 
 import (
+	"archive/tar"
 	"fmt"
-	"io/fs"
 	"strconv"
 
 	"github.com/tonistiigi/dchapes-mode"
+
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 )
 
 // chmod is the mode of --chmod: octal, or symbolic such as u=rwX,go=rX.
@@ -46,26 +48,9 @@ func (c chmod) apply(old int64, folder bool) int64 {
 	case c.symbolic == nil:
 		return c.octal
 	}
-	m := fs.FileMode(old & 0o777)
+	header := tar.Header{Typeflag: tar.TypeReg, Mode: old}
 	if folder {
-		m |= fs.ModeDir
+		header.Typeflag = tar.TypeDir
 	}
-	for bit, flag := range specialBits() {
-		if old&bit != 0 {
-			m |= flag
-		}
-	}
-	changed := c.symbolic.Apply(m)
-	result := int64(changed.Perm())
-	for bit, flag := range specialBits() {
-		if changed&flag != 0 {
-			result |= bit
-		}
-	}
-	return result
-}
-
-// specialBits are setuid, setgid and sticky in a tar header and here.
-func specialBits() map[int64]fs.FileMode {
-	return map[int64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky}
+	return dockerfile.Mode(c.symbolic.Apply(header.FileInfo().Mode()))
 }

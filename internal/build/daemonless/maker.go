@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 
@@ -120,7 +121,7 @@ func (m *maker) changes(ctx context.Context, s *state, each func(int, *operation
 		}
 	}
 	for i, op := range s.operations {
-		entries, err := m.carryOut(ctx, op, t, s.base)
+		entries, err := m.carryOut(ctx, op, t)
 		if err != nil {
 			return err
 		}
@@ -181,7 +182,7 @@ func (m *maker) tree(ctx context.Context, s *state) (*tree, error) {
 		return nil, err
 	}
 	for _, op := range s.operations {
-		if _, err := m.carryOut(ctx, op, t, s.base); err != nil {
+		if _, err := m.carryOut(ctx, op, t); err != nil {
 			return nil, err
 		}
 	}
@@ -190,31 +191,31 @@ func (m *maker) tree(ctx context.Context, s *state) (*tree, error) {
 }
 
 // carryOut changes the tree and returns what is new in it.
-func (m *maker) carryOut(ctx context.Context, op *operation, t *tree, b *base.Image) ([]ocilayout.Entry, error) {
+func (m *maker) carryOut(ctx context.Context, op *operation, t *tree) ([]ocilayout.Entry, error) {
 	w := newWriter(t)
 	var err error
 	switch {
 	case op.copy == nil:
-		err = m.makeFolder(ctx, op, w, b)
+		err = m.makeFolder(ctx, op, w)
 	case op.copy.link:
 		w.tree = newTree()
-		if err = m.place(ctx, op.copy, w, b); err == nil {
+		if err = m.place(ctx, op.copy, w); err == nil {
 			err = t.overlay(w.tree)
 		}
 	default:
-		err = m.place(ctx, op.copy, w, b)
+		err = m.place(ctx, op.copy, w)
 	}
 	if err != nil {
-		return nil, atLine(op, err)
+		return nil, atLine(op.name, op.line, err)
 	}
-	return w.entries(), nil
+	return slices.Collect(maps.Values(w.new)), nil
 }
 
 // makeFolder carries out a WORKDIR: its folders belong to the user.
-func (m *maker) makeFolder(ctx context.Context, op *operation, w *writer, b *base.Image) error {
+func (m *maker) makeFolder(ctx context.Context, op *operation, w *writer) error {
 	_, there, err := w.tree.resolve(op.folder, true)
 	if err == nil && there == nil {
-		w.uid, w.gid, err = m.user(ctx, op.user, w.tree, b)
+		w.uid, w.gid, err = m.owner(ctx, op.user, w.tree)
 		if err != nil {
 			err = fmt.Errorf("WORKDIR %s belongs to USER %s: %w", op.folder, op.user, err)
 		}
@@ -225,14 +226,14 @@ func (m *maker) makeFolder(ctx context.Context, op *operation, w *writer, b *bas
 	return err
 }
 
-// atLine says where an error comes from. It is the fault of the Dockerfile
-// unless it has a status, comes from the system, or the work was cancelled.
-func atLine(op *operation, err error) error {
+// atLine locates an error in the Dockerfile. It is an invalid Dockerfile unless the
+// error has a status, comes from the system, or the work was cancelled.
+func atLine(name string, line int, err error) error {
 	var coded *protocol.Error
 	var system syscall.Errno
 	if errors.As(err, &coded) || errors.As(err, &system) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return dockerfile.Locate(op.name, op.line, err)
+		return dockerfile.Locate(name, line, err)
 	}
-	return dockerfile.Invalid(op.name, op.line, "%w", err)
+	return dockerfile.Invalid(name, line, "%w", err)
 }

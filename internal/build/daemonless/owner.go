@@ -9,31 +9,18 @@ import (
 	"io"
 	"strconv"
 	"strings"
-
-	"github.com/nationtech/harmony/internal/build/base"
 )
 
-// owner reads the user[:group] of --chown, numbers or names. Names are those of /etc/passwd
-// and /etc/group in the stage. A user alone has the group of the same number,
-// or the one that /etc/passwd gives it.
-func (m *maker) owner(ctx context.Context, c *copying, t *tree, b *base.Image) (uid, gid int, err error) {
-	if c.link {
-		// What is there is not looked at.
-		t, b = newTree(), nil
-	}
-	if uid, gid, err = m.user(ctx, c.chown, t, b); err != nil {
-		err = fmt.Errorf("--chown=%s: %w", c.chown, err)
-	}
-	return uid, gid, err
-}
-
-func (m *maker) user(ctx context.Context, text string, t *tree, b *base.Image) (uid, gid int, err error) {
+// owner reads a user[:group] of numbers or names, which are looked up in /etc/passwd
+// and /etc/group of the stage. A user alone has the group of the same number, or
+// the one that /etc/passwd gives it.
+func (m *maker) owner(ctx context.Context, text string, t *tree) (uid, gid int, err error) {
 	if text == "" {
 		return 0, 0, nil
 	}
 	user, group, hasGroup := strings.Cut(text, ":")
 	user = cmp.Or(user, "0")
-	fields, err := m.account(ctx, "/etc/passwd", user, t, b)
+	fields, err := m.account(ctx, "/etc/passwd", user, t)
 	if err == nil {
 		uid, err = strconv.Atoi(fields[2])
 	}
@@ -43,7 +30,7 @@ func (m *maker) user(ctx context.Context, text string, t *tree, b *base.Image) (
 	switch {
 	case hasGroup && group == "":
 	case hasGroup:
-		fields, err = m.account(ctx, "/etc/group", group, t, b)
+		fields, err = m.account(ctx, "/etc/group", group, t)
 		if err == nil {
 			gid, err = strconv.Atoi(fields[2])
 		}
@@ -58,7 +45,7 @@ func (m *maker) user(ctx context.Context, text string, t *tree, b *base.Image) (
 
 // account is the line of a name in a file like /etc/passwd, in fields. A number
 // needs no line.
-func (m *maker) account(ctx context.Context, file, name string, t *tree, b *base.Image) ([]string, error) {
+func (m *maker) account(ctx context.Context, file, name string, t *tree) ([]string, error) {
 	if _, err := strconv.ParseUint(name, 10, 31); err == nil {
 		return []string{name, "", name, name}, nil
 	}
@@ -72,7 +59,7 @@ func (m *maker) account(ctx context.Context, file, name string, t *tree, b *base
 	if n == nil || n.entry.Type != tar.TypeReg {
 		return nil, fmt.Errorf("%q cannot be looked up: the stage has no %s; use a number", name, file)
 	}
-	if err := m.contents(ctx, b, []*node{n}); err != nil {
+	if err := m.extract(ctx, []*node{n}); err != nil {
 		return nil, err
 	}
 	content, err := n.entry.Open()

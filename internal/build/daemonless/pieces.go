@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"path"
 
-	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/ocilayout"
 )
@@ -87,7 +86,7 @@ func (m *maker) piecesFrom(ctx context.Context, s source) ([]piece, error) {
 			files = append(files, i.node)
 		}
 	}
-	return pieces, m.contents(ctx, s.from.base, files)
+	return pieces, m.extract(ctx, files)
 }
 
 // piece is what is at a path of the tree.
@@ -108,16 +107,4 @@ func (t *tree) piece(name string) (piece, error) {
 		return nil
 	})
 	return p, err
-}
-
-// contents makes the files of a base image readable.
-func (m *maker) contents(ctx context.Context, b *base.Image, files []*node) error {
-	if b == nil {
-		return nil
-	}
-	folder, err := m.draft.Dir()
-	if err != nil {
-		return err
-	}
-	return extract(ctx, m.recipe.registry, b, files, folder)
 }

@@ -2,6 +2,7 @@ package dockerfile
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,9 +11,9 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
@@ -125,7 +126,7 @@ type Entry struct {
 // path, fs.ErrNotExist, but not for a pattern.
 func (f *Folder) Find(ctx context.Context, t Take) ([]Source, error) {
 	clean := strings.TrimPrefix(path.Clean("/"+filepath.ToSlash(t.Pattern)), "/")
-	names, err := f.glob(clean)
+	names, err := Glob(clean, f.names)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.Pattern, err)
 	}
@@ -170,81 +171,61 @@ func (a absent) Is(target error) bool { return target == fs.ErrNotExist }
 // IsPattern reports whether a path has special characters.
 func IsPattern(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
 
-// glob returns the paths that match, sorted, symbolic links not followed at the
-// end. "" is the context itself.
-func (f *Folder) glob(pattern string) ([]string, error) {
+// Glob returns the paths that match a pattern, in order; "" is the root. names lists
+// a folder in order; of a folder that does not exist, nothing. It may leave out what
+// is not named part, if that is no pattern.
+func Glob(pattern string, names func(dir, part string) ([]string, error)) ([]string, error) {
 	found := []string{""}
-	for part := range strings.SplitSeq(pattern, "/") {
+	for part := range strings.SplitSeq(path.Clean("/"+pattern), "/") {
 		if part == "" {
 			continue
 		}
 		var next []string
 		for _, dir := range found {
-			names, err := f.step(dir, part)
+			list, err := names(dir, part)
 			if err != nil {
 				return nil, err
 			}
-			next = append(next, names...)
+			for _, name := range list {
+				match := name == part
+				if IsPattern(part) {
+					if match, err = path.Match(part, name); err != nil {
+						return nil, err
+					}
+				}
+				if match {
+					next = append(next, path.Join(dir, name))
+				}
+			}
 		}
 		found = next
 	}
 	return found, nil
 }
 
-// step returns what is called or matches part in a folder. A folder that is
-// none has nothing.
-func (f *Folder) step(dir, part string) ([]string, error) {
+// names is for Glob.
+func (f *Folder) names(dir, part string) (names []string, err error) {
 	real, _, err := f.follow(dir)
-	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+	switch {
+	case err == nil && IsPattern(part):
+		var entries []fs.DirEntry
+		entries, err = f.readDir(real)
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+	case err == nil:
+		_, err = f.root.Lstat(path.Join(real, part))
+		names = []string{part}
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	if !IsPattern(part) {
-		_, err := f.root.Lstat(path.Join(real, part))
-		if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
-			return nil, nil
-		}
-		return []string{path.Join(dir, part)}, err
-	}
-	entries, err := f.readDir(real)
-	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		match, err := path.Match(part, e.Name())
-		if err != nil {
-			return nil, err
-		}
-		if match {
-			names = append(names, path.Join(dir, e.Name()))
-		}
-	}
-	return names, nil
+	return names, err
 }
 
-func (f *Folder) readDir(dir string) ([]fs.DirEntry, error) {
-	opened, err := f.root.Open(dot(dir))
-	if err != nil {
-		return nil, err
-	}
-	defer opened.Close()
-	entries, err := opened.ReadDir(-1)
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	return entries, err
-}
+func (f *Folder) readDir(dir string) ([]fs.DirEntry, error) { return fs.ReadDir(f.root.FS(), dot(dir)) }
 
-func dot(name string) string {
-	if name == "" {
-		return "."
-	}
-	return name
-}
+func dot(name string) string { return cmp.Or(name, ".") }
 
 // ignored tells whether path is ignored, with what is needed to ask for
 // what is below it.

@@ -24,8 +24,6 @@ import (
 // maxLinks is how many symbolic links are followed for one path.
 const maxLinks = 40
 
-func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
-
 // load reads what is to be copied from a path: the file, or all that is in the
 // folder. A symbolic link is followed, inside of the context only. It is nil
 // when the ignore file leaves nothing of it.
@@ -237,7 +235,7 @@ const maxFile = 8 << 30
 func (f *Folder) entry(name, below string, info fs.FileInfo) Entry {
 	e := Entry{
 		Path: below, Name: name, Host: filepath.Join(f.dir, filepath.FromSlash(name)),
-		Kind: info.Mode().Type(), Mode: modeOf(info.Mode()), Info: info, root: f.root,
+		Kind: info.Mode().Type(), Mode: Mode(info.Mode()), Info: info, root: f.root,
 	}
 	switch {
 	case strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name):
@@ -253,8 +251,8 @@ func (f *Folder) entry(name, below string, info fs.FileInfo) Entry {
 	return e
 }
 
-// modeOf is a mode as tar headers have it.
-func modeOf(m fs.FileMode) int64 {
+// Mode is a mode as tar headers have it.
+func Mode(m fs.FileMode) int64 {
 	mode := int64(m.Perm())
 	for i, bit := range []fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
 		if m&bit != 0 {
