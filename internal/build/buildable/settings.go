@@ -1,7 +1,6 @@
 package buildable
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nationtech/harmony/internal/cli/nearest"
@@ -50,33 +50,27 @@ func (o Options) settings(into any) error {
 	b := *o.App.Image.Buildable
 	known := jsonNames(reflect.TypeOf(into).Elem())
 	for _, name := range slices.Sorted(maps.Keys(b.Settings)) {
-		if slices.Contains(known, name) {
-			continue
+		if !slices.Contains(known, name) {
+			err := o.invalid("settings."+name, "the type %s has no such setting", b.Type)
+			if near := nearest.Name(name, known); near != "" {
+				return err.WithHint("did you mean %s?", near)
+			}
+			return err.WithHint("it has %s", strings.Join(known, ", "))
 		}
-		err := o.invalid("settings."+name, "the type %s has no such setting", b.Type)
-		if near := nearest.Name(name, known); near != "" {
-			return err.WithHint("did you mean %s?", near)
-		}
-		return err.WithHint("it has %s", strings.Join(known, ", "))
-	}
-	// One by one, so that an error names the setting.
-	for _, name := range slices.Sorted(maps.Keys(b.Settings)) {
+		// One by one, so that an error names the setting.
 		text, err := json.Marshal(map[string]any{name: b.Settings[name]})
 		if err == nil {
-			err = json.NewDecoder(bytes.NewReader(text)).Decode(into)
+			err = json.Unmarshal(text, into)
+		}
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			return o.invalid("settings."+name, "want %s, have a %s", wrong.Type, wrong.Value)
 		}
 		if err != nil {
-			return o.invalid("settings."+name, "%s", wrongType(err))
+			return o.invalid("settings."+name, "%v", err)
 		}
 	}
 	return nil
-}
-
-func wrongType(err error) string {
-	if e, ok := err.(*json.UnmarshalTypeError); ok { //nolint:errorlint // what encoding/json returns as it is
-		return fmt.Sprintf("want %s, have a %s", e.Type, e.Value)
-	}
-	return err.Error()
 }
 
 // jsonNames are the names of a struct's fields in JSON, in their order.
@@ -87,4 +81,66 @@ func jsonNames(t reflect.Type) []string {
 		names = append(names, name)
 	}
 	return names
+}
+
+// linkerFlag knows the flags of the app's ldflags. Others can start programs and
+// write files: -extld with -linkmode=external, -o, -cpuprofile. One that is not a
+// switch takes the next word where it has no value of its own.
+func linkerFlag(name string) (isSwitch, known bool) {
+	switch name {
+	case "X", "buildid":
+		return false, true
+	case "s", "w", "compressdwarf", "checklinkname":
+		return true, true
+	}
+	return false, false
+}
+
+// checkLDFlags refuses what the linker is not to be told by a project.
+func (o Options) checkLDFlags() error {
+	words, err := splitFlags(strings.Join(o.App.Image.Buildable.LDFlags, " "))
+	if err != nil {
+		return o.invalid("ldflags", "%v", err)
+	}
+	for len(words) > 0 {
+		word := words[0]
+		words = words[1:]
+		name, dashed := strings.CutPrefix(word, "-")
+		name, value, given := strings.Cut(strings.TrimPrefix(name, "-"), "=")
+		isSwitch, known := linkerFlag(name)
+		_, err := strconv.ParseBool(value)
+		switch {
+		case !dashed || !known:
+			return o.invalid("ldflags", "%s is not allowed", word).WithHint("allowed: -X, -s, -w, -buildid, -compressdwarf, -checklinkname; cgo is off, so there are no flags for an external linker")
+		case given && isSwitch && err != nil:
+			return o.invalid("ldflags", "%s must be true or false", word)
+		case given || isSwitch:
+			continue
+		case len(words) == 0 || strings.HasPrefix(words[0], "@"): // the linker would read a file of further flags
+			return o.invalid("ldflags", "%s has no value; write -%s=VALUE", word, name)
+		}
+		words = words[1:]
+	}
+	return nil
+}
+
+// splitFlags splits as the go command does: at blanks, but for words that begin
+// with a quotation mark and go to the next one.
+func splitFlags(text string) ([]string, error) {
+	const blanks = " \t\r\n"
+	var words []string
+	for text = strings.TrimLeft(text, blanks); text != ""; text = strings.TrimLeft(text, blanks) {
+		end, skip := strings.IndexAny(text, blanks), 0
+		if quote := text[0]; quote == '"' || quote == '\'' {
+			text, skip = text[1:], 1
+			if end = strings.IndexByte(text, quote); end < 0 {
+				return nil, fmt.Errorf("a quotation mark %c is not closed", quote)
+			}
+		}
+		if end < 0 {
+			end = len(text)
+		}
+		words, text = append(words, text[:end]), text[end+skip:]
+	}
+	return words, nil
 }

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -223,7 +224,16 @@ func (f *Folder) names(dir, part string) (names []string, err error) {
 	return names, err
 }
 
-func (f *Folder) readDir(dir string) ([]fs.DirEntry, error) { return fs.ReadDir(f.root.FS(), dot(dir)) }
+func (f *Folder) readDir(dir string) ([]fs.DirEntry, error) {
+	opened, err := f.root.Open(dot(dir)) // root.FS refuses names that are not UTF-8
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	entries, err := opened.ReadDir(-1)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
+}
 
 func dot(name string) string { return cmp.Or(name, ".") }
 
