@@ -2,7 +2,7 @@ package build
 
 import "github.com/spf13/pflag"
 
-// Flags are those of harmony build, beside the ones that every stage has.
+// Flags are those of harmony build, besides the ones that every stage has.
 type Flags struct {
 	// NoCache rebuilds everything, ignoring caches.
 	NoCache bool

@@ -23,7 +23,7 @@ import (
 // different image of the same input.
 const format = "2"
 
-// Kinds of items beside those of package inputs.
+// Kinds of items besides those of package inputs.
 const (
 	kindDockerfile = "Dockerfile"
 	kindSecret     = "secret"

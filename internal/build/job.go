@@ -5,17 +5,19 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build/buildable"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// job makes one app's image.
 type job struct {
 	*builder
 	app       protocol.AppSpec
@@ -102,7 +104,6 @@ func (j *job) find(ctx context.Context, r Request, in input) (protocol.ImageRef,
 	return j.findPublished(ctx, ref)
 }
 
-// make has the backend make the image.
 func (j *job) make(ctx context.Context, r Request, in input) (_ protocol.ImageRef, err error) {
 	folder := filepath.Join(j.env.Cache, j.app.Name)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -152,4 +153,29 @@ func (j *job) verify(ctx context.Context, in input) error {
 		return errChanged
 	}
 	return nil
+}
+
+func openBuildable(j *job) (buildable.Source, error) {
+	return buildable.Open(buildable.Options{
+		App: j.app, Platforms: j.platforms, Created: j.created, Memory: j.memory, DryRun: j.env.DryRun,
+		Finder: lock.Finder(os.Getenv("PATH")),
+		Progress: func(phase, message string) {
+			j.env.Progress(protocol.Event{Metadata: j.app.Metadata, Phase: phase, Message: message})
+		},
+	})
+}
+
+// checkoutModes gives what was written into a folder modes that do not depend on the
+// umask.
+func checkoutModes(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() && !d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return os.Chmod(path, dockerfile.Checkout(info.Mode()))
+	})
 }

@@ -30,46 +30,22 @@ type projectSource struct {
 
 func openProject(app protocol.AppSpec, memory string) (*projectSource, error) {
 	d := *app.Image.Dockerfile
-	if err := checkLocal(app, d.Path, d.Context); err != nil {
-		return nil, err
-	}
 	name := cmp.Or(d.Path, filepath.Join(d.Context, "Dockerfile"))
 	s := &projectSource{root: app.ProjectRoot, memory: memory, digests: map[string]*inputs.Digests{}}
 	s.context = Context{
 		Name: name, Dockerfile: filepath.Join(app.ProjectRoot, name), Dir: filepath.Join(app.ProjectRoot, d.Context),
 		Target: d.Target, Args: d.Args,
 	}
-	if err := s.contexts(app, d.Contexts); err != nil {
-		return nil, err
-	}
-	return s, s.references(d)
-}
-
-// checkLocal refuses paths outside the project.
-func checkLocal(app protocol.AppSpec, paths ...string) error {
-	for _, path := range paths {
-		if path != "" && !filepath.IsLocal(path) {
-			return protocol.Invalid("%s: image: the path %q leads out of the project", app.Name, path)
-		}
-	}
-	return nil
-}
-
-// contexts sets the named contexts, whose folders become absolute.
-func (s *projectSource) contexts(app protocol.AppSpec, named map[string]string) error {
-	for name, value := range named {
+	for name, value := range d.Contexts {
 		if s.context.Contexts == nil {
 			s.context.Contexts = map[string]string{}
 		}
 		if !strings.HasPrefix(value, "docker-image:") {
-			if err := checkLocal(app, value); err != nil {
-				return err
-			}
 			value = filepath.Join(app.ProjectRoot, value)
 		}
 		s.context.Contexts[strings.ToLower(name)] = value
 	}
-	return nil
+	return s, s.references(d)
 }
 
 // references sets what RUN can mount, and reads none of it.
@@ -79,7 +55,7 @@ func (s *projectSource) references(d protocol.Dockerfile) error {
 		if err != nil {
 			return err
 		}
-		s.context.Secrets = append(s.context.Secrets, Secret{ID: id, Env: at.Env, File: at.File})
+		s.context.Secrets = append(s.context.Secrets, dockerfile.Secret{ID: id, Env: at.Env, File: at.File})
 	}
 	for _, id := range slices.Sorted(maps.Keys(d.SSH)) {
 		at, err := s.reference("ssh", id, d.SSH[id])
@@ -92,7 +68,7 @@ func (s *projectSource) references(d protocol.Dockerfile) error {
 		if at.File == "" {
 			return protocol.Invalid("dockerfile.ssh.%s: the variable %s is not set", id, at.Env)
 		}
-		s.context.SSH = append(s.context.SSH, SSH{ID: id, Paths: []string{at.File}})
+		s.context.SSH = append(s.context.SSH, dockerfile.SSH{ID: id, Paths: []string{at.File}})
 	}
 	return nil
 }

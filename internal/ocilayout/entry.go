@@ -89,7 +89,6 @@ func copyContent(ctx context.Context, w io.Writer, e Entry) error {
 	return err
 }
 
-// contextReader ends with the context's error.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader

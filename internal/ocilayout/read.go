@@ -18,7 +18,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// maxManifest is the largest manifest that registries have to take.
+// maxManifest is the largest manifest that registries must accept.
 const maxManifest = 4 << 20
 
 // Content is the one image of a layout folder.
@@ -183,11 +183,11 @@ func (c *Content) platforms() (names []string, err error) {
 	return names, nil
 }
 
-// elsewhereFile is beside index.json. An OCI layout may have other files, which
-// those who do not know them leave alone.
+// elsewhereFile is next to index.json. An OCI layout may have other files, which
+// other tools leave alone.
 const elsewhereFile = "elsewhere.json"
 
-// Place is where a blob is that a layout refers to and does not hold.
+// Place is where a blob is that a layout refers to and does not contain.
 type Place struct {
 	// Registry is host[:port], and Repository the path there.
 	Registry   string `json:"registry"`
@@ -196,7 +196,6 @@ type Place struct {
 	Insecure bool `json:"insecure,omitempty"`
 }
 
-// places is the content of elsewhere.json.
 type places struct {
 	Blobs map[digest.Digest]Place `json:"blobs"`
 }

@@ -136,7 +136,7 @@ func TestExternalContextOfMemory(t *testing.T) {
 	digest(t, t.Context(), openSource(t, o))
 	s := openSource(t, o)
 	digest(t, t.Context(), s)
-	if _, err := s.Context(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "wrote another context than it did of the same inputs") {
+	if _, err := s.Context(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "wrote a different context for the same inputs") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -106,7 +106,7 @@ func (g *golang) dockerfile() dockerfile.Context {
 
 // Context implements [Source]: the program is compiled for each platform.
 func (g *golang) Context(ctx context.Context, dir string) (dockerfile.Context, error) {
-	if err := writeBase(dir, g.options.Created); err != nil {
+	if err := writeBase(ctx, dir, g.options.Created); err != nil {
 		return dockerfile.Context{}, err
 	}
 	for _, p := range g.options.Platforms {

@@ -17,8 +17,8 @@ import (
 	"github.com/nationtech/harmony/internal/build/inputs"
 )
 
-// The images that a Leptos application is compiled in and runs on, and the
-// cargo-leptos that compiles it, when its settings say nothing else.
+// The default images that a Leptos application is compiled in and runs on, and the
+// default version of cargo-leptos.
 const (
 	rustImage          = "docker.io/library/rust:1-bookworm"
 	runtimeImage       = "gcr.io/distroless/cc-debian12:nonroot"
@@ -31,8 +31,8 @@ const (
 	sourceFolder   = "source"
 )
 
-// leptosSettings are image.buildable.settings of rust-leptos. What is absent is
-// taken from Cargo.toml, as cargo-leptos does.
+// leptosSettings are image.buildable.settings of rust-leptos. Missing ones come from
+// Cargo.toml, as with cargo-leptos.
 type leptosSettings struct {
 	// Project is one of several in [[workspace.metadata.leptos]].
 	Project string `json:"project"`
@@ -41,7 +41,7 @@ type leptosSettings struct {
 	Package    string `json:"package"`
 	LibPackage string `json:"libPackage"`
 	Bin        string `json:"bin"`
-	// Features are of both, beside those in Cargo.toml.
+	// Features are for both, in addition to those in Cargo.toml.
 	Features    []string `json:"features"`
 	BinFeatures []string `json:"binFeatures"`
 	LibFeatures []string `json:"libFeatures"`
@@ -116,8 +116,8 @@ func (l *leptos) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item,
 	return l.dockerfile(), items, nil
 }
 
-// survey lists the sources: what the project's ignore file leaves, without what
-// cargo and git make.
+// survey lists the sources: what the project's ignore file does not exclude, without
+// the output of cargo and git's files.
 func (l *leptos) survey(ctx context.Context) error {
 	if err := writeIgnore(l.ignore, filepath.Join(l.root(), ".dockerignore")); err != nil {
 		return err
@@ -141,7 +141,7 @@ func (l *leptos) survey(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// valueOf is what matters of an entry of a context.
+// valueOf is what counts of an entry of a context.
 func valueOf(e dockerfile.Entry, digests *inputs.Digests) (string, error) {
 	switch e.Kind {
 	case fs.ModeDir:
@@ -150,10 +150,10 @@ func valueOf(e dockerfile.Entry, digests *inputs.Digests) (string, error) {
 		return "link " + e.Link, nil
 	}
 	sum, err := digests.Known(e.Host, e.Info, e.Open)
-	return fmt.Sprintf("%o %s", e.Checkout(), sum), err
+	return fmt.Sprintf("%o %s", dockerfile.Checkout(e.Info.Mode()), sum), err
 }
 
-// writeIgnore writes the project's ignore file with what is never a source.
+// writeIgnore writes the project's ignore file, and excludes what is never a source.
 func writeIgnore(to, from string) error {
 	text, err := os.ReadFile(from)
 	if err != nil && !os.IsNotExist(err) {
@@ -197,12 +197,11 @@ func (l *leptos) copy(e dockerfile.Entry, to string) error {
 	if err := copyFile(siteFile{name: e.Path, host: e.Host, digest: sum}, to); err != nil {
 		return err
 	}
-	return os.Chmod(to, e.Checkout())
+	return os.Chmod(to, dockerfile.Checkout(e.Info.Mode()))
 }
 
-// dockerfile compiles the application in one stage, of which the steps up to
-// the dependencies change with the manifests only, and has another with what
-// runs.
+// dockerfile compiles the application in one stage, whose steps up to the dependencies
+// depend on the manifests only, and runs it in another.
 func (l *leptos) dockerfile() dockerfile.Context {
 	w, s := newWriter("buildable rust-leptos: "+l.folder), l.settings
 	w.line("FROM %s AS build", s.RustImage)
@@ -248,8 +247,8 @@ func (l *leptos) cargo(target string, features []string, which ...string) string
 	return strings.Join(args, " ")
 }
 
-// cargoLeptos is the command that makes the server and the site. Cargo.toml has
-// the features that it tells, so that only the others are given.
+// cargoLeptos is the command that makes the server and the site. It reads the features
+// in Cargo.toml, so only the others are passed.
 func (l *leptos) cargoLeptos() string {
 	args := []string{"cargo leptos build --release"}
 	if l.given.Project != "" {

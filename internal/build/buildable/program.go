@@ -34,7 +34,6 @@ const (
 	longest = 1000
 )
 
-// program is an executable that writes contexts.
 type program struct {
 	name, path string
 	deadline   time.Duration
@@ -116,7 +115,7 @@ func (p program) answer(text []byte, stderr string, exit *exec.ExitError, app st
 		return protocol.BuildContext{}, failed
 	}
 	if len(text) == 0 {
-		return protocol.BuildContext{}, fmt.Errorf("%s ended without an answer: want one BuildContext document on stdout%s", p.name, stderr)
+		return protocol.BuildContext{}, fmt.Errorf("%s exited without an answer: want one BuildContext document on stdout%s", p.name, stderr)
 	}
 	if err == nil && (document.Kind != protocol.KindBuildContext || !document.Known()) {
 		err = fmt.Errorf("it is kind %s of %s", term.OneLine(string(document.Kind)), term.OneLine(document.APIVersion))

@@ -39,7 +39,7 @@ const (
 )
 
 // server compiles the static server: with this machine's go command, or in the
-// Dockerfile when there is none or an image is asked for.
+// Dockerfile if there is none or an image is set.
 type server struct {
 	image     string
 	platforms []ocispec.Platform
@@ -66,7 +66,6 @@ func (s *server) locate(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(version)), err
 }
 
-// digest is that of the server's source.
 func (s *server) digest() string {
 	sum := sha256.Sum256([]byte(serverModule + serverMain + serverSite))
 	return hex.EncodeToString(sum[:])

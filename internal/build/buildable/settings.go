@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -15,8 +14,8 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// fields refuses the fields of image.buildable that the type does not have, and
-// paths that lead out of the project. Type and the named ones are allowed.
+// fields refuses the fields of image.buildable that the type does not have: all but
+// type and the allowed ones.
 func (o Options) fields(allowed ...string) error {
 	b := *o.App.Image.Buildable
 	set := map[string]bool{
@@ -29,15 +28,7 @@ func (o Options) fields(allowed ...string) error {
 				WithHint("it has %s", strings.Join(append([]string{"type"}, allowed...), ", "))
 		}
 	}
-	return errors.Join(o.local("folder", b.Folder), o.local("main", b.Main))
-}
-
-// local refuses a path that leads out of the project.
-func (o Options) local(field, path string) error {
-	if path == "" || filepath.IsLocal(path) {
-		return nil
-	}
-	return o.invalid(field, "the path %q leads out of the project", path)
+	return nil
 }
 
 // invalid is an error of a field of image.buildable.
@@ -45,7 +36,6 @@ func (o Options) invalid(field, format string, args ...any) *protocol.Error {
 	return protocol.Invalid("%s: image.buildable.%s: %s", o.App.Name, field, fmt.Sprintf(format, args...))
 }
 
-// settings decodes image.buildable.settings into a struct.
 func (o Options) settings(into any) error {
 	b := *o.App.Image.Buildable
 	known := jsonNames(reflect.TypeOf(into).Elem())
@@ -83,9 +73,9 @@ func jsonNames(t reflect.Type) []string {
 	return names
 }
 
-// linkerFlag knows the flags of the app's ldflags. Others can start programs and
-// write files: -extld with -linkmode=external, -o, -cpuprofile. One that is not a
-// switch takes the next word where it has no value of its own.
+// linkerFlag knows the allowed flags. Others can start programs and write files: -extld
+// with -linkmode=external, -o, -cpuprofile. A flag that is not a switch takes the next
+// word unless it has a value.
 func linkerFlag(name string) (isSwitch, known bool) {
 	switch name {
 	case "X", "buildid":
@@ -96,7 +86,7 @@ func linkerFlag(name string) (isSwitch, known bool) {
 	return false, false
 }
 
-// checkLDFlags refuses what the linker is not to be told by a project.
+// checkLDFlags refuses what a project may not pass to the linker.
 func (o Options) checkLDFlags() error {
 	words, err := splitFlags(strings.Join(o.App.Image.Buildable.LDFlags, " "))
 	if err != nil {

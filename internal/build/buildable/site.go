@@ -143,7 +143,6 @@ func copyFile(f siteFile, to string) error {
 	return os.Chmod(to, 0o644)
 }
 
-// compressible reports whether a content type is text.
 func compressible(kind string) bool {
 	return strings.HasPrefix(kind, "text/") || strings.Contains(kind, "json") || strings.Contains(kind, "xml") ||
 		kind == "application/wasm" || kind == "font/ttf"

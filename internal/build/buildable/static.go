@@ -27,14 +27,13 @@ type staticSettings struct {
 	// Immutable are folders of files that never change under their names, which
 	// a browser may keep for good.
 	Immutable []string `json:"immutable"`
-	// Gzip puts compressed variants beside the files; true when absent.
+	// Gzip puts compressed variants next to the files; true when absent.
 	Gzip *bool `json:"gzip"`
 	// GoImage is the image in which the server is compiled, even where there is a
 	// go command.
 	GoImage string `json:"goImage"`
 }
 
-// static serves a folder of files.
 type static struct {
 	options  Options
 	settings staticSettings
@@ -43,7 +42,6 @@ type static struct {
 	files    []siteFile
 }
 
-// siteFile is one file that is served.
 type siteFile struct {
 	name, host, digest string
 	size               int64
@@ -179,7 +177,7 @@ func (s *static) dockerfile() dockerfile.Context {
 }
 
 func (s *static) Context(ctx context.Context, dir string) (dockerfile.Context, error) {
-	if err := writeBase(dir, s.options.Created); err != nil {
+	if err := writeBase(ctx, dir, s.options.Created); err != nil {
 		return dockerfile.Context{}, err
 	}
 	s.options.progress("compile", "the static server")

@@ -65,7 +65,6 @@ type goModule struct {
 	Replace                   *goModule
 }
 
-// compiled are the files that go into the program.
 func (p goPackage) compiled() []string {
 	return slices.Concat(p.GoFiles, p.CgoFiles, p.CFiles, p.CXXFiles, p.MFiles, p.HFiles, p.FFiles, p.SFiles,
 		p.SwigFiles, p.SwigCXXFiles, p.SysoFiles, p.EmbedFiles)

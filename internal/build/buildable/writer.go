@@ -64,7 +64,6 @@ func (w *writer) run(command ...string) {
 	w.line("ENTRYPOINT %s", jsonList(command))
 }
 
-// jsonList is the exec form of a command.
 func jsonList(command []string) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
@@ -79,7 +78,6 @@ func (w *writer) context() dockerfile.Context {
 	return dockerfile.Context{Name: w.name, Text: w.text.Bytes()}
 }
 
-// writeDockerfile completes a context folder.
 func writeDockerfile(dir string, c dockerfile.Context) (dockerfile.Context, error) {
 	c.Dir, c.Dockerfile = dir, filepath.Join(dir, dockerfileName)
 	return c, writeFile(c.Dockerfile, c.Text)

@@ -17,7 +17,7 @@
 // last three run ssh, docker and kubectl. Without any, BUILDKIT_HOST is taken.
 //
 // The image goes from the builder straight to the topology's registry, by
-// digest and without a tag, where the builder reaches it; else it comes to disk
+// digest and without a tag, where the builder reaches it; else it is written to disk
 // as an OCI layout.
 package buildkit
 
@@ -42,10 +42,8 @@ import (
 // topology has none.
 const Host = "BUILDKIT_HOST"
 
-// format is that of [build.Layouts].
 const format = "buildkit 2"
 
-// backend is the build.Backend.
 type backend struct {
 	build.Layouts
 	env      capability.Environment
@@ -80,7 +78,7 @@ func newBackend(env capability.Environment, getenv func(string) string) (*backen
 		env:     env, settings: s, farm: newFarm(s.Addresses, s.Concurrency), registry: openDestination(env.Topology.OCIRegistry),
 	}
 	if s.Push == pushAlways && b.registry == nil {
-		return nil, protocol.Unsupported("topology %q: containerBuilder.settings.push is always, but ociRegistry is no registry of the adapter oci with a url", env.Topology.Name)
+		return nil, protocol.Unsupported("topology %q: containerBuilder.settings.push is always, but ociRegistry is not of the adapter oci with a url", env.Topology.Name)
 	}
 	return b, nil
 }
@@ -108,8 +106,8 @@ func (b *backend) Check(_ context.Context, r build.Request) error {
 	return nil
 }
 
-// Build implements [build.Backend]. A worker that is lost in mid-build costs
-// another try on the next one.
+// Build implements [build.Backend]. If a worker is lost during the build, the next one
+// tries.
 func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.ImageRef) (protocol.ImageRef, error) {
 	s := search{backend: b, app: r.App, lost: map[string]bool{}, busy: map[string]bool{}}
 	for {
@@ -126,8 +124,8 @@ func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.Image
 	}
 }
 
-// hurry is how long a builder may take to notice that a build is cancelled
-// before the connection is cut, which it notices too.
+// hurry is how long a builder may take to notice that a build is cancelled before the
+// connection is closed, which also cancels it.
 const hurry = time.Second
 
 // buildOn builds on one worker and closes the connection.
@@ -137,7 +135,7 @@ func (b *backend) buildOn(ctx context.Context, c *client.Client, address string,
 		select {
 		case <-done:
 		case <-time.After(hurry):
-			_ = c.Close() // the second Close tells nothing new
+			_ = c.Close() // the second Close reports nothing new
 		}
 	})
 	defer func() {
@@ -154,7 +152,7 @@ func (b *backend) buildOn(ctx context.Context, c *client.Client, address string,
 		if err == nil || ctx.Err() != nil || b.settings.Push == pushAlways || !isOutOfReach(err) {
 			return pushed, err
 		}
-		b.tell(r.App, "the builder cannot push to %s, so the image comes to disk: %v", b.registry.host, err)
+		b.tell(r.App, "the builder cannot push to %s, so the image is written to disk: %v", b.registry.host, err)
 	}
 	return b.Make(ctx, r, ref, func(draft *ocilayout.Draft) ([]ocispec.Descriptor, error) {
 		image, err := solve.ToLayout(ctx, c, r, o, draft)
@@ -182,7 +180,7 @@ func (b *backend) push(ctx context.Context, c *client.Client, r build.Request, o
 	}
 	sum := made.Descriptor.Digest.String()
 	if sum == "" {
-		return ref, fmt.Errorf("the builder at %s does not tell what it pushed", b.registry.host)
+		return ref, fmt.Errorf("the builder did not report what it pushed to %s", b.registry.host)
 	}
 	if err := b.registry.verify(ctx, ref.Repository, sum); err != nil {
 		return ref, err
@@ -195,7 +193,6 @@ func (b *backend) push(ctx context.Context, c *client.Client, r build.Request, o
 	return ref, nil
 }
 
-// tell sends an event that is worth a line.
 func (b *backend) tell(app protocol.AppSpec, format string, args ...any) {
 	b.env.Progress(protocol.Event{Metadata: app.Metadata, Phase: protocol.PhaseStep, Message: fmt.Sprintf(format, args...)})
 }

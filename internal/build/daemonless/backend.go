@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build"
@@ -18,7 +19,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// format is that of [build.Layouts].
 const format = "daemonless 2"
 
 // backend makes images without a daemon. It is safe for use by several
@@ -127,4 +127,72 @@ func (r *recipe) image(ctx context.Context, draft *ocilayout.Draft, source *dock
 	r.progress("pack", "%s for %s", r.request.Context.Name, ocilayout.PlatformString(platform))
 	m := maker{recipe: r, draft: draft, trees: map[*state]*tree{}}
 	return m.image(ctx, plan)
+}
+
+// otherAdapters is the hint of what is not supported here.
+const otherAdapters = "the adapters docker and buildkit can do it; in a topology: spec: {containerBuilder: {adapter: docker}}"
+
+// unsupported is an error for what another adapter can do.
+func unsupported(name string, line int, format string, args ...any) *protocol.Error {
+	return protocol.Unsupported("%s:%d: %s", name, line, fmt.Sprintf(format, args...)).WithHint(otherAdapters)
+}
+
+// Check implements [build.Backend].
+func (b *backend) Check(_ context.Context, r build.Request) error {
+	for _, p := range r.Platforms {
+		if p.OS != "linux" {
+			return protocol.Unsupported("platform %s: the adapter daemonless makes linux images only", ocilayout.PlatformString(p))
+		}
+	}
+	file, err := dockerfile.Parse(r.Context.Name, r.Context.Text)
+	if err != nil {
+		return err
+	}
+	if f := file.Frontend; f != nil {
+		return unsupported(file.Name, f.Line, "the syntax %s needs a builder that runs it", f.Name)
+	}
+	for name := range r.Context.Contexts {
+		return protocol.Unsupported("%s: the context %s: the adapter daemonless has no named contexts", file.Name, name)
+	}
+	for _, p := range r.Platforms {
+		stages, _, err := file.Needed(p, r.Context)
+		if err != nil {
+			return err
+		}
+		for _, i := range stages {
+			for _, c := range file.Stages[i].Commands {
+				if err := checkCommand(file, c); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func checkCommand(f *dockerfile.File, c instructions.Command) error {
+	line := dockerfile.Line(c.Location())
+	switch c := c.(type) {
+	case *instructions.RunCommand:
+		return unsupported(f.Name, line, "RUN … needs a builder that runs commands")
+	case *instructions.AddCommand:
+		return checkAdd(f, c, line)
+	}
+	return nil
+}
+
+func checkAdd(f *dockerfile.File, c *instructions.AddCommand, line int) error {
+	if c.KeepGitDir != nil {
+		return unsupported(f.Name, line, "ADD --keep-git-dir needs a builder that has git")
+	}
+	for _, source := range c.SourcePaths {
+		// A URL with variables is checked when they are known.
+		if !dockerfile.IsRemote(source) || strings.Contains(source, "$") {
+			continue
+		}
+		if _, err := newRemoteFile(source, c.Checksum); err != nil && !strings.Contains(c.Checksum, "$") {
+			return dockerfile.Locate(f.Name, line, err)
+		}
+	}
+	return nil
 }

@@ -16,7 +16,7 @@ import (
 type copying struct {
 	// sources in the order in which they are placed.
 	sources []source
-	// dest is absolute; it ends with a slash if it has to be a folder.
+	// dest is absolute; it ends with a slash if it must be a folder.
 	dest  string
 	chown string
 	chmod chmod
@@ -65,7 +65,7 @@ func (e *evaluator) copy(ctx context.Context, s *state, c *instructions.CopyComm
 
 // sources are what one word of a COPY or ADD names.
 func (e *evaluator) sources(ctx context.Context, name string, c *instructions.CopyCommand, add *instructions.AddCommand, from *state) ([]source, error) {
-	s := source{from: from, take: dockerfile.TakeOf(name, c.Parents, c.ExcludePatterns)}
+	s := source{from: from, take: dockerfile.TakeOf(name, "", c.Parents, c.ExcludePatterns)}
 	if add != nil {
 		remote := dockerfile.IsRemote(name)
 		s.unpack = !remote

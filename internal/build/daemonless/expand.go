@@ -136,12 +136,11 @@ func expandXZ(ctx context.Context, in io.Reader) (io.ReadCloser, error) {
 		return nil, err
 	}
 	go func() {
-		if err := child.Wait(); err != nil {
+		err := child.Wait()
+		if err != nil {
 			err = fmt.Errorf("xz: %w", err)
-			write.CloseWithError(err)
-			return
 		}
-		write.Close()
+		write.CloseWithError(err)
 	}()
 	return &xzReader{out, child, cancel}, nil
 }

@@ -62,7 +62,7 @@ func baseHistory(s *state) []ocispec.History {
 }
 
 // layers are those of the base, and one for each operation that changes
-// anything, which packed tells.
+// anything; packed has those.
 func (m *maker) layers(ctx context.Context, s *state) (layers []ocilayout.Layer, packed map[*operation]bool, err error) {
 	if s.base != nil {
 		if layers, err = m.baseLayers(ctx, s.base); err != nil {
@@ -82,39 +82,31 @@ func (m *maker) layers(ctx context.Context, s *state) (layers []ocilayout.Layer,
 	return layers, packed, nil
 }
 
-// parallel is how many layers are packed at a time. Each of them is compressed
-// on several processors; more than one at a time is for reading and hashing.
+// parallel is how many layers are packed at a time. Each is compressed on several
+// processors; a second one reads and hashes meanwhile.
 const parallel = 2
 
 // pack makes the layers of the operations that change anything.
 func (m *maker) pack(ctx context.Context, s *state, made []ocilayout.Layer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	group, running := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	err := m.changes(running, s, func(i int, op *operation, entries []ocilayout.Entry) {
-		group.Go(func() error {
-			layer, err := m.draft.WriteLayer(running, entries, m.recipe.request.Created)
-			if err != nil {
-				return dockerfile.Locate(op.name, op.line, err)
-			}
-			made[i] = layer
-			return nil
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel + 1) // one carries out the operations
+	group.Go(func() error {
+		return m.changes(ctx, s, func(i int, op *operation, entries []ocilayout.Entry) {
+			group.Go(func() (err error) {
+				if made[i], err = m.draft.WriteLayer(ctx, entries, m.recipe.request.Created); err != nil {
+					return dockerfile.Locate(op.name, op.line, err)
+				}
+				return nil
+			})
 		})
 	})
-	if err != nil {
-		cancel()
-	}
-	if failed := group.Wait(); failed != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return failed
-	}
-	return err
+	return group.Wait()
 }
 
 // changes carries out the operations of a state and hands out what each changes.
 func (m *maker) changes(ctx context.Context, s *state, each func(int, *operation, []ocilayout.Entry)) error {
 	t := newTree()
-	if s.looksAtBase() {
+	if s.needsBase() {
 		var err error
 		if t, err = m.ground(ctx, s.base); err != nil {
 			return err
@@ -132,14 +124,14 @@ func (m *maker) changes(ctx context.Context, s *state, each func(int, *operation
 	return nil
 }
 
-// looksAtBase reports whether the file system of the base has to be known: links
-// and folders at the destinations, names of users.
-func (s *state) looksAtBase() bool {
+// needsBase reports whether the file system of the base matters: links and folders at
+// the destinations, names of users.
+func (s *state) needsBase() bool {
 	return slices.ContainsFunc(s.operations, func(op *operation) bool { return op.copy == nil || !op.copy.link })
 }
 
-// baseLayers brings the layers of a base image into the draft, but for those
-// that are where the image is going.
+// baseLayers adds the layers of a base image to the draft, unless they are where the
+// image is going.
 func (m *maker) baseLayers(ctx context.Context, b *base.Image) ([]ocilayout.Layer, error) {
 	for i, l := range b.Layers {
 		if b.Repository.RegistryStr() == m.recipe.destination {

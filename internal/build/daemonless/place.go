@@ -39,9 +39,9 @@ func (w *writer) put(where string, n *node) error {
 	return nil
 }
 
-// replaced takes back what this layer has in a folder that is no longer there,
-// and hides what is in one of a lower layer when a new folder takes the place of
-// what took its place.
+// replaced removes what this layer put into a folder that is gone, and hides the
+// contents of one in a lower layer if something else replaced it, and a new folder
+// that.
 func (w *writer) replaced(name string, before, now *node) {
 	old, fresh := w.new[name]
 	switch {

@@ -16,7 +16,6 @@ import (
 	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
-// maxLinks is how many symbolic links are followed for one path.
 const maxLinks = 40
 
 // tree is the file system of an image, without the content of its files.
@@ -87,13 +86,11 @@ func (t *tree) resolve(name string, last bool) (string, *node, error) {
 	for len(rest) > 0 {
 		part := rest[0]
 		rest = rest[1:]
-		if part == "" || part == "." {
+		switch part {
+		case "", ".":
 			continue
-		}
-		if part == ".." {
-			if len(stack) > 1 {
-				stack = stack[:len(stack)-1]
-			}
+		case "..":
+			stack = stack[:max(1, len(stack)-1)]
 			continue
 		}
 		top := stack[len(stack)-1]

@@ -39,7 +39,6 @@ func New(flags *build.Flags) capability.Adapter[capability.ContainerBuilder] {
 	}
 }
 
-// backend is the build.Backend.
 type backend struct {
 	env    capability.Environment
 	getenv func(string) string
@@ -164,7 +163,7 @@ func (b *backend) build(ctx context.Context, d *daemon.Client, r build.Request) 
 	switch {
 	case !kit:
 		return b.classic(ctx, d, r)
-	case d.Info().Builder == "" && len(r.Context.Contexts) > 0:
+	case d.Builder == "" && len(r.Context.Contexts) > 0:
 		return "", protocol.Unsupported("the BuildKit of %s is too old for named contexts: it would ignore them", d).
 			WithHint("Docker 23 or later has them, and so has the adapter buildkit")
 	}
@@ -173,7 +172,7 @@ func (b *backend) build(ctx context.Context, d *daemon.Client, r build.Request) 
 
 // hasBuildKit tries it out where the daemon does not say.
 func hasBuildKit(ctx context.Context, d *daemon.Client) (bool, error) {
-	switch d.Info().Builder {
+	switch d.Builder {
 	case "1":
 		return false, nil
 	case "2":

@@ -27,7 +27,7 @@ import (
 type Folder struct {
 	dir  string
 	root *os.Root
-	// matchers hold the patterns of the ignore file, if there is one. A matcher
+	// matchers have the patterns of the ignore file, if there is one. A matcher
 	// serves one goroutine at a time.
 	matchers   *sync.Pool
 	exclusions bool // some pattern begins with !
@@ -237,8 +237,8 @@ func (f *Folder) readDir(dir string) ([]fs.DirEntry, error) {
 
 func dot(name string) string { return cmp.Or(name, ".") }
 
-// ignored tells whether path is ignored, with what is needed to ask for
-// what is below it.
+// ignored reports whether a path is ignored, and what is needed to ask for paths
+// below it.
 func (f *Folder) ignored(name string) (bool, patternmatcher.MatchInfo, error) {
 	var info patternmatcher.MatchInfo
 	if name == "" {
@@ -256,8 +256,8 @@ func (f *Folder) ignored(name string) (bool, patternmatcher.MatchInfo, error) {
 	return ignored, info, nil
 }
 
-// matches tells whether the ignore file names a path, given what it says of the
-// folder that it is in.
+// matches reports whether the ignore file excludes a path, given its answer for the
+// folder that contains it.
 func (f *Folder) matches(name string, parent patternmatcher.MatchInfo) (bool, patternmatcher.MatchInfo, error) {
 	if f.matchers == nil {
 		return false, parent, nil

@@ -27,7 +27,7 @@ func (f *File) BaseName(global Variables, s instructions.Stage) (string, error) 
 		return "", Invalid(f.Name, Line(s.Location), "%w", err)
 	}
 	if name == "" {
-		return "", Invalid(f.Name, Line(s.Location), "FROM %s comes to an empty name; give the ARG a default or set it in dockerfile.args", s.BaseName)
+		return "", Invalid(f.Name, Line(s.Location), "FROM %s expands to an empty name; give the ARG a default or set it in dockerfile.args", s.BaseName)
 	}
 	return name, nil
 }
@@ -90,7 +90,7 @@ func (f *File) check(global Variables) error {
 }
 
 // checkCycle refuses a stage that copies from itself, by way of others or not.
-// Stages that are being looked at have a 1, those that are done a 2.
+// Stages in progress have a 1, those that are done a 2.
 func (f *File) checkCycle(stage int, seen []int) error {
 	if seen[stage] == 2 {
 		return nil

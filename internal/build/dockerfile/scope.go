@@ -138,7 +138,7 @@ func ParsePlatform(name string) (ocispec.Platform, error) {
 	}
 	p = platforms.Normalize(p)
 	if system, err := platforms.Parse(p.OS); err != nil || system.OS != p.OS || !isArchitecture(p.Architecture) {
-		return p, protocol.Invalid("platform %q: there is no such operating system or architecture", name).
+		return p, protocol.Invalid("platform %q: unknown operating system or architecture", name).
 			WithHint("a platform is os/arch[/variant], for example linux/amd64 or linux/arm64")
 	}
 	return p, nil

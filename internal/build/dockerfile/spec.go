@@ -42,9 +42,8 @@ type SSH struct {
 	Paths []string
 }
 
-// Place is where an instruction is, for a builder that tells only the text of
-// it: name:line: instruction, without the line where more than one or none
-// begins like it.
+// Place is name:line: instruction, for a builder that reports only the text of the
+// instruction. The line is left out unless exactly one begins like it.
 func (c Context) Place(instruction string) string {
 	line := 0
 	for i, text := range strings.Split(string(c.Text), "\n") {

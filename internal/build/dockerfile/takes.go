@@ -103,13 +103,13 @@ func (t *taker) apply(s *scope, c instructions.Command, stage int) (err error) {
 	case *instructions.AddCommand:
 		for _, word := range c.SourcePaths {
 			if !IsRemote(word) {
-				t.take("", TakeOf(word, false, c.ExcludePatterns).at(at))
+				t.take("", TakeOf(word, at, false, c.ExcludePatterns))
 			}
 		}
 	case *instructions.CopyCommand:
 		var takes []Take
 		for _, word := range c.SourcePaths {
-			takes = append(takes, TakeOf(word, c.Parents, c.ExcludePatterns).at(at))
+			takes = append(takes, TakeOf(word, at, c.Parents, c.ExcludePatterns))
 		}
 		err = t.source(c.From, stage, takes)
 	case *instructions.RunCommand:

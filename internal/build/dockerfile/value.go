@@ -25,11 +25,8 @@ func (e Entry) Layered() ocilayout.Entry {
 	return l
 }
 
-// Checkout is the mode that a checkout gives whatever the umask is: 0755 for
+// Checkout is the mode that a file has after a checkout, but for the umask: 0755 for
 // folders and for files that their owner can execute, 0644 for other files.
-func (e Entry) Checkout() fs.FileMode { return Checkout(e.Info.Mode()) }
-
-// Checkout is the mode of [Entry.Checkout].
 func Checkout(m fs.FileMode) fs.FileMode {
 	if m.IsDir() || m&0o100 != 0 {
 		return 0o755

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -36,7 +37,6 @@ type entry struct {
 	RegistryToken string `json:"registrytoken"`
 }
 
-// files lists where the configuration can be.
 func files(getenv func(string) string) []string {
 	home := getenv("HOME")
 	under := func(folder string, parts ...string) string {
@@ -45,14 +45,8 @@ func files(getenv func(string) string) []string {
 		}
 		return filepath.Join(append([]string{folder}, parts...)...)
 	}
-	docker := getenv("DOCKER_CONFIG")
-	if docker == "" {
-		docker = under(home, ".docker")
-	}
-	config := getenv("XDG_CONFIG_HOME")
-	if config == "" {
-		config = under(home, ".config")
-	}
+	docker := cmp.Or(getenv("DOCKER_CONFIG"), under(home, ".docker"))
+	config := cmp.Or(getenv("XDG_CONFIG_HOME"), under(home, ".config"))
 	return []string{
 		getenv("REGISTRY_AUTH_FILE"),
 		under(docker, "config.json"),
@@ -61,7 +55,7 @@ func files(getenv func(string) string) []string {
 	}
 }
 
-// readFile reads one; a file that does not exist says nothing.
+// readFile reads one of files. A missing file is empty.
 func readFile(path string) (file, error) {
 	f := file{path: path}
 	if path == "" {
@@ -135,7 +129,7 @@ func (f file) find(ctx context.Context, target authn.Resource) (Credentials, boo
 	return f.entry(key)
 }
 
-// keysOf are the keys of auths that hold for the target, the longest first, as
+// keysOf are the keys of auths that apply to the target, the longest first, as
 // containers-auth.json(5) has it; the last one is the host.
 func keysOf(target authn.Resource) []string {
 	host := target.RegistryStr()
@@ -184,7 +178,6 @@ func hostOf(key string) string {
 	return host
 }
 
-// entry reads one of auths.
 func (f file) entry(key string) (Credentials, bool, error) {
 	e, ok := f.Auths[key]
 	if !ok {

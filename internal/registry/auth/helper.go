@@ -31,7 +31,7 @@ func (f file) ask(ctx context.Context, helper, host string, named bool) (Credent
 		return Credentials{}, false, fmt.Errorf("registry %s: credential helper %s, which %s names: %w", host, program, f.path, fmt.Errorf(format, args...))
 	}
 	if strings.ContainsAny(helper, `/\`) {
-		return fail("its name holds a path")
+		return fail("its name contains a path")
 	}
 	server := host
 	if host == "index.docker.io" {

@@ -12,7 +12,6 @@ import (
 	"github.com/docker/cli/cli/connhelper"
 )
 
-// dialer opens a connection to the daemon.
 type dialer func(ctx context.Context) (net.Conn, error)
 
 // dialer is how the endpoint is reached, and the host to ask for there.
@@ -42,7 +41,6 @@ func (e Endpoint) dialer() (dialer, string, error) {
 	return nil, "", fmt.Errorf("nothing dials %s", u.Redacted())
 }
 
-// port is the one that docker has for tcp.
 func (e Endpoint) port() string {
 	if e.TLS != nil {
 		return "2376"

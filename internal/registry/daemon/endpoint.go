@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -31,16 +32,15 @@ const dockerSocket = "/var/run/docker.sock"
 type Endpoint struct {
 	// Address is unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT][/SOCKET].
 	Address string
-	// From says what named it, for messages: DOCKER_HOST, docker context "x".
+	// From is what named it, for messages: DOCKER_HOST, docker context "x".
 	From string
 	// TLS is set where the connection is encrypted; for tcp only.
 	TLS *tls.Config
 }
 
-// Endpoints lists, in order, where the daemon may be: exactly one when a
-// variable or the current docker context names it, else the usual sockets of
-// docker and podman. What is named but cannot be is an error of status
-// protocol.ExitInvalid.
+// Endpoints lists, in order, where the daemon may be: exactly one if a variable or the
+// current docker context names it, else the usual sockets of docker and podman. An
+// invalid one is an error of status protocol.ExitInvalid.
 func Endpoints(getenv func(string) string) ([]Endpoint, error) {
 	if host := getenv(hostVariable); host != "" {
 		e, err := fromVariable(host, getenv)
@@ -73,11 +73,7 @@ func usual(getenv func(string) string) []Endpoint {
 func fromVariable(host string, getenv func(string) string) (Endpoint, error) {
 	e := Endpoint{Address: host, From: hostVariable}
 	if getenv(tlsVerifyVariable) != "" && strings.HasPrefix(host, "tcp://") {
-		dir := getenv(certPathVariable)
-		if dir == "" {
-			dir = configDir(getenv)
-		}
-		config, err := readTLS(dir)
+		config, err := readTLS(cmp.Or(getenv(certPathVariable), configDir(getenv)))
 		if err != nil {
 			return e, protocol.Invalid("%s: %w", tlsVerifyVariable, err).
 				WithHint("%s names the folder with ca.pem, cert.pem and key.pem", certPathVariable)
@@ -87,11 +83,11 @@ func fromVariable(host string, getenv func(string) string) (Endpoint, error) {
 	return e, e.check()
 }
 
-// check refuses an address that nothing can be dialled with.
+// check refuses an address that cannot be dialled.
 func (e Endpoint) check() error {
 	u, err := url.Parse(e.Address)
 	if err != nil {
-		// The error of url.Parse holds the whole address, with a password.
+		// The error of url.Parse contains the whole address, with a password.
 		return protocol.Invalid("%s is not an address such as unix:///var/run/docker.sock", e.From)
 	}
 	switch {
@@ -106,8 +102,7 @@ func (e Endpoint) check() error {
 	return protocol.Invalid("%s: %q must be unix:///PATH, tcp://HOST:PORT or ssh://HOST", e.From, u.Redacted())
 }
 
-// readTLS reads ca.pem, and cert.pem with key.pem, of which a folder has those
-// that are needed.
+// readTLS reads those of ca.pem, and cert.pem with key.pem, that a folder has.
 func readTLS(dir string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
@@ -118,14 +113,14 @@ func readTLS(dir string) (*tls.Config, error) {
 	default:
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(ca) {
-			return nil, errors.New(filepath.Join(dir, "ca.pem") + " holds no certificate")
+			return nil, errors.New(filepath.Join(dir, "ca.pem") + " contains no certificate")
 		}
 	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		if config.RootCAs == nil {
-			return nil, errors.New(dir + " holds neither ca.pem nor cert.pem with key.pem")
+			return nil, errors.New(dir + " contains neither ca.pem nor cert.pem with key.pem")
 		}
 	case err != nil:
 		return nil, err
@@ -135,16 +130,12 @@ func readTLS(dir string) (*tls.Config, error) {
 	return config, nil
 }
 
-// configDir is the folder of the docker command's settings.
 func configDir(getenv func(string) string) string {
-	if dir := getenv(configVariable); dir != "" {
-		return dir
-	}
-	return filepath.Join(getenv("HOME"), ".docker")
+	return cmp.Or(getenv(configVariable), filepath.Join(getenv("HOME"), ".docker"))
 }
 
-// currentContext is the name of the docker context in force, "" when there is
-// none, and what says so.
+// currentContext is the name of the current docker context, which may be empty, and
+// where it is set.
 func currentContext(getenv func(string) string) (name, from string, err error) {
 	if name := getenv(contextVariable); name != "" {
 		return name, contextVariable, nil

@@ -17,7 +17,6 @@ import (
 	"github.com/nationtech/harmony/internal/registry/auth"
 )
 
-// most is how many redirects are followed one after the other.
 const most = 5
 
 // Refused is a redirect that is not followed.
@@ -39,12 +38,12 @@ func Check(next *http.Request, before []*http.Request) error {
 	return nil
 }
 
-// Transport holds a client to [Check] that checks none of its redirects itself.
+// Transport applies [Check] to a client that does not check redirects itself.
 type Transport struct{ Inner http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
 func (t Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	var before []*http.Request // a request that a redirect brought about holds the answer that did
+	var before []*http.Request // a redirected request has the response that redirected it
 	for last := r.Response; last != nil && last.Request != nil; last = last.Request.Response {
 		before = append([]*http.Request{last.Request}, before...)
 	}

@@ -13,8 +13,8 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // the storage that configure names
 )
 
-// NewHandler serves the registry API from a folder of storage. Whoever can
-// reach it may push and delete: it knows no accounts. Its background work ends
+// NewHandler serves the registry API from a folder of storage. Anybody who can
+// reach it may push and delete: it has no accounts. Its background work ends
 // with ctx. It logs to logrus's standard logger.
 func NewHandler(ctx context.Context, data string) (http.Handler, error) {
 	return newHandler(ctx, configure(data))
