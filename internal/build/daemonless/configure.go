@@ -37,10 +37,7 @@ func (s *state) configure(command instructions.Command, escape rune) error {
 	case *instructions.CmdCommand:
 		s.setCmd(i)
 	case *instructions.EntrypointCommand:
-		c.Entrypoint = s.commandLine(i.ShellDependantCmdLine)
-		if !s.commandOf {
-			c.Cmd = nil // that of the base belongs to the base's entrypoint
-		}
+		s.setEntrypoint(i)
 	case *instructions.OnbuildCommand:
 		c.OnBuild = append(c.OnBuild, i.Expression)
 	case *instructions.HealthCheckCommand:
@@ -64,6 +61,13 @@ func (s *state) setCmd(c *instructions.CmdCommand) {
 	s.image.Config.Cmd, s.commandOf = s.commandLine(c.ShellDependantCmdLine), true
 	//lint:ignore SA1019 BuildKit sets it
 	s.image.Config.ArgsEscaped = true
+}
+
+func (s *state) setEntrypoint(c *instructions.EntrypointCommand) {
+	s.image.Config.Entrypoint = s.commandLine(c.ShellDependantCmdLine)
+	if !s.commandOf {
+		s.image.Config.Cmd = nil // that of the base belongs to the base's entrypoint
+	}
 }
 
 func (s *state) addVolumes(paths []string) error {
