@@ -115,10 +115,10 @@ func TestUpStatusDown(t *testing.T) {
 	if again.PID != first.PID || again.DataBytes == 0 {
 		t.Errorf("got %+v after %+v", again, first)
 	}
-	if _, stderr, code := harmony(t, dir, "up", "--addr", "127.0.0.1:1"); code != 1 || !strings.Contains(stderr, "runs at "+first.Address+" already") {
+	if _, stderr, code := harmony(t, dir, "up", "--addr", "127.0.0.1:1"); code != 1 || !strings.Contains(stderr, "already runs at "+first.Address) {
 		t.Errorf("up elsewhere: %d, %s", code, stderr)
 	}
-	if _, stderr, code := harmony(t, dir, "serve", "--addr", "127.0.0.1:0"); code != 1 || !strings.Contains(stderr, fmt.Sprintf("process %d serves", first.PID)) {
+	if _, stderr, code := harmony(t, dir, "serve", "--addr", "127.0.0.1:0"); code != 1 || !strings.Contains(stderr, fmt.Sprintf("process %d already serves", first.PID)) {
 		t.Errorf("serve: %d, %s", code, stderr)
 	}
 	if stdout, _, code := harmony(t, dir, "down"); code != 0 || !strings.Contains(stdout, fmt.Sprint(first.PID)) {
@@ -127,7 +127,7 @@ func TestUpStatusDown(t *testing.T) {
 	if _, err := net.Dial("tcp", first.Address); err == nil {
 		t.Error("it still listens")
 	}
-	if log, err := os.ReadFile(first.Log); err != nil || !strings.HasSuffix(string(log), "registry ended\n") {
+	if log, err := os.ReadFile(first.Log); err != nil || !strings.HasSuffix(string(log), "registry stopped\n") {
 		t.Errorf("it was not let to end by itself: %v, log %s", err, log)
 	}
 	// The storage stays.

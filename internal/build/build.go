@@ -17,12 +17,12 @@ import (
 // Backend builds images: what differs between the adapters. It is used by
 // several goroutines.
 type Backend interface {
-	// Options tells the settings that make another image of the same source, by
-	// name. They are a part of the input digest.
+	// Options are the settings that make a different image of the same source, by
+	// name. They are part of the input digest.
 	Options() map[string]string
 	// Check refuses, with status protocol.ExitUnsupported, what this backend
-	// cannot build. It needs neither network nor builder. Of the Context there
-	// are the text and the settings of the Dockerfile, perhaps no folders.
+	// cannot build. It needs neither network nor builder. The Context has the text
+	// and settings of the Dockerfile, and perhaps no folders yet.
 	Check(ctx context.Context, r Request) error
 	// Find returns the image that an earlier Build made of the same input, where
 	// the backend keeps images, for example a layout in the cache or an image in
@@ -45,34 +45,28 @@ type Request struct {
 	Context Context
 	// Platforms to build for, sorted, at least one.
 	Platforms []ocispec.Platform
-	// Created is the time that the image tells: SOURCE_DATE_EPOCH, else 1970.
+	// Created is the creation time of the image: SOURCE_DATE_EPOCH, else 1970.
 	Created time.Time
-	// Takes are what is taken of the context; nil for all of it.
+	// Takes are what the build takes of the context; nil for all of it.
 	Takes []dockerfile.Take
-	// Bases are the digests of the base images that the input was made of, by
-	// the name that the Dockerfile has for them after expansion. One that could
-	// not be looked up is missing.
+	// Bases are the digests of the base images in the input, by their names in the
+	// Dockerfile after expansion. One that could not be looked up is missing.
 	Bases map[string]digest.Digest
-	// NoCache asks to build everything anew.
+	// NoCache asks to rebuild everything.
 	NoCache bool
-	// Verify fails when the input is no longer that of the request. A backend
-	// calls it when the image is made, before anything can find it.
+	// Verify fails if the input has changed since the request. A backend calls it
+	// once the image is made, before anything can find it.
 	Verify func(ctx context.Context) error
 }
 
-// BaseFinder is a [Backend] that builds from images which no registry has, such
-// as those of a daemon. It is asked before the registry; and what neither knows
-// is left to Build, where FindBase has no base. With other backends it is an
-// error.
+// BaseFinder is a [Backend] that also builds from images which no registry has, such as
+// those of a daemon. It is asked before the registry. An image that neither knows is
+// left to Build; with other backends it is an error.
 type BaseFinder interface {
-	// FindBase returns the digest of the image that a FROM of this name takes,
-	// and what it is like.
+	// FindBase returns the digest and configuration of the image that a FROM of
+	// this name takes; nil if the backend does not have it.
 	FindBase(ctx context.Context, name string) (sum digest.Digest, base *dockerfile.Base, err error)
 }
 
-// A Dockerfile with what it is built from, and what RUN can mount.
-type (
-	Context = dockerfile.Context
-	Secret  = dockerfile.Secret
-	SSH     = dockerfile.SSH
-)
+// Context is a Dockerfile with what it is built from.
+type Context = dockerfile.Context

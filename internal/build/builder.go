@@ -13,6 +13,7 @@ import (
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
@@ -22,11 +23,11 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// attempts is how often an image is made again because its input changed
-// meanwhile.
+// attempts is how often an image is made before it is given up because its input keeps
+// changing.
 const attempts = 3
 
-// contextPrefix begins the names of folders that contexts are written to.
+// contextPrefix begins the names of the folders for contexts.
 const contextPrefix = ".context-"
 
 // builder is the ContainerBuilder of a backend. It is safe for use by several
@@ -36,14 +37,14 @@ type builder struct {
 	flags     Flags
 	backend   Backend
 	bases     base.Registry
-	published *published // nil when there is none to look in
+	published *published // nil without a registry to look in
 	created   time.Time
 }
 
-// New makes a ContainerBuilder that has the backend build only what neither it
-// nor the topology's registry has. The time that images tell is
-// SOURCE_DATE_EPOCH, in seconds, where the environment has it, and 1970
-// otherwise; a malformed one is an error of status protocol.ExitInvalid.
+// New makes a ContainerBuilder that has the backend build only what neither it nor the
+// topology's registry has. The creation time of images is SOURCE_DATE_EPOCH, in
+// seconds, if the environment has it, else 1970; a malformed one is an error of status
+// protocol.ExitInvalid.
 func New(env capability.Environment, flags *Flags, backend Backend) (capability.ContainerBuilder, error) {
 	created, err := sourceDate(os.Getenv("SOURCE_DATE_EPOCH"))
 	if err != nil {
@@ -97,11 +98,8 @@ func (b *builder) BuildImage(ctx context.Context, app protocol.AppSpec) (ref pro
 		WithHint("run it again when nothing writes to %s", app.ProjectRoot)
 }
 
-// open looks at the app, and at nothing on disk.
+// open reads the AppSpec, which is valid, and nothing on disk.
 func (b *builder) open(app protocol.AppSpec) (*job, error) {
-	if !protocol.ValidName(app.Name) {
-		return nil, protocol.Invalid("%q is not an app's name", app.Name)
-	}
 	if !filepath.IsAbs(app.ProjectRoot) {
 		return nil, protocol.Invalid("%s: projectRoot %q is not absolute", app.Name, app.ProjectRoot)
 	}
@@ -110,13 +108,10 @@ func (b *builder) open(app protocol.AppSpec) (*job, error) {
 		return nil, err
 	}
 	j := &job{builder: b, app: app, platforms: platforms, memory: filepath.Join(b.env.Cache, app.Name, "inputs")}
-	switch {
-	case app.Image.Dockerfile != nil:
+	if app.Image.Dockerfile != nil {
 		j.source, err = openProject(app, j.memory)
-	case app.Image.Buildable != nil:
+	} else {
 		j.source, err = openBuildable(j)
-	default:
-		err = protocol.Invalid("%s: image needs dockerfile or buildable", app.Name)
 	}
 	return j, err
 }
@@ -143,16 +138,15 @@ func parsePlatforms(names []string) ([]ocispec.Platform, error) {
 	}), nil
 }
 
-// tell sends an event.
 func (j *job) tell(phase, format string, args ...any) {
 	j.env.Progress(protocol.Event{Metadata: j.app.Metadata, Phase: phase, Message: fmt.Sprintf(format, args...)})
 }
 
-// abandoned is how old a context is that no run can be working with still.
+// abandoned is how old a context is that no run can still be using.
 const abandoned = 24 * time.Hour
 
-// prune forgets what was not of use for long, and removes the contexts that
-// killed runs left.
+// prune forgets what was not used for long, and removes the contexts that killed runs
+// left behind.
 func (j *job) prune() error {
 	err := errors.Join(inputs.Prune(j.memory), j.bases.Prune())
 	left, globErr := filepath.Glob(filepath.Join(j.env.Cache, j.app.Name, contextPrefix+"*"))
@@ -163,4 +157,18 @@ func (j *job) prune() error {
 		}
 	}
 	return err
+}
+
+// Flags are those of harmony build, besides the ones that every stage has.
+type Flags struct {
+	// NoCache rebuilds everything, ignoring caches.
+	NoCache bool
+	// Explain says why an app is rebuilt, or where its image was found.
+	Explain bool
+}
+
+// Bind adds the flags to those of a command.
+func (f *Flags) Bind(set *pflag.FlagSet) {
+	set.BoolVar(&f.NoCache, "no-cache", false, "rebuild everything, ignoring caches")
+	set.BoolVar(&f.Explain, "explain", false, "explain why an app is rebuilt, or where its image was found")
 }

@@ -10,16 +10,15 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// told is how many differences are told one by one.
-const told = 20
+// maxReasons is how many changes are listed.
+const maxReasons = 20
 
 // lastFile holds the list of what the app's last image was made from.
 func (j *job) lastFile() string { return filepath.Join(j.memory, "last.items") }
 
-// remember keeps the list for the next explanation.
 func (j *job) remember(in input) error { return inputs.SaveItems(j.lastFile(), in.digest, in.items) }
 
-// explainFound tells where the image of an unchanged input is.
+// explainFound says where the image of an unchanged input is.
 func (j *job) explainFound(image protocol.ImageRef) {
 	if !j.flags.Explain {
 		return
@@ -34,7 +33,7 @@ func (j *job) explainFound(image protocol.ImageRef) {
 	}
 }
 
-// explain tells why the image is built.
+// explain says why the image is built.
 func (j *job) explain(in input) {
 	if !j.flags.Explain {
 		return
@@ -57,22 +56,18 @@ func (j *job) reasons(in input) []string {
 	case !in.known:
 		return []string{"built because it is not known which base images it is made from"}
 	case digest == in.digest:
-		return []string{"built again although nothing changed: its image is no longer there" + j.places()}
+		if j.published != nil {
+			return []string{"built again although nothing changed: its image is no longer there, nor in " + j.published.host}
+		}
+		return []string{"built again although nothing changed: its image is no longer there"}
 	}
 	changes := inputs.Compare(last, in.items)
-	reasons := make([]string, 0, told+1)
-	for _, c := range changes[:min(told, len(changes))] {
+	reasons := make([]string, 0, maxReasons+1)
+	for _, c := range changes[:min(maxReasons, len(changes))] {
 		reasons = append(reasons, c.String())
 	}
-	if more := len(changes) - told; more > 0 {
+	if more := len(changes) - maxReasons; more > 0 {
 		reasons = append(reasons, fmt.Sprintf("and %d more changes", more))
 	}
 	return reasons
-}
-
-func (j *job) places() string {
-	if j.published == nil {
-		return ""
-	}
-	return ", nor in " + j.published.host
 }

@@ -19,33 +19,33 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// format is a part of every input digest. It changes with anything that makes
-// another image of the same input.
+// format is part of every input digest. It must change with anything that makes a
+// different image of the same input.
 const format = "2"
 
-// Kinds of items beside those of package inputs.
+// Kinds of items besides those of package inputs.
 const (
 	kindDockerfile = "Dockerfile"
 	kindSecret     = "secret"
 	kindSSH        = "ssh"
 )
 
-// input is everything that an image is made from, as it was found at one time.
+// input is everything that an image is made from, at one time.
 type input struct {
 	context Context
 	items   []inputs.Item
 	bases   map[string]digest.Digest
 	takes   []dockerfile.Take
 	digest  string
-	// known is false when the digest of a base image is not: nothing can be
-	// found by such an input.
+	// known is false if the digest of a base image could not be looked up: no image
+	// can be found by such an input.
 	known bool
 }
 
-// look finds out what the image is made from now. What the backend cannot build
-// is refused before anything else is looked at.
+// look works out the current input. What the backend cannot build is refused before
+// anything else is read.
 func (j *job) look(ctx context.Context) (input, error) {
-	c, err := j.source.Dockerfile(ctx)
+	c, files, err := j.source.Inputs(ctx)
 	if err != nil {
 		return input{}, err
 	}
@@ -56,7 +56,7 @@ func (j *job) look(ctx context.Context) (input, error) {
 	if err := j.backend.Check(ctx, Request{App: j.app, Context: c, Platforms: j.platforms, Created: j.created, NoCache: j.flags.NoCache}); err != nil {
 		return input{}, err
 	}
-	in := input{context: c, items: append(j.settings(), contextItems(c)...)}
+	in := input{context: c, items: append(j.settings(), contextItems(c)...), known: true}
 	var known map[string]*dockerfile.Base
 	if in.bases, known, err = j.resolve(ctx, c.Name, images); err != nil {
 		return input{}, err
@@ -66,20 +66,18 @@ func (j *job) look(ctx context.Context) (input, error) {
 		return input{}, err
 	}
 	in.takes = takes[""]
-	files, err := j.source.Items(ctx, takes)
-	if err != nil {
-		return input{}, err
+	if project, ok := j.source.(*projectSource); ok {
+		if files, err = project.files(ctx, takes); err != nil {
+			return input{}, err
+		}
 	}
-	in.known = true
 	for _, image := range images {
 		sum, ok := in.bases[image.Name]
 		in.known = in.known && ok
 		in.items = append(in.items, inputs.Item{Kind: inputs.Base, Name: image.Name, Value: sum.String()})
 	}
-	for _, f := range files {
-		if f.Kind == inputs.File && f.Name == ".git/HEAD" {
-			j.tell("look", ".git is copied into the image, so each commit and fetch makes another one; name it in .dockerignore if the image does not need it")
-		}
+	if slices.ContainsFunc(files, func(f inputs.Item) bool { return f.Kind == inputs.File && f.Name == ".git/HEAD" }) {
+		j.tell("look", ".git is copied into the image, so each commit and fetch makes another one; name it in .dockerignore if the image does not need it")
 	}
 	in.items = append(in.items, files...)
 	in.digest = inputs.Digest(in.items)
@@ -104,8 +102,8 @@ func (j *job) settings() []inputs.Item {
 	return items
 }
 
-// contextItems are the Dockerfile and its settings. Values of arguments stand
-// there as digests, those of secrets not at all.
+// contextItems are the Dockerfile and its settings. The values of arguments appear
+// as digests, those of secrets not at all.
 func contextItems(c Context) []inputs.Item {
 	items := []inputs.Item{{Kind: kindDockerfile, Name: c.Name, Value: digest.FromBytes(c.Text).Encoded()}, setting("target", c.Target)}
 	for _, name := range slices.Sorted(maps.Keys(c.Args)) {
@@ -131,8 +129,7 @@ func setting(name, value string) inputs.Item {
 	return inputs.Item{Kind: inputs.Setting, Name: name, Value: value}
 }
 
-// images are those that the Dockerfile is built from on any of the platforms,
-// sorted.
+// images are the base images on any of the platforms, sorted.
 func (j *job) images(c Context) ([]dockerfile.Image, error) {
 	file, err := dockerfile.Parse(c.Name, c.Text)
 	if err != nil {
@@ -181,8 +178,8 @@ func (j *job) takes(ctx context.Context, c Context, bases map[string]digest.Dige
 	return all, nil
 }
 
-// resolve looks up the digests of images, and what those are like that the
-// builder has. Those that only the builder may know are left out.
+// resolve looks up the digests of images, and the configurations of those that the
+// builder has. Images that only the builder may know are left out.
 func (j *job) resolve(ctx context.Context, file string, images []dockerfile.Image) (map[string]digest.Digest, map[string]*dockerfile.Base, error) {
 	found, known := map[string]digest.Digest{}, map[string]*dockerfile.Base{}
 	var mu sync.Mutex

@@ -5,22 +5,25 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nationtech/harmony/internal/build/buildable"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// job is the making of one app's image.
 type job struct {
 	*builder
 	app       protocol.AppSpec
 	platforms []ocispec.Platform
-	source    Source
-	// memory is a folder to remember in what was looked at.
+	source    buildable.Source // or a *projectSource
+	// memory is the folder of what is remembered about the app's inputs.
 	memory string
 }
 
@@ -59,7 +62,7 @@ func (j *job) attempt(ctx context.Context) (protocol.ImageRef, error) {
 	return ref, j.remember(in)
 }
 
-// reference is what is known of the image before it is made.
+// reference is what is known about the image before it is made.
 func (j *job) reference(in input) protocol.ImageRef {
 	ref := protocol.ImageRef{
 		Metadata: j.app.Metadata, Repository: cmp.Or(j.app.Image.Repository, j.app.Name),
@@ -74,8 +77,8 @@ func (j *job) reference(in input) protocol.ImageRef {
 	return ref
 }
 
-// find looks for the image of the input where it can be, and returns the
-// reference of one that is not made yet otherwise.
+// find looks for the image of the input everywhere it can be. Without one it returns
+// the reference of the image to be made.
 func (j *job) find(ctx context.Context, r Request, in input) (protocol.ImageRef, bool, error) {
 	ref := j.reference(in)
 	if j.flags.NoCache || !in.known {
@@ -101,7 +104,6 @@ func (j *job) find(ctx context.Context, r Request, in input) (protocol.ImageRef,
 	return j.findPublished(ctx, ref)
 }
 
-// make has the backend make the image.
 func (j *job) make(ctx context.Context, r Request, in input) (_ protocol.ImageRef, err error) {
 	folder := filepath.Join(j.env.Cache, j.app.Name)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -112,7 +114,10 @@ func (j *job) make(ctx context.Context, r Request, in input) (_ protocol.ImageRe
 		return protocol.ImageRef{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if r.Context, err = j.source.Context(ctx, dir); err != nil {
+	if r.Context, err = j.source.Context(ctx, dir); err == nil {
+		err = checkoutModes(dir)
+	}
+	if err != nil {
 		return protocol.ImageRef{}, err
 	}
 	r.Context.Text = in.context.Text
@@ -138,7 +143,7 @@ func (j *job) make(ctx context.Context, r Request, in input) (_ protocol.ImageRe
 	return ref, j.prune()
 }
 
-// verify looks again at what the image was made from.
+// verify fails if the input has changed since.
 func (j *job) verify(ctx context.Context, in input) error {
 	now, err := j.look(ctx)
 	if err != nil {
@@ -148,4 +153,29 @@ func (j *job) verify(ctx context.Context, in input) error {
 		return errChanged
 	}
 	return nil
+}
+
+func openBuildable(j *job) (buildable.Source, error) {
+	return buildable.Open(buildable.Options{
+		App: j.app, Platforms: j.platforms, Created: j.created, Memory: j.memory, DryRun: j.env.DryRun,
+		Finder: lock.Finder(os.Getenv("PATH")),
+		Progress: func(phase, message string) {
+			j.env.Progress(protocol.Event{Metadata: j.app.Metadata, Phase: phase, Message: message})
+		},
+	})
+}
+
+// checkoutModes gives what was written into a folder modes that do not depend on the
+// umask.
+func checkoutModes(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() && !d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return os.Chmod(path, dockerfile.Checkout(info.Mode()))
+	})
 }

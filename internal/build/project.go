@@ -3,11 +3,17 @@ package build
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
@@ -24,71 +30,45 @@ type projectSource struct {
 
 func openProject(app protocol.AppSpec, memory string) (*projectSource, error) {
 	d := *app.Image.Dockerfile
-	if err := checkLocal(app, d.Path, d.Context); err != nil {
-		return nil, err
-	}
 	name := cmp.Or(d.Path, filepath.Join(d.Context, "Dockerfile"))
 	s := &projectSource{root: app.ProjectRoot, memory: memory, digests: map[string]*inputs.Digests{}}
 	s.context = Context{
 		Name: name, Dockerfile: filepath.Join(app.ProjectRoot, name), Dir: filepath.Join(app.ProjectRoot, d.Context),
 		Target: d.Target, Args: d.Args,
 	}
-	if err := s.contexts(app, d.Contexts); err != nil {
-		return nil, err
-	}
-	return s, s.references(d)
-}
-
-// checkLocal holds the source inside of the project.
-func checkLocal(app protocol.AppSpec, paths ...string) error {
-	for _, path := range paths {
-		if path != "" && !filepath.IsLocal(path) {
-			return protocol.Invalid("%s: image: the path %q leads out of the project", app.Name, path)
-		}
-	}
-	return nil
-}
-
-// contexts sets the named contexts, whose folders become absolute.
-func (s *projectSource) contexts(app protocol.AppSpec, named map[string]string) error {
-	for name, value := range named {
+	for name, value := range d.Contexts {
 		if s.context.Contexts == nil {
 			s.context.Contexts = map[string]string{}
 		}
 		if !strings.HasPrefix(value, "docker-image:") {
-			if err := checkLocal(app, value); err != nil {
-				return err
-			}
 			value = filepath.Join(app.ProjectRoot, value)
 		}
 		s.context.Contexts[strings.ToLower(name)] = value
 	}
-	return nil
+	return s, s.references(d)
 }
 
-// references sets what RUN can mount. Nothing of it is read here.
+// references sets what RUN can mount, and reads none of it.
 func (s *projectSource) references(d protocol.Dockerfile) error {
 	for _, id := range slices.Sorted(maps.Keys(d.Secrets)) {
 		at, err := s.reference("secrets", id, d.Secrets[id])
 		if err != nil {
 			return err
 		}
-		s.context.Secrets = append(s.context.Secrets, Secret{ID: id, Env: at.Env, File: at.File})
+		s.context.Secrets = append(s.context.Secrets, dockerfile.Secret{ID: id, Env: at.Env, File: at.File})
 	}
 	for _, id := range slices.Sorted(maps.Keys(d.SSH)) {
 		at, err := s.reference("ssh", id, d.SSH[id])
 		if err != nil {
 			return err
 		}
-		ssh := SSH{ID: id}
 		if at.Env != "" {
 			at.File = os.Getenv(at.Env)
 		}
 		if at.File == "" {
 			return protocol.Invalid("dockerfile.ssh.%s: the variable %s is not set", id, at.Env)
 		}
-		ssh.Paths = []string{at.File}
-		s.context.SSH = append(s.context.SSH, ssh)
+		s.context.SSH = append(s.context.SSH, dockerfile.SSH{ID: id, Paths: []string{at.File}})
 	}
 	return nil
 }
@@ -107,18 +87,18 @@ func (s *projectSource) reference(field, id, text string) (protocol.Reference, e
 	return at, nil
 }
 
-// Dockerfile implements [Source].
-func (s *projectSource) Dockerfile(context.Context) (Context, error) {
+// Inputs implements [buildable.Source]. The files are those of files.
+func (s *projectSource) Inputs(context.Context) (Context, []inputs.Item, error) {
 	if err := s.inside(s.context.Dockerfile, s.context.Dir); err != nil {
-		return Context{}, err
+		return Context{}, nil, err
 	}
 	var err error
 	s.context.Text, err = dockerfile.Read(s.context.Dockerfile, s.context.Name)
-	return s.context, err
+	return s.context, nil, err
 }
 
-// inside refuses paths that lead out of the project by symbolic links. A path
-// that is not there is told by whoever opens it.
+// inside refuses paths that lead out of the project by symbolic links. A missing path
+// is reported when it is opened.
 func (s *projectSource) inside(paths ...string) error {
 	root, err := filepath.EvalSymlinks(s.root)
 	if err != nil {
@@ -136,14 +116,13 @@ func (s *projectSource) inside(paths ...string) error {
 	return nil
 }
 
-// Items implements [Source]: the files that are taken of the context and of the
-// named ones.
-func (s *projectSource) Items(ctx context.Context, takes map[string][]dockerfile.Take) ([]inputs.Item, error) {
+// files are those that are taken of the context and of the named ones.
+func (s *projectSource) files(ctx context.Context, takes map[string][]dockerfile.Take) ([]inputs.Item, error) {
 	folder, err := s.context.Open()
 	if err != nil {
 		return nil, err
 	}
-	items, err := s.files(ctx, inputs.File, s.context.Dir, folder, takes[""])
+	items, err := s.list(ctx, inputs.File, s.context.Dir, folder, takes[""])
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +137,7 @@ func (s *projectSource) Items(ctx context.Context, takes map[string][]dockerfile
 		if folder, err = dockerfile.OpenFolder(dir, ""); err != nil {
 			return nil, err
 		}
-		more, err := s.files(ctx, "file of the context "+name+":", dir, folder, takes[name])
+		more, err := s.list(ctx, "file of the context "+name+":", dir, folder, takes[name])
 		if err != nil {
 			return nil, err
 		}
@@ -167,21 +146,42 @@ func (s *projectSource) Items(ctx context.Context, takes map[string][]dockerfile
 	return items, nil
 }
 
-// files lists what is taken of a folder and closes it.
-func (s *projectSource) files(ctx context.Context, kind, dir string, folder *dockerfile.Folder, takes []dockerfile.Take) ([]inputs.Item, error) {
+// list lists what is taken of a folder and closes it.
+func (s *projectSource) list(ctx context.Context, kind, dir string, folder *dockerfile.Folder, takes []dockerfile.Take) ([]inputs.Item, error) {
 	defer folder.Close()
 	digests, ok := s.digests[dir]
 	if !ok {
-		digests = inputs.OpenDigests(filepath.Join(s.memory, "context-"+shortDigest(dir)+".digests"))
+		digests = inputs.OpenDigests(filepath.Join(s.memory, "context-"+digest.FromString(dir).Encoded()[:32]+".digests"))
 		s.digests[dir] = digests
 	}
-	items, err := listFiles(ctx, kind, folder, takes, digests)
+	entries, err := folder.Taken(ctx, takes)
 	if err != nil {
+		return nil, err
+	}
+	items := make([]inputs.Item, len(entries))
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(entries) {
+					return nil
+				}
+				value, err := entries[i].Value(digests)
+				if err := errors.Join(err, ctx.Err()); err != nil {
+					return err
+				}
+				items[i] = inputs.Item{Kind: kind, Name: entries[i].Name, Value: value}
+			}
+		})
+	}
+	if err := group.Wait(); err != nil {
 		return nil, err
 	}
 	digests.Save()
 	return items, nil
 }
 
-// Context implements [Source]: there is nothing to write.
+// Context implements [buildable.Source]: there is nothing to write.
 func (s *projectSource) Context(context.Context, string) (Context, error) { return s.context, nil }

@@ -27,8 +27,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// patience is how long the registry is waited for before the image is simply
-// built.
+// patience is how long to wait for the registry before the image is simply built.
 const patience = 10 * time.Second
 
 // published finds images in the topology's registry by their input.
@@ -64,10 +63,9 @@ func openPublished(p *protocol.Provider) (*published, error) {
 	return r, nil
 }
 
-// places are where the image may be taken from. A development version takes any
-// image of the input. A release takes what is published under its own version
-// already, what this machine built, of which own is the digest, and what the
-// topology vouches for.
+// places are where the image may be taken from. A development version takes any image
+// of the input. A release takes what is already published under its own version, what
+// this machine built, which has the digest own, and what the topology vouches for.
 func (r *published) places(image protocol.ImageRef, own string) []string {
 	repository := r.host + "/" + strings.TrimPrefix(r.prefix+"/"+image.Repository, "/")
 	inputs := repository
@@ -91,11 +89,11 @@ func (r *published) places(image protocol.ImageRef, own string) []string {
 	return places
 }
 
-// errOther is of an image that is not the one that was looked for.
+// errOther is the error of an image of another input or platform.
 var errOther = errors.New("it is another image")
 
-// find asks for one place. The digest is empty where there is nothing. No layer
-// is downloaded.
+// find asks for one place. The digest is empty if there is no image. No layer is
+// downloaded.
 func (r *published) find(ctx context.Context, at name.Reference, input string, platforms []ocispec.Platform) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -114,8 +112,7 @@ func (r *published) find(ctx context.Context, at name.Reference, input string, p
 	return got.Digest.String(), compare(images, input, platforms)
 }
 
-// imagesOf are the image of a manifest or those of an index, but for what says
-// how they were made.
+// imagesOf are the image of a manifest or those of an index, without attestations.
 func imagesOf(got *remote.Descriptor) ([]v1.Image, error) {
 	if !got.MediaType.IsIndex() {
 		image, err := got.Image()
@@ -143,8 +140,8 @@ func imagesOf(got *remote.Descriptor) ([]v1.Image, error) {
 	return images, nil
 }
 
-// compare holds images to the input and the platforms: a tag says nothing about
-// who set it, or to what.
+// compare checks images against the input and the platforms: anybody may have set the
+// tag, to anything.
 func compare(images []v1.Image, input string, platforms []ocispec.Platform) error {
 	var has []string
 	for _, image := range images {
@@ -212,7 +209,6 @@ func (j *job) findPublished(ctx context.Context, ref protocol.ImageRef) (protoco
 	return ref, false, nil
 }
 
-// builtFile holds the digest of the image that this machine made of an input.
 func (j *job) builtFile(input string) string {
 	return filepath.Join(j.memory, "built-"+strings.TrimPrefix(input, "sha256:"))
 }
@@ -235,7 +231,7 @@ func (j *job) keepBuilt(ref protocol.ImageRef) {
 	}
 }
 
-// inspect looks whether what the backend found is the image that was made: the
+// inspect makes sure that what the backend found is the image that was made: its
 // platforms, and every blob of a layout.
 func (j *job) inspect(image protocol.ImageRef) error {
 	if len(image.Platforms) > 0 {

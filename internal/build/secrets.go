@@ -25,7 +25,7 @@ func (s *projectSource) permit(at protocol.Reference) error {
 	listed := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 	switch {
 	case slices.Contains([]string{auth.Username, auth.Password, auth.PasswordFile}, at.Env):
-		return protocol.Invalid("%s holds harmony's own credentials", at.Env).WithHint("give the build a variable and an account of its own")
+		return protocol.Invalid("%s contains harmony's own credentials", at.Env).WithHint("give the build its own variable and account")
 	case at.Env != "" && limited && !slices.Contains(listed, at.Env):
 		return protocol.Invalid("%s does not list the variable %s", readable, at.Env).WithHint("set %s=%s, where the build is started", readable, at.Env)
 	case at.Env != "" || below(s.root, at.File) || slices.ContainsFunc(listed, func(allowed string) bool { return below(allowed, at.File) }):
@@ -39,7 +39,7 @@ func (s *projectSource) permit(at protocol.Reference) error {
 func below(allowed, file string) bool {
 	realAllowed, err1 := filepath.EvalSymlinks(allowed)
 	realFile, err2 := filepath.EvalSymlinks(file)
-	if err1 == nil && err2 == nil { // who opens it tells that it is not there
+	if err1 == nil && err2 == nil { // a missing one is reported when it is opened
 		allowed, file = realAllowed, realFile
 	}
 	rel, err := filepath.Rel(allowed, file)

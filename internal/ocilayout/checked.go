@@ -75,7 +75,7 @@ func (v *verified) Read(p []byte) (int, error) {
 		return 0, wrong
 	}
 	if v.hash != nil && v.n == want.Size && hex.EncodeToString(v.hash.Sum(nil)) != want.Digest.Hex {
-		return 0, &Corrupt{want.Digest, "holds bytes of another digest"}
+		return 0, &Corrupt{want.Digest, "does not match its digest"}
 	}
 	return n, err
 }

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// blockSize is a part of the format: another one gives other bytes.
+	// blockSize is part of the format: changing it changes the bytes.
 	blockSize = 1 << 20
-	// level is a part of the format as well; the fastest one.
+	// level is part of the format too; the fastest one.
 	level = flate.BestSpeed
-	// maxWorkers bounds memory: each has a few blocks in hand.
+	// maxWorkers bounds memory.
 	maxWorkers = 4
 )
 
@@ -25,47 +25,49 @@ const (
 // each block is compressed by itself and the compressor is a pinned library.
 type gzipWriter struct {
 	w     io.Writer
-	level int
 	block *block
 	crc   uint32
 	size  uint32
 
-	jobs, order chan *block
-	free        chan *block // to be used again
-	workers     sync.WaitGroup
-	written     chan error
+	order   chan *block // its capacity bounds how many are compressed at a time
+	blocks  sync.Pool
+	written chan error
 }
 
 type block struct {
 	in   []byte
 	out  bytes.Buffer
+	z    *flate.Writer
 	err  error
 	done chan struct{}
 }
 
-// newGzipWriter starts the goroutines that Close ends.
+// NewGzipWriter compresses the way every layer made here is compressed: the same
+// bytes give the same blob on any machine. Close must be called; it reports the
+// errors of w, and does not close it.
+func NewGzipWriter(w io.Writer) io.WriteCloser { return newGzipWriter(w, 0, level) }
+
 func newGzipWriter(w io.Writer, workers, level int) *gzipWriter {
 	if workers < 1 {
 		workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	}
-	z := &gzipWriter{
-		w: w, level: level, jobs: make(chan *block, workers), order: make(chan *block, 2*workers), free: make(chan *block, 2*workers), written: make(chan error, 1),
-	}
-	for range workers {
-		z.workers.Go(z.compress)
+	z := &gzipWriter{w: w, order: make(chan *block, workers), written: make(chan error, 1)}
+	z.blocks.New = func() any {
+		f, err := flate.NewWriter(nil, level)
+		return &block{in: make([]byte, 0, blockSize), z: f, err: err}
 	}
 	go func() { z.written <- z.write() }()
 	return z
 }
 
-// Write never fails: an error of the underlying writer is told by Close.
+// Write never fails: Close reports the errors of the underlying writer.
 func (z *gzipWriter) Write(p []byte) (int, error) {
 	n := len(p)
 	z.crc = crc32.Update(z.crc, crc32.IEEETable, p)
 	z.size += uint32(n)
 	for len(p) > 0 {
 		if z.block == nil {
-			z.block = z.empty()
+			z.block = z.blocks.Get().(*block)
 		}
 		part := min(len(p), blockSize-len(z.block.in))
 		z.block.in = append(z.block.in, p[:part]...)
@@ -77,56 +79,38 @@ func (z *gzipWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-func (z *gzipWriter) empty() *block {
-	select {
-	case b := <-z.free:
-		b.in, b.done = b.in[:0], make(chan struct{})
-		b.out.Reset()
-		return b
-	default:
-		return &block{in: make([]byte, 0, blockSize), done: make(chan struct{})}
-	}
-}
-
 func (z *gzipWriter) send() {
-	if z.block == nil {
+	b := z.block
+	if b == nil {
 		return
 	}
-	z.order <- z.block
-	z.jobs <- z.block
-	z.block = nil
+	z.block, b.done = nil, make(chan struct{})
+	z.order <- b
+	go b.compress()
 }
 
 // Close writes what is left and the end of the member, and waits for it.
 func (z *gzipWriter) Close() error {
 	z.send()
-	close(z.jobs)
 	close(z.order)
-	z.workers.Wait()
 	return <-z.written
 }
 
-func (z *gzipWriter) compress() {
-	var f *flate.Writer
-	for b := range z.jobs {
-		if f == nil {
-			f, b.err = flate.NewWriter(&b.out, z.level)
-		} else {
-			f.Reset(&b.out)
-		}
-		if b.err == nil {
-			_, b.err = f.Write(b.in)
-		}
-		if b.err == nil {
-			// Flush ends at a byte's end without ending the stream.
-			b.err = f.Flush()
-		}
-		close(b.done)
+func (b *block) compress() {
+	defer close(b.done)
+	if b.err != nil {
+		return
 	}
+	b.out.Reset()
+	b.z.Reset(&b.out)
+	if _, b.err = b.z.Write(b.in); b.err == nil {
+		b.err = b.z.Flush() // ends at a byte boundary without ending the stream
+	}
+	b.in = b.in[:0]
 }
 
-// write writes header, blocks in order and trailer. After an error it goes on
-// taking blocks, so that nobody waits for it.
+// write writes header, blocks in order and trailer. After an error it keeps
+// draining blocks, so that Write never blocks.
 func (z *gzipWriter) write() error {
 	// No name, no time, and "unknown" as the operating system.
 	_, err := z.w.Write([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff})
@@ -138,10 +122,7 @@ func (z *gzipWriter) write() error {
 		if err == nil {
 			_, err = z.w.Write(b.out.Bytes())
 		}
-		select {
-		case z.free <- b:
-		default:
-		}
+		z.blocks.Put(b)
 	}
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -27,16 +26,14 @@ type Layer struct {
 	DiffID digest.Digest
 }
 
-// Draft is a layout folder in the making. Its methods may be called by several
-// goroutines, but for Commit and Discard.
+// Draft is an unfinished layout folder. Several goroutines may call WriteLayer and
+// Dir at a time.
 type Draft struct {
 	// Annotations go into the manifests of images.
 	Annotations map[string]string
 
-	dir, app string
-	store    Store
-
-	mu        sync.Mutex
+	dir, app  string
+	store     Store
 	elsewhere map[digest.Digest]Place
 }
 
@@ -51,44 +48,34 @@ func (d *Draft) WriteLayer(ctx context.Context, entries []Entry, created time.Ti
 	if err != nil {
 		return Layer{}, err
 	}
-	defer func() {
-		err = errors.Join(err, f.Close())
-	}()
-	file := &countingWriter{w: f}
+	defer func() { err = errors.Join(err, f.Close()) }()
 	compressed, plain := sha256.New(), sha256.New()
-	z := newGzipWriter(io.MultiWriter(file, compressed), 0, d.store.level())
+	z := newGzipWriter(io.MultiWriter(f, compressed), 0, d.store.level())
 	tarred := bufio.NewWriterSize(io.MultiWriter(plain, z), 256<<10)
-	err = writeTar(ctx, tarred, entries, created)
+	err = WriteTar(ctx, tarred, entries, created)
 	if err == nil {
 		err = tarred.Flush()
 	}
 	if err = errors.Join(err, z.Close()); err != nil {
 		return Layer{}, fmt.Errorf("pack layer: %w", err)
 	}
+	size, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return Layer{}, err
+	}
 	layer := Layer{
 		Descriptor: ocispec.Descriptor{
 			MediaType: ocispec.MediaTypeImageLayerGzip,
 			Digest:    digest.NewDigest(digest.SHA256, compressed),
-			Size:      file.n,
+			Size:      size,
 		},
 		DiffID: digest.NewDigest(digest.SHA256, plain),
 	}
 	return layer, os.Rename(f.Name(), d.blob(layer.Descriptor.Digest))
 }
 
-type countingWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countingWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
-// AddBlob brings a blob that is in a file into the draft, by a hard link where
-// that is possible. The caller has verified its digest.
+// AddBlob adds a blob from a file, as a hard link if possible. The caller has verified
+// its digest.
 func (d *Draft) AddBlob(sum digest.Digest, path string) error {
 	target := d.blob(sum)
 	err := os.Link(path, target)
@@ -147,10 +134,10 @@ func (d *Draft) addJSON(mediaType string, v any) (ocispec.Descriptor, error) {
 	return desc, os.WriteFile(d.blob(desc.Digest), data, 0o600)
 }
 
-// Commit makes the draft the layout of this input: a folder whose index.json
-// names exactly one descriptor, the image or the index of several platforms.
-// When another run was faster its equal layout is kept, if it is undamaged. The
-// draft is gone afterwards, also after an error.
+// Commit makes the draft the layout of this input: a folder whose index.json has
+// exactly one descriptor, the image or the index of several platforms. If another run
+// was faster, its equal layout is kept if it is undamaged. The draft is removed, also
+// after an error.
 func (d *Draft) Commit(input string, images []ocispec.Descriptor) (_ Image, err error) {
 	defer func() { err = errors.Join(err, d.Discard()) }()
 	if len(images) == 0 {
@@ -204,7 +191,6 @@ func (d *Draft) Dir() (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// scratch is removed before the layout is published.
 const scratch = "scratch"
 
 // Discard removes the draft; after Commit there is nothing to remove.

@@ -17,23 +17,23 @@ type Entry struct {
 	// Path from the root of the image, with slashes, clean and not beginning
 	// with one.
 	Path string
-	// Type is one of tar.TypeReg, TypeDir, TypeSymlink and TypeLink.
+	// Type is tar.TypeReg, TypeDir or TypeSymlink.
 	Type byte
-	// Mode holds the permission bits, with setuid, setgid and sticky as in a
-	// tar header.
+	// Mode has the permission bits, with setuid, setgid and sticky as in a tar
+	// header.
 	Mode int64
 	// UID and GID are the owner.
 	UID, GID int
-	// Link is the target of a link; for a TypeLink a path like Path.
+	// Link is the target of a link.
 	Link string
 	// XAttrs are extended attributes, by PAX record name.
 	XAttrs map[string]string
-	// Size in bytes of a TypeReg, and Open its content.
+	// Size in bytes and Open are for a TypeReg.
 	Size int64
 	Open func() (io.ReadCloser, error)
 }
 
-// File is an entry with a content that is in memory.
+// File is an entry with its content in memory.
 func File(path string, mode int64, content []byte) Entry {
 	return Entry{Path: path, Type: tar.TypeReg, Mode: mode, Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(string(content))), nil
@@ -59,28 +59,17 @@ func (e Entry) header(created time.Time) *tar.Header {
 	return h
 }
 
-// writeTar writes the entries sorted by path, so that a folder comes before
-// what is in it; hard links come last, after what they point at.
-func writeTar(ctx context.Context, w io.Writer, entries []Entry, created time.Time) error {
-	sorted := slices.Clone(entries)
-	slices.SortStableFunc(sorted, func(a, b Entry) int {
-		if a, b := a.Type == tar.TypeLink, b.Type == tar.TypeLink; a != b {
-			if a {
-				return 1
-			}
-			return -1
-		}
-		return cmp.Compare(a.Path, b.Path)
-	})
+// WriteTar writes the entries, with created as their time, sorted by path, so that
+// a folder comes before what is in it.
+func WriteTar(ctx context.Context, w io.Writer, entries []Entry, created time.Time) error {
+	sorted := slices.SortedStableFunc(slices.Values(entries), func(a, b Entry) int { return cmp.Compare(a.Path, b.Path) })
 	t := tar.NewWriter(w)
 	for _, e := range sorted {
-		if err := t.WriteHeader(e.header(created)); err != nil {
-			return fmt.Errorf("%s: %w", e.Path, err)
+		err := t.WriteHeader(e.header(created))
+		if err == nil && e.Type == tar.TypeReg {
+			err = copyContent(ctx, t, e)
 		}
-		if e.Type != tar.TypeReg {
-			continue
-		}
-		if err := copyContent(ctx, t, e); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w", e.Path, err)
 		}
 	}
@@ -94,16 +83,12 @@ func copyContent(ctx context.Context, w io.Writer, e Entry) error {
 	}
 	defer content.Close()
 	n, err := io.Copy(w, contextReader{ctx, content})
-	switch {
-	case errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != e.Size:
+	if errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != e.Size {
 		return fmt.Errorf("changed while it was read: no longer %d bytes", e.Size)
-	case err != nil:
-		return err
 	}
-	return nil
+	return err
 }
 
-// contextReader ends with the context's error.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader

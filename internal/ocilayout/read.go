@@ -3,27 +3,30 @@ package ocilayout
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// maxManifest is the largest manifest that registries have to take.
+// maxManifest is the largest manifest that registries must accept.
 const maxManifest = 4 << 20
 
-// Content is what a layout folder holds of its one image.
+// Content is the one image of a layout folder.
 type Content struct {
 	// Manifests are the image's manifests and indexes, each after those that it
 	// lists: the last one is the image.
 	Manifests []Manifest
-	// Blobs are all else that they refer to.
+	// Blobs are everything else they refer to.
 	Blobs []v1.Descriptor
 
 	path   layout.Path
@@ -35,10 +38,12 @@ type Content struct {
 type Manifest struct {
 	v1.Descriptor
 	Raw []byte
+
+	config *v1.Descriptor
 }
 
-// Read reads the image with the digest out of a layout folder, of which the index
-// lists just that one. Manifests are verified; blobs are for whoever opens them.
+// Read reads a layout folder, whose index lists exactly one image: the one with
+// the digest want, if that is not empty. Manifests are verified; blobs are not.
 func Read(path, want string) (Content, error) {
 	c := Content{path: layout.Path(path), seen: map[v1.Hash]bool{}}
 	file, err := os.Open(filepath.Join(path, "index.json"))
@@ -54,8 +59,8 @@ func Read(path, want string) (Content, error) {
 		return c, protocol.Invalid("OCI layout %s lists %d images, not one", path, n)
 	}
 	root := index.Manifests[0]
-	if root.Digest.String() != want {
-		return c, protocol.Invalid("OCI layout %s holds %s, not %s", path, root.Digest, want)
+	if want != "" && root.Digest.String() != want {
+		return c, protocol.Invalid("OCI layout %s contains %s, not %s", path, root.Digest, want)
 	}
 	if c.places, err = Elsewhere(path); err != nil {
 		return c, protocol.Invalid("OCI layout: %w", err)
@@ -66,7 +71,7 @@ func Read(path, want string) (Content, error) {
 	return c, nil
 }
 
-// manifest reads a manifest or index, first what it lists.
+// manifest reads a manifest or index, after those that it lists.
 func (c *Content) manifest(d v1.Descriptor) error {
 	if c.seen[d.Digest] {
 		return nil
@@ -98,7 +103,7 @@ func (c *Content) manifest(d v1.Descriptor) error {
 			c.Blobs = append(c.Blobs, blob)
 		}
 	}
-	c.Manifests = append(c.Manifests, Manifest{d, raw})
+	c.Manifests = append(c.Manifests, Manifest{d, raw, content.Config})
 	return nil
 }
 
@@ -123,12 +128,100 @@ func (c *Content) read(d v1.Descriptor) ([]byte, error) {
 // Open opens a blob of the folder.
 func (c *Content) Open(d v1.Descriptor) (io.ReadCloser, error) { return c.path.Blob(d.Digest) }
 
+func (c *Content) file(sum v1.Hash) string {
+	return filepath.Join(string(c.path), ocispec.ImageBlobsDir, sum.Algorithm, sum.Hex)
+}
+
 // Place is where a blob is that the folder does not have.
 func (c *Content) Place(d v1.Descriptor) (Place, bool) {
 	at, ok := c.places[digest.Digest(d.Digest.String())]
 	if ok {
-		_, err := os.Lstat(filepath.Join(string(c.path), "blobs", d.Digest.Algorithm, d.Digest.Hex))
+		_, err := os.Lstat(c.file(d.Digest))
 		ok = err != nil
 	}
 	return at, ok
+}
+
+// complete fails if a blob is missing or has the wrong size, but for those that
+// have a Place.
+func (c *Content) complete() error {
+	for _, b := range c.Blobs {
+		if _, ok := c.Place(b); ok {
+			continue
+		}
+		info, err := os.Stat(c.file(b.Digest))
+		if err == nil {
+			err = wrongSize(b, info.Size(), true)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attestation is the annotation of the manifests in an index that are not images:
+// SBOMs and provenance.
+const attestation = "vnd.docker.reference.type"
+
+// platforms are those of the images, from their configurations.
+func (c *Content) platforms() (names []string, err error) {
+	for _, m := range c.Manifests {
+		if m.config == nil || m.Annotations[attestation] != "" {
+			continue
+		}
+		data, err := os.ReadFile(c.file(m.config.Digest))
+		if err != nil {
+			return nil, err
+		}
+		var p ocispec.Platform
+		if err := json.Unmarshal(data, &p); err != nil {
+			return nil, fmt.Errorf("configuration %s: %w", m.config.Digest, err)
+		}
+		names = append(names, PlatformString(p))
+	}
+	return names, nil
+}
+
+// elsewhereFile is next to index.json. An OCI layout may have other files, which
+// other tools leave alone.
+const elsewhereFile = "elsewhere.json"
+
+// Place is where a blob is that a layout refers to and does not contain.
+type Place struct {
+	// Registry is host[:port], and Repository the path there.
+	Registry   string `json:"registry"`
+	Repository string `json:"repository"`
+	// Insecure is set when the registry is reached by plain http.
+	Insecure bool `json:"insecure,omitempty"`
+}
+
+type places struct {
+	Blobs map[digest.Digest]Place `json:"blobs"`
+}
+
+// Elsewhere lists the blobs that are not in a layout folder but in a registry,
+// where whoever pushes the image there need not bring them from here.
+func Elsewhere(dir string) (map[digest.Digest]Place, error) {
+	path := filepath.Join(dir, elsewhereFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var content places
+	if err := json.Unmarshal(data, &content); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return content.Blobs, nil
+}
+
+// LeaveElsewhere notes a blob that the image has and the layout does not.
+func (d *Draft) LeaveElsewhere(sum digest.Digest, place Place) {
+	if d.elsewhere == nil {
+		d.elsewhere = map[digest.Digest]Place{}
+	}
+	d.elsewhere[sum] = place
 }

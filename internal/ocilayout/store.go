@@ -1,7 +1,15 @@
+// Package ocilayout packs images into OCI layout folders, and keeps those in a
+// cache by the digest of what they were made from.
+//
+// What it writes depends on its arguments only: entries are sorted, times are
+// the one time given, there are no user names, and compression gives the same
+// bytes however many processors there are. Memory does not grow with the size
+// of an image: layers go through to files.
+//
+// A layout folder appears under its final name when it is complete.
 package ocilayout
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -163,44 +171,18 @@ func (s Store) prune(app string) error {
 	return nil
 }
 
-// attestation is the annotation of what an index holds beside images: lists of
-// what is in them, and how they were made.
-const attestation = "vnd.docker.reference.type"
-
-// open reads a layout and makes sure that every blob is there with its size, but
-// for layers that are elsewhere.
+// open reads a layout and makes sure that every blob has its size, but for layers
+// that are elsewhere.
 func open(path string) (Image, error) {
-	var top ocispec.Index
-	if err := readJSON(filepath.Join(path, ocispec.ImageIndexFile), &top); err != nil {
-		return Image{}, err
+	c, err := Read(path, "")
+	if err == nil {
+		err = c.complete()
 	}
-	if len(top.Manifests) != 1 {
-		return Image{}, fmt.Errorf("%s: %d manifests instead of one", path, len(top.Manifests))
-	}
-	root := top.Manifests[0]
-	image := Image{Path: path, Digest: string(root.Digest)}
-	manifests := top.Manifests
-	if root.MediaType == ocispec.MediaTypeImageIndex {
-		var nested ocispec.Index
-		if err := readBlob(path, root, &nested); err != nil {
-			return Image{}, err
-		}
-		manifests = nested.Manifests
-	}
-	elsewhere, err := Elsewhere(path)
 	if err != nil {
 		return Image{}, err
 	}
-	for _, m := range manifests {
-		platform, err := checkManifest(path, m, elsewhere)
-		if err != nil {
-			return Image{}, err
-		}
-		if m.Annotations[attestation] == "" {
-			image.Platforms = append(image.Platforms, platform)
-		}
-	}
-	return image, nil
+	names, err := c.platforms()
+	return Image{Path: path, Digest: c.Manifests[len(c.Manifests)-1].Digest.String(), Platforms: names}, err
 }
 
 // Verify compares every blob in a layout folder with its digest. sum returns the
@@ -233,26 +215,6 @@ func hashOf(file string) (string, error) {
 	return sum.Encoded(), err
 }
 
-func checkManifest(path string, m ocispec.Descriptor, elsewhere map[digest.Digest]Place) (string, error) {
-	var manifest ocispec.Manifest
-	if err := readBlob(path, m, &manifest); err != nil {
-		return "", err
-	}
-	var platform ocispec.Platform
-	if err := readBlob(path, manifest.Config, &platform); err != nil {
-		return "", err
-	}
-	for _, l := range manifest.Layers {
-		if _, ok := elsewhere[l.Digest]; ok {
-			continue
-		}
-		if err := checkSize(path, l); err != nil {
-			return "", err
-		}
-	}
-	return PlatformString(platform), nil
-}
-
 // PlatformString is os/arch or os/arch/variant.
 func PlatformString(p ocispec.Platform) string {
 	s := p.OS + "/" + p.Architecture
@@ -260,37 +222,4 @@ func PlatformString(p ocispec.Platform) string {
 		s += "/" + p.Variant
 	}
 	return s
-}
-
-func blobPath(path string, d ocispec.Descriptor) string {
-	return filepath.Join(path, ocispec.ImageBlobsDir, string(d.Digest.Algorithm()), d.Digest.Encoded())
-}
-
-func checkSize(path string, d ocispec.Descriptor) error {
-	if err := d.Digest.Validate(); err != nil {
-		return err
-	}
-	info, err := os.Stat(blobPath(path, d))
-	if err == nil && info.Size() != d.Size {
-		err = fmt.Errorf("blob %s has %d bytes instead of %d", d.Digest, info.Size(), d.Size)
-	}
-	return err
-}
-
-func readBlob(path string, d ocispec.Descriptor, into any) error {
-	if err := checkSize(path, d); err != nil {
-		return err
-	}
-	return readJSON(blobPath(path, d), into)
-}
-
-func readJSON(path string, into any) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
 }

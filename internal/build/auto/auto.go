@@ -3,11 +3,10 @@
 package auto
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/nationtech/harmony/internal/config/settings"
@@ -54,8 +53,7 @@ type choice struct {
 
 // BuildImage implements [capability.ContainerBuilder].
 func (b *builder) BuildImage(ctx context.Context, app protocol.AppSpec) (protocol.ImageRef, error) {
-	var tried []string
-	var hints []string
+	var tried, hint string // the last hint is that of the adapter which can do most
 	for _, c := range b.choices {
 		adapter, err := c.open()
 		if err == nil {
@@ -68,20 +66,8 @@ func (b *builder) BuildImage(ctx context.Context, app protocol.AppSpec) (protoco
 		if !errors.As(err, &refused) || refused.Code != protocol.ExitUnsupported || ctx.Err() != nil {
 			return protocol.ImageRef{}, err
 		}
-		tried = append(tried, fmt.Sprintf("\n  %s: %v", c.name, err))
-		hints = append(hints, refused.Hint)
+		tried += fmt.Sprintf("\n  %s: %v", c.name, err)
+		hint = cmp.Or(refused.Hint, hint)
 	}
-	return protocol.ImageRef{}, protocol.Unsupported("no adapter can build %s; tried:%s", app.Name, strings.Join(tried, "")).
-		WithHint("%s", last(hints))
-}
-
-// last is the last hint that says anything: that of the adapter which can do
-// most.
-func last(hints []string) string {
-	for _, hint := range slices.Backward(hints) {
-		if hint != "" {
-			return hint
-		}
-	}
-	return ""
+	return protocol.ImageRef{}, protocol.Unsupported("no adapter can build %s; tried:%s", app.Name, tried).WithHint("%s", hint)
 }

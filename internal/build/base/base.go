@@ -4,13 +4,17 @@
 package base
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
+	"github.com/containerd/platforms"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -27,8 +31,6 @@ import (
 // Image is an image in a registry, for one platform. Its layers are fetched when
 // they are needed.
 type Image struct {
-	// Digest of the manifest.
-	Digest     digest.Digest
 	Repository name.Repository
 	// Insecure is set when its registry may be reached by plain http.
 	Insecure bool
@@ -55,7 +57,6 @@ const (
 
 func (r Registry) insecure(at name.Repository) bool { return at.RegistryStr() == r.Insecure }
 
-// parse reads a reference.
 func (r Registry) parse(reference string) (name.Reference, error) {
 	ref, err := name.ParseReference(reference)
 	if err == nil && r.insecure(ref.Context()) {
@@ -67,8 +68,8 @@ func (r Registry) parse(reference string) (name.Reference, error) {
 	return ref, nil
 }
 
-// Digest is the digest that a reference stands for now: of a manifest or an
-// index. A tag is looked up each time; a digest needs no registry.
+// Digest is the digest of the manifest or index that a reference stands for now. A tag
+// is looked up each time; a digest needs no registry.
 func (r Registry) Digest(ctx context.Context, reference string) (digest.Digest, error) {
 	ref, err := r.parse(reference)
 	if err != nil {
@@ -81,45 +82,46 @@ func (r Registry) Digest(ctx context.Context, reference string) (digest.Digest, 
 	return sum, nil
 }
 
-// Resolve finds the image of a reference for a platform; an image that is of one
-// platform only may be of another, see [Image.Fits]. If sum is not empty it is
-// what the reference stands for. What a digest names is read once.
+// Resolve finds the image of a reference for a platform; an image of a single platform
+// may be of another, see [Image.Fits]. If sum is not empty it is what the reference
+// stands for. What a digest names is read once.
 func (r Registry) Resolve(ctx context.Context, reference string, sum digest.Digest, platform ocispec.Platform) (*Image, error) {
 	ref, err := r.parse(reference)
 	if err != nil {
 		return nil, err
 	}
+	image, err := r.resolve(ctx, ref, sum, platform)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", reference, err)
+	}
+	return image, nil
+}
+
+func (r Registry) resolve(ctx context.Context, ref name.Reference, sum digest.Digest, platform ocispec.Platform) (_ *Image, err error) {
 	if sum == "" {
 		if sum, err = r.lookUp(ctx, ref); err != nil {
-			return nil, fmt.Errorf("%s: %w", reference, err)
+			return nil, err
 		}
 	}
 	data, err := r.manifest(ctx, ref.Context(), sum)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", reference, err)
+		return nil, err
 	}
 	var index ocispec.Index
 	if err := json.Unmarshal(data, &index); err != nil {
-		return nil, fmt.Errorf("%s: manifest: %w", reference, err)
+		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	if len(index.Manifests) > 0 {
-		chosen, err := choose(index.Manifests, platform)
-		if err != nil {
-			return nil, protocol.Invalid("%s: %w", reference, err)
+		if sum, err = choose(index.Manifests, platform); err != nil {
+			return nil, protocol.Invalid("%w", err)
 		}
-		sum = chosen
 		if data, err = r.manifest(ctx, ref.Context(), sum); err != nil {
-			return nil, fmt.Errorf("%s: %w", reference, err)
+			return nil, err
 		}
 	}
-	b, err := r.image(ctx, ref.Context(), sum, data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", reference, err)
-	}
-	return b, nil
+	return r.image(ctx, ref.Context(), data)
 }
 
-// lookUp is the digest that a reference stands for now.
 func (r Registry) lookUp(ctx context.Context, ref name.Reference) (digest.Digest, error) {
 	if pinned, ok := ref.(name.Digest); ok {
 		sum := digest.Digest(pinned.DigestStr())
@@ -141,7 +143,6 @@ func (r Registry) lookUp(ctx context.Context, ref name.Reference) (digest.Digest
 	return digest.Digest(got.Digest.String()), nil
 }
 
-// manifest is the manifest or index of a digest.
 func (r Registry) manifest(ctx context.Context, repository name.Repository, sum digest.Digest) (data []byte, err error) {
 	err = r.use(ctx, sum, func(w io.Writer) error {
 		// The digest of the answer is compared.
@@ -167,7 +168,7 @@ func whole(data *[]byte, limit int64) func(io.Reader) error {
 }
 
 // image reads the configuration of a manifest.
-func (r Registry) image(ctx context.Context, repository name.Repository, sum digest.Digest, data []byte) (*Image, error) {
+func (r Registry) image(ctx context.Context, repository name.Repository, data []byte) (*Image, error) {
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(data, &manifest); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
@@ -175,7 +176,7 @@ func (r Registry) image(ctx context.Context, repository name.Repository, sum dig
 	if manifest.Config.Size > maxConfig {
 		return nil, fmt.Errorf("configuration: is larger than %d bytes", maxConfig)
 	}
-	b := &Image{Digest: sum, Repository: repository, Insecure: r.insecure(repository) || auth.IsLoopback(repository.RegistryStr())}
+	b := &Image{Repository: repository, Insecure: r.insecure(repository) || auth.IsLoopback(repository.RegistryStr())}
 	var config []byte
 	if err := r.Read(ctx, repository, manifest.Config, whole(&config, maxConfig)); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -201,7 +202,6 @@ func (r Registry) image(ctx context.Context, repository name.Repository, sum dig
 	return b, nil
 }
 
-// layerType is the OCI type of a layer.
 func layerType(mediaType string) (string, error) {
 	switch types.MediaType(mediaType) {
 	case types.OCILayer, types.DockerLayer:
@@ -231,4 +231,38 @@ func classify(err error) error {
 		return (&protocol.Error{Code: protocol.ExitFailed, Err: err}).WithHint("the image may not exist, or needs a login: docker login or crane auth login")
 	}
 	return err
+}
+
+// choose picks the best manifest for a platform in an index. One without a platform
+// may be for any.
+func choose(manifests []ocispec.Descriptor, want ocispec.Platform) (digest.Digest, error) {
+	fit := platforms.Only(want)
+	var best *ocispec.Descriptor
+	var has []string
+	for i, m := range manifests {
+		switch {
+		case m.Platform == nil:
+			if best == nil {
+				best = &manifests[i]
+			}
+		case m.Platform.OS == "unknown": // attestations
+		case !fit.Match(*m.Platform):
+			has = append(has, ocilayout.PlatformString(*m.Platform))
+		case best == nil || best.Platform == nil || fit.Less(*m.Platform, *best.Platform):
+			best = &manifests[i]
+		}
+	}
+	if best != nil {
+		return best.Digest, best.Digest.Validate()
+	}
+	slices.Sort(has)
+	return "", fmt.Errorf("has no image for %s (it has %s)", ocilayout.PlatformString(want), strings.Join(slices.Compact(has), ", "))
+}
+
+// Fits reports whether the image can run on a platform. One that names none may run
+// anywhere.
+func (i *Image) Fits(want ocispec.Platform) bool {
+	has := i.Config.Platform
+	has.OS, has.Architecture = cmp.Or(has.OS, want.OS), cmp.Or(has.Architecture, want.Architecture)
+	return platforms.Only(want).Match(has)
 }

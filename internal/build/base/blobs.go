@@ -39,8 +39,8 @@ func (r Registry) Blob(ctx context.Context, repository name.Repository, d ocispe
 	return r.path(d.Digest), r.Read(ctx, repository, d, nil)
 }
 
-// Keep is Blob for any other content. What is not there is fetched by the
-// function, which compares the digest.
+// Keep is Blob for any other content, which fetch gets if it is missing. It must verify
+// the digest.
 func (r Registry) Keep(ctx context.Context, sum digest.Digest, fetch func(io.Writer) error) (string, error) {
 	return r.path(sum), r.use(ctx, sum, fetch, nil)
 }
@@ -91,8 +91,8 @@ func (r Registry) use(ctx context.Context, sum digest.Digest, fetch func(io.Writ
 	return compare(ctx, path, sum, f)
 }
 
-// compare has f read the file, and reads to the end what f leaves. Where the
-// digest is another one, what f says does not count.
+// compare has f read the file, and reads the rest itself. If the digest does not match,
+// the error of f does not count.
 func compare(ctx context.Context, path string, sum digest.Digest, f func(io.Reader) error) error {
 	file, err := os.Open(path)
 	if err != nil {
@@ -120,8 +120,7 @@ func (r Registry) path(sum digest.Digest) string {
 	return filepath.Join(r.Cache, string(sum.Algorithm()), sum.Encoded())
 }
 
-// write makes the file of a blob in one step, which a power cut does not undo by
-// halves.
+// write makes the file of a blob in one step, which also survives a power cut.
 func (r Registry) write(sum digest.Digest, content func(io.Writer) error) error {
 	path := r.path(sum)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -160,8 +159,8 @@ func used(path string) bool {
 	return true
 }
 
-// Prune removes the blobs that were not used for long, and what interrupted
-// downloads left. Layouts have links or copies of theirs.
+// Prune removes the blobs that were not used for a week, and the remains of
+// interrupted downloads. Layouts have links to or copies of theirs.
 func (r Registry) Prune() error {
 	err := filepath.WalkDir(r.Cache, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

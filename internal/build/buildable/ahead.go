@@ -12,8 +12,8 @@ import (
 	"github.com/nationtech/harmony/internal/build/inputs"
 )
 
-// ahead is a compilation that runs beside the survey which tells whether it is
-// of use: most of the time a program whose sources changed has to be compiled.
+// ahead is a compilation that runs in parallel with the survey, which finds out whether
+// it was needed: a program whose sources changed usually has to be compiled.
 type ahead struct {
 	dir    string
 	cancel context.CancelFunc
@@ -24,8 +24,8 @@ type ahead struct {
 	err     error
 }
 
-// startAhead begins to compile what an earlier survey saw, as soon as changes
-// of it are over.
+// startAhead begins to compile what an earlier survey saw, once its last changes are
+// over.
 func (g *golang) startAhead(ctx context.Context, before *inputs.Trace) error {
 	if err := os.MkdirAll(g.options.Memory, 0o700); err != nil {
 		return err
@@ -39,7 +39,10 @@ func (g *golang) startAhead(ctx context.Context, before *inputs.Trace) error {
 	g.ahead = a
 	go func() {
 		defer close(a.done)
-		if a.err = waitUntil(ctx, before.Over()); a.err != nil {
+		select {
+		case <-time.After(time.Until(before.Over())):
+		case <-ctx.Done():
+			a.err = ctx.Err()
 			return
 		}
 		a.started = time.Now()
@@ -52,22 +55,10 @@ func (g *golang) startAhead(ctx context.Context, before *inputs.Trace) error {
 	return nil
 }
 
-// waitUntil is over at a time, or with an error when ctx is.
-func waitUntil(ctx context.Context, when time.Time) error {
-	timer := time.NewTimer(time.Until(when))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 func (a *ahead) binary(p ocispec.Platform) string { return filepath.Join(a.dir, platformName(p)) }
 
-// program brings the compiled program to a path: the one compiled ahead, if it
-// is certain that it is made from what the survey saw.
+// program puts the compiled program at a path: the one compiled ahead, if it was
+// certainly made from what the survey saw.
 func (g *golang) program(ctx context.Context, p ocispec.Platform, path string) error {
 	if a := g.ahead; a != nil {
 		select {
@@ -75,8 +66,8 @@ func (g *golang) program(ctx context.Context, p ocispec.Platform, path string) e
 		case <-ctx.Done():
 			return fmt.Errorf("compile %s: %w", g.main(), ctx.Err())
 		}
-		// Nothing that the survey saw changed after the compiler had begun to
-		// read; and what changes later is seen by who looks at the inputs again.
+		// Nothing that the survey saw changed after the compiler had started
+		// reading; later changes show when the inputs are read again.
 		if !a.started.IsZero() && g.notes.SettledBefore(a.started) {
 			if a.err != nil {
 				return a.err

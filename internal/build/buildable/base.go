@@ -1,8 +1,8 @@
 package buildable
 
 import (
-	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
+
+	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
-// user is the numeric id of nonroot, as in the images that people know.
+// user is the numeric id of nonroot, the usual one.
 const user = 65532
 
 const (
@@ -21,60 +23,32 @@ const (
 	group  = "root:x:0:\nnonroot:x:65532:\n"
 )
 
-// writeBase writes the lowest layer as an archive, which keeps modes and owners
-// that a folder on this machine might not be able to have.
-func writeBase(dir string, created time.Time) error {
+// writeBase writes the lowest layer as an archive, which keeps modes and owners that a
+// folder on this machine might not be able to have.
+func writeBase(ctx context.Context, dir string, created time.Time) error {
+	home := ocilayout.Dir("home/nonroot", 0o700)
+	home.UID, home.GID = user, user
 	var b bytes.Buffer
-	t := tar.NewWriter(&b)
-	for _, f := range base() {
-		f.header.ModTime, f.header.Size = created, int64(len(f.content))
-		if err := t.WriteHeader(&f.header); err != nil {
-			return err
-		}
-		if _, err := t.Write(f.content); err != nil {
-			return err
-		}
-	}
-	if err := t.Close(); err != nil {
+	err := ocilayout.WriteTar(ctx, &b, []ocilayout.Entry{
+		ocilayout.Dir("etc", 0o755),
+		ocilayout.File("etc/group", 0o644, []byte(group)),
+		ocilayout.File("etc/passwd", 0o644, []byte(passwd)),
+		ocilayout.Dir("etc/ssl", 0o755),
+		ocilayout.Dir("etc/ssl/certs", 0o755),
+		ocilayout.File("etc/ssl/certs/ca-certificates.crt", 0o644, certificates()),
+		ocilayout.Dir("home", 0o755),
+		home,
+		ocilayout.Dir("root", 0o700),
+		ocilayout.Dir("tmp", 0o1777),
+	}, created)
+	if err != nil {
 		return err
 	}
 	return writeFile(filepath.Join(dir, baseName), b.Bytes())
 }
 
-// baseFile is a file or folder of the base.
-type baseFile struct {
-	header  tar.Header
-	content []byte
-}
-
-// base is the lowest layer of images that begin with nothing, the same for all.
-func base() []baseFile {
-	home := folder("home/nonroot", 0o700)
-	home.header.Uid, home.header.Gid = user, user
-	return []baseFile{
-		folder("etc", 0o755),
-		file("etc/group", group),
-		file("etc/passwd", passwd),
-		folder("etc/ssl", 0o755),
-		folder("etc/ssl/certs", 0o755),
-		file("etc/ssl/certs/ca-certificates.crt", string(certificates())),
-		folder("home", 0o755),
-		home,
-		folder("root", 0o700),
-		folder("tmp", 0o1777),
-	}
-}
-
-func folder(name string, mode int64) baseFile {
-	return baseFile{header: tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode}}
-}
-
-func file(name, content string) baseFile {
-	return baseFile{tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644}, []byte(content)}
-}
-
-// certificates is the root certificates as PEM. Those that are trusted under a
-// condition only are left out, since a file of certificates cannot tell it.
+// certificates are the root certificates as PEM. Those that are trusted only under a
+// condition are left out, since a file of certificates cannot express it.
 func certificates() []byte {
 	var b bytes.Buffer
 	for root := range bundle.Roots() {
@@ -85,7 +59,6 @@ func certificates() []byte {
 	return b.Bytes()
 }
 
-// baseDigest identifies the content of the base.
 func baseDigest() string {
 	h := sha256.New()
 	io.WriteString(h, passwd+group)

@@ -1,8 +1,20 @@
+// Package buildable makes images from sources that need no Dockerfile of the
+// app's: each writes its own, with its build context, for any builder to build.
+//
+// The type go is a main package, compiled by the go command of the machine and
+// put on an empty image with the certificates of Mozilla's root programme;
+// static is a folder of files behind a small server; rust-leptos an application
+// that cargo-leptos compiles. Any other NAME is the executable
+// harmony-buildable-NAME on PATH.
+//
+// What go compiles is what AppSpec says, not what the machine has set: cgo is
+// off, GOFLAGS is not used, and the levels of the processor (GOAMD64, GOARM, …)
+// are those of the platform. What remains of the environment, such as
+// GOEXPERIMENT, GOTOOLCHAIN and a go.work file, is a part of the input.
 package buildable
 
 import (
 	"context"
-	"path/filepath"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -13,39 +25,37 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Source writes the Dockerfile and the build context of one app; it is one of
-// package build's sources. It belongs to one goroutine, and one that is an
-// io.Closer has to be closed.
+// Source writes the Dockerfile and the build context of one app. It belongs to one
+// goroutine. One that is an io.Closer must be closed.
 type Source interface {
-	// Inputs tells the Dockerfile, and what the image is made from beside it and
-	// its base images. Each call looks at it anew, and is quick when nothing
-	// changed since an earlier run on this machine. The same input gives the same
-	// answer on any machine.
+	// Inputs returns the Dockerfile, and what else the image is made from but its
+	// base images. Each call reads it again, which is quick if nothing changed since
+	// an earlier run on this machine. The same input gives the same answer on any
+	// machine.
 	//
-	// It fails with status protocol.ExitUnsupported when what the source needs
-	// is not on this machine and with protocol.ExitInvalid when the app's
-	// sources are not what they have to be.
+	// It fails with status protocol.ExitUnsupported if this machine lacks what the
+	// source needs, and with protocol.ExitInvalid if the app's sources are invalid.
 	Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item, error)
-	// Context fills the folder, which exists and is empty, with what Inputs
-	// looked at last. Inputs has to have been called before.
+	// Context fills the folder, which exists and is empty, with what the last Inputs
+	// read.
 	Context(ctx context.Context, dir string) (dockerfile.Context, error)
 }
 
 // Options is what [Open] needs to know.
 type Options struct {
-	// App with a buildable as its image source and an absolute ProjectRoot.
+	// App is valid, with a buildable as its image source and an absolute ProjectRoot.
 	App protocol.AppSpec
 	// Platforms to build for, at least one.
 	Platforms []ocispec.Platform
-	// Created is the time that the image tells.
+	// Created is the creation time of the image.
 	Created time.Time
-	// Memory is a folder to remember in what was looked at. It need not exist.
+	// Memory is a folder for what is remembered about inputs. It need not exist.
 	Memory string
 	// DryRun asks to change nothing but what is in Memory.
 	DryRun bool
 	// Finder looks for the executables of types that are not built in.
 	Finder discovery.Finder
-	// Progress is told of what takes long; it may be nil.
+	// Progress reports what takes long; it may be nil.
 	Progress func(phase, message string)
 }
 
@@ -64,16 +74,11 @@ const (
 	typeStatic = "static"
 )
 
-// Open returns the source of an app. It looks at the settings only, all of
-// them: what the type does not know is an error of status protocol.ExitInvalid.
-// A type that is neither built in nor an executable harmony-buildable-TYPE is
-// one of status protocol.ExitUnsupported.
+// Open returns the source of an app. It reads nothing but the settings: an unknown one
+// is an error of status protocol.ExitInvalid. A type that is neither built in nor an
+// executable harmony-buildable-TYPE is one of status protocol.ExitUnsupported.
 func Open(o Options) (Source, error) {
-	source := o.App.Image.Buildable
-	if source == nil || !filepath.IsAbs(o.App.ProjectRoot) || len(o.Platforms) == 0 {
-		return nil, protocol.Invalid("%s: a buildable needs a type, an absolute project root and a platform", o.App.Name)
-	}
-	switch source.Type {
+	switch o.App.Image.Buildable.Type {
 	case typeGo:
 		return openGo(o)
 	case typeLeptos:

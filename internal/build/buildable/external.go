@@ -1,6 +1,7 @@
 package buildable
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,8 +19,8 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// external is an executable harmony-buildable-NAME. What it answers is
-// remembered for as long as what it was made from stays as it is.
+// external is an executable harmony-buildable-NAME. Its answer is remembered while its
+// inputs are unchanged.
 type external struct {
 	options  Options
 	program  program
@@ -41,9 +42,6 @@ type answer struct {
 func openExternal(o Options) (Source, error) {
 	p, err := o.find()
 	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(o.local("folder", o.App.Image.Buildable.Folder), o.local("main", o.App.Image.Buildable.Main)); err != nil {
 		return nil, err
 	}
 	app := o.App
@@ -100,7 +98,7 @@ func (e *external) Context(ctx context.Context, dir string) (dockerfile.Context,
 		return dockerfile.Context{}, err
 	}
 	if inputs.Digest(now.Items) != inputs.Digest(e.answer.Items) || string(now.Context.Text) != string(e.answer.Context.Text) {
-		return dockerfile.Context{}, errors.Join(fmt.Errorf("%s wrote another context than it did of the same inputs", e.program.name), os.Remove(e.memory+".trace"))
+		return dockerfile.Context{}, errors.Join(fmt.Errorf("%s wrote a different context for the same inputs", e.program.name), os.Remove(e.memory+".trace"))
 	}
 	return placed(now.Context, dir), nil
 }
@@ -120,8 +118,8 @@ func (e *external) Close() error {
 	return errors.Join(errs...)
 }
 
-// run has the executable fill the folder and looks at what it wrote. The paths
-// of the answer's context are relative to the folder.
+// run has the executable fill the folder, and reads what it wrote. The paths of the
+// answer's context are relative to the folder.
 func (e *external) run(ctx context.Context, dir string) (answer, error) {
 	start := time.Now()
 	said, err := e.program.run(ctx, e.options, e.document, dir)
@@ -135,15 +133,11 @@ func (e *external) run(ctx context.Context, dir string) (answer, error) {
 	return a, e.remember(a, said.Inputs, start)
 }
 
-// read looks at what was written.
+// read reads what was written.
 func (e *external) read(ctx context.Context, said protocol.BuildContext, dir string) (answer, error) {
 	c := dockerfile.Context{Target: said.Target, Args: said.Args, Dir: said.Context, Dockerfile: said.Dockerfile}
-	if c.Dir == "" {
-		c.Dir = "."
-	}
-	if c.Dockerfile == "" {
-		c.Dockerfile = filepath.Join(c.Dir, dockerfileName)
-	}
+	c.Dir = cmp.Or(c.Dir, ".")
+	c.Dockerfile = cmp.Or(c.Dockerfile, filepath.Join(c.Dir, dockerfileName))
 	for _, part := range [][2]string{{"context", c.Dir}, {"dockerfile", c.Dockerfile}} {
 		if err := inside(dir, part[1]); err != nil {
 			return answer{}, protocol.Invalid("the %s %q of its answer %w", part[0], part[1], err)
@@ -164,21 +158,20 @@ func inside(dir, path string) error {
 	if !filepath.IsLocal(path) {
 		return errors.New("is not in the folder that it was given")
 	}
-	real, err := filepath.EvalSymlinks(filepath.Join(dir, path))
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("is not there")
-	}
-	root, err2 := filepath.EvalSymlinks(dir)
-	if err := errors.Join(err, err2); err != nil {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
 		return err
 	}
-	if below, err := filepath.Rel(root, real); err != nil || !filepath.IsLocal(below) {
-		return errors.New("leads out of the folder that it was given")
+	defer root.Close()
+	switch _, err := root.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("does not exist")
+	case err != nil:
+		return fmt.Errorf("leads out of the folder that it was given: %w", err)
 	}
 	return nil
 }
 
-// list lists the files of the context.
 func (e *external) list(ctx context.Context, c dockerfile.Context) ([]inputs.Item, error) {
 	root, err := c.Open()
 	if err != nil {
@@ -202,7 +195,7 @@ func (e *external) list(ctx context.Context, c dockerfile.Context) ([]inputs.Ite
 	return items, nil
 }
 
-// remember keeps the answer with all that it was made from, if it tells.
+// remember keeps the answer with its inputs, if the executable lists them.
 func (e *external) remember(a answer, paths []string, start time.Time) error {
 	if len(paths) == 0 {
 		return nil
@@ -234,8 +227,8 @@ func (e *external) remember(a answer, paths []string, start time.Time) error {
 	return notes.Save(e.memory + ".trace")
 }
 
-// note notes a file, or all that is in a folder. It is not whole when there is
-// something, such as a link to a folder, that notes cannot tell.
+// note notes a file, or everything in a folder. It is not whole if there is something
+// that notes cannot describe, such as a link to a folder.
 func note(notes *inputs.Trace, digests *inputs.Digests, path string) (whole bool, err error) {
 	exists, err := notes.Exists(path)
 	if err != nil || !exists {

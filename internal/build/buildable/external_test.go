@@ -136,7 +136,7 @@ func TestExternalContextOfMemory(t *testing.T) {
 	digest(t, t.Context(), openSource(t, o))
 	s := openSource(t, o)
 	digest(t, t.Context(), s)
-	if _, err := s.Context(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "wrote another context than it did of the same inputs") {
+	if _, err := s.Context(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "wrote a different context for the same inputs") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -156,14 +156,14 @@ func TestExternalFailures(t *testing.T) {
 		"two documents":           {file + answer("{}") + answer("{}"), 1, "did not answer with one BuildContext document"},
 		"another app":             {file + strings.ReplaceAll(answer("{}"), "demo", "other"), 1, `it is about "other", not "demo"`},
 		"a later protocol":        {file + strings.ReplaceAll(answer("{}"), "io/v1", "io/v9"), 1, "it is kind BuildContext of harmony.nationtech.io/v9"},
-		"no answer":               {"exit 0\n", 1, "ended without an answer"},
+		"no answer":               {"exit 0\n", 1, "exited without an answer"},
 		"fails":                   {"echo out; echo why >&2; exit 7\n", 1, "harmony-buildable-copy: exit status 7\nwhy"},
 		"refuses the settings":    {"echo 'settings.a: want text' >&2; exit 2\n", 2, "settings.a: want text"},
 		"terminal control":        {"printf 'a\\033[31mb\\n' >&2; exit 1\n", 1, "a[31mb"},
 		"failure document":        {`echo '{"apiVersion":"harmony.nationtech.io/v1","kind":"Failure","metadata":{"name":"demo"},"spec":{"stage":"build","code":4,"message":"mirror is down"}}'; exit 1` + "\n", 4, "harmony-buildable-copy: mirror is down"},
 		"too much":                {"head -c 3000000 /dev/zero | tr '\\0' x\n", 1, "wrote more than the 1048576 bytes to stdout"},
-		"no Dockerfile":           {answer("{}"), 2, `the dockerfile "Dockerfile" of its answer is not there`},
-		"no context":              {file + answer(`{"context":"nope","dockerfile":"Dockerfile"}`), 2, `the context "nope" of its answer is not there`},
+		"no Dockerfile":           {answer("{}"), 2, `the dockerfile "Dockerfile" of its answer does not exist`},
+		"no context":              {file + answer(`{"context":"nope","dockerfile":"Dockerfile"}`), 2, `the context "nope" of its answer does not exist`},
 		"context elsewhere":       {file + answer(`{"context":"/etc"}`), 2, `the context "/etc" of its answer is not in the folder that it was given`},
 		"context above":           {file + answer(`{"context":"a/../.."}`), 2, `is not in the folder that it was given`},
 		"Dockerfile elsewhere":    {file + answer(`{"dockerfile":"../Dockerfile"}`), 2, `the dockerfile "../Dockerfile" of its answer is not in the folder`},

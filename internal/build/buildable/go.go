@@ -24,8 +24,8 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// format is a part of every input digest. It changes with anything that makes
-// another image of the same input.
+// format is part of every input digest. It must change with anything that makes a
+// different image of the same input.
 const format = "go 2"
 
 // golang compiles a Go main package and puts it on an empty image.
@@ -106,19 +106,12 @@ func (g *golang) dockerfile() dockerfile.Context {
 
 // Context implements [Source]: the program is compiled for each platform.
 func (g *golang) Context(ctx context.Context, dir string) (dockerfile.Context, error) {
-	if err := writeBase(dir, g.options.Created); err != nil {
+	if err := writeBase(ctx, dir, g.options.Created); err != nil {
 		return dockerfile.Context{}, err
 	}
 	for _, p := range g.options.Platforms {
 		g.options.progress("compile", fmt.Sprintf("%s for %s", g.main(), ocilayout.PlatformString(p)))
-		binary, err := newProgram(dir, p)
-		if err != nil {
-			return dockerfile.Context{}, err
-		}
-		if err := g.program(ctx, p, binary); err != nil {
-			return dockerfile.Context{}, err
-		}
-		if err := finishProgram(binary, p); err != nil {
+		if err := writeProgram(dir, p, func(binary string) error { return g.program(ctx, p, binary) }); err != nil {
 			return dockerfile.Context{}, err
 		}
 	}
@@ -172,7 +165,7 @@ func (g *golang) key() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// fixed tells what does not depend on files.
+// fixed is the part of the input that does not depend on files.
 func (g *golang) fixed() string {
 	var platforms []string
 	for _, p := range g.options.Platforms {
@@ -182,12 +175,12 @@ func (g *golang) fixed() string {
 		format, g.options.Created.Unix(), platforms, g.main(), g.source.LDFlags, g.source.Tags)
 }
 
-// environment is that of the go command for a platform. Of variables given
-// twice the last holds.
+// environment is that of the go command for a platform. Of a variable given twice
+// the last one counts.
 func environment(p ocispec.Platform) []string {
 	env := append(process.Environ(),
 		"GO111MODULE=on", "CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Architecture,
-		// An empty GOFLAGS would let that of `go env -w` hold.
+		// With an empty GOFLAGS, that of `go env -w` would count.
 		"GOFLAGS=-trimpath",
 		"GOAMD64=v1", "GOARM=7", "GOARM64=v8.0", "GO386=sse2", "GORISCV64=rva20u64", "GOPPC64=power8",
 	)
@@ -203,13 +196,18 @@ func environment(p ocispec.Platform) []string {
 	return env
 }
 
-// flags are those of both go list and go build.
-func (g *golang) flags() []string {
-	flags := []string{"-trimpath", "-buildvcs=false"}
+// onPackage runs go list or go build, with flags, on the package.
+func (g *golang) onPackage(ctx context.Context, p ocispec.Platform, args ...string) ([]byte, error) {
+	args = append(args, "-trimpath", "-buildvcs=false")
 	if len(g.source.Tags) > 0 {
-		flags = append(flags, "-tags="+strings.Join(g.source.Tags, ","))
+		args = append(args, "-tags="+strings.Join(g.source.Tags, ","))
 	}
-	return flags
+	target, err := filepath.Rel(g.directory(), g.folder())
+	if err != nil {
+		return nil, err
+	}
+	out, err := g.run(ctx, p, append(args, "./"+filepath.ToSlash(target))...)
+	return out, explain(err)
 }
 
 // run runs the go command in the folder of the module.
@@ -219,29 +217,18 @@ func (g *golang) run(ctx context.Context, p ocispec.Platform, args ...string) ([
 	})
 }
 
-// target is the package as an argument of the go command.
-func (g *golang) target() string {
-	rel, err := filepath.Rel(g.directory(), g.folder())
-	if err != nil {
-		return "." // both begin with the root
-	}
-	return "./" + filepath.ToSlash(rel)
-}
-
 // compile compiles the package for a platform into the file. The symbol table
 // and debug information are left out, which a later -s=false or -w=false in the
 // app's ldflags undoes.
 func (g *golang) compile(ctx context.Context, p ocispec.Platform, binary string) error {
 	ldflags := strings.Join(append([]string{"-s -w"}, g.source.LDFlags...), " ")
-	args := append([]string{"build"}, g.flags()...)
-	_, err := g.run(ctx, p, append(args, "-ldflags="+ldflags, "-o", binary, g.target())...)
-	if err != nil {
-		return fmt.Errorf("compile %s for %s: %w", g.main(), ocilayout.PlatformString(p), explain(err))
+	if _, err := g.onPackage(ctx, p, "build", "-ldflags="+ldflags, "-o", binary); err != nil {
+		return fmt.Errorf("compile %s for %s: %w", g.main(), ocilayout.PlatformString(p), err)
 	}
 	return nil
 }
 
-// explain is what the go command said, without its long arguments.
+// explain is the output of the go command, without its long arguments.
 func explain(err error) error {
 	var failure *process.Error
 	if !errors.As(err, &failure) {

@@ -6,17 +6,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
 )
 
-// The images that a Leptos application is compiled in and runs on, and the
-// cargo-leptos that compiles it, when its settings say nothing else.
+// The default images that a Leptos application is compiled in and runs on, and the
+// default version of cargo-leptos.
 const (
 	rustImage          = "docker.io/library/rust:1-bookworm"
 	runtimeImage       = "gcr.io/distroless/cc-debian12:nonroot"
@@ -29,8 +31,8 @@ const (
 	sourceFolder   = "source"
 )
 
-// leptosSettings are image.buildable.settings of rust-leptos. What is absent is
-// taken from Cargo.toml, as cargo-leptos does.
+// leptosSettings are image.buildable.settings of rust-leptos. Missing ones come from
+// Cargo.toml, as with cargo-leptos.
 type leptosSettings struct {
 	// Project is one of several in [[workspace.metadata.leptos]].
 	Project string `json:"project"`
@@ -39,7 +41,7 @@ type leptosSettings struct {
 	Package    string `json:"package"`
 	LibPackage string `json:"libPackage"`
 	Bin        string `json:"bin"`
-	// Features are of both, beside those in Cargo.toml.
+	// Features are for both, in addition to those in Cargo.toml.
 	Features    []string `json:"features"`
 	BinFeatures []string `json:"binFeatures"`
 	LibFeatures []string `json:"libFeatures"`
@@ -114,8 +116,8 @@ func (l *leptos) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item,
 	return l.dockerfile(), items, nil
 }
 
-// survey lists the sources: what the project's ignore file leaves, without what
-// cargo and git make.
+// survey lists the sources: what the project's ignore file does not exclude, without
+// the output of cargo and git's files.
 func (l *leptos) survey(ctx context.Context) error {
 	if err := writeIgnore(l.ignore, filepath.Join(l.root(), ".dockerignore")); err != nil {
 		return err
@@ -139,7 +141,7 @@ func (l *leptos) survey(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// valueOf is what matters of an entry of a context.
+// valueOf is what counts of an entry of a context.
 func valueOf(e dockerfile.Entry, digests *inputs.Digests) (string, error) {
 	switch e.Kind {
 	case fs.ModeDir:
@@ -148,10 +150,10 @@ func valueOf(e dockerfile.Entry, digests *inputs.Digests) (string, error) {
 		return "link " + e.Link, nil
 	}
 	sum, err := digests.Known(e.Host, e.Info, e.Open)
-	return fmt.Sprintf("%o %s", e.Checkout(), sum), err
+	return fmt.Sprintf("%o %s", dockerfile.Checkout(e.Info.Mode()), sum), err
 }
 
-// writeIgnore writes the project's ignore file with what is never a source.
+// writeIgnore writes the project's ignore file, and excludes what is never a source.
 func writeIgnore(to, from string) error {
 	text, err := os.ReadFile(from)
 	if err != nil && !os.IsNotExist(err) {
@@ -195,5 +197,70 @@ func (l *leptos) copy(e dockerfile.Entry, to string) error {
 	if err := copyFile(siteFile{name: e.Path, host: e.Host, digest: sum}, to); err != nil {
 		return err
 	}
-	return os.Chmod(to, e.Checkout())
+	return os.Chmod(to, dockerfile.Checkout(e.Info.Mode()))
+}
+
+// dockerfile compiles the application in one stage, whose steps up to the dependencies
+// depend on the manifests only, and runs it in another.
+func (l *leptos) dockerfile() dockerfile.Context {
+	w, s := newWriter("buildable rust-leptos: "+l.folder), l.settings
+	w.line("FROM %s AS build", s.RustImage)
+	w.line("WORKDIR /src")
+	w.line("# The tools, unless the image has them.")
+	w.line("RUN command -v cargo-leptos || cargo install --locked cargo-leptos@%s", s.CargoLeptos)
+	w.line("# The dependencies: manifests, and programs that do nothing.")
+	w.line("COPY %s/ ./", manifestFolder)
+	w.line("RUN if command -v rustup; then rustup target add wasm32-unknown-unknown; fi")
+	w.line("RUN %s && \\", l.cargo("target", s.BinFeatures, "--package="+s.Package, "--bin="+s.Bin))
+	w.line("    %s", l.cargo("target/front", s.LibFeatures, "--package="+s.LibPackage, "--lib", "--target=wasm32-unknown-unknown"))
+	w.line("# The application. Cargo goes by times, and the programs above are younger.")
+	w.line("COPY %s/ ./", sourceFolder)
+	w.line("ENV LEPTOS_OUTPUT_NAME=%s LEPTOS_SITE_ROOT=%s LEPTOS_SITE_PKG_DIR=%s", s.OutputName, s.SiteRoot, s.SitePkgDir)
+	w.line("RUN find . -path ./target -prune -o -type f -name '*.rs' -exec touch {} + && \\")
+	w.line("    %s && \\", l.cargoLeptos())
+	w.line("    mkdir -p /out && cp -R %s /out/site && cp target/release/%s /out/%s && \\", s.SiteRoot, s.Bin, s.Bin)
+	w.line("    if [ -f target/release/hash.txt ]; then cp target/release/hash.txt /out/hash.txt; fi")
+	w.line("")
+	w.line("FROM %s", s.RuntimeImage)
+	w.line("WORKDIR /app")
+	w.line("COPY --from=build /out/ ./")
+	env := s.environment()
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		w.line("ENV %s=%s", name, quote(env[name]))
+	}
+	w.line("EXPOSE %d", s.Port)
+	w.line("USER %d:%d", user, user)
+	w.line("ENTRYPOINT %s", jsonList([]string{"/app/" + s.Bin}))
+	return w.context()
+}
+
+// cargo is the command by which cargo-leptos compiles, for the dependencies.
+func (l *leptos) cargo(target string, features []string, which ...string) string {
+	args := append([]string{"cargo", "build", "--release"}, which...)
+	args = append(args, "--target-dir="+target, "--no-default-features")
+	if features := slices.Concat(l.settings.Features, features); len(features) > 0 {
+		args = append(args, "--features="+strings.Join(features, ","))
+	}
+	if _, locked := l.sums["Cargo.lock"]; locked {
+		args = append(args, "--locked")
+	}
+	return strings.Join(args, " ")
+}
+
+// cargoLeptos is the command that makes the server and the site. It reads the features
+// in Cargo.toml, so only the others are passed.
+func (l *leptos) cargoLeptos() string {
+	args := []string{"cargo leptos build --release"}
+	if l.given.Project != "" {
+		args = append(args, "--project="+l.given.Project)
+	}
+	for _, option := range []struct {
+		name     string
+		features []string
+	}{{"features", l.given.Features}, {"bin-features", l.given.BinFeatures}, {"lib-features", l.given.LibFeatures}} {
+		if len(option.features) > 0 {
+			args = append(args, fmt.Sprintf("--%s=%s", option.name, strings.Join(option.features, ",")))
+		}
+	}
+	return strings.Join(args, " ")
 }

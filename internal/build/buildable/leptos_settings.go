@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// validate refuses what cannot stand in the Dockerfile, whose RUN lines are read
-// by a shell.
+// validate refuses values that are not safe in the Dockerfile, whose RUN lines a shell
+// reads.
 func (s leptosSettings) validate(o Options) error {
 	for _, field := range []struct {
 		name, pattern string
@@ -47,7 +47,7 @@ func (s leptosSettings) validate(o Options) error {
 	return s.validateEnv(o)
 }
 
-// What the values in a Dockerfile look like.
+// The patterns of values in the Dockerfile.
 const (
 	namePattern    = `^[A-Za-z0-9_][A-Za-z0-9_.-]*$`
 	featurePattern = `^[A-Za-z0-9_][A-Za-z0-9_+./?-]*$`
@@ -70,7 +70,6 @@ func (s leptosSettings) validateEnv(o Options) error {
 	return nil
 }
 
-// environment is that of the server.
 func (s leptosSettings) environment() map[string]string {
 	env := map[string]string{
 		"LEPTOS_ENV":          "PROD",
@@ -83,7 +82,7 @@ func (s leptosSettings) environment() map[string]string {
 	return env
 }
 
-// quote makes a value of ENV of any text.
+// quote makes a value for ENV from any text.
 func quote(value string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(value) + `"`
 }

@@ -2,6 +2,7 @@ package buildable
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -14,7 +15,7 @@ import (
 
 const manifestName = "Cargo.toml"
 
-// manifest is what matters of a Cargo.toml here.
+// manifest is the part of a Cargo.toml that counts here.
 type manifest struct {
 	Package struct {
 		Name     string
@@ -31,10 +32,9 @@ type manifest struct {
 	Ex    []target `toml:"example"`
 }
 
-// target is something that cargo compiles.
 type target struct{ Name, Path string }
 
-// leptosMetadata is what cargo-leptos is told.
+// leptosMetadata is the configuration of cargo-leptos.
 type leptosMetadata struct {
 	Name        string
 	Features    []string
@@ -52,7 +52,7 @@ func readManifest(name string) (manifest, error) {
 	var m manifest
 	text, err := os.ReadFile(name)
 	if os.IsNotExist(err) {
-		return m, fmt.Errorf("there is no Cargo.toml")
+		return m, errors.New("there is no Cargo.toml")
 	}
 	if err != nil {
 		return m, err
@@ -82,8 +82,7 @@ func (m manifest) leptos(project string) (leptosMetadata, error) {
 	return leptosMetadata{}, fmt.Errorf("project: Cargo.toml has no %q, but %s", project, strings.Join(names, ", "))
 }
 
-// complete adds to the settings what Cargo.toml tells and, last, what
-// cargo-leptos takes by itself.
+// complete adds the settings of Cargo.toml and, last, the defaults of cargo-leptos.
 func (m manifest) complete(s leptosSettings) (leptosSettings, error) {
 	l, err := m.leptos(s.Project)
 	if err != nil {
@@ -91,7 +90,7 @@ func (m manifest) complete(s leptosSettings) (leptosSettings, error) {
 	}
 	s.Package = cmp.Or(s.Package, l.BinPackage, m.Package.Name)
 	if s.Package == "" {
-		return s, fmt.Errorf("package is required: Cargo.toml is of a workspace, and does not tell")
+		return s, fmt.Errorf("package is required: Cargo.toml is that of a workspace and does not name one")
 	}
 	s.LibPackage = cmp.Or(s.LibPackage, l.LibPackage, m.Package.Name, s.Package)
 	s.Bin = cmp.Or(s.Bin, l.BinTarget, s.Package)
@@ -112,9 +111,8 @@ func (m manifest) complete(s leptosSettings) (leptosSettings, error) {
 	return s, nil
 }
 
-// writeManifests writes what decides on the dependencies: every Cargo.toml, the
-// lock file and cargo's configuration, with targets that do nothing in the
-// place of the sources.
+// writeManifests writes what determines the dependencies: every Cargo.toml, the lock
+// file and cargo's configuration, with empty targets in place of the sources.
 func (l *leptos) writeManifests(dir string) error {
 	for _, e := range l.entries {
 		name := path.Base(e.Path)

@@ -12,7 +12,7 @@ import (
 	"github.com/nationtech/harmony/internal/build/inputs"
 )
 
-// goModFile is what `go mod edit -json` and `go work edit -json` tell.
+// goModFile is the output of `go mod edit -json` and `go work edit -json`.
 type goModFile struct {
 	Use     []struct{ DiskPath string }
 	Replace []struct{ New struct{ Path string } }
@@ -29,14 +29,9 @@ func (s *surveyor) module(ctx context.Context, name, file string) error {
 	if exists, err := s.notes.Exists(file); err != nil || !exists {
 		return err
 	}
-	for _, f := range []string{file, filepath.Join(dir, "go.sum"), filepath.Join(dir, "vendor", "modules.txt")} {
-		digest, exists, err := s.optional(f)
-		if err != nil {
-			return err
-		}
-		if exists {
-			s.item(inputs.File, name+"/"+filepath.Base(f), digest)
-		}
+	err := s.optional(inputs.File, name+"/", file, filepath.Join(dir, "go.sum"), filepath.Join(dir, "vendor", "modules.txt"))
+	if err != nil {
+		return err
 	}
 	data, err := os.ReadFile(file)
 	if err != nil || !bytes.Contains(data, []byte("=>")) {
@@ -95,14 +90,8 @@ func (s *surveyor) workspace(ctx context.Context) error {
 		return nil
 	}
 	dir := filepath.Dir(work)
-	for _, f := range []string{work, work + ".sum", filepath.Join(dir, "vendor", "modules.txt")} {
-		digest, exists, err := s.optional(f)
-		if err != nil {
-			return err
-		}
-		if exists {
-			s.item("workspace", filepath.Base(f), digest)
-		}
+	if err := s.optional("workspace", "", work, work+".sum", filepath.Join(dir, "vendor", "modules.txt")); err != nil {
+		return err
 	}
 	return s.neighbours(ctx, dir, "work", "edit", "-json", work)
 }

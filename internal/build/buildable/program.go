@@ -20,17 +20,20 @@ import (
 // programPrefix begins the names of buildables among the plugins.
 const programPrefix = "buildable-"
 
-// programDeadline bounds a run, which may compile something; grace is how long
-// the executable may take to end when it is told to.
+// programDeadline bounds a run, which may compile something; programGrace is how long
+// the executable may take to exit after SIGTERM.
 const (
 	programDeadline = 15 * time.Minute
 	programGrace    = 2 * time.Second
 )
 
-// lastLines is how many lines of stderr are told when an executable fails.
-const lastLines = 20
+const (
+	// lastLines is how many lines of stderr are shown when an executable fails.
+	lastLines = 20
+	// longest is the longest line that is shown, in bytes.
+	longest = 1000
+)
 
-// program is an executable that writes contexts.
 type program struct {
 	name, path string
 	deadline   time.Duration
@@ -57,7 +60,7 @@ func (o Options) find() (program, error) {
 	if near := nearest.Name(kind, known); near != "" {
 		return program{}, missing.WithHint("did you mean %s?", near)
 	}
-	return program{}, missing.WithHint("put an executable %s into a folder of PATH; docs/buildables.md tells what it has to do", name)
+	return program{}, missing.WithHint("put an executable %s into a folder of PATH; docs/buildables.md says what it has to do", name)
 }
 
 // run has the executable fill the folder, and returns its answer.
@@ -92,7 +95,7 @@ func (p program) run(ctx context.Context, o Options, document []byte, dir string
 	case err != nil && !errors.As(err, &exit):
 		return protocol.BuildContext{}, fmt.Errorf("%s: %w", p.path, err)
 	}
-	return p.answer(bytes.TrimSpace(stdout.Bytes()), complaint(last), exit, o.App.Name)
+	return p.answer(bytes.TrimSpace(stdout.Bytes()), strings.Join(append([]string{""}, last...), "\n"), exit, o.App.Name)
 }
 
 // answer reads the document on stdout: a BuildContext, or a Failure.
@@ -112,7 +115,7 @@ func (p program) answer(text []byte, stderr string, exit *exec.ExitError, app st
 		return protocol.BuildContext{}, failed
 	}
 	if len(text) == 0 {
-		return protocol.BuildContext{}, fmt.Errorf("%s ended without an answer: want one BuildContext document on stdout%s", p.name, stderr)
+		return protocol.BuildContext{}, fmt.Errorf("%s exited without an answer: want one BuildContext document on stdout%s", p.name, stderr)
 	}
 	if err == nil && (document.Kind != protocol.KindBuildContext || !document.Known()) {
 		err = fmt.Errorf("it is kind %s of %s", term.OneLine(string(document.Kind)), term.OneLine(document.APIVersion))
@@ -128,16 +131,4 @@ func (p program) answer(text []byte, stderr string, exit *exec.ExitError, app st
 		return said, fmt.Errorf("%s did not answer with one BuildContext document: %s%s", p.name, term.OneLine(err.Error()), stderr)
 	}
 	return said, nil
-}
-
-// longest is the longest line, in bytes, that is told as one.
-const longest = 1000
-
-// complaint is the end of what an executable wrote to stderr, to come after a
-// message.
-func complaint(last []string) string {
-	if len(last) == 0 {
-		return ""
-	}
-	return "\n" + strings.Join(last, "\n")
 }

@@ -39,14 +39,14 @@ const (
 )
 
 // server compiles the static server: with this machine's go command, or in the
-// Dockerfile when there is none or an image is asked for.
+// Dockerfile if there is none or an image is set.
 type server struct {
 	image     string
 	platforms []ocispec.Platform
 	command   string // the go command, absolute; empty without
 }
 
-// locate finds the go command and tells the toolchain.
+// locate finds the go command, and returns the toolchain.
 func (s *server) locate(ctx context.Context) (string, error) {
 	path, err := exec.LookPath("go")
 	if s.image != "" || err != nil {
@@ -61,18 +61,11 @@ func (s *server) locate(ctx context.Context) (string, error) {
 	version, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(s.command)), "VERSION"))
 	if errors.Is(err, fs.ErrNotExist) {
 		// Not where Go has it: a wrapper, or a package of a distribution.
-		return s.ask(ctx)
+		version, err = process.Output(ctx, process.Command{Args: []string{s.command, "env", "GOVERSION"}, Env: serverEnvironment(s.platforms[0])})
 	}
 	return strings.TrimSpace(string(version)), err
 }
 
-// ask has the go command tell its version.
-func (s *server) ask(ctx context.Context) (string, error) {
-	out, err := process.Output(ctx, process.Command{Args: []string{s.command, "env", "GOVERSION"}, Env: serverEnvironment(s.platforms[0])})
-	return strings.TrimSpace(string(out)), err
-}
-
-// digest is that of the server's source.
 func (s *server) digest() string {
 	sum := sha256.Sum256([]byte(serverModule + serverMain + serverSite))
 	return hex.EncodeToString(sum[:])
@@ -117,7 +110,8 @@ func (s *server) write(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, p := range s.platforms {
-		if err := s.compile(ctx, p, source, dir); err != nil {
+		err := writeProgram(dir, p, func(binary string) error { return s.compile(ctx, p, source, binary) })
+		if err != nil {
 			return err
 		}
 	}
@@ -132,22 +126,18 @@ func writeServer(dir string) error {
 	)
 }
 
-func (s *server) compile(ctx context.Context, p ocispec.Platform, source, dir string) error {
-	binary, err := newProgram(dir, p)
-	if err != nil {
-		return err
-	}
-	_, err = process.Output(ctx, process.Command{
+func (s *server) compile(ctx context.Context, p ocispec.Platform, source, binary string) error {
+	_, err := process.Output(ctx, process.Command{
 		Args: []string{s.command, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, "."},
 		Dir:  source, Env: serverEnvironment(p),
 	})
 	if err != nil {
 		return fmt.Errorf("compile the static server for %s: %w", ocilayout.PlatformString(p), explain(err))
 	}
-	return finishProgram(binary, p)
+	return nil
 }
 
-// serverEnvironment keeps out what would make another program of the source.
+// serverEnvironment leaves out what would change the program.
 func serverEnvironment(p ocispec.Platform) []string {
 	return append(environment(p), "GOTOOLCHAIN=local", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off", "GOENV=off")
 }

@@ -7,12 +7,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // The names of the site in a context; those in the image are in siteIndex.
@@ -24,11 +27,11 @@ const (
 	indexPage  = "index.html"
 )
 
-// smallest is the size in bytes from which on a compressed variant is worth it.
-const smallest = 1024
-
-// largest is the size in bytes up to which a file is compressed.
-const largest = 64 << 20
+// Files of smallest to largest bytes are compressed.
+const (
+	smallest = 1024
+	largest  = 64 << 20
+)
 
 // siteIndex and siteEntry are what the server reads; see its source.
 type siteIndex struct {
@@ -94,13 +97,11 @@ func (s *static) writeFile(f siteFile, dir string) (siteEntry, error) {
 	}
 	var zipped bytes.Buffer
 	w, err := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
+	if err == nil {
+		_, err = w.Write(content)
+		err = errors.Join(err, w.Close())
+	}
 	if err != nil {
-		return entry, err
-	}
-	if _, err := w.Write(content); err != nil {
-		return entry, err
-	}
-	if err := w.Close(); err != nil {
 		return entry, err
 	}
 	if zipped.Len() > len(content)*9/10 {
@@ -116,9 +117,9 @@ func (s *static) immutable(name string) bool {
 	})
 }
 
-// copyFile copies a file that has to have the digest still: the server tells it
-// as the file's ETag.
-func copyFile(f siteFile, to string) (err error) {
+// copyFile copies a file that must still have its digest, which the server sends as
+// the ETag.
+func copyFile(f siteFile, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
@@ -133,19 +134,15 @@ func copyFile(f siteFile, to string) (err error) {
 	}
 	hash := sha256.New()
 	_, err = io.Copy(io.MultiWriter(out, hash), in)
-	if e := out.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
+	if err = errors.Join(err, out.Close()); err != nil {
 		return err
 	}
 	if hex.EncodeToString(hash.Sum(nil)) != f.digest {
-		return errChanged(f.name)
+		return protocol.Retryable("%s changed while it was read", f.name)
 	}
 	return os.Chmod(to, 0o644)
 }
 
-// compressible reports whether a content type is text.
 func compressible(kind string) bool {
 	return strings.HasPrefix(kind, "text/") || strings.Contains(kind, "json") || strings.Contains(kind, "xml") ||
 		kind == "application/wasm" || kind == "font/ttf"
@@ -154,76 +151,51 @@ func compressible(kind string) bool {
 // contentType is that of a file name. It does not ask the system, whose answer
 // differs between machines.
 func contentType(name string) string {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".html", ".htm":
-		return "text/html; charset=utf-8"
-	case ".css":
-		return "text/css; charset=utf-8"
-	case ".js", ".mjs", ".cjs":
-		return "text/javascript; charset=utf-8"
-	case ".txt", ".md", "":
-		return "text/plain; charset=utf-8"
-	case ".csv":
-		return "text/csv; charset=utf-8"
-	case ".ics":
-		return "text/calendar; charset=utf-8"
-	case ".json", ".map":
-		return "application/json"
-	case ".webmanifest":
-		return "application/manifest+json"
-	case ".xml":
-		return "application/xml"
-	case ".rss":
-		return "application/rss+xml"
-	case ".atom":
-		return "application/atom+xml"
-	case ".wasm":
-		return "application/wasm"
-	case ".pdf":
-		return "application/pdf"
-	case ".zip":
-		return "application/zip"
-	case ".gz", ".tgz":
-		return "application/gzip"
+	extension := strings.ToLower(path.Ext(name))
+	for _, known := range contentTypes() {
+		if slices.Contains(strings.Fields(known[1]), extension) {
+			return known[0]
+		}
 	}
-	return mediaType(name)
-}
-
-// mediaType is the content type of pictures, fonts, sound and film.
-func mediaType(name string) string {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".svg":
-		return "image/svg+xml"
-	case ".png":
-		return "image/png"
-	case ".jpg", ".jpeg":
-		return "image/jpeg"
-	case ".gif":
-		return "image/gif"
-	case ".webp":
-		return "image/webp"
-	case ".avif":
-		return "image/avif"
-	case ".ico":
-		return "image/vnd.microsoft.icon"
-	case ".woff":
-		return "font/woff"
-	case ".woff2":
-		return "font/woff2"
-	case ".ttf":
-		return "font/ttf"
-	case ".otf":
-		return "font/otf"
-	case ".mp3":
-		return "audio/mpeg"
-	case ".ogg":
-		return "audio/ogg"
-	case ".wav":
-		return "audio/wav"
-	case ".mp4":
-		return "video/mp4"
-	case ".webm":
-		return "video/webm"
+	if extension == "" {
+		return "text/plain; charset=utf-8"
 	}
 	return "application/octet-stream"
+}
+
+// contentTypes are content types, each with the extensions of its files.
+func contentTypes() [][2]string {
+	return [][2]string{
+		{"text/html; charset=utf-8", ".html .htm"},
+		{"text/css; charset=utf-8", ".css"},
+		{"text/javascript; charset=utf-8", ".js .mjs .cjs"},
+		{"text/plain; charset=utf-8", ".txt .md"},
+		{"text/csv; charset=utf-8", ".csv"},
+		{"text/calendar; charset=utf-8", ".ics"},
+		{"application/json", ".json .map"},
+		{"application/manifest+json", ".webmanifest"},
+		{"application/xml", ".xml"},
+		{"application/rss+xml", ".rss"},
+		{"application/atom+xml", ".atom"},
+		{"application/wasm", ".wasm"},
+		{"application/pdf", ".pdf"},
+		{"application/zip", ".zip"},
+		{"application/gzip", ".gz .tgz"},
+		{"image/svg+xml", ".svg"},
+		{"image/png", ".png"},
+		{"image/jpeg", ".jpg .jpeg"},
+		{"image/gif", ".gif"},
+		{"image/webp", ".webp"},
+		{"image/avif", ".avif"},
+		{"image/vnd.microsoft.icon", ".ico"},
+		{"font/woff", ".woff"},
+		{"font/woff2", ".woff2"},
+		{"font/ttf", ".ttf"},
+		{"font/otf", ".otf"},
+		{"audio/mpeg", ".mp3"},
+		{"audio/ogg", ".ogg"},
+		{"audio/wav", ".wav"},
+		{"video/mp4", ".mp4"},
+		{"video/webm", ".webm"},
+	}
 }

@@ -14,30 +14,26 @@ import (
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
-	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // staticSettings are image.buildable.settings of static.
 type staticSettings struct {
 	// Port that the server listens on; 8080 when absent.
 	Port int `json:"port"`
-	// SPA answers with index.html for a path without extension that is not
-	// there.
+	// SPA answers with index.html for a missing path without an extension.
 	SPA bool `json:"spa"`
-	// NotFound is the page that comes with status 404; 404.html when absent, if
-	// there is one.
+	// NotFound is the page for status 404; 404.html when absent, if it exists.
 	NotFound string `json:"notFound"`
 	// Immutable are folders of files that never change under their names, which
 	// a browser may keep for good.
 	Immutable []string `json:"immutable"`
-	// Gzip puts compressed variants beside the files; true when absent.
+	// Gzip puts compressed variants next to the files; true when absent.
 	Gzip *bool `json:"gzip"`
-	// GoImage is the image in which the server is compiled, and makes that
-	// happen where there is a go command, too.
+	// GoImage is the image in which the server is compiled, even where there is a
+	// go command.
 	GoImage string `json:"goImage"`
 }
 
-// static serves a folder of files.
 type static struct {
 	options  Options
 	settings staticSettings
@@ -46,16 +42,14 @@ type static struct {
 	files    []siteFile
 }
 
-// siteFile is one file that is served.
 type siteFile struct {
 	name, host, digest string
-	mode               fs.FileMode
 	size               int64
 }
 
 func openStatic(o Options) (Source, error) {
 	s := &static{options: o, settings: staticSettings{Port: 8080}}
-	if err := errors.Join(o.fields("folder", "settings")); err != nil {
+	if err := o.fields("folder", "settings"); err != nil {
 		return nil, err
 	}
 	if err := o.settings(&s.settings); err != nil {
@@ -137,7 +131,7 @@ func (s *static) survey(ctx context.Context) error {
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
-		s.files = append(s.files, siteFile{e.Path, e.Host, digest, e.Info.Mode().Perm(), e.Info.Size()})
+		s.files = append(s.files, siteFile{e.Path, e.Host, digest, e.Info.Size()})
 	}
 	return s.complete(folder)
 }
@@ -151,7 +145,7 @@ func hidden(name string) bool {
 	return false
 }
 
-// complete looks whether the files are there that the settings need.
+// complete makes sure that the files exist that the settings need.
 func (s *static) complete(folder string) error {
 	switch {
 	case len(s.files) == 0:
@@ -183,7 +177,7 @@ func (s *static) dockerfile() dockerfile.Context {
 }
 
 func (s *static) Context(ctx context.Context, dir string) (dockerfile.Context, error) {
-	if err := writeBase(dir, s.options.Created); err != nil {
+	if err := writeBase(ctx, dir, s.options.Created); err != nil {
 		return dockerfile.Context{}, err
 	}
 	s.options.progress("compile", "the static server")
@@ -197,12 +191,7 @@ func (s *static) Context(ctx context.Context, dir string) (dockerfile.Context, e
 	return writeDockerfile(dir, s.dockerfile())
 }
 
-// errChanged is of a file that is no longer the one that was looked at.
-func errChanged(name string) error {
-	return protocol.Retryable("%s changed while it was read", name)
-}
-
-// writeFile writes what is read by everybody in the image, whatever the umask.
+// writeFile writes a file that everybody can read in the image, whatever the umask.
 func writeFile(name string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err

@@ -22,7 +22,7 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// survey is what is known of a package without compiling it.
+// survey is what is known about a package without compiling it.
 type survey struct {
 	Items []inputs.Item `json:"items"` // those of Inputs
 	Name  string        `json:"name"`  // of the program
@@ -41,12 +41,12 @@ func (s *survey) parse(text string) bool {
 	return json.Unmarshal([]byte(text), s) == nil && s.Name != "" && len(s.Items) > 0
 }
 
-// goEnv is what `go env -json` tells.
+// goEnv is the output of `go env -json`.
 type goEnv struct {
 	GOROOT, GOVERSION, GOENV, GOWORK, GOMODCACHE, GOEXPERIMENT, GOFIPS140 string
 }
 
-// goPackage is what `go list -json` tells.
+// goPackage is the output of `go list -json`.
 type goPackage struct {
 	Dir, ImportPath, Name string
 	Standard              bool
@@ -65,14 +65,13 @@ type goModule struct {
 	Replace                   *goModule
 }
 
-// compiled are the files that go into the program.
 func (p goPackage) compiled() []string {
 	return slices.Concat(p.GoFiles, p.CgoFiles, p.CFiles, p.CXXFiles, p.MFiles, p.HFiles, p.FFiles, p.SFiles,
 		p.SwigFiles, p.SwigCXXFiles, p.SysoFiles, p.EmbedFiles)
 }
 
-// surveyor asks the go command what a program is made from. Everything it looks
-// at goes into the notes; what matters to the result goes into items.
+// surveyor asks the go command what a program is made from. Everything it reads goes
+// into the notes; what affects the result goes into items.
 type surveyor struct {
 	*golang
 	notes *inputs.Trace
@@ -106,24 +105,23 @@ func (s *surveyor) run(ctx context.Context) (survey, error) {
 			}
 		}
 	}
-	if err := s.profile(main); err != nil {
+	// The compiler takes a profile from the folder of the main package.
+	err := s.optional(inputs.File, "", filepath.Join(main.Dir, "default.pgo"))
+	if err == nil {
+		err = s.workspace(ctx)
+	}
+	if err != nil {
 		return survey{}, err
 	}
-	if err := s.workspace(ctx); err != nil {
-		return survey{}, err
-	}
-	return survey{Items: sorted(s.items), Name: programName(main.ImportPath)}, nil
-}
-
-// item notes something that matters to the result.
-func (s *surveyor) item(kind, name, value string) {
-	s.items[inputs.Item{Kind: kind, Name: name, Value: value}] = true
-}
-
-func sorted(items map[inputs.Item]bool) []inputs.Item {
-	return slices.SortedFunc(maps.Keys(items), func(a, b inputs.Item) int {
+	items := slices.SortedFunc(maps.Keys(s.items), func(a, b inputs.Item) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Value, b.Value))
 	})
+	return survey{Items: items, Name: programName(main.ImportPath)}, nil
+}
+
+// item notes something that affects the result.
+func (s *surveyor) item(kind, name, value string) {
+	s.items[inputs.Item{Kind: kind, Name: name, Value: value}] = true
 }
 
 // once reports whether the path is new to this survey.
@@ -147,33 +145,40 @@ func (s *surveyor) toolchain(ctx context.Context) error {
 	command, err := filepath.EvalSymlinks(filepath.Join(s.env.GOROOT, "bin", "go"))
 	switched := strings.HasPrefix(s.env.GOROOT, filepath.Join(s.env.GOMODCACHE, "golang.org", "toolchain@"))
 	s.traceable = switched || err == nil && command == s.command
-	for _, name := range []string{s.command, filepath.Join(s.env.GOROOT, "VERSION"), filepath.Join(s.env.GOROOT, "go.env"), s.env.GOENV} {
-		if name == "off" || name == "" {
+	files := []string{s.command, filepath.Join(s.env.GOROOT, "VERSION"), filepath.Join(s.env.GOROOT, "go.env")}
+	if s.env.GOENV != "off" && s.env.GOENV != "" {
+		files = append(files, s.env.GOENV)
+	}
+	return s.optional("", "", files...)
+}
+
+// optional notes files that may be absent. If kind is not empty those that are there
+// are items, under the prefix and their base name.
+func (s *surveyor) optional(kind, prefix string, paths ...string) error {
+	for _, path := range paths {
+		exists, err := s.notes.Exists(path)
+		if err != nil {
+			return err
+		}
+		if !exists {
 			continue
 		}
-		if _, _, err := s.optional(name); err != nil {
+		digest, err := s.file(path)
+		if err != nil {
 			return err
+		}
+		if kind != "" {
+			s.item(kind, prefix+filepath.Base(path), digest)
 		}
 	}
 	return nil
 }
 
-// optional notes a file that may be absent.
-func (s *surveyor) optional(path string) (digest string, exists bool, err error) {
-	exists, err = s.notes.Exists(path)
-	if err != nil || !exists {
-		return "", false, err
-	}
-	digest, err = s.notes.File(s.digests, path)
-	return digest, true, err
-}
-
 // list returns the packages of the program, the main package last.
 func (s *surveyor) list(ctx context.Context, p ocispec.Platform) ([]goPackage, error) {
-	args := append([]string{"list", "-deps", "-json=" + listFields}, s.flags()...)
-	out, err := s.golang.run(ctx, p, append(args, s.target())...)
+	out, err := s.onPackage(ctx, p, "list", "-deps", "-json="+listFields)
 	if err != nil {
-		return nil, fmt.Errorf("list the packages of %s: %w", s.main(), explain(err))
+		return nil, fmt.Errorf("list the packages of %s: %w", s.main(), err)
 	}
 	var packages []goPackage
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
@@ -276,15 +281,6 @@ func (s *surveyor) embedded(dir, pattern string) error {
 		}
 		return nil
 	})
-}
-
-// profile notes the profile that the compiler takes from the main package.
-func (s *surveyor) profile(main goPackage) error {
-	digest, ok, err := s.optional(filepath.Join(main.Dir, "default.pgo"))
-	if ok {
-		s.item(inputs.File, "default.pgo", digest)
-	}
-	return err
 }
 
 var versionSuffix = regexp.MustCompile(`^v[0-9]+$`)

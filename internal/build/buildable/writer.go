@@ -22,8 +22,8 @@ const (
 	programFolder  = "bin"
 )
 
-// writer writes a Dockerfile. It keeps to what the classic builder of old
-// daemons knows, too.
+// writer writes a Dockerfile that the classic builder of old daemons understands,
+// too.
 type writer struct {
 	name string
 	text bytes.Buffer
@@ -64,7 +64,6 @@ func (w *writer) run(command ...string) {
 	w.line("ENTRYPOINT %s", jsonList(command))
 }
 
-// jsonList is the exec form of a command.
 func jsonList(command []string) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
@@ -79,7 +78,6 @@ func (w *writer) context() dockerfile.Context {
 	return dockerfile.Context{Name: w.name, Text: w.text.Bytes()}
 }
 
-// writeDockerfile completes a context folder.
 func writeDockerfile(dir string, c dockerfile.Context) (dockerfile.Context, error) {
 	c.Dir, c.Dockerfile = dir, filepath.Join(dir, dockerfileName)
 	return c, writeFile(c.Dockerfile, c.Text)
@@ -89,25 +87,23 @@ func writeDockerfile(dir string, c dockerfile.Context) (dockerfile.Context, erro
 // TARGETOS, TARGETARCH and TARGETVARIANT.
 func platformName(p ocispec.Platform) string { return p.OS + "_" + p.Architecture + p.Variant }
 
-// newProgram is the path to which the program of a platform is compiled.
-func newProgram(dir string, p ocispec.Platform) (string, error) {
+// writeProgram has compile write the program of a platform into a context. It gives
+// it the mode that it has in the image, whatever the umask is, and the other name by
+// which builders know its platform.
+func writeProgram(dir string, p ocispec.Platform, compile func(binary string) error) error {
 	folder := filepath.Join(dir, programFolder)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return "", err
+	binary := filepath.Join(folder, platformName(p))
+	err := os.MkdirAll(folder, 0o755)
+	if err == nil {
+		err = compile(binary)
 	}
-	return filepath.Join(folder, platformName(p)), nil
-}
-
-// finishProgram gives a program the mode that it has in the image, whatever the
-// umask is, and the other name by which builders know its platform.
-func finishProgram(binary string, p ocispec.Platform) error {
-	if err := os.Chmod(binary, 0o755); err != nil {
-		return err
+	if err == nil {
+		err = os.Chmod(binary, 0o755)
 	}
 	usual := map[string]string{"arm": "v7", "arm64": "v8", "amd64": "v1"}[p.Architecture]
 	switch {
-	case usual == "":
-		return nil
+	case err != nil || usual == "":
+		return err
 	case p.Variant == "":
 		p.Variant = usual
 	case p.Variant == usual:
@@ -115,9 +111,9 @@ func finishProgram(binary string, p ocispec.Platform) error {
 	default:
 		return nil
 	}
-	err := os.Link(binary, filepath.Join(filepath.Dir(binary), platformName(p)))
+	err = os.Link(binary, filepath.Join(folder, platformName(p)))
 	if errors.Is(err, os.ErrExist) {
-		return nil // a platform of its own
+		return nil // also built, as a platform of its own
 	}
 	return err
 }

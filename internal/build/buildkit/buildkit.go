@@ -1,10 +1,28 @@
+// Package buildkit is the adapter for BuildKit daemons, on this machine or
+// elsewhere: one, or a farm of them.
+//
+// Its settings in the topology are:
+//
+//	address: tcp://builder.example.com:1234   # or addresses: [...], a farm
+//	tls: {ca: ca.pem, cert: cert.pem, key: key.pem, serverName: builder}
+//	cache:
+//	  from: ["type=registry,ref=registry.example.com/cache/{app}"]
+//	  to: [{type: registry, ref: "registry.example.com/cache/{app}", mode: max}]
+//	push: auto                # or always, never
+//	provenance: max           # or min: SLSA v1
+//	sbom: {generator: registry.example.com/scanner:1}
+//	concurrency: 2            # builds at a time on a worker of a farm
+//
+// Addresses have the schemes unix, tcp, ssh, docker-container and kube-pod; the
+// last three run ssh, docker and kubectl. Without any, BUILDKIT_HOST is taken.
+//
+// The image goes from the builder straight to the topology's registry, by
+// digest and without a tag, where the builder reaches it; else it is written to disk
+// as an OCI layout.
 package buildkit
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -24,17 +42,14 @@ import (
 // topology has none.
 const Host = "BUILDKIT_HOST"
 
-// format is a part of every layout's key. It changes with anything that makes
-// another image of the same input.
 const format = "buildkit 2"
 
-// backend is the build.Backend.
 type backend struct {
+	build.Layouts
 	env      capability.Environment
 	settings options
 	farm     *farm
-	store    ocilayout.Store
-	registry *destination // nil: there is none to push to
+	registry *destination // nil without one to push to
 }
 
 // New makes the adapter. Without an address in the settings or BUILDKIT_HOST it
@@ -59,11 +74,11 @@ func newBackend(env capability.Environment, getenv func(string) string) (*backen
 			WithHint("set settings.address (or addresses) of spec.containerBuilder in harmony.yaml, or %s, for example to unix:///run/buildkit/buildkitd.sock", Host)
 	}
 	b := &backend{
-		env: env, settings: s, farm: newFarm(s.Addresses, s.Concurrency),
-		store: ocilayout.Store{Dir: env.Cache}, registry: openDestination(env.Topology.OCIRegistry),
+		Layouts: build.Layouts{Store: ocilayout.Store{Dir: env.Cache}, Format: format},
+		env:     env, settings: s, farm: newFarm(s.Addresses, s.Concurrency), registry: openDestination(env.Topology.OCIRegistry),
 	}
 	if s.Push == pushAlways && b.registry == nil {
-		return nil, protocol.Unsupported("topology %q: containerBuilder.settings.push is always, but ociRegistry is no registry of the adapter oci with a url", env.Topology.Name)
+		return nil, protocol.Unsupported("topology %q: containerBuilder.settings.push is always, but ociRegistry is not of the adapter oci with a url", env.Topology.Name)
 	}
 	return b, nil
 }
@@ -91,29 +106,8 @@ func (b *backend) Check(_ context.Context, r build.Request) error {
 	return nil
 }
 
-// key is what the layout of an input is called.
-func key(input string) string {
-	sum := sha256.Sum256([]byte(format + " " + input))
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-// Find implements [build.Backend].
-func (b *backend) Find(_ context.Context, r build.Request) (protocol.ImageRef, bool, error) {
-	image, found := b.store.Find(r.App.Name, key(r.Input))
-	if !found {
-		return protocol.ImageRef{}, false, nil
-	}
-	return located(protocol.ImageRef{}, image), true, nil
-}
-
-func located(ref protocol.ImageRef, image ocilayout.Image) protocol.ImageRef {
-	ref.Location, ref.Path = protocol.InLayout, image.Path
-	ref.Digest, ref.Platforms = image.Digest, image.Platforms
-	return ref
-}
-
-// Build implements [build.Backend]. A worker that is lost in mid-build costs
-// another try on the next one.
+// Build implements [build.Backend]. If a worker is lost during the build, the next one
+// tries.
 func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.ImageRef) (protocol.ImageRef, error) {
 	s := search{backend: b, app: r.App, lost: map[string]bool{}, busy: map[string]bool{}}
 	for {
@@ -130,8 +124,8 @@ func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.Image
 	}
 }
 
-// hurry is how long a builder may take to notice that a build is cancelled
-// before the connection is cut, which it notices too.
+// hurry is how long a builder may take to notice that a build is cancelled before the
+// connection is closed, which also cancels it.
 const hurry = time.Second
 
 // buildOn builds on one worker and closes the connection.
@@ -141,7 +135,7 @@ func (b *backend) buildOn(ctx context.Context, c *client.Client, address string,
 		select {
 		case <-done:
 		case <-time.After(hurry):
-			_ = c.Close() // the second Close tells nothing new
+			_ = c.Close() // the second Close reports nothing new
 		}
 	})
 	defer func() {
@@ -158,9 +152,12 @@ func (b *backend) buildOn(ctx context.Context, c *client.Client, address string,
 		if err == nil || ctx.Err() != nil || b.settings.Push == pushAlways || !isOutOfReach(err) {
 			return pushed, err
 		}
-		b.tell(r.App, "the builder cannot push to %s, so the image comes to disk: %v", b.registry.host, err)
+		b.tell(r.App, "the builder cannot push to %s, so the image is written to disk: %v", b.registry.host, err)
 	}
-	return b.toDisk(ctx, c, r, o, ref)
+	return b.Make(ctx, r, ref, func(draft *ocilayout.Draft) ([]ocispec.Descriptor, error) {
+		image, err := solve.ToLayout(ctx, c, r, o, draft)
+		return []ocispec.Descriptor{image}, err
+	})
 }
 
 func (b *backend) pushes(address string) bool {
@@ -183,7 +180,7 @@ func (b *backend) push(ctx context.Context, c *client.Client, r build.Request, o
 	}
 	sum := made.Descriptor.Digest.String()
 	if sum == "" {
-		return ref, fmt.Errorf("the builder at %s does not tell what it pushed", b.registry.host)
+		return ref, fmt.Errorf("the builder did not report what it pushed to %s", b.registry.host)
 	}
 	if err := b.registry.verify(ctx, ref.Repository, sum); err != nil {
 		return ref, err
@@ -196,28 +193,6 @@ func (b *backend) push(ctx context.Context, c *client.Client, r build.Request, o
 	return ref, nil
 }
 
-// toDisk takes the image into the cache.
-func (b *backend) toDisk(ctx context.Context, c *client.Client, r build.Request, o solve.Options, ref protocol.ImageRef) (_ protocol.ImageRef, err error) {
-	draft, err := b.store.Begin(r.App.Name)
-	if err != nil {
-		return ref, err
-	}
-	defer func() { err = errors.Join(err, draft.Discard()) }()
-	root, err := solve.ToLayout(ctx, c, r, o, draft)
-	if err != nil {
-		return ref, err
-	}
-	if err := r.Verify(ctx); err != nil {
-		return ref, err
-	}
-	image, err := draft.Commit(key(r.Input), []ocispec.Descriptor{root})
-	if err != nil {
-		return ref, err
-	}
-	return located(ref, image), nil
-}
-
-// tell sends an event that is worth a line.
 func (b *backend) tell(app protocol.AppSpec, format string, args ...any) {
 	b.env.Progress(protocol.Event{Metadata: app.Metadata, Phase: protocol.PhaseStep, Message: fmt.Sprintf(format, args...)})
 }

@@ -60,11 +60,11 @@ func readAttributes(value any) (map[string]string, error) {
 			case string, bool, float64, int, int64:
 				attrs[name] = fmt.Sprint(v)
 			default:
-				return nil, fmt.Errorf("%s: want a text", name)
+				return nil, fmt.Errorf("%s: must be a string", name)
 			}
 		}
 	default:
-		return nil, fmt.Errorf("want a text such as type=registry,ref=… or a mapping")
+		return nil, fmt.Errorf("must be a string such as type=registry,ref=… or a mapping")
 	}
 	return attrs, nil
 }
@@ -78,7 +78,7 @@ func checkEntry(e client.CacheOptionsEntry, from bool) error {
 	}
 	attribute, known := needed[e.Type]
 	if !known {
-		return fmt.Errorf("type %q is none of %s", e.Type, strings.Join(slices.Sorted(maps.Keys(needed)), ", "))
+		return fmt.Errorf("type %q is not one of %s", e.Type, strings.Join(slices.Sorted(maps.Keys(needed)), ", "))
 	}
 	if attribute != "" && e.Attrs[attribute] == "" {
 		return fmt.Errorf("type %s needs %s", e.Type, attribute)
@@ -97,7 +97,7 @@ func checkEntry(e client.CacheOptionsEntry, from bool) error {
 	return nil
 }
 
-// forApp puts the app's name where the entries say {app}.
+// forApp returns a copy of the entries with the app's name in place of {app}.
 func forApp(entries []client.CacheOptionsEntry, app string) []client.CacheOptionsEntry {
 	list := slices.Clone(entries)
 	for i := range list {

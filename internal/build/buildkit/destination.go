@@ -16,7 +16,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// destination is the registry that the builder pushes to.
 type destination struct {
 	host, prefix string
 	guard        *auth.Guard
@@ -38,8 +37,7 @@ func (d destination) path(repository string) string {
 	return strings.TrimPrefix(d.prefix+"/"+repository, "/")
 }
 
-// isElsewhere reports that the builder cannot mean the same machine as we do by
-// the registry's name.
+// isElsewhere reports that the registry's name means another machine to the builder.
 func (d destination) isElsewhere(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil || !auth.IsLoopback(d.host) || u.Scheme == "unix" {
@@ -48,11 +46,10 @@ func (d destination) isElsewhere(address string) bool {
 	return u.Scheme != "tcp" || !auth.IsLoopback(u.Host)
 }
 
-// errAbsent says that what the builder pushed went to another registry than
-// ours.
+// errAbsent means that the builder pushed to a different registry.
 var errAbsent = errors.New("what the builder pushed is not there: by this name it reaches another registry")
 
-// verify looks whether the image is there, seen from here.
+// verify makes sure that the image is there, as seen from here.
 func (d destination) verify(ctx context.Context, repository, digest string) error {
 	ref, err := name.NewDigest(d.host+"/"+d.path(repository)+"@"+digest, auth.Naming(d.guard.MayBePlain())...)
 	if err != nil {

@@ -21,7 +21,6 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// patience is how long a worker may take to answer.
 const patience = 15 * time.Second
 
 // dial connects to a worker and makes sure that it answers.
@@ -79,9 +78,9 @@ func advice(u *url.URL) string {
 	case "docker-container":
 		return "start it: docker start " + u.Hostname()
 	case "kube-pod":
-		return "look whether the pod runs: kubectl get pod " + u.Hostname()
+		return "check that the pod is running: kubectl get pod " + u.Hostname()
 	case "ssh":
-		return "start buildkitd on " + u.Hostname() + ", and look whether ssh " + u.Hostname() + " works"
+		return "start buildkitd on " + u.Hostname() + ", and check that ssh " + u.Hostname() + " works"
 	case "tcp":
 		return "start buildkitd --addr " + u.Redacted() + " there; when it has certificates, containerBuilder.settings.tls names those to use"
 	}
@@ -89,7 +88,7 @@ func advice(u *url.URL) string {
 }
 
 // builds is how many builds a worker has under way, those of other clients
-// included; 0 when it does not tell.
+// included; 0 if it does not say.
 func builds(ctx context.Context, c *client.Client) int {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -3,13 +3,19 @@ package buildkit
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/moby/buildkit/client"
+
+	"github.com/nationtech/harmony/internal/build/solve"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// farm hands out workers: an app's own one, which has its cache, unless that is
-// busy.
+// farm assigns workers: each app has its own, which has its cache, unless that is busy.
 type farm struct {
 	addresses []string
 	// limit of builds on one worker at a time, where there are several.
@@ -24,8 +30,8 @@ func newFarm(addresses []string, limit int) *farm {
 	return &farm{addresses: addresses, limit: limit, building: map[string]int{}, changed: make(chan struct{})}
 }
 
-// rank orders the workers for an app by rendezvous hashing: a worker more or
-// less moves only the apps that it gets or had.
+// rank orders the workers for an app by rendezvous hashing: adding or removing a worker
+// moves only its own apps.
 func rank(addresses []string, app string) []string {
 	weights := map[string]string{}
 	for _, address := range addresses {
@@ -37,9 +43,8 @@ func rank(addresses []string, app string) []string {
 	return ranked
 }
 
-// acquire takes a place on the best worker that is not in except, and waits for
-// one if all are busy. It is false when all are in except, or ctx is done. The
-// place is to be given back.
+// acquire takes a place on the best worker that is not in except, and waits if all are
+// busy. It is false if all are in except, or ctx is done. The caller releases the place.
 func (f *farm) acquire(ctx context.Context, app string, except map[string]bool) (string, bool) {
 	ranked := slices.DeleteFunc(rank(f.addresses, app), func(a string) bool { return except[a] })
 	for len(ranked) > 0 {
@@ -75,4 +80,86 @@ func (f *farm) release(address string) {
 	f.building[address]--
 	close(f.changed)
 	f.changed = make(chan struct{})
+}
+
+// search finds a worker that builds one image.
+type search struct {
+	*backend
+	app protocol.AppSpec
+	// lost are the workers that did not answer or died, and busy those that build
+	// for others.
+	lost, busy map[string]bool
+	reasons    []error
+}
+
+// next connects to the best worker that is left. The caller releases its place in the
+// farm.
+func (s *search) next(ctx context.Context) (string, *client.Client, error) {
+	for {
+		address, ok := s.farm.acquire(ctx, s.app.Name, s.except())
+		if ctx.Err() != nil {
+			if ok {
+				s.farm.release(address)
+			}
+			return "", nil, fmt.Errorf("build %s: %w", s.app.Name, context.Cause(ctx))
+		}
+		if !ok {
+			return "", nil, s.failure()
+		}
+		c, err := dial(ctx, address, s.settings.tls)
+		if err == nil && !s.isBusy(ctx, address, c) {
+			return address, c, nil
+		}
+		s.farm.release(address)
+		switch {
+		case err == nil:
+			s.busy[address] = true
+			s.tell(s.app, "the builder %s is busy, %s is built elsewhere", address, s.app.Name)
+			if err := c.Close(); err != nil {
+				return "", nil, err
+			}
+		case ctx.Err() != nil || !solve.IsUnreachable(err) && len(s.farm.addresses) == 1:
+			return "", nil, err
+		default:
+			s.lose(address, err)
+		}
+	}
+}
+
+// except are the workers to avoid: those that are lost, and the busy ones while there
+// are others.
+func (s *search) except() map[string]bool {
+	except := map[string]bool{}
+	for _, address := range s.farm.addresses {
+		except[address] = s.lost[address] || s.busy[address]
+	}
+	if slices.ContainsFunc(s.farm.addresses, func(a string) bool { return !except[a] }) {
+		return except
+	}
+	return s.lost
+}
+
+// isBusy reports whether other clients keep a worker of a farm busy. When all
+// are, the best will do.
+func (s *search) isBusy(ctx context.Context, address string, c *client.Client) bool {
+	return len(s.farm.addresses) > 1 && !s.busy[address] && builds(ctx, c) >= s.settings.Concurrency
+}
+
+// lose gives a worker up for this image.
+func (s *search) lose(address string, err error) {
+	s.lost[address] = true
+	s.reasons = append(s.reasons, err)
+	if len(s.lost) < len(s.farm.addresses) {
+		s.tell(s.app, "the builder %s is lost, %s is built elsewhere: %v", address, s.app.Name, err)
+	}
+}
+
+// failure is the error when no worker is left.
+func (s *search) failure() error {
+	if len(s.reasons) == 1 {
+		return s.reasons[0]
+	}
+	err := errors.Join(s.reasons...)
+	text := strings.ReplaceAll(err.Error(), "\n", "\n  ")
+	return protocol.Retryable("none of the %d builders can be used:\n  %s", len(s.reasons), text).WithHint("%s", protocol.HintOf(s.reasons[0]))
 }

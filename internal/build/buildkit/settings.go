@@ -77,14 +77,14 @@ func (s *options) checkAddresses(fallback string) error {
 		s.Addresses = []string{fallback}
 	}
 	if (s.tls.Cert == "") != (s.tls.Key == "") {
-		return protocol.Invalid("tls: cert and key go together")
+		return protocol.Invalid("tls: cert and key must be set together")
 	}
 	for i, address := range s.Addresses {
 		if err := checkAddress(address); err != nil {
 			return err
 		}
 		if slices.Contains(s.Addresses[:i], address) {
-			return protocol.Invalid("addresses: %s is there twice", address)
+			return protocol.Invalid("addresses: %s is listed twice", address)
 		}
 	}
 	return nil
@@ -102,10 +102,10 @@ func checkAddress(address string) error {
 	}
 	known := schemes()
 	if _, ok := known[u.Scheme]; !ok {
-		return protocol.Invalid("address %q: the scheme is none of %s", u.Redacted(), strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		return protocol.Invalid("address %q: the scheme is not one of %s", u.Redacted(), strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 	}
 	if _, has := u.User.Password(); has {
-		return protocol.Invalid("address %q holds a password", u.Redacted()).WithHint("use a key, for example by an ssh agent")
+		return protocol.Invalid("address %q contains a password", u.Redacted()).WithHint("use a key, for example by an ssh agent")
 	}
 	switch {
 	case u.Scheme == "unix" && !filepath.IsAbs(u.Path):
@@ -113,7 +113,7 @@ func checkAddress(address string) error {
 	case u.Scheme == "tcp" && u.Port() == "":
 		return protocol.Invalid("address %q: want tcp://host:port", address)
 	case u.Scheme != "unix" && (u.Hostname() == "" || strings.HasPrefix(u.Hostname(), "-")):
-		return protocol.Invalid("address %q names no host", address)
+		return protocol.Invalid("address %q has no host", address)
 	}
 	return nil
 }

@@ -10,14 +10,12 @@ import (
 	"path"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// unpack places what is in an archive, if the piece is one that is to be
-// unpacked. What the archive says about owners and modes holds, but for the owner of
-// --chown. The destination is the root for everything in it: names and links
-// that would lead out of it end there.
+// unpack places what is in an archive, if the piece is one that is to be unpacked.
+// Owners and modes are those of the archive, unless --chown is given. Names and
+// links in it cannot lead out of the destination.
 func (m *maker) unpack(ctx context.Context, c *copying, w *writer, p piece) (bool, error) {
 	if !p.unpack || p.folder || p.items[0].node.entry.Type != tar.TypeReg {
 		return false, nil
@@ -35,21 +33,11 @@ func (m *maker) unpack(ctx context.Context, c *copying, w *writer, p piece) (boo
 		writer: &writer{tree: &tree{root: w.tree.at(dest)}, new: w.new, prefix: path.Join(w.prefix, dest)},
 		reopen: reopen, chown: c.chown != "", uid: w.uid, gid: w.gid,
 	}
-	for t := tar.NewReader(archive); ; {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return true, nil
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil {
-			err = inside.add(h, archive)
-		}
-		if err != nil {
-			return true, fmt.Errorf("%s: %w", p.name, err)
-		}
+	err = eachEntry(ctx, archive, func(h *tar.Header, _ io.Reader) error { return inside.add(h, archive) })
+	if err != nil {
+		err = fmt.Errorf("%s: %w", p.name, err)
 	}
+	return true, err
 }
 
 // unpacker puts the entries of an archive into a tree.
@@ -64,7 +52,7 @@ func (u *unpacker) add(h *tar.Header, archive io.Seeker) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
-	dir, base := path.Split(strings.TrimPrefix(path.Clean("/"+h.Name), "/"))
+	dir, base := path.Split(rooted(h.Name))
 	if base == "" {
 		return nil // the destination itself stays as it is
 	}
@@ -83,31 +71,18 @@ func (u *unpacker) add(h *tar.Header, archive io.Seeker) error {
 }
 
 func (u *unpacker) node(h *tar.Header, archive io.Seeker) (*node, error) {
-	n := &node{entry: ocilayout.Entry{Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, Link: h.Linkname, XAttrs: xattrs(h)}}
-	switch h.Typeflag {
-	case tar.TypeReg:
-		if sparse(h) {
-			return nil, protocol.Unsupported("is a sparse file, which the adapter daemonless does not unpack").WithHint(otherAdapters)
-		}
-		at, err := archive.Seek(0, io.SeekCurrent)
-		n.entry.Size, n.entry.Open = h.Size, section(u.reopen, at, h.Size)
+	n, err := u.tree.nodeOf(h)
+	switch {
+	case err != nil || h.Typeflag == tar.TypeLink:
 		return n, err
-	case tar.TypeDir:
-		n.children = map[string]*node{}
-	case tar.TypeSymlink:
-		n.entry.Mode = 0o777
-	case tar.TypeLink:
-		_, target, err := u.tree.resolve(h.Linkname, false)
-		if err == nil && (target == nil || target.isDir()) {
-			err = fmt.Errorf("is a hard link to %s, which is no file in the archive", h.Linkname)
-		}
-		if err != nil {
-			return nil, err
-		}
-		same := *target
-		return &same, nil
-	default:
+	case n.entry.Type == tar.TypeChar:
 		return nil, protocol.Unsupported("is a device or a pipe, which the adapter daemonless does not unpack").WithHint(otherAdapters)
+	case h.Typeflag == tar.TypeGNUSparse, sparse(h):
+		return nil, protocol.Unsupported("is a sparse file, which the adapter daemonless does not unpack").WithHint(otherAdapters)
+	case h.Typeflag == tar.TypeReg:
+		at, err := archive.Seek(0, io.SeekCurrent)
+		n.entry.Open = section(u.reopen, at, h.Size)
+		return n, err
 	}
 	return n, nil
 }
@@ -125,7 +100,7 @@ func sparse(h *tar.Header) bool {
 // opener opens a file.
 type opener func() (io.ReadCloser, error)
 
-// file opens what can be read from anywhere.
+// file opens what can be read at any offset.
 func (o opener) file() (*os.File, error) {
 	in, err := o()
 	if err != nil {

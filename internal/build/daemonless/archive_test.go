@@ -47,7 +47,7 @@ func TestHostileArchives(t *testing.T) {
 		"device":       {archive(t, tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3}), 3, "Dockerfile:2: a.tar: null: is a device or a pipe"},
 		"pipe":         {archive(t, tar.Header{Typeflag: tar.TypeFifo, Name: "pipe"}), 3, "Dockerfile:2: a.tar: pipe: is a device or a pipe"},
 		"link to dir":  {archive(t, tar.Header{Typeflag: tar.TypeDir, Name: "d", Mode: 0o755}, tar.Header{Typeflag: tar.TypeLink, Name: "l", Linkname: "d"}), 2, "Dockerfile:2: a.tar: l: is a hard link to d"},
-		"link to none": {archive(t, tar.Header{Typeflag: tar.TypeLink, Name: "l", Linkname: "../../../etc/passwd"}), 2, "is a hard link to ../../../etc/passwd, which is no file in the archive"},
+		"link to none": {archive(t, tar.Header{Typeflag: tar.TypeLink, Name: "l", Linkname: "../../../etc/passwd"}), 2, "is a hard link to ../../../etc/passwd, which is not a file"},
 		"cut off":      {archive(t, file("a", strings.Repeat("A", 5000), 0))[:2000], 2, "Dockerfile:2: a.tar: unexpected EOF"},
 		"below a file": {archive(t, file("a", "A", 0), file("a/b", "B", 0)), 2, "Dockerfile:2: a.tar: /x/a is there and not a folder"},
 		"link loop":    {archive(t, tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: "l"}, file("l/b", "B", 0)), 2, "too many symbolic links"},

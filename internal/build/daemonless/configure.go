@@ -2,6 +2,7 @@ package daemonless
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -34,14 +35,9 @@ func (s *state) configure(command instructions.Command, escape rune) error {
 	case *instructions.ShellCommand:
 		c.Shell = i.Shell
 	case *instructions.CmdCommand:
-		c.Cmd, s.commandOf = s.commandLine(i.ShellDependantCmdLine), true
-		//lint:ignore SA1019 BuildKit sets it
-		c.ArgsEscaped = true
+		s.setCmd(i)
 	case *instructions.EntrypointCommand:
-		c.Entrypoint = s.commandLine(i.ShellDependantCmdLine)
-		if !s.commandOf {
-			c.Cmd = nil // that of the base belongs to the base's entrypoint
-		}
+		s.setEntrypoint(i)
 	case *instructions.OnbuildCommand:
 		c.OnBuild = append(c.OnBuild, i.Expression)
 	case *instructions.HealthCheckCommand:
@@ -52,16 +48,34 @@ func (s *state) configure(command instructions.Command, escape rune) error {
 		}
 		c.StopSignal = i.Signal
 	case *instructions.VolumeCommand:
-		for _, volume := range i.Volumes {
-			if volume == "" {
-				return fmt.Errorf("VOLUME: a path is empty")
-			}
-			put(&c.Volumes, volume, struct{}{})
-		}
+		return s.addVolumes(i.Volumes)
 	case *instructions.ExposeCommand:
 		return s.expose(i.Ports, escape)
 	default:
-		return fmt.Errorf("%s is not known", command.Name())
+		return fmt.Errorf("unknown instruction %s", command.Name())
+	}
+	return nil
+}
+
+func (s *state) setCmd(c *instructions.CmdCommand) {
+	s.image.Config.Cmd, s.commandOf = s.commandLine(c.ShellDependantCmdLine), true
+	//lint:ignore SA1019 BuildKit sets it
+	s.image.Config.ArgsEscaped = true
+}
+
+func (s *state) setEntrypoint(c *instructions.EntrypointCommand) {
+	s.image.Config.Entrypoint = s.commandLine(c.ShellDependantCmdLine)
+	if !s.commandOf {
+		s.image.Config.Cmd = nil // that of the base belongs to the base's entrypoint
+	}
+}
+
+func (s *state) addVolumes(paths []string) error {
+	for _, path := range paths {
+		if path == "" {
+			return errors.New("VOLUME: a path is empty")
+		}
+		put(&s.image.Config.Volumes, path, struct{}{})
 	}
 	return nil
 }
@@ -106,8 +120,8 @@ func (s *state) expose(specs []string, escape rune) error {
 	return nil
 }
 
-// parsePorts reads [[ip:]host:]port[-port][/protocol]. What it says of the host
-// is checked, and is of no consequence.
+// parsePorts reads [[ip:]host:]port[-port][/protocol]. The host's part is checked and
+// ignored.
 func parsePorts(spec string) ([]string, error) {
 	bad := fmt.Errorf("EXPOSE %s: a port is 0 to 65535, first-last for several, with /tcp, /udp or /sctp", spec)
 	parts := strings.Split(spec, ":")

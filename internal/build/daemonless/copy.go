@@ -2,7 +2,7 @@ package daemonless
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"path"
 	"strings"
 
@@ -16,16 +16,16 @@ import (
 type copying struct {
 	// sources in the order in which they are placed.
 	sources []source
-	// dest is absolute; it ends with a slash if it has to be a folder.
+	// dest is absolute; it ends with a slash if it must be a folder.
 	dest  string
 	chown string
 	chmod chmod
-	// link places the files without looking at what is there.
+	// link places the files whatever is at the destination.
 	link bool
 }
 
-// source is one thing to copy. It is in from, if that is set, has a content, is
-// a file to download, or was found in the context.
+// source is one thing to copy: a path in from, a content, a file to download, or
+// what was found in the context.
 type source struct {
 	from *state
 	take dockerfile.Take
@@ -41,50 +41,17 @@ type source struct {
 	unpack bool
 }
 
-// copyFlags is what COPY and ADD have in common.
-type copyFlags struct {
-	instructions.SourcesAndDest
-	chown, chmod, from string
-	link, parents, add bool
-	exclude            []string
-	checksum           string
-	unpack             *bool
-}
-
-func flagsOfCopy(c *instructions.CopyCommand) copyFlags {
-	return copyFlags{
-		SourcesAndDest: c.SourcesAndDest, chown: c.Chown, chmod: c.Chmod, from: c.From,
-		link: c.Link, parents: c.Parents, exclude: c.ExcludePatterns,
-	}
-}
-
-func flagsOfAdd(c *instructions.AddCommand) copyFlags {
-	return copyFlags{
-		SourcesAndDest: c.SourcesAndDest, chown: c.Chown, chmod: c.Chmod, add: true,
-		link: c.Link, exclude: c.ExcludePatterns, checksum: c.Checksum, unpack: c.Unpack,
-	}
-}
-
-// place is where an instruction stands.
-type place struct{ line, stage int }
-
-func (e *evaluator) copy(ctx context.Context, s *state, c copyFlags, at place) (*operation, error) {
-	mode, err := parseChmod(c.chmod)
+// copy makes the operation of a COPY, or of an ADD, which add is set for and c has
+// the common flags of.
+func (e *evaluator) copy(ctx context.Context, s *state, c *instructions.CopyCommand, add *instructions.AddCommand, from *state) (*copying, error) {
+	mode, err := parseChmod(c.Chmod)
 	if err != nil {
-		return nil, dockerfile.Invalid(e.file.Name, at.line, "%w", err)
+		return nil, err
 	}
-	// A mode makes BuildKit look at what is there, link or not.
-	op := &copying{
-		dest: s.destination(c.DestPath), chown: c.chown, chmod: mode, link: c.link && c.chmod == "",
-	}
-	var from *state
-	if c.from != "" {
-		if from, err = e.copyFrom(ctx, c.from, at); err != nil {
-			return nil, err
-		}
-	}
+	// With a mode BuildKit follows links at the destination, --link or not.
+	op := &copying{dest: s.destination(c.DestPath), chown: c.Chown, chmod: mode, link: c.Link && c.Chmod == ""}
 	for _, name := range c.SourcePaths {
-		found, err := e.sources(ctx, c, from, name, at)
+		found, err := e.sources(ctx, name, c, add, from)
 		if err != nil {
 			return nil, err
 		}
@@ -93,45 +60,38 @@ func (e *evaluator) copy(ctx context.Context, s *state, c copyFlags, at place) (
 	for _, content := range c.SourceContents {
 		op.sources = append(op.sources, source{name: content.Path, content: &content.Data})
 	}
-	return &operation{name: e.file.Name, line: at.line, copy: op}, nil
+	return op, nil
 }
 
 // sources are what one word of a COPY or ADD names.
-func (e *evaluator) sources(ctx context.Context, c copyFlags, from *state, name string, at place) ([]source, error) {
-	if c.add && dockerfile.IsRemote(name) {
-		file, err := newRemoteFile(name, c.checksum)
-		if err != nil {
-			return nil, dockerfile.Locate(e.file.Name, at.line, err)
+func (e *evaluator) sources(ctx context.Context, name string, c *instructions.CopyCommand, add *instructions.AddCommand, from *state) ([]source, error) {
+	s := source{from: from, take: dockerfile.TakeOf(name, "", c.Parents, c.ExcludePatterns)}
+	if add != nil {
+		remote := dockerfile.IsRemote(name)
+		s.unpack = !remote
+		if add.Unpack != nil {
+			s.unpack = *add.Unpack
 		}
-		return []source{{remote: file, unpack: c.unpack != nil && *c.unpack}}, nil
+		if remote {
+			file, err := newRemoteFile(name, add.Checksum)
+			return []source{{remote: file, unpack: s.unpack}}, err
+		}
+		if add.Checksum != "" {
+			return nil, fmt.Errorf("--checksum is for downloads, and %s is not one", name)
+		}
 	}
-	if c.checksum != "" {
-		return nil, dockerfile.Invalid(e.file.Name, at.line, "--checksum is for what is downloaded, %s is not", name)
-	}
-	s := source{unpack: c.add}
-	if c.unpack != nil {
-		s.unpack = *c.unpack
-	}
-	s.take = dockerfile.TakeOf(name, c.parents, c.exclude)
 	if from != nil {
-		s.from = from
 		return []source{s}, nil
 	}
 	if local := path.Clean(strings.TrimLeft(name, "/")); local == ".." || strings.HasPrefix(local, "../") {
-		return nil, dockerfile.Invalid(e.file.Name, at.line, "%s leads out of the context", name)
+		return nil, fmt.Errorf("%s leads out of the context", name)
 	}
 	found, err := e.source.Find(ctx, s.take)
-	var coded *protocol.Error
-	if errors.As(err, &coded) {
-		return nil, dockerfile.Locate(e.file.Name, at.line, err)
-	}
 	if err != nil {
-		return nil, dockerfile.Invalid(e.file.Name, at.line, "%w", err)
+		return nil, err
 	}
 	if len(found) == 0 {
-		if err := e.nothing(ctx, s.take.Pattern); err != nil {
-			return nil, dockerfile.Locate(e.file.Name, at.line, err)
-		}
+		return nil, e.nothing(ctx, s.take.Pattern)
 	}
 	var sources []source
 	for _, f := range found {
@@ -141,12 +101,12 @@ func (e *evaluator) sources(ctx context.Context, c copyFlags, from *state, name 
 	return sources, nil
 }
 
-// nothing refuses a pattern without a match in a folder that BuildKit does not
-// have: it has one only when something takes it or what is in it.
+// nothing refuses a pattern without a match in a folder that BuildKit does not get:
+// it gets one only if an instruction takes it or something in it.
 func (e *evaluator) nothing(ctx context.Context, pattern string) error {
-	dir := strings.TrimPrefix(path.Clean("/"+pattern), "/")
+	dir := rooted(pattern)
 	for dockerfile.IsPattern(dir) {
-		dir = strings.TrimPrefix(path.Dir("/"+dir), "/")
+		dir = rooted(path.Dir(dir))
 	}
 	there, err := e.source.Takes(ctx, dir, e.recipe.request.Takes)
 	if err == nil && !there {
@@ -156,21 +116,21 @@ func (e *evaluator) nothing(ctx context.Context, pattern string) error {
 }
 
 // copyFrom is the stage or image of --from.
-func (e *evaluator) copyFrom(ctx context.Context, name string, at place) (*state, error) {
-	if i, ok := e.file.Source(name); ok && i < at.stage {
-		return e.stage(ctx, i)
+func (e *evaluator) copyFrom(ctx context.Context, name string, stage, line int) (*state, error) {
+	if i, ok := e.File.Source(name); ok && i < stage {
+		return e.Stage(i)
 	}
 	if name == "scratch" {
-		return nil, dockerfile.Invalid(e.file.Name, at.line, "--from=scratch: there is nothing in it")
+		return nil, dockerfile.Invalid(e.File.Name, line, "--from=scratch: it is empty")
 	}
-	b, err := e.recipe.registry.Resolve(ctx, name, e.recipe.request.Bases[name], e.platform)
+	b, err := e.recipe.registry.Resolve(ctx, name, e.recipe.request.Bases[name], e.Platform)
 	if err != nil {
-		return nil, dockerfile.Locate(e.file.Name, at.line, err)
+		return nil, dockerfile.Locate(e.File.Name, line, err)
 	}
 	return &state{base: b, image: b.Config}, nil
 }
 
-// destination is absolute and keeps the sign of a folder.
+// destination is absolute, and keeps the slash or dot that means a folder.
 func (s *state) destination(dest string) string {
 	folder := dest == "" || dest == "." || strings.HasSuffix(dest, "/") || strings.HasSuffix(dest, "/.")
 	dest = s.absolute(dest)

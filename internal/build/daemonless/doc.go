@@ -26,6 +26,6 @@
 // The result is an OCI layout in the cache, named by the digest of everything
 // that it was made from, so that the same input is not built twice. The layers
 // of a base image that is in the registry that the image is going to are left
-// there: package layout says how. They are downloaded to look at the base's file
-// system only, which COPY --link and ADD --link do without.
+// there: see package ocilayout. They are downloaded only to read the base's file
+// system, which COPY --link and ADD --link do not need.
 package daemonless

@@ -269,7 +269,7 @@ func TestRefusals(t *testing.T) {
 		"no destination":        {"FROM scratch\nCOPY a", 2, "Dockerfile:2: COPY requires at least two arguments"},
 		"no from":               {"# nothing", 2, "Dockerfile:"},
 		"instruction first":     {"COPY a /", 2, "Dockerfile:1: no build stage"},
-		"empty from":            {"ARG X\nFROM ${X}", 2, "Dockerfile:2: FROM ${X} comes to an empty name"},
+		"empty from":            {"ARG X\nFROM ${X}", 2, "Dockerfile:2: FROM ${X} expands to an empty name"},
 		"missing source":        {"FROM scratch\n\nCOPY nope /", 2, "Dockerfile:3: nope: no such file or folder in the context"},
 		"ignored source":        {"FROM scratch\nCOPY secret /", 2, "Dockerfile:2: secret is excluded by the .dockerignore file"},
 		"climbing source":       {"FROM scratch\nCOPY ../x /", 2, "Dockerfile:2: ../x leads out of the context"},

@@ -27,9 +27,8 @@ type remoteFile struct {
 	checksum  digest.Digest
 }
 
-// newRemoteFile refuses a file without a checksum: what it is would not be a
-// part of the input, so that nobody could tell whether the image is to be built
-// again.
+// newRemoteFile refuses a file without a checksum: its content would not be part of the
+// input, so nothing would show whether the image has to be rebuilt.
 func newRemoteFile(source, checksum string) (*remoteFile, error) {
 	if !strings.HasPrefix(source, "http") {
 		return nil, protocol.Unsupported("ADD of what is neither http nor https needs another builder").WithHint(otherAdapters)
@@ -42,8 +41,8 @@ func newRemoteFile(source, checksum string) (*remoteFile, error) {
 		return nil, protocol.Unsupported("ADD of %s needs a builder that has git", redacted(u)).WithHint(otherAdapters)
 	}
 	if checksum == "" {
-		return nil, protocol.Unsupported("ADD of %s has no --checksum: what it is today is not what it may be tomorrow", redacted(u)).
-			WithHint("add --checksum=sha256:…, as sha256sum tells it; without one %s", otherAdapters)
+		return nil, protocol.Unsupported("ADD of %s has no --checksum: its content may change any day", redacted(u)).
+			WithHint("add --checksum=sha256:…, as sha256sum prints it; without one %s", otherAdapters)
 	}
 	sum, err := digest.Parse(checksum)
 	if err != nil {
@@ -79,7 +78,7 @@ func (m *maker) download(ctx context.Context, f *remoteFile) (piece, error) {
 	return piece{name: f.name, items: []item{{node: n}}}, nil
 }
 
-// follow is redirect.Check, but takes the way from http to https.
+// follow is redirect.Check, but allows a redirect from http to https.
 func follow(next *http.Request, before []*http.Request) error {
 	if first := before[0]; first.URL.Scheme == "http" && next.URL.Scheme == "https" {
 		secured := *first
@@ -125,7 +124,7 @@ func (f *remoteFile) fetch(ctx context.Context, client *http.Client, w io.Writer
 	return nil
 }
 
-// failed is a download that ended before its time.
+// failed is the error of a download that was cut off.
 func failed(ctx context.Context, where string, err error) error {
 	var refused *redirect.Refused
 	var full *fs.PathError // of the file that is written
@@ -144,7 +143,7 @@ func tooLarge(where string) error {
 	return protocol.Invalid("download %s: larger than %d bytes", where, int64(maxDownload))
 }
 
-// cause takes the URL out of an error of the client: it may hold a secret.
+// cause takes the URL out of an error of the client: it may contain a secret.
 func cause(err error) error {
 	if e, ok := err.(*url.Error); ok {
 		return fmt.Errorf("%w", e.Err)

@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -20,47 +19,44 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// An archive may unpack to freeUnpacked bytes in any case, and to more if that
-// is not more than maxRatio times its own size. No archive of files that anybody
-// needs comes near; bombs go far beyond.
+// An archive may unpack to freeUnpacked bytes in any case, and to more if that is
+// at most maxRatio times its own size. No useful archive comes near; decompression
+// bombs go far beyond.
 const (
 	freeUnpacked = 1 << 30
 	maxRatio     = 100
 )
 
-// openArchive opens a file as a tar archive that is not compressed, which is a
-// temporary one where the file is compressed, and tells how to open that again.
-// It is nil for what is no archive.
+// openArchive opens a file as an uncompressed tar archive, which is a temporary
+// copy of a compressed one, and returns how to open that again. It is nil if the
+// file is not an archive.
 func (m *maker) openArchive(ctx context.Context, open opener) (*os.File, opener, error) {
 	in, err := open.file()
 	if err != nil {
 		return nil, nil, err
 	}
-	plain, err := expand(ctx, in)
+	plain, compressed, err := decompress(ctx, in)
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, nil, in.Close()
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, in.Close())
 	}
-	if plain == nil {
-		in, err = whole(in)
+	defer plain.Close()
+	if !compressed {
+		if !isTar(plain) {
+			return nil, nil, in.Close()
+		}
+		_, err = in.Seek(0, io.SeekStart)
 		return in, open, err
 	}
 	defer in.Close()
-	defer plain.Close()
 	folder, err := m.draft.Dir()
 	if err != nil {
 		return nil, nil, err
 	}
 	out, err := spool(ctx, in, plain, folder)
 	return out, func() (io.ReadCloser, error) { return os.Open(out.Name()) }, err
-}
-
-// whole is the file from its beginning, if it is a tar archive.
-func whole(in *os.File) (*os.File, error) {
-	if !isTar(in) {
-		return nil, in.Close()
-	}
-	_, err := in.Seek(0, io.SeekStart)
-	return in, err
 }
 
 // isTar reports whether there is a first entry, as BuildKit does.
@@ -100,37 +96,29 @@ func spool(ctx context.Context, in *os.File, plain io.Reader, folder string) (*o
 	return out, nil
 }
 
-// expand reads a compressed file. It is nil for one that is not compressed, and
-// goes back to its beginning then.
-func expand(ctx context.Context, in *os.File) (io.ReadCloser, error) {
-	magic := make([]byte, 6)
-	n, err := io.ReadFull(in, magic)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	if _, err := in.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
+// decompress reads a file that may be compressed.
+func decompress(ctx context.Context, in io.Reader) (plain io.ReadCloser, compressed bool, err error) {
 	r := bufio.NewReaderSize(in, 256<<10)
-	switch magic = magic[:n]; {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b, 0x08}):
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return io.NopCloser(strings.NewReader("")), nil // not an archive
-		}
-		return z, nil
-	case bytes.HasPrefix(magic, []byte("BZh")):
-		return io.NopCloser(bzip2.NewReader(r)), nil
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(r)
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	case bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
-		return expandXZ(ctx, r)
+	magic, err := r.Peek(6)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, err
 	}
-	return nil, nil
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b, 0x08}):
+		plain, err = gzip.NewReader(r)
+	case bytes.HasPrefix(magic, []byte("BZh")):
+		plain, err = io.NopCloser(bzip2.NewReader(r)), nil
+	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(r); err == nil {
+			plain = z.IOReadCloser()
+		}
+	case bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
+		plain, err = expandXZ(ctx, r)
+	default:
+		return io.NopCloser(r), false, nil
+	}
+	return plain, true, err
 }
 
 // expandXZ runs xz, as BuildKit does.
@@ -148,12 +136,11 @@ func expandXZ(ctx context.Context, in io.Reader) (io.ReadCloser, error) {
 		return nil, err
 	}
 	go func() {
-		if err := child.Wait(); err != nil {
+		err := child.Wait()
+		if err != nil {
 			err = fmt.Errorf("xz: %w", err)
-			write.CloseWithError(err)
-			return
 		}
-		write.Close()
+		write.CloseWithError(err)
 	}()
 	return &xzReader{out, child, cancel}, nil
 }

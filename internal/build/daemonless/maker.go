@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 
@@ -61,7 +62,7 @@ func baseHistory(s *state) []ocispec.History {
 }
 
 // layers are those of the base, and one for each operation that changes
-// anything, which packed tells.
+// anything; packed has those.
 func (m *maker) layers(ctx context.Context, s *state) (layers []ocilayout.Layer, packed map[*operation]bool, err error) {
 	if s.base != nil {
 		if layers, err = m.baseLayers(ctx, s.base); err != nil {
@@ -81,46 +82,38 @@ func (m *maker) layers(ctx context.Context, s *state) (layers []ocilayout.Layer,
 	return layers, packed, nil
 }
 
-// parallel is how many layers are packed at a time. Each of them is compressed
-// on several processors; more than one at a time is for reading and hashing.
+// parallel is how many layers are packed at a time. Each is compressed on several
+// processors; a second one reads and hashes meanwhile.
 const parallel = 2
 
 // pack makes the layers of the operations that change anything.
 func (m *maker) pack(ctx context.Context, s *state, made []ocilayout.Layer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	group, running := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	err := m.changes(running, s, func(i int, op *operation, entries []ocilayout.Entry) {
-		group.Go(func() error {
-			layer, err := m.draft.WriteLayer(running, entries, m.recipe.request.Created)
-			if err != nil {
-				return dockerfile.Locate(op.name, op.line, err)
-			}
-			made[i] = layer
-			return nil
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel + 1) // one carries out the operations
+	group.Go(func() error {
+		return m.changes(ctx, s, func(i int, op *operation, entries []ocilayout.Entry) {
+			group.Go(func() (err error) {
+				if made[i], err = m.draft.WriteLayer(ctx, entries, m.recipe.request.Created); err != nil {
+					return dockerfile.Locate(op.name, op.line, err)
+				}
+				return nil
+			})
 		})
 	})
-	if err != nil {
-		cancel()
-	}
-	if failed := group.Wait(); failed != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return failed
-	}
-	return err
+	return group.Wait()
 }
 
 // changes carries out the operations of a state and hands out what each changes.
 func (m *maker) changes(ctx context.Context, s *state, each func(int, *operation, []ocilayout.Entry)) error {
 	t := newTree()
-	if s.looksAtBase() {
+	if s.needsBase() {
 		var err error
 		if t, err = m.ground(ctx, s.base); err != nil {
 			return err
 		}
 	}
 	for i, op := range s.operations {
-		entries, err := m.carryOut(ctx, op, t, s.base)
+		entries, err := m.carryOut(ctx, op, t)
 		if err != nil {
 			return err
 		}
@@ -131,14 +124,14 @@ func (m *maker) changes(ctx context.Context, s *state, each func(int, *operation
 	return nil
 }
 
-// looksAtBase reports whether the file system of the base has to be known: links
-// and folders at the destinations, names of users.
-func (s *state) looksAtBase() bool {
+// needsBase reports whether the file system of the base matters: links and folders at
+// the destinations, names of users.
+func (s *state) needsBase() bool {
 	return slices.ContainsFunc(s.operations, func(op *operation) bool { return op.copy == nil || !op.copy.link })
 }
 
-// baseLayers brings the layers of a base image into the draft, but for those
-// that are where the image is going.
+// baseLayers adds the layers of a base image to the draft, unless they are where the
+// image is going.
 func (m *maker) baseLayers(ctx context.Context, b *base.Image) ([]ocilayout.Layer, error) {
 	for i, l := range b.Layers {
 		if b.Repository.RegistryStr() == m.recipe.destination {
@@ -181,7 +174,7 @@ func (m *maker) tree(ctx context.Context, s *state) (*tree, error) {
 		return nil, err
 	}
 	for _, op := range s.operations {
-		if _, err := m.carryOut(ctx, op, t, s.base); err != nil {
+		if _, err := m.carryOut(ctx, op, t); err != nil {
 			return nil, err
 		}
 	}
@@ -190,31 +183,31 @@ func (m *maker) tree(ctx context.Context, s *state) (*tree, error) {
 }
 
 // carryOut changes the tree and returns what is new in it.
-func (m *maker) carryOut(ctx context.Context, op *operation, t *tree, b *base.Image) ([]ocilayout.Entry, error) {
+func (m *maker) carryOut(ctx context.Context, op *operation, t *tree) ([]ocilayout.Entry, error) {
 	w := newWriter(t)
 	var err error
 	switch {
 	case op.copy == nil:
-		err = m.makeFolder(ctx, op, w, b)
+		err = m.makeFolder(ctx, op, w)
 	case op.copy.link:
 		w.tree = newTree()
-		if err = m.place(ctx, op.copy, w, b); err == nil {
+		if err = m.place(ctx, op.copy, w); err == nil {
 			err = t.overlay(w.tree)
 		}
 	default:
-		err = m.place(ctx, op.copy, w, b)
+		err = m.place(ctx, op.copy, w)
 	}
 	if err != nil {
-		return nil, atLine(op, err)
+		return nil, atLine(op.name, op.line, err)
 	}
-	return w.entries(), nil
+	return slices.Collect(maps.Values(w.new)), nil
 }
 
 // makeFolder carries out a WORKDIR: its folders belong to the user.
-func (m *maker) makeFolder(ctx context.Context, op *operation, w *writer, b *base.Image) error {
+func (m *maker) makeFolder(ctx context.Context, op *operation, w *writer) error {
 	_, there, err := w.tree.resolve(op.folder, true)
 	if err == nil && there == nil {
-		w.uid, w.gid, err = m.user(ctx, op.user, w.tree, b)
+		w.uid, w.gid, err = m.owner(ctx, op.user, w.tree)
 		if err != nil {
 			err = fmt.Errorf("WORKDIR %s belongs to USER %s: %w", op.folder, op.user, err)
 		}
@@ -225,14 +218,14 @@ func (m *maker) makeFolder(ctx context.Context, op *operation, w *writer, b *bas
 	return err
 }
 
-// atLine says where an error comes from. It is the fault of the Dockerfile
-// unless it has a status, comes from the system, or the work was cancelled.
-func atLine(op *operation, err error) error {
+// atLine locates an error in the Dockerfile. It is an invalid Dockerfile unless the
+// error has a status, comes from the system, or the work was cancelled.
+func atLine(name string, line int, err error) error {
 	var coded *protocol.Error
 	var system syscall.Errno
 	if errors.As(err, &coded) || errors.As(err, &system) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return dockerfile.Locate(op.name, op.line, err)
+		return dockerfile.Locate(name, line, err)
 	}
-	return dockerfile.Invalid(op.name, op.line, "%w", err)
+	return dockerfile.Invalid(name, line, "%w", err)
 }

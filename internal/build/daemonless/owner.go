@@ -10,30 +10,21 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/build/base"
+	"github.com/tonistiigi/dchapes-mode"
+
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 )
 
-// owner reads the user[:group] of --chown, numbers or names. Names are those of /etc/passwd
-// and /etc/group in the stage. A user alone has the group of the same number,
-// or the one that /etc/passwd gives it.
-func (m *maker) owner(ctx context.Context, c *copying, t *tree, b *base.Image) (uid, gid int, err error) {
-	if c.link {
-		// What is there is not looked at.
-		t, b = newTree(), nil
-	}
-	if uid, gid, err = m.user(ctx, c.chown, t, b); err != nil {
-		err = fmt.Errorf("--chown=%s: %w", c.chown, err)
-	}
-	return uid, gid, err
-}
-
-func (m *maker) user(ctx context.Context, text string, t *tree, b *base.Image) (uid, gid int, err error) {
+// owner reads a user[:group] of numbers or names, which are looked up in /etc/passwd
+// and /etc/group of the stage. A user alone has the group of the same number, or
+// the one that /etc/passwd gives it.
+func (m *maker) owner(ctx context.Context, text string, t *tree) (uid, gid int, err error) {
 	if text == "" {
 		return 0, 0, nil
 	}
 	user, group, hasGroup := strings.Cut(text, ":")
 	user = cmp.Or(user, "0")
-	fields, err := m.account(ctx, "/etc/passwd", user, t, b)
+	fields, err := m.account(ctx, "/etc/passwd", user, t)
 	if err == nil {
 		uid, err = strconv.Atoi(fields[2])
 	}
@@ -43,7 +34,7 @@ func (m *maker) user(ctx context.Context, text string, t *tree, b *base.Image) (
 	switch {
 	case hasGroup && group == "":
 	case hasGroup:
-		fields, err = m.account(ctx, "/etc/group", group, t, b)
+		fields, err = m.account(ctx, "/etc/group", group, t)
 		if err == nil {
 			gid, err = strconv.Atoi(fields[2])
 		}
@@ -58,7 +49,7 @@ func (m *maker) user(ctx context.Context, text string, t *tree, b *base.Image) (
 
 // account is the line of a name in a file like /etc/passwd, in fields. A number
 // needs no line.
-func (m *maker) account(ctx context.Context, file, name string, t *tree, b *base.Image) ([]string, error) {
+func (m *maker) account(ctx context.Context, file, name string, t *tree) ([]string, error) {
 	if _, err := strconv.ParseUint(name, 10, 31); err == nil {
 		return []string{name, "", name, name}, nil
 	}
@@ -72,7 +63,7 @@ func (m *maker) account(ctx context.Context, file, name string, t *tree, b *base
 	if n == nil || n.entry.Type != tar.TypeReg {
 		return nil, fmt.Errorf("%q cannot be looked up: the stage has no %s; use a number", name, file)
 	}
-	if err := m.contents(ctx, b, []*node{n}); err != nil {
+	if err := m.extract(ctx, []*node{n}); err != nil {
 		return nil, err
 	}
 	content, err := n.entry.Open()
@@ -91,4 +82,49 @@ func (m *maker) account(ctx context.Context, file, name string, t *tree, b *base
 		return nil, err
 	}
 	return nil, fmt.Errorf("%q is not in %s", name, file)
+}
+
+// chmod is the mode of --chmod: octal, or symbolic such as u=rwX,go=rX.
+type chmod struct {
+	given    bool
+	octal    int64
+	symbolic *mode.Set
+}
+
+func parseChmod(text string) (chmod, error) {
+	if text == "" {
+		return chmod{}, nil
+	}
+	octal, err := strconv.ParseInt(text, 8, 32)
+	if err == nil && octal >= 0 && octal <= 0o7777 {
+		return chmod{given: true, octal: octal}, nil
+	}
+	set, err := mode.ParseWithUmask(text, 0)
+	if err != nil || text[0] >= '0' && text[0] <= '9' {
+		return chmod{}, fmt.Errorf("--chmod=%s: a mode is octal, 0 to 07777, or like u=rwX,go=rX", text)
+	}
+	return chmod{given: true, symbolic: &set}, nil
+}
+
+// folder is the mode of folders that are made on the way to a destination.
+func (c chmod) folder() int64 {
+	if !c.given || c.symbolic != nil {
+		return 0o755
+	}
+	return c.octal & 0o777
+}
+
+// apply is the mode of something with the mode old.
+func (c chmod) apply(old int64, folder bool) int64 {
+	switch {
+	case !c.given:
+		return old
+	case c.symbolic == nil:
+		return c.octal
+	}
+	header := tar.Header{Typeflag: tar.TypeReg, Mode: old}
+	if folder {
+		header.Typeflag = tar.TypeDir
+	}
+	return dockerfile.Mode(c.symbolic.Apply(header.FileInfo().Mode()))
 }

@@ -5,16 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 
-	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
-// pieces are the files that a source comes to.
+// pieces are the files of a source.
 func (m *maker) pieces(ctx context.Context, s source) ([]piece, error) {
 	switch {
 	case s.content != nil:
@@ -29,61 +27,24 @@ func (m *maker) pieces(ctx context.Context, s source) ([]piece, error) {
 	}
 	p := piece{name: s.found.Name, folder: s.found.Folder, unpack: s.unpack}
 	for _, f := range s.found.Entries {
-		n := nodeOfEntry(f)
+		n := &node{entry: f.Layered()}
+		if f.Kind == fs.ModeDir {
+			n.children = map[string]*node{}
+		}
 		p.items = append(p.items, item{path: f.Path, node: n, implied: f.Implied})
 	}
 	return []piece{p}, nil
 }
 
-// nodeOfEntry is an entry of the context as a node.
-func nodeOfEntry(e dockerfile.Entry) *node {
-	n := &node{entry: ocilayout.Entry{Type: tar.TypeReg, Mode: e.Mode, Link: e.Link}}
-	switch e.Kind {
-	case fs.ModeDir:
-		n.entry.Type, n.children = tar.TypeDir, map[string]*node{}
-	case fs.ModeSymlink:
-		n.entry.Type = tar.TypeSymlink
-	default:
-		n.entry.Size = e.Info.Size()
-		n.entry.Open = func() (io.ReadCloser, error) { return e.Open() }
-	}
-	return n
-}
-
-// piecesFrom looks a pattern up in a stage or image.
+// piecesFrom are the files of a source in a stage or image.
 func (m *maker) piecesFrom(ctx context.Context, s source) ([]piece, error) {
 	t, err := m.tree(ctx, s.from)
 	if err != nil {
 		return nil, err
 	}
-	names, err := t.glob(s.take.Pattern)
+	pieces, err := t.take(s.take)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.take.Pattern, err)
-	}
-	if len(names) == 0 && !dockerfile.IsPattern(s.take.Pattern) {
-		return nil, fmt.Errorf("%s: no such file or folder in what --from names", s.take.Pattern)
-	}
-	var pieces []piece
-	matched := s.take.Required == ""
-	if s.take.Include == "" && !matched {
-		return nil, fmt.Errorf("%s: no such file or folder", s.take.Required)
-	}
-	for _, name := range names {
-		p, err := t.piece(name)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if p.folder {
-			p.items, err = dockerfile.Select(s.take.Selection, p.items, func(i *item) (string, *bool) { return i.path, &i.implied })
-			if err != nil {
-				return nil, err
-			}
-			matched = matched || len(p.items) > 0
-		}
-		pieces = append(pieces, p)
-	}
-	if !matched {
-		return nil, fmt.Errorf("%s: no such file or folder", s.take.Required)
+		return nil, err
 	}
 	var files []*node
 	for _, p := range pieces {
@@ -94,7 +55,37 @@ func (m *maker) piecesFrom(ctx context.Context, s source) ([]piece, error) {
 			files = append(files, i.node)
 		}
 	}
-	return pieces, m.contents(ctx, s.from.base, files)
+	return pieces, m.extract(ctx, files)
+}
+
+// take finds what an instruction takes from the tree.
+func (t *tree) take(take dockerfile.Take) (pieces []piece, err error) {
+	names, err := t.glob(take.Pattern)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", take.Pattern, err)
+	}
+	if len(names) == 0 && !dockerfile.IsPattern(take.Pattern) {
+		return nil, fmt.Errorf("%s: no such file or folder in what --from names", take.Pattern)
+	}
+	matched := take.Required == ""
+	for _, name := range names {
+		p, err := t.piece(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if p.folder {
+			p.items, err = dockerfile.Select(take.Selection, p.items, func(i *item) (string, *bool) { return i.path, &i.implied })
+			if err != nil {
+				return nil, err
+			}
+			matched = matched || len(p.items) > 0 && take.Include != ""
+		}
+		pieces = append(pieces, p)
+	}
+	if !matched {
+		return nil, fmt.Errorf("%s: no such file or folder", take.Required)
+	}
+	return pieces, nil
 }
 
 // piece is what is at a path of the tree.
@@ -115,16 +106,4 @@ func (t *tree) piece(name string) (piece, error) {
 		return nil
 	})
 	return p, err
-}
-
-// contents makes the files of a base image readable.
-func (m *maker) contents(ctx context.Context, b *base.Image, files []*node) error {
-	if b == nil {
-		return nil
-	}
-	folder, err := m.draft.Dir()
-	if err != nil {
-		return err
-	}
-	return extract(ctx, m.recipe.registry, b, files, folder)
 }

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"slices"
 	"strings"
 
-	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
@@ -24,10 +22,6 @@ type writer struct {
 }
 
 func newWriter(t *tree) *writer { return &writer{tree: t, new: map[string]ocilayout.Entry{}} }
-
-func (w *writer) entries() []ocilayout.Entry {
-	return slices.Collect(maps.Values(w.new))
-}
 
 // put puts a node where resolve said.
 func (w *writer) put(where string, n *node) error {
@@ -45,9 +39,9 @@ func (w *writer) put(where string, n *node) error {
 	return nil
 }
 
-// replaced takes back what this layer has in a folder that is no longer there,
-// and hides what is in one of a lower layer when a new folder takes the place of
-// what took its place.
+// replaced removes what this layer put into a folder that is gone, and hides the
+// contents of one in a lower layer if something else replaced it, and a new folder
+// that.
 func (w *writer) replaced(name string, before, now *node) {
 	old, fresh := w.new[name]
 	switch {
@@ -103,12 +97,10 @@ type piece struct {
 }
 
 // place carries out a COPY or ADD.
-func (m *maker) place(ctx context.Context, c *copying, w *writer, b *base.Image) error {
-	uid, gid, err := m.owner(ctx, c, w.tree, b)
-	if err != nil {
-		return err
+func (m *maker) place(ctx context.Context, c *copying, w *writer) (err error) {
+	if w.uid, w.gid, err = m.owner(ctx, c.chown, w.tree); err != nil {
+		return fmt.Errorf("--chown=%s: %w", c.chown, err)
 	}
-	w.uid, w.gid = uid, gid
 	for _, s := range c.sources {
 		pieces, err := m.pieces(ctx, s)
 		if err != nil {

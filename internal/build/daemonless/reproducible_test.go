@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -258,7 +257,6 @@ func TestMissingPieces(t *testing.T) {
 		"a file":     {protocol.Dockerfile{Context: "Dockerfile", Path: "Dockerfile"}, "/Dockerfile: "},
 		"dockerfile": {protocol.Dockerfile{Path: "build/Dockerfile.prod"}, "build/Dockerfile.prod: no such file"},
 		"folder":     {protocol.Dockerfile{Path: "d"}, "d: not a regular file"},
-		"way out":    {protocol.Dockerfile{Context: "../.."}, `the path "../.." leads out of the project`},
 		"target":     {protocol.Dockerfile{Target: "prod"}, `no stage is called "prod"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -286,8 +284,8 @@ func TestCompression(t *testing.T) {
 		{&protocol.Provider{Adapter: "node-import"}, nil, true, ""},
 		{&protocol.Provider{Adapter: "node-import"}, "gzip", false, ""},
 		{&protocol.Provider{Adapter: "oci", URL: "registry.example.com/fleet"}, "none", true, ""},
-		{nil, "zip", false, "settings.compression: zip is not one of gzip, none"},
-		{nil, 7, false, "settings.compression: 7 is not one of gzip, none"},
+		{nil, "zip", false, "settings: compression must be one of gzip, none, not zip"},
+		{nil, 7, false, "settings: compression must be one of gzip, none, not 7"},
 	} {
 		env := capability.Environment{Topology: protocol.Topology{OCIRegistry: test.registry}}
 		if test.setting != nil {
@@ -300,12 +298,8 @@ func TestCompression(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || b.store.Stored != test.stored {
-			t.Errorf("%+v: stored %t, %v", test, b.store.Stored, err)
+		if err != nil || b.Store.Stored != test.stored {
+			t.Errorf("%+v: stored %t, %v", test, b.Store.Stored, err)
 		}
-	}
-	one, other := backend{}, backend{store: ocilayout.Store{Stored: true}}
-	if one.key("sha256:1") == other.key("sha256:1") {
-		t.Error("a stored layout is found in the place of a compressed one")
 	}
 }

@@ -19,15 +19,14 @@ import (
 // defaultPath is the PATH of images that set none.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// state is what a stage comes to: a base image, what is put on top of it, and
-// the configuration.
+// state is a stage so far: a base image, the operations on top of it, and the
+// configuration.
 type state struct {
 	// base is nil for scratch.
 	base       *base.Image
 	operations []*operation
 	image      dockerspec.DockerOCIImage
-	// history has an entry for each instruction; EmptyLayer of an entry with an
-	// operation is only known when it was carried out.
+	// history has an entry for each instruction.
 	history []step
 
 	variables dockerfile.Variables // ARG and ENV
@@ -52,91 +51,45 @@ type operation struct {
 
 // evaluator works out the stages of a Dockerfile for one platform.
 type evaluator struct {
-	file     *dockerfile.File
-	recipe   *recipe
-	platform ocispec.Platform
-	source   *dockerfile.Folder
-
-	global dockerfile.Variables
-	done   map[int]*state
+	dockerfile.Evaluation[*state]
+	recipe *recipe
+	source *dockerfile.Folder
 }
 
-func (e *evaluator) target(ctx context.Context) (*state, error) {
-	c := e.recipe.request.Context
-	i, err := e.file.Target(c.Target)
+// target is the state of the image.
+func (r *recipe) target(ctx context.Context, file *dockerfile.File, source *dockerfile.Folder, platform ocispec.Platform) (*state, error) {
+	e := evaluator{recipe: r, source: source}
+	e.Evaluation = dockerfile.Evaluation[*state]{
+		File: file, Context: r.request.Context, Platform: platform,
+		Image: func(name string, p ocispec.Platform, line int) (*state, error) {
+			return e.image(ctx, name, p, line)
+		},
+		Child:     (*state).child,
+		Variables: func(s *state) dockerfile.Variables { return s.variables },
+		Triggers:  e.triggers,
+		Apply: func(s *state, c instructions.Command, stage int) error {
+			return e.apply(ctx, s, c, stage)
+		},
+	}
+	s, err := e.Target()
 	if err != nil {
 		return nil, err
 	}
-	e.done = map[int]*state{}
-	if e.global, err = e.file.Globals(e.platform, c.Target, c.Args); err != nil {
-		return nil, err
-	}
-	s, err := e.stage(ctx, i)
-	if err != nil {
-		return nil, err
-	}
-	return s.built(e.platform), nil
+	return s.built(platform), nil
 }
 
-// stage evaluates the stage with this number, once.
-func (e *evaluator) stage(ctx context.Context, i int) (*state, error) {
-	if s, ok := e.done[i]; ok {
-		return s, nil
-	}
-	stage := e.file.Stages[i]
-	s, err := e.from(ctx, i, stage)
-	if err != nil {
-		return nil, err
-	}
-	commands, err := e.triggers(s, dockerfile.Line(stage.Location))
-	if err != nil {
-		return nil, err
-	}
-	for _, command := range append(commands, stage.Commands...) {
-		if err := e.file.Expand(command, s.variables); err != nil {
-			return nil, err
-		}
-		if err := e.apply(ctx, s, command, i); err != nil {
-			return nil, err
-		}
-	}
-	e.done[i] = s
-	return s, nil
-}
-
-// from is the state that the stage begins with.
-func (e *evaluator) from(ctx context.Context, i int, stage instructions.Stage) (*state, error) {
-	line := dockerfile.Line(stage.Location)
-	name, err := e.file.BaseName(e.global, stage)
-	if err != nil {
-		return nil, err
-	}
-	platform, err := e.file.StagePlatform(e.global, stage, e.platform)
-	if err != nil {
-		return nil, err
-	}
-	if earlier, ok := e.file.Base(name, i); ok {
-		s, err := e.stage(ctx, earlier)
-		if err != nil {
-			return nil, err
-		}
-		return s.child(), nil
-	}
+// image is the state of a stage FROM an image.
+func (e *evaluator) image(ctx context.Context, name string, platform ocispec.Platform, line int) (*state, error) {
 	if name == "scratch" {
 		return scratch(platform), nil
 	}
-	return e.image(ctx, name, platform, line)
-}
-
-// image is the state that a base image gives.
-func (e *evaluator) image(ctx context.Context, name string, platform ocispec.Platform, line int) (*state, error) {
 	e.recipe.progress("resolve", "%s", name)
 	b, err := e.recipe.registry.Resolve(ctx, name, e.recipe.request.Bases[name], platform)
 	if err != nil {
-		return nil, dockerfile.Locate(e.file.Name, line, err)
+		return nil, dockerfile.Locate(e.File.Name, line, err)
 	}
 	if !b.Fits(platform) {
-		return nil, unsupported(e.file.Name, line, "%s is for %s, not %s", name,
+		return nil, unsupported(e.File.Name, line, "%s is for %s, not %s", name,
 			ocilayout.PlatformString(b.Config.Platform), ocilayout.PlatformString(platform))
 	}
 	s := &state{base: b, image: b.Config}
@@ -191,30 +144,53 @@ func (s *state) built(p ocispec.Platform) *state {
 	return &c
 }
 
-// apply carries out one instruction on the state.
-func (e *evaluator) apply(ctx context.Context, s *state, command instructions.Command, stage int) error {
-	line := dockerfile.Line(command.Location())
-	var op *operation
-	var err error
-	switch c := command.(type) {
-	case *instructions.ArgCommand:
-		s.variables, err = e.file.Argument(c, s.variables, e.global, e.recipe.request.Context.Args)
-	case *instructions.WorkdirCommand:
-		op = &operation{name: e.file.Name, line: line, folder: s.workdir(c.Path), user: s.image.Config.User}
-	case *instructions.CopyCommand:
-		op, err = e.copy(ctx, s, flagsOfCopy(c), place{line, stage})
-	case *instructions.AddCommand:
-		op, err = e.copy(ctx, s, flagsOfAdd(c), place{line, stage})
-	default:
-		err = s.configure(command, e.file.Escape)
-		if err != nil {
-			err = dockerfile.Invalid(e.file.Name, line, "%w", err)
+// triggers removes the ONBUILD instructions of what a stage is FROM from its
+// configuration: they run before the stage's own.
+func (e *evaluator) triggers(s *state, line int) ([]instructions.Command, error) {
+	commands, err := e.File.Triggers(s.image.Config.OnBuild, line)
+	s.image.Config.OnBuild = nil
+	for _, c := range commands {
+		if c, ok := c.(*instructions.CopyCommand); ok && c.From != "" {
+			return nil, unsupported(e.File.Name, line, "the base has ONBUILD COPY --from=%s, which needs another builder", c.From)
+		}
+		if err := checkCommand(e.File, c); err != nil {
+			return nil, err
 		}
 	}
-	if err != nil {
-		return err
+	return commands, err
+}
+
+// apply carries out one instruction on the state.
+func (e *evaluator) apply(ctx context.Context, s *state, command instructions.Command, stage int) (err error) {
+	op := &operation{name: e.File.Name, line: dockerfile.Line(command.Location())}
+	switch c := command.(type) {
+	case *instructions.ArgCommand:
+		if s.variables, err = e.File.Argument(c, s.variables, e.Global, e.Context.Args); err != nil {
+			return err
+		}
+	case *instructions.WorkdirCommand:
+		op.folder, op.user = s.workdir(c.Path), s.image.Config.User
+	case *instructions.CopyCommand:
+		var from *state
+		if c.From != "" {
+			if from, err = e.copyFrom(ctx, c.From, stage, op.line); err != nil {
+				return err
+			}
+		}
+		op.copy, err = e.copy(ctx, s, c, nil, from)
+	case *instructions.AddCommand:
+		op.copy, err = e.copy(ctx, s, &instructions.CopyCommand{
+			SourcesAndDest: c.SourcesAndDest, Chown: c.Chown, Chmod: c.Chmod, Link: c.Link, ExcludePatterns: c.ExcludePatterns,
+		}, c, nil)
+	default:
+		err = s.configure(command, e.File.Escape)
 	}
-	if op != nil {
+	if err != nil {
+		return atLine(op.name, op.line, err)
+	}
+	if op.folder == "" && op.copy == nil {
+		op = nil
+	} else {
 		s.operations = append(s.operations, op)
 	}
 	s.history = append(s.history, step{textOf(command), op})

@@ -11,11 +11,11 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/nationtech/harmony/internal/build/base"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/ocilayout"
 )
 
-// maxLinks is how many symbolic links are followed for one path.
 const maxLinks = 40
 
 // tree is the file system of an image, without the content of its files.
@@ -35,8 +35,9 @@ type node struct {
 	layer int
 }
 
-// origin is a file in the layer of a base image.
+// origin is a file in a layer of a base image.
 type origin struct {
+	image *base.Image
 	layer digest.Digest
 	path  string
 }
@@ -72,9 +73,9 @@ func (t *tree) overlay(top *tree) error {
 
 func (n *node) isDir() bool { return n.children != nil }
 
-// resolve follows the symbolic links of a path, inside of the image, and
-// returns the path that it comes to, "" for the root, and what is there, if
-// anything. The last component is followed only if last is true.
+// resolve follows the symbolic links of a path, inside the image, and returns the
+// resulting path, "" for the root, and what is there, if anything. The last
+// component is followed only if last is true.
 func (t *tree) resolve(name string, last bool) (string, *node, error) {
 	type place struct {
 		name string
@@ -85,22 +86,19 @@ func (t *tree) resolve(name string, last bool) (string, *node, error) {
 	for len(rest) > 0 {
 		part := rest[0]
 		rest = rest[1:]
-		if part == "" || part == "." {
+		switch part {
+		case "", ".":
 			continue
-		}
-		if part == ".." {
-			if len(stack) > 1 {
-				stack = stack[:len(stack)-1]
-			}
+		case "..":
+			stack = stack[:max(1, len(stack)-1)]
 			continue
 		}
 		top := stack[len(stack)-1]
 		var child *node
 		if top.node != nil {
-			if !top.node.isDir() {
+			if child = top.node.children[part]; !top.node.isDir() {
 				return "", nil, fmt.Errorf("/%s is not a folder", top.name)
 			}
-			child = top.node.children[part]
 		}
 		if child == nil || child.entry.Type != tar.TypeSymlink || !last && onlyDots(rest) {
 			stack = append(stack, place{path.Join(top.name, part), child})
@@ -122,28 +120,20 @@ func onlyDots(rest []string) bool {
 	return !slices.ContainsFunc(rest, func(s string) bool { return s != "" && s != "." })
 }
 
-var errNoParent = errors.New("its folder is not there")
-
 // put sets what is at a path that resolve returned. A folder put over a folder
 // keeps what is in it.
 func (t *tree) put(name string, n *node) error {
 	if name == "" {
 		if !n.isDir() {
-			return errors.New("the root can only be a folder")
+			return errors.New("the root must be a folder")
 		}
 		t.root.entry = n.entry
 		return nil
 	}
-	parent := t.root
 	dir, base := path.Split(name)
-	for part := range strings.SplitSeq(strings.TrimSuffix(dir, "/"), "/") {
-		if part == "" {
-			continue
-		}
-		parent = parent.children[part]
-		if parent == nil || !parent.isDir() {
-			return fmt.Errorf("/%s: %w", name, errNoParent)
-		}
+	parent := t.at(dir)
+	if parent == nil || !parent.isDir() {
+		return fmt.Errorf("/%s: its folder does not exist", name)
 	}
 	if old := parent.children[base]; old != nil && old.isDir() && n.isDir() {
 		n.children = old.children
@@ -167,36 +157,13 @@ func (n *node) below(at string, f func(at string, n *node) error) error {
 	return nil
 }
 
-// glob returns the paths that match a pattern, sorted. Without special
-// characters it is the path itself, if there is something.
+// glob returns the paths that match a pattern, sorted.
 func (t *tree) glob(pattern string) ([]string, error) {
-	found := []string{""}
-	for part := range strings.SplitSeq(strings.Trim(path.Clean("/"+pattern), "/"), "/") {
-		if part == "" {
-			continue
+	return dockerfile.Glob(pattern, func(dir, _ string) ([]string, error) {
+		_, n, err := t.resolve(dir, true)
+		if err != nil || n == nil {
+			return nil, err
 		}
-		var next []string
-		for _, dir := range found {
-			_, n, err := t.resolve(dir, true)
-			if err != nil {
-				return nil, err
-			}
-			if n == nil || !n.isDir() {
-				continue
-			}
-			for _, name := range slices.Sorted(maps.Keys(n.children)) {
-				match := name == part
-				if dockerfile.IsPattern(part) {
-					if match, err = path.Match(part, name); err != nil {
-						return nil, err
-					}
-				}
-				if match {
-					next = append(next, path.Join(dir, name))
-				}
-			}
-		}
-		found = next
-	}
-	return found, nil
+		return slices.Sorted(maps.Keys(n.children)), nil
+	})
 }

@@ -41,7 +41,7 @@ func (b *backend) buildKit(ctx context.Context, d *daemon.Client, r build.Reques
 	}
 	id = made.Response[exptypes.ExporterImageDigestKey]
 	if _, err := digest.Parse(id); err != nil {
-		return "", fmt.Errorf("the daemon at %s does not tell which image it made: %w", d, err)
+		return "", fmt.Errorf("the daemon at %s did not report which image it made: %w", d, err)
 	}
 	return id, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/nationtech/harmony/internal/build"
+	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/internal/registry/daemon"
@@ -24,7 +25,7 @@ func (b *backend) classic(ctx context.Context, d *daemon.Client, r build.Request
 	if err := lacking(d, r); err != nil {
 		return "", err
 	}
-	credentials, err := credentials(r)
+	credentials, err := credentials(ctx, r)
 	if err != nil {
 		return "", err
 	}
@@ -34,9 +35,10 @@ func (b *backend) classic(ctx context.Context, d *daemon.Client, r build.Request
 	}
 	defer content.Close()
 	shown := &transcript{app: r.App.Metadata, send: b.env.Progress}
+	shown.Show, shown.Max = shown.add, 4*maxLine
 	id, err := d.Build(ctx, daemon.BuildOptions{
 		Dockerfile: content.dockerfile, Target: r.Context.Target, Args: r.Context.Args,
-		Platform: ocilayout.PlatformString(platformOf(r)), NoCache: r.NoCache, Credentials: credentials,
+		Platform: ocilayout.PlatformString(r.Platforms[0]), NoCache: r.NoCache, Credentials: credentials,
 	}, content, shown.message)
 	if failed := content.failure(); failed != nil && ctx.Err() == nil {
 		return "", failed // the daemon only knows that the context ended early
@@ -65,24 +67,20 @@ func lacking(d *daemon.Client, r build.Request) error {
 }
 
 // credentials is the header with those of the registries of the base images.
-func credentials(r build.Request) (string, error) {
+func credentials(ctx context.Context, r build.Request) (string, error) {
 	all := map[string]authn.AuthConfig{}
 	for base := range r.Bases {
 		ref, err := name.ParseReference(base)
 		if err != nil {
-			continue // nothing that a registry could have
+			continue // not a name that a registry could have
 		}
 		registry := ref.Context().Registry
-		auth, err := auth.Keychain().Resolve(registry)
+		found, err := auth.Find(ctx, registry)
 		if err != nil {
 			return "", fmt.Errorf("credentials for %s: %w", registry, err)
 		}
-		config, err := auth.Authorization()
-		if err != nil {
-			return "", fmt.Errorf("credentials for %s: %w", registry, err)
-		}
-		if auth != authn.Anonymous {
-			all[registry.Name()] = *config
+		if found.Source != auth.Anonymous {
+			all[registry.Name()] = found.Auth
 		}
 	}
 	if len(all) == 0 {
@@ -93,37 +91,26 @@ func credentials(r build.Request) (string, error) {
 }
 
 const (
-	// lastLines is how much of the output of a failed step is told.
+	// lastLines is how much of the output of a failed step is shown.
 	lastLines = 20
-	// maxLine is the longest line of output that is told.
+	// maxLine is the longest line of output that is shown.
 	maxLine = 200
 	// interval is the least time between two events of what steps write.
 	interval = 200 * time.Millisecond
 )
 
-// transcript tells of the steps of a build, and keeps the end of what the last
-// one wrote.
+// transcript shows the steps of a build, and keeps the end of the output of the last
+// one.
 type transcript struct {
+	process.Lines
 	app   protocol.Metadata
 	send  func(protocol.Event)
 	step  string
-	line  string
 	lines []string
-	told  time.Time
+	shown time.Time
 }
 
-func (t *transcript) message(m daemon.Message) {
-	text := t.line + m.Stream
-	for {
-		line, rest, whole := strings.Cut(text, "\n")
-		if !whole {
-			t.line = line[:min(len(line), 4*maxLine)]
-			return
-		}
-		t.add(line)
-		text = rest
-	}
-}
+func (t *transcript) message(m daemon.Message) { _, _ = t.Write([]byte(m.Stream)) }
 
 func (t *transcript) add(line string) {
 	// The colours that dockerd gives to what a step writes to stderr.
@@ -140,8 +127,8 @@ func (t *transcript) add(line string) {
 		}
 		t.lines = append(t.lines, line)
 		t.lines = t.lines[max(0, len(t.lines)-lastLines):]
-		if time.Since(t.told) >= interval {
-			t.told = time.Now()
+		if time.Since(t.shown) >= interval {
+			t.shown = time.Now()
 			t.send(protocol.Event{Metadata: t.app, Phase: "build", Message: line})
 		}
 	}
@@ -156,22 +143,15 @@ func (t *transcript) explain(r build.Request, err error) error {
 	if strings.Contains(refused.Message, "requires BuildKit") || strings.Contains(refused.Message, "requires buildkit") {
 		return protocol.Unsupported("%s: %w", r.Context.Name, err).WithHint("use a daemon with BuildKit, or the adapter buildkit")
 	}
-	text := place(r, t.step)
-	if t.line != "" {
-		t.add(t.line)
+	text := r.Context.Name
+	_, instruction, _ := strings.Cut(t.step, ": ") // Step 3/4 : RUN x, or STEP 3/4: RUN x
+	if instruction != "" {
+		text = r.Context.Place(instruction)
 	}
+	t.Flush()
 	text += "\n" + strings.TrimSpace(refused.Message)
 	for _, line := range t.lines {
 		text += "\n  | " + line
 	}
 	return errors.New(text)
-}
-
-// place is where the step is in the Dockerfile.
-func place(r build.Request, step string) string {
-	_, instruction, _ := strings.Cut(step, ": ") // Step 3/4 : RUN x, or STEP 3/4: RUN x
-	if instruction == "" {
-		return r.Context.Name
-	}
-	return r.Context.Place(instruction)
 }

@@ -1,24 +1,34 @@
+// Package docker is the adapter that has a Docker-compatible daemon make
+// images: by the BuildKit in it, or by its classic builder where it has none, as
+// podman's service. No docker command is run.
+//
+// The image stays in the daemon, under a name made of its input digest;
+// publishing takes it out of there.
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/internal/registry/daemon"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// New makes the adapter. It has no settings: which daemon is used is said by
-// DOCKER_HOST or the current docker context, as for the docker command.
+// New makes the adapter. It has no settings: DOCKER_HOST or the current docker
+// context names the daemon, as for the docker command.
 func New(flags *build.Flags) capability.Adapter[capability.ContainerBuilder] {
 	return func(_ context.Context, env capability.Environment) (capability.ContainerBuilder, error) {
 		for name := range env.Provider.Settings {
@@ -29,7 +39,6 @@ func New(flags *build.Flags) capability.Adapter[capability.ContainerBuilder] {
 	}
 }
 
-// backend is the build.Backend.
 type backend struct {
 	env    capability.Environment
 	getenv func(string) string
@@ -38,7 +47,8 @@ type backend struct {
 	client *daemon.Client
 }
 
-// connect is the connection that all builds share; a failed one is tried again.
+// connect returns the connection that all builds share; after a failure it tries
+// again.
 func (b *backend) connect(ctx context.Context) (*daemon.Client, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -53,7 +63,7 @@ func (b *backend) connect(ctx context.Context) (*daemon.Client, error) {
 }
 
 // Options implements [build.Backend]. There are none: the two builders make the
-// same of a Dockerfile.
+// same image of a Dockerfile.
 func (b *backend) Options() map[string]string { return nil }
 
 // Check implements [build.Backend].
@@ -65,7 +75,7 @@ func (b *backend) Check(_ context.Context, r build.Request) error {
 	return nil
 }
 
-// nameOf is what the image of an input is called in the daemon.
+// nameOf is the name of an input's image in the daemon.
 func nameOf(r build.Request, ref protocol.ImageRef) string {
 	tag := ref.Tag
 	if ref.InputDigest != "" {
@@ -74,59 +84,49 @@ func nameOf(r build.Request, ref protocol.ImageRef) string {
 	return repository(r) + ":" + tag
 }
 
-// repository is where the images of an app are in the daemon.
+// repository is that of an app's images in the daemon.
 func repository(r build.Request) string {
-	if r.App.Image.Repository != "" {
-		return "harmony/" + r.App.Image.Repository
-	}
-	return "harmony/" + r.App.Name
+	return "harmony/" + cmp.Or(r.App.Image.Repository, r.App.Name)
 }
 
-// Find implements [build.Backend]. A daemon that does not answer has nothing;
-// the image may be in the registry all the same.
+// Find implements [build.Backend].
 func (b *backend) Find(ctx context.Context, r build.Request) (protocol.ImageRef, bool, error) {
-	d, err := b.connect(ctx)
-	if err != nil {
-		if protocol.ExitCode(err) == protocol.ExitUnsupported {
-			return protocol.ImageRef{}, false, nil
-		}
-		return protocol.ImageRef{}, false, err
-	}
-	image, err := d.Image(ctx, nameOf(r, protocol.ImageRef{InputDigest: r.Input}))
-	switch {
-	case daemon.IsNotFound(err):
-		return protocol.ImageRef{}, false, nil
-	case err != nil:
+	image, found, err := b.image(ctx, nameOf(r, protocol.ImageRef{InputDigest: r.Input}))
+	if !found {
 		return protocol.ImageRef{}, false, err
 	}
 	return located(protocol.ImageRef{}, image), true, nil
 }
 
-// FindBase tells the daemon's own image of a name, which the builder takes
-// before it asks a registry.
+// FindBase implements [build.BaseFinder]: the builder takes the daemon's own image
+// of a name before it asks a registry.
 func (b *backend) FindBase(ctx context.Context, name string) (digest.Digest, *dockerfile.Base, error) {
-	d, err := b.connect(ctx)
-	if err != nil {
-		if protocol.ExitCode(err) == protocol.ExitUnsupported {
-			return "", nil, nil
-		}
-		return "", nil, err
-	}
-	image, err := d.Image(ctx, name)
-	switch {
-	case daemon.IsNotFound(err):
-		return "", nil, nil
-	case err != nil:
+	image, found, err := b.image(ctx, name)
+	if !found {
 		return "", nil, err
 	}
 	return digest.Digest(image.ID), &dockerfile.Base{Env: image.Config.Env, OnBuild: image.Config.OnBuild}, nil
 }
 
-func located(ref protocol.ImageRef, image daemon.Image) protocol.ImageRef {
-	platform := image.OS + "/" + image.Architecture
-	if image.Variant != "" {
-		platform += "/" + image.Variant
+// image looks for an image in the daemon. One that does not answer has none; the
+// registry may have the image all the same.
+func (b *backend) image(ctx context.Context, name string) (daemon.Image, bool, error) {
+	d, err := b.connect(ctx)
+	if protocol.ExitCode(err) == protocol.ExitUnsupported {
+		return daemon.Image{}, false, nil
 	}
+	if err != nil {
+		return daemon.Image{}, false, err
+	}
+	image, err := d.Image(ctx, name)
+	if daemon.IsNotFound(err) {
+		return daemon.Image{}, false, nil
+	}
+	return image, err == nil, err
+}
+
+func located(ref protocol.ImageRef, image daemon.Image) protocol.ImageRef {
+	platform := ocilayout.PlatformString(ocispec.Platform{OS: image.OS, Architecture: image.Architecture, Variant: image.Variant})
 	ref.Location, ref.ID, ref.Platforms = protocol.InDaemon, image.ID, []string{platform}
 	return ref
 }
@@ -141,10 +141,8 @@ func (b *backend) Build(ctx context.Context, r build.Request, ref protocol.Image
 	if err != nil {
 		return ref, err
 	}
-	if r.Verify != nil {
-		if err := r.Verify(ctx); err != nil {
-			return ref, err
-		}
+	if err := r.Verify(ctx); err != nil {
+		return ref, err
 	}
 	if err := d.Tag(ctx, id, nameOf(r, ref)); err != nil {
 		return ref, fmt.Errorf("name the image: %w", err)
@@ -165,16 +163,16 @@ func (b *backend) build(ctx context.Context, d *daemon.Client, r build.Request) 
 	switch {
 	case !kit:
 		return b.classic(ctx, d, r)
-	case d.Info().Builder == "" && len(r.Context.Contexts) > 0:
-		return "", protocol.Unsupported("the BuildKit of %s is too old for named contexts: it would pass over them", d).
+	case d.Builder == "" && len(r.Context.Contexts) > 0:
+		return "", protocol.Unsupported("the BuildKit of %s is too old for named contexts: it would ignore them", d).
 			WithHint("Docker 23 or later has them, and so has the adapter buildkit")
 	}
 	return b.buildKit(ctx, d, r)
 }
 
-// hasBuildKit asks for it where the daemon does not tell.
+// hasBuildKit tries it out where the daemon does not say.
 func hasBuildKit(ctx context.Context, d *daemon.Client) (bool, error) {
-	switch d.Info().Builder {
+	switch d.Builder {
 	case "1":
 		return false, nil
 	case "2":
@@ -191,4 +189,50 @@ func hasBuildKit(ctx context.Context, d *daemon.Client) (bool, error) {
 	return true, conn.Close()
 }
 
-func platformOf(r build.Request) ocispec.Platform { return r.Platforms[0] }
+const (
+	// keep is how many images of an app stay in the daemon in any case.
+	keep = 5
+	// pruneAge is how old any other is before its name is removed.
+	pruneAge = 24 * time.Hour
+)
+
+// named is an image and when it got its name.
+type named struct {
+	name   string
+	tagged time.Time
+}
+
+// prune removes the names of an app's old images, and so the images that have
+// no other name.
+func prune(ctx context.Context, d *daemon.Client, repository string) error {
+	names, err := d.Tags(ctx, repository)
+	if err != nil || len(names) <= keep {
+		return err
+	}
+	var images []named
+	for _, name := range names {
+		image, err := d.Image(ctx, name)
+		switch {
+		case daemon.IsNotFound(err):
+			continue
+		case err != nil:
+			return err
+		}
+		images = append(images, named{name, image.Tagged})
+	}
+	for _, image := range outdated(images, time.Now()) {
+		err := d.Untag(ctx, image.name)
+		var refused *daemon.Refusal
+		if err != nil && !errors.As(err, &refused) { // gone already, or in use
+			return err
+		}
+	}
+	return nil
+}
+
+// outdated are the images that need not be kept.
+func outdated(images []named, now time.Time) []named {
+	slices.SortFunc(images, func(a, b named) int { return b.tagged.Compare(a.tagged) })
+	rest := images[min(keep, len(images)):]
+	return slices.DeleteFunc(rest, func(image named) bool { return now.Sub(image.tagged) < pruneAge })
+}

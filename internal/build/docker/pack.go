@@ -1,23 +1,20 @@
 package docker
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// ignoreFile is what the classic builder reads for what COPY may not see.
+// ignoreFile tells the classic builder what COPY may not see.
 const ignoreFile = ".dockerignore"
 
 // packed is a context as a tar stream.
@@ -29,8 +26,8 @@ type packed struct {
 	err        error
 }
 
-// failure is why the context could not be read to its end. It waits until
-// nobody reads it anymore.
+// failure is why the context could not be read to the end. It waits until the
+// writer is done.
 func (p *packed) failure() error {
 	p.PipeReader.Close()
 	<-p.done
@@ -40,8 +37,8 @@ func (p *packed) failure() error {
 	return p.err
 }
 
-// packContext streams what is taken of a context, with the Dockerfile. Times and
-// owners are not told, as they differ between checkouts.
+// packContext streams what a build takes of its context, with the Dockerfile. Times
+// and owners are left out, as they differ between checkouts.
 func packContext(ctx context.Context, r build.Request) (*packed, error) {
 	c := r.Context
 	folder, err := c.Open()
@@ -56,7 +53,7 @@ func packContext(ctx context.Context, r build.Request) (*packed, error) {
 	if err != nil {
 		return nil, errors.Join(protocol.Invalid("context: %w", err), folder.Close())
 	}
-	entries, extra, name, err := withDockerfile(entries, c)
+	all, name, err := addDockerfile(entries, c)
 	if err != nil {
 		return nil, errors.Join(err, folder.Close())
 	}
@@ -64,39 +61,39 @@ func packContext(ctx context.Context, r build.Request) (*packed, error) {
 	p := &packed{PipeReader: out, dockerfile: name, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		p.err = errors.Join(writeContext(ctx, w, entries, extra), folder.Close())
+		p.err = errors.Join(ocilayout.WriteTar(ctx, w, all, time.Unix(0, 0)), folder.Close())
 		w.CloseWithError(p.err)
 	}()
 	return p, nil
 }
 
-// file is one that is in memory.
-type file struct {
-	name string
-	data []byte
-}
-
-// withDockerfile says what the Dockerfile is called in the stream. One that is
-// not a part of the context as it was read is brought under a name of its own,
-// which COPY does not see.
-func withDockerfile(entries []dockerfile.Entry, c build.Context) ([]dockerfile.Entry, []file, string, error) {
-	if path, err := filepath.Rel(c.Dir, c.Dockerfile); err == nil && filepath.IsLocal(path) {
-		path = filepath.ToSlash(path)
-		if slices.ContainsFunc(entries, func(e dockerfile.Entry) bool { return e.Name == path && e.Kind == 0 }) {
-			return entries, nil, path, nil
-		}
-	}
+// addDockerfile returns the entries with the Dockerfile, and its path. One that is
+// not in the context, or not as it was read, is added under a name that COPY does
+// not see.
+func addDockerfile(entries []dockerfile.Entry, c build.Context) ([]ocilayout.Entry, string, error) {
+	var all []ocilayout.Entry
 	const own = ".dockerfile.harmony"
-	rules := "\n" + own + "\n"
-	ignore := slices.IndexFunc(entries, func(e dockerfile.Entry) bool { return e.Name == ignoreFile })
-	if ignore < 0 {
-		rules = ignoreFile + rules
-		return entries, []file{{own, c.Text}, {ignoreFile, []byte(rules)}}, own, nil
+	rules, name := []byte(ignoreFile+"\n"+own+"\n"), own
+	path, err := filepath.Rel(c.Dir, c.Dockerfile)
+	inContext := err == nil && filepath.IsLocal(path)
+	for _, e := range entries {
+		switch {
+		case inContext && e.Name == filepath.ToSlash(path) && e.Kind == 0:
+			name = e.Name
+		case e.Name == ignoreFile:
+			// COPY sees the file as docker build shows it, with one line more.
+			if rules, err = read(e); err != nil {
+				return nil, "", err
+			}
+			rules = append(rules, "\n"+own+"\n"...)
+		}
+		all = append(all, e.Layered())
 	}
-	// COPY sees the file as docker build shows it, with the line more.
-	data, err := read(entries[ignore])
-	rest := slices.Delete(slices.Clone(entries), ignore, ignore+1)
-	return rest, []file{{own, c.Text}, {ignoreFile, append(data, rules...)}}, own, err
+	if name == own {
+		all = slices.DeleteFunc(all, func(e ocilayout.Entry) bool { return e.Path == ignoreFile })
+		all = append(all, ocilayout.File(own, 0o644, c.Text), ocilayout.File(ignoreFile, 0o644, rules))
+	}
+	return all, name, nil
 }
 
 func read(e dockerfile.Entry) ([]byte, error) {
@@ -106,58 +103,4 @@ func read(e dockerfile.Entry) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(f)
-}
-
-func writeContext(ctx context.Context, w io.Writer, entries []dockerfile.Entry, extra []file) error {
-	t := tar.NewWriter(w)
-	for _, f := range extra {
-		h := &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: 0o644, Size: int64(len(f.data)), ModTime: time.Unix(0, 0)}
-		if err := t.WriteHeader(h); err != nil {
-			return err
-		}
-		if _, err := io.Copy(t, bytes.NewReader(f.data)); err != nil {
-			return err
-		}
-	}
-	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := writeEntry(t, e); err != nil {
-			return err
-		}
-	}
-	return t.Close()
-}
-
-func writeEntry(t *tar.Writer, e dockerfile.Entry) error {
-	h := &tar.Header{Typeflag: tar.TypeReg, Name: e.Name, Mode: e.Mode, ModTime: time.Unix(0, 0)}
-	switch e.Kind {
-	case fs.ModeDir:
-		h.Typeflag, h.Name = tar.TypeDir, e.Name+"/"
-	case fs.ModeSymlink:
-		h.Typeflag, h.Linkname = tar.TypeSymlink, e.Link
-	default:
-		h.Size = e.Info.Size()
-	}
-	if err := t.WriteHeader(h); err != nil {
-		return err
-	}
-	if h.Typeflag != tar.TypeReg {
-		return nil
-	}
-	return writeContent(t, e)
-}
-
-func writeContent(t *tar.Writer, e dockerfile.Entry) error {
-	content, err := e.Open()
-	if err != nil {
-		return err
-	}
-	defer content.Close()
-	n, err := io.Copy(t, content)
-	if errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != e.Info.Size() {
-		return fmt.Errorf("%s changed while it was read: no longer %d bytes", e.Name, e.Info.Size())
-	}
-	return err
 }

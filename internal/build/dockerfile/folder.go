@@ -1,22 +1,29 @@
 package dockerfile
 
 import (
+	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
 
+	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -25,7 +32,7 @@ import (
 type Folder struct {
 	dir  string
 	root *os.Root
-	// matchers hold the patterns of the ignore file, if there is one. A matcher
+	// matchers have the patterns of the ignore file, if there is one. A matcher
 	// serves one goroutine at a time.
 	matchers   *sync.Pool
 	exclusions bool // some pattern begins with !
@@ -125,7 +132,7 @@ type Entry struct {
 // path, fs.ErrNotExist, but not for a pattern.
 func (f *Folder) Find(ctx context.Context, t Take) ([]Source, error) {
 	clean := strings.TrimPrefix(path.Clean("/"+filepath.ToSlash(t.Pattern)), "/")
-	names, err := f.glob(clean)
+	names, err := Glob(clean, f.names)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.Pattern, err)
 	}
@@ -170,66 +177,60 @@ func (a absent) Is(target error) bool { return target == fs.ErrNotExist }
 // IsPattern reports whether a path has special characters.
 func IsPattern(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
 
-// glob returns the paths that match, sorted, symbolic links not followed at the
-// end. "" is the context itself.
-func (f *Folder) glob(pattern string) ([]string, error) {
+// Glob returns the paths that match a pattern, in order; "" is the root. names lists
+// a folder in order; of a folder that does not exist, nothing. It may leave out what
+// is not named part, if that is no pattern.
+func Glob(pattern string, names func(dir, part string) ([]string, error)) ([]string, error) {
 	found := []string{""}
-	for part := range strings.SplitSeq(pattern, "/") {
+	for part := range strings.SplitSeq(path.Clean("/"+pattern), "/") {
 		if part == "" {
 			continue
 		}
 		var next []string
 		for _, dir := range found {
-			names, err := f.step(dir, part)
+			list, err := names(dir, part)
 			if err != nil {
 				return nil, err
 			}
-			next = append(next, names...)
+			for _, name := range list {
+				match := name == part
+				if IsPattern(part) {
+					if match, err = path.Match(part, name); err != nil {
+						return nil, err
+					}
+				}
+				if match {
+					next = append(next, path.Join(dir, name))
+				}
+			}
 		}
 		found = next
 	}
 	return found, nil
 }
 
-// step returns what is called or matches part in a folder. A folder that is
-// none has nothing.
-func (f *Folder) step(dir, part string) ([]string, error) {
+// names is for Glob.
+func (f *Folder) names(dir, part string) (names []string, err error) {
 	real, _, err := f.follow(dir)
-	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+	switch {
+	case err == nil && IsPattern(part):
+		var entries []fs.DirEntry
+		entries, err = f.readDir(real)
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+	case err == nil:
+		_, err = f.root.Lstat(path.Join(real, part))
+		names = []string{part}
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	if !IsPattern(part) {
-		_, err := f.root.Lstat(path.Join(real, part))
-		if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
-			return nil, nil
-		}
-		return []string{path.Join(dir, part)}, err
-	}
-	entries, err := f.readDir(real)
-	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		match, err := path.Match(part, e.Name())
-		if err != nil {
-			return nil, err
-		}
-		if match {
-			names = append(names, path.Join(dir, e.Name()))
-		}
-	}
-	return names, nil
+	return names, err
 }
 
 func (f *Folder) readDir(dir string) ([]fs.DirEntry, error) {
-	opened, err := f.root.Open(dot(dir))
+	opened, err := f.root.Open(dot(dir)) // root.FS refuses names that are not UTF-8
 	if err != nil {
 		return nil, err
 	}
@@ -239,15 +240,10 @@ func (f *Folder) readDir(dir string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-func dot(name string) string {
-	if name == "" {
-		return "."
-	}
-	return name
-}
+func dot(name string) string { return cmp.Or(name, ".") }
 
-// ignored tells whether path is ignored, with what is needed to ask for
-// what is below it.
+// ignored reports whether a path is ignored, and what is needed to ask for paths
+// below it.
 func (f *Folder) ignored(name string) (bool, patternmatcher.MatchInfo, error) {
 	var info patternmatcher.MatchInfo
 	if name == "" {
@@ -265,8 +261,8 @@ func (f *Folder) ignored(name string) (bool, patternmatcher.MatchInfo, error) {
 	return ignored, info, nil
 }
 
-// matches tells whether the ignore file names a path, given what it says of the
-// folder that it is in.
+// matches reports whether the ignore file excludes a path, given its answer for the
+// folder that contains it.
 func (f *Folder) matches(name string, parent patternmatcher.MatchInfo) (bool, patternmatcher.MatchInfo, error) {
 	if f.matchers == nil {
 		return false, parent, nil
@@ -274,4 +270,47 @@ func (f *Folder) matches(name string, parent patternmatcher.MatchInfo) (bool, pa
 	matcher := f.matchers.Get().(*patternmatcher.PatternMatcher)
 	defer f.matchers.Put(matcher)
 	return matcher.MatchesUsingParentResults(name, parent)
+}
+
+// Layered is the entry as one of a layer, owned by root, under its Name.
+func (e Entry) Layered() ocilayout.Entry {
+	l := ocilayout.Entry{Path: e.Name, Type: tar.TypeReg, Mode: e.Mode, Link: e.Link}
+	switch e.Kind {
+	case fs.ModeDir:
+		l.Type = tar.TypeDir
+	case fs.ModeSymlink:
+		l.Type = tar.TypeSymlink
+	default:
+		l.Size = e.Info.Size()
+		l.Open = func() (io.ReadCloser, error) { return e.Open() }
+	}
+	return l
+}
+
+// Checkout is the mode that a file has after a checkout, but for the umask: 0755 for
+// folders and for files that their owner can execute, 0644 for other files.
+func Checkout(m fs.FileMode) fs.FileMode {
+	if m.IsDir() || m&0o100 != 0 {
+		return 0o755
+	}
+	return 0o644
+}
+
+// Value changes with whatever of the entry can be in an image: its kind and
+// mode, and the content of a file or the target of a link. Times and owners are
+// not a part of it: they differ between checkouts.
+func (e Entry) Value(digests *inputs.Digests) (string, error) {
+	switch {
+	case e.Implied && e.Info == nil:
+		return "folder", nil
+	case e.Kind == fs.ModeDir:
+		return "folder " + strconv.FormatInt(e.Mode, 8), nil
+	case e.Kind == fs.ModeSymlink:
+		return "link " + e.Link, nil
+	}
+	sum, err := digests.Known(e.Host, e.Info, e.Open)
+	if err != nil {
+		return "", err
+	}
+	return strconv.FormatInt(e.Mode, 8) + " " + sum, nil
 }

@@ -32,7 +32,7 @@ func TestOpenedIsWhatWasFound(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer folder.Close()
-			sources, err := folder.Find(t.Context(), TakeOf("d/secret", false, nil))
+			sources, err := folder.Find(t.Context(), TakeOf("d/secret", "", false, nil))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -27,7 +27,7 @@ func (f *File) BaseName(global Variables, s instructions.Stage) (string, error) 
 		return "", Invalid(f.Name, Line(s.Location), "%w", err)
 	}
 	if name == "" {
-		return "", Invalid(f.Name, Line(s.Location), "FROM %s comes to an empty name; give the ARG a default or set it in dockerfile.args", s.BaseName)
+		return "", Invalid(f.Name, Line(s.Location), "FROM %s expands to an empty name; give the ARG a default or set it in dockerfile.args", s.BaseName)
 	}
 	return name, nil
 }
@@ -90,7 +90,7 @@ func (f *File) check(global Variables) error {
 }
 
 // checkCycle refuses a stage that copies from itself, by way of others or not.
-// Stages that are being looked at have a 1, those that are done a 2.
+// Stages in progress have a 1, those that are done a 2.
 func (f *File) checkCycle(stage int, seen []int) error {
 	if seen[stage] == 2 {
 		return nil
@@ -121,14 +121,22 @@ func (f *File) checkImage(name string, line int) error {
 	return nil
 }
 
-// Needed are the numbers of the stages that the target is made of, sorted, and
-// the images that they are FROM or take files from. Both are found in a context
-// of such a name first, where there is one: contexts has the lower-case names.
-func (f *File) Needed(target int, global Variables, contexts map[string]string) (stages []int, images []Image, err error) {
+// Needed are the numbers of the stages that the target of a context is made of on a
+// platform, sorted, and the images that they are FROM or take files from. Named
+// contexts replace both.
+func (f *File) Needed(platform ocispec.Platform, c Context) (stages []int, images []Image, err error) {
+	target, err := f.Target(c.Target)
+	if err != nil {
+		return nil, nil, err
+	}
+	global, err := f.Globals(platform, c.Target, c.Args)
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := f.check(global); err != nil {
 		return nil, nil, err
 	}
-	s := search{file: f, global: global, contexts: contexts, seen: make([]bool, len(f.Stages))}
+	s := search{file: f, global: global, context: c, seen: make([]bool, len(f.Stages))}
 	if err := s.visit(target); err != nil {
 		return nil, nil, err
 	}
@@ -141,11 +149,11 @@ func (f *File) Needed(target int, global Variables, contexts map[string]string) 
 }
 
 type search struct {
-	file     *File
-	global   Variables
-	contexts map[string]string
-	seen     []bool
-	images   []Image
+	file    *File
+	global  Variables
+	context Context
+	seen    []bool
+	images  []Image
 }
 
 func (s *search) visit(i int) error {
@@ -153,7 +161,7 @@ func (s *search) visit(i int) error {
 		return nil
 	}
 	stage := s.file.Stages[i]
-	if _, replaced := s.contexts[strings.ToLower(stage.Name)]; replaced && stage.Name != "" {
+	if s.named(stage.Name) {
 		return nil
 	}
 	s.seen[i] = true
@@ -178,7 +186,7 @@ func (s *search) visit(i int) error {
 
 // named reports whether a context has the name.
 func (s *search) named(name string) bool {
-	_, ok := s.contexts[strings.ToLower(name)]
+	_, ok := s.context.named(name)
 	return ok
 }
 
@@ -228,15 +236,7 @@ func (f *File) Images(platform ocispec.Platform, c Context) ([]Image, error) {
 	if f.Frontend != nil {
 		return []Image{*f.Frontend}, nil
 	}
-	target, err := f.Target(c.Target)
-	if err != nil {
-		return nil, err
-	}
-	global, err := f.Globals(platform, c.Target, c.Args)
-	if err != nil {
-		return nil, err
-	}
-	_, images, err := f.Needed(target, global, c.Contexts)
+	_, images, err := f.Needed(platform, c)
 	for _, name := range slices.Sorted(maps.Keys(c.Contexts)) {
 		if image, ok := strings.CutPrefix(c.Contexts[name], "docker-image://"); ok {
 			images = append(images, Image{Name: image})

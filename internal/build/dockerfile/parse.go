@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,4 +144,103 @@ func IsRemote(source string) bool {
 		}
 	}
 	return false
+}
+
+// Expand replaces the variables of an instruction. Those of ARG are replaced
+// one by one when it is applied.
+func (f *File) Expand(command instructions.Command, v Variables) error {
+	var err error
+	if _, isArg := command.(*instructions.ArgCommand); !isArg {
+		if c, ok := command.(instructions.SupportsSingleWordExpansion); ok {
+			err = c.Expand(func(word string) (string, error) { return v.Expand(f.Escape, word) })
+		}
+	}
+	if c, ok := command.(instructions.SupportsSingleWordExpansionRaw); ok && err == nil {
+		err = c.ExpandRaw(v.ExpandContent)
+	}
+	if err != nil {
+		return Invalid(f.Name, Line(command.Location()), "%w", err)
+	}
+	return nil
+}
+
+// Argument returns the variables with those that an ARG declares.
+func (f *File) Argument(c *instructions.ArgCommand, v, global Variables, given map[string]string) (Variables, error) {
+	for _, arg := range c.Args {
+		value, ok, err := f.ArgValue(*c, arg, v, given)
+		if err != nil {
+			return v, err
+		}
+		if !ok {
+			value, ok = global.Get(arg.Key)
+		}
+		if ok {
+			v = v.With(arg.Key, value)
+		}
+	}
+	return v, nil
+}
+
+// Triggers are the ONBUILD instructions of what a stage is FROM, which come
+// before its own.
+func (f *File) Triggers(expressions []string, line int) ([]instructions.Command, error) {
+	var commands []instructions.Command
+	for _, text := range expressions {
+		c, err := parseTrigger(text, line)
+		if err != nil {
+			return nil, Invalid(f.Name, line, "ONBUILD %s of the base: %w", text, err)
+		}
+		commands = append(commands, c)
+	}
+	return commands, nil
+}
+
+func parseTrigger(text string, line int) (instructions.Command, error) {
+	result, err := parser.Parse(strings.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	if len(result.AST.Children) != 1 {
+		return nil, errors.New("is not one instruction")
+	}
+	n := result.AST.Children[0]
+	n.StartLine, n.EndLine = line, line
+	return instructions.ParseCommand(n)
+}
+
+// maxSize bounds what is read of a Dockerfile or an ignore file. The longest
+// that people wrote have some thousand lines.
+const maxSize = 512 << 10
+
+// Read reads the Dockerfile at a path, called name in messages.
+func Read(path, name string) ([]byte, error) {
+	data, err := readSmall(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, protocol.Invalid("%s: no such file", name)
+	case err != nil:
+		return nil, protocol.Invalid("%s: %w", name, err)
+	}
+	return data, nil
+}
+
+// readSmall reads a regular file of at most maxSize bytes.
+func readSmall(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err == nil && len(data) > maxSize {
+		err = fmt.Errorf("larger than %d KiB", maxSize>>10)
+	}
+	return data, err
 }

@@ -2,6 +2,7 @@ package dockerfile
 
 import (
 	"cmp"
+	"errors"
 	"path"
 	"strings"
 
@@ -13,9 +14,9 @@ type Take struct {
 	// Pattern is a path, or a pattern of paths.
 	Pattern string
 	Selection
-	// Required is set when Include has to match something; it is for messages.
+	// Required is set if Include must match something; it is for messages.
 	Required string
-	// Place is where it stands, name:line.
+	// Place is name:line of the instruction.
 	Place string
 }
 
@@ -27,10 +28,10 @@ type Selection struct {
 	Exclude []string
 }
 
-// TakeOf is what a word of COPY or ADD takes. With --parents that is what
+// TakeOf is what a word of a COPY or ADD at a place takes. With --parents that is what
 // matches below a folder: the part before /./, or the root.
-func TakeOf(word string, parents bool, exclude []string) Take {
-	t := Take{Pattern: word, Selection: Selection{Exclude: exclude}}
+func TakeOf(word, place string, parents bool, exclude []string) Take {
+	t := Take{Pattern: word, Place: place, Selection: Selection{Exclude: exclude}}
 	if !parents {
 		return t
 	}
@@ -45,24 +46,16 @@ func TakeOf(word string, parents bool, exclude []string) Take {
 	return t
 }
 
-func (t Take) at(place string) Take {
-	t.Place = place
-	return t
-}
-
-// Select leaves of what is in a folder, in the order of a walk, what is
-// selected, and the folders around it. The function tells the path of an item,
-// and where to note that it is only there for what is in it.
+// Select returns the selected items of a folder, which are in the order of a walk, and
+// the folders around them. of returns the path of an item, and where to note that it
+// is only there for what is in it.
 func Select[T any](s Selection, items []T, of func(*T) (name string, implied *bool)) ([]T, error) {
 	if s.Include == "" && len(s.Exclude) == 0 {
 		return items, nil
 	}
-	include, err := newPatterns(s.Include)
-	if err != nil {
-		return nil, err
-	}
-	exclude, err := newPatterns(s.Exclude...)
-	if err != nil {
+	include, err1 := newPatterns(s.Include)
+	exclude, err2 := newPatterns(s.Exclude...)
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
 	taken := make([]bool, len(items))
@@ -70,12 +63,9 @@ func Select[T any](s Selection, items []T, of func(*T) (name string, implied *bo
 	for i := range items {
 		name, _ := of(&items[i])
 		folders[name] = i
-		in, err := include.match(name)
-		if err != nil {
-			return nil, err
-		}
-		not, err := exclude.match(name)
-		if err != nil {
+		in, err1 := include.match(name)
+		not, err2 := exclude.match(name)
+		if err := errors.Join(err1, err2); err != nil {
 			return nil, err
 		}
 		if !in && s.Include != "" || not {

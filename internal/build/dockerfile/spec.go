@@ -1,5 +1,10 @@
 package dockerfile
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Context is a Dockerfile with what it is built from.
 type Context struct {
 	// Name is how messages call the Dockerfile: its path in the project.
@@ -35,4 +40,25 @@ type SSH struct {
 	ID string
 	// Paths of agent sockets or private keys; SSH_AUTH_SOCK when empty.
 	Paths []string
+}
+
+// Place is name:line: instruction, for a builder that reports only the text of the
+// instruction. The line is left out unless exactly one begins like it.
+func (c Context) Place(instruction string) string {
+	line := 0
+	for i, text := range strings.Split(string(c.Text), "\n") {
+		text = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), `\`))
+		if text == "" || !strings.HasPrefix(instruction, text) {
+			continue
+		}
+		if line != 0 {
+			line = 0
+			break
+		}
+		line = i + 1
+	}
+	if line == 0 {
+		return c.Name + ": " + instruction
+	}
+	return fmt.Sprintf("%s:%d: %s", c.Name, line, instruction)
 }

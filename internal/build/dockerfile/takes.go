@@ -14,18 +14,17 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// Base is the part of a base image's configuration that decides what a stage
-// takes.
+// Base is the part of a base image's configuration that affects what a stage takes.
 type Base struct{ Env, OnBuild []string }
 
 // Everything is all that is in a context.
 func Everything() []Take { return []Take{{Pattern: "/"}} }
 
 // Takes are what the target takes of each context on a platform: COPY, ADD and
-// RUN --mount=type=bind. The name of the main context is empty. What a base
-// image is like is asked for; one that is nil may take anything.
+// RUN --mount=type=bind. The name of the main context is empty. base looks up a
+// base image; one that is nil may take anything.
 func (f *File) Takes(c Context, platform ocispec.Platform, base func(name string, p ocispec.Platform) (*Base, error)) (map[string][]Take, error) {
-	t := &taker{file: f, context: c, platform: platform, base: base, found: map[string][]Take{}, done: map[int]*scope{}}
+	t := &taker{context: c, base: base, found: map[string][]Take{}}
 	if f.Frontend != nil {
 		t.found[""] = Everything()
 		for name := range c.Contexts {
@@ -33,25 +32,27 @@ func (f *File) Takes(c Context, platform ocispec.Platform, base func(name string
 		}
 		return t.found, nil
 	}
-	target, err := f.Target(c.Target)
-	if err != nil {
-		return nil, err
+	t.Evaluation = Evaluation[*scope]{
+		File: f, Context: c, Platform: platform, Image: t.image, Apply: t.apply,
+		Child: func(s *scope) *scope {
+			return &scope{s.variables.WithAll(s.env), slices.Clone(s.env), s.onBuild}
+		},
+		Variables: func(s *scope) Variables { return s.variables },
+		Triggers: func(s *scope, line int) ([]instructions.Command, error) {
+			commands, err := f.Triggers(s.onBuild, line)
+			s.onBuild = nil
+			return commands, err
+		},
 	}
-	if t.global, err = f.Globals(platform, c.Target, c.Args); err != nil {
-		return nil, err
-	}
-	_, err = t.stage(target)
+	_, err := t.Target()
 	return t.found, err
 }
 
 type taker struct {
-	file     *File
-	context  Context
-	platform ocispec.Platform
-	global   Variables
-	base     func(string, ocispec.Platform) (*Base, error)
-	found    map[string][]Take
-	done     map[int]*scope
+	Evaluation[*scope]
+	context Context
+	base    func(string, ocispec.Platform) (*Base, error)
+	found   map[string][]Take
 }
 
 // scope is what a stage leaves to those that are FROM it.
@@ -60,56 +61,15 @@ type scope struct {
 	onBuild        []string
 }
 
-func (t *taker) stage(i int) (*scope, error) {
-	if s, ok := t.done[i]; ok {
-		return s, nil
-	}
-	stage := t.file.Stages[i]
-	line := Line(stage.Location)
-	if _, replaced := t.context.Contexts[strings.ToLower(stage.Name)]; replaced && stage.Name != "" {
-		return t.from(stage.Name, i, t.platform)
-	}
-	name, err := t.file.BaseName(t.global, stage)
-	if err != nil {
-		return nil, err
-	}
-	platform, err := t.file.StagePlatform(t.global, stage, t.platform)
-	if err != nil {
-		return nil, err
-	}
-	s, err := t.from(name, i, platform)
-	if err != nil {
-		return nil, err
-	}
-	triggers, err := t.file.Triggers(s.onBuild, line)
-	if err != nil {
-		return nil, err
-	}
-	s.onBuild = nil
-	for _, c := range append(triggers, stage.Commands...) {
-		if err := t.apply(s, c, i); err != nil {
-			return nil, err
-		}
-	}
-	t.done[i] = s
-	return s, nil
-}
-
-// from is the scope that a stage begins with.
-func (t *taker) from(name string, before int, platform ocispec.Platform) (*scope, error) {
-	if value, ok := t.context.Contexts[strings.ToLower(name)]; ok {
+// image is the scope of a stage FROM an image or a named context.
+func (t *taker) image(name string, platform ocispec.Platform, _ int) (*scope, error) {
+	if value, ok := t.context.named(name); ok {
 		image, isImage := strings.CutPrefix(value, "docker-image://")
 		if !isImage {
 			t.take(strings.ToLower(name), Everything()...)
 			return &scope{}, nil
 		}
 		name = image
-	} else if earlier, ok := t.file.Base(name, before); ok {
-		s, err := t.stage(earlier)
-		if err != nil {
-			return nil, err
-		}
-		return &scope{s.variables.WithAll(s.env), slices.Clone(s.env), s.onBuild}, nil
 	}
 	if name == "scratch" {
 		return &scope{}, nil
@@ -130,13 +90,10 @@ func (t *taker) take(context string, takes ...Take) {
 }
 
 func (t *taker) apply(s *scope, c instructions.Command, stage int) (err error) {
-	at := place(t.file.Name, Line(c.Location()))
-	if err := t.file.Expand(c, s.variables); err != nil {
-		return err
-	}
+	at := place(t.File.Name, Line(c.Location()))
 	switch c := c.(type) {
 	case *instructions.ArgCommand:
-		s.variables, err = t.file.Argument(c, s.variables, t.global, t.context.Args)
+		s.variables, err = t.File.Argument(c, s.variables, t.Global, t.context.Args)
 	case *instructions.EnvCommand:
 		for _, pair := range c.Env {
 			s.variables, s.env = s.variables.With(pair.Key, pair.Value), s.env.With(pair.Key, pair.Value)
@@ -146,13 +103,13 @@ func (t *taker) apply(s *scope, c instructions.Command, stage int) (err error) {
 	case *instructions.AddCommand:
 		for _, word := range c.SourcePaths {
 			if !IsRemote(word) {
-				t.take("", TakeOf(word, false, c.ExcludePatterns).at(at))
+				t.take("", TakeOf(word, at, false, c.ExcludePatterns))
 			}
 		}
 	case *instructions.CopyCommand:
 		var takes []Take
 		for _, word := range c.SourcePaths {
-			takes = append(takes, TakeOf(word, c.Parents, c.ExcludePatterns).at(at))
+			takes = append(takes, TakeOf(word, at, c.Parents, c.ExcludePatterns))
 		}
 		err = t.source(c.From, stage, takes)
 	case *instructions.RunCommand:
@@ -167,19 +124,19 @@ func (t *taker) apply(s *scope, c instructions.Command, stage int) (err error) {
 
 // source notes what is taken of a context, or visits the stage.
 func (t *taker) source(name string, stage int, takes []Take) error {
-	if _, ok := t.context.Contexts[strings.ToLower(name)]; ok || name == "" {
+	if _, ok := t.context.named(name); ok || name == "" {
 		t.take(strings.ToLower(name), takes...)
 		return nil
 	}
-	i, ok := t.file.Source(name)
+	i, ok := t.File.Source(name)
 	if !ok || i >= stage {
 		return nil // an image, or refused elsewhere
 	}
-	_, err := t.stage(i)
+	_, err := t.Stage(i)
 	return err
 }
 
-// refused is an error of status protocol.ExitInvalid, unless it comes from the
+// refused gives an error the status protocol.ExitInvalid, unless it comes from the
 // system or the work was cancelled.
 func refused(err error) error {
 	var path *fs.PathError

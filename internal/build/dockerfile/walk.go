@@ -21,14 +21,11 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// maxLinks is how many symbolic links are followed for one path.
 const maxLinks = 40
 
-func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
-
-// load reads what is to be copied from a path: the file, or all that is in the
-// folder. A symbolic link is followed, inside of the context only. It is nil
-// when the ignore file leaves nothing of it.
+// load reads what is to be copied from a path: the file, or everything in the
+// folder. A symbolic link is followed, inside the context only. It is nil if the
+// ignore file excludes all of it.
 func (f *Folder) load(ctx context.Context, name string) (*Source, error) {
 	if ignored, err := f.ignoredLink(name); ignored || err != nil {
 		return nil, err
@@ -79,17 +76,14 @@ func (f *Folder) ignoredLink(name string) (bool, error) {
 	return ignored, err
 }
 
-// follow resolves the symbolic links of a path, component by component, and
-// tells which they were. The context is the root of all of them.
+// follow resolves the symbolic links of a path, component by component, and returns
+// them. The context is their root.
 func (f *Folder) follow(name string) (done string, links []Entry, err error) {
-	rest := strings.Split(name, "/")
-	for len(rest) > 0 {
-		part := rest[0]
-		rest = rest[1:]
-		if part == "" || part == "." {
+	for part, rest, more := strings.Cut(name, "/"); part != "" || more; part, rest, more = strings.Cut(rest, "/") {
+		switch part {
+		case "", ".":
 			continue
-		}
-		if part == ".." {
+		case "..":
 			done = strings.TrimPrefix(path.Dir("/"+done), "/")
 			continue
 		}
@@ -119,19 +113,18 @@ func (f *Folder) follow(name string) (done string, links []Entry, err error) {
 		if path.IsAbs(link.Link) {
 			done = ""
 		}
-		rest = append(strings.Split(link.Link, "/"), rest...)
+		rest = link.Link + "/" + rest
 	}
 	return done, links, nil
 }
 
-// Entries are all that the ignore file leaves of the context, a folder before
-// what is in it, in an order that is the same everywhere.
+// Entries are everything in the context that the ignore file does not exclude, a
+// folder before what is in it, in an order that is the same everywhere.
 func (f *Folder) Entries(ctx context.Context) ([]Entry, error) {
 	entries, err := f.walk(ctx, "", "", false, patternmatcher.MatchInfo{})
 	return entries, cmp.Or(err, firstError(entries))
 }
 
-// firstError is why one of the entries cannot be copied.
 func firstError(entries []Entry) error {
 	for _, e := range entries {
 		if e.Err != nil {
@@ -141,7 +134,6 @@ func firstError(entries []Entry) error {
 	return nil
 }
 
-// step is one entry of a folder that is being walked.
 type step struct {
 	Entry
 	// inside is what is in a folder; skip is set for one that is ignored.
@@ -149,8 +141,8 @@ type step struct {
 	skip   bool
 }
 
-// walk lists what is in a folder, below the path at. A folder that is ignored
-// appears when something in it is not.
+// walk lists what is in a folder, below the path at. An ignored folder appears if
+// something in it is not ignored.
 func (f *Folder) walk(ctx context.Context, dir, at string, ignored bool, match patternmatcher.MatchInfo) ([]Entry, error) {
 	if ignored && !f.exclusions {
 		return nil, nil
@@ -191,8 +183,7 @@ func (f *Folder) walk(ctx context.Context, dir, at string, ignored bool, match p
 	return collect(steps), err
 }
 
-// descend walks the folders among the steps, side by side as far as processors
-// are free.
+// descend walks the folders among the steps, in parallel while processors are free.
 func (f *Folder) descend(ctx context.Context, steps []step, walk func(context.Context, int) ([]Entry, error)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var first error
@@ -217,7 +208,6 @@ func (f *Folder) descend(ctx context.Context, steps []step, walk func(context.Co
 	return cmp.Or(first, group.Wait())
 }
 
-// collect puts what is in folders after them.
 func collect(steps []step) []Entry {
 	found := make([]Entry, 0, len(steps))
 	for _, s := range steps {
@@ -229,15 +219,14 @@ func collect(steps []step) []Entry {
 	return found
 }
 
-// maxFile is the largest file, in bytes, that tar headers without extensions
-// can tell. No registry takes layers that are much larger.
+// maxFile is the largest file, in bytes, that tar headers without extensions can
+// describe. No registry takes layers that are much larger.
 const maxFile = 8 << 30
 
-// entry describes what is at a path.
 func (f *Folder) entry(name, below string, info fs.FileInfo) Entry {
 	e := Entry{
 		Path: below, Name: name, Host: filepath.Join(f.dir, filepath.FromSlash(name)),
-		Kind: info.Mode().Type(), Mode: modeOf(info.Mode()), Info: info, root: f.root,
+		Kind: info.Mode().Type(), Mode: Mode(info.Mode()), Info: info, root: f.root,
 	}
 	switch {
 	case strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name):
@@ -253,8 +242,8 @@ func (f *Folder) entry(name, below string, info fs.FileInfo) Entry {
 	return e
 }
 
-// modeOf is a mode as tar headers have it.
-func modeOf(m fs.FileMode) int64 {
+// Mode is a mode as tar headers have it.
+func Mode(m fs.FileMode) int64 {
 	mode := int64(m.Perm())
 	for i, bit := range []fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
 		if m&bit != 0 {

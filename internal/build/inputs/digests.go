@@ -15,27 +15,32 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 )
 
-// racy is how old the last change of a file has to be when it is read for its
-// times to identify the content from then on. File systems and kernels tell
+// racy is how old the last change of a file must be when it is read for its
+// times to identify the content from then on. File systems and kernels keep
 // times in steps of up to a second or two.
 const racy = 2 * time.Second
 
-// tick is longer than any step in which a kernel tells the time of a change.
+// tick is longer than any step in which a kernel keeps the time of a change.
 const tick = 50 * time.Millisecond
 
 // stat is what identifies the content of a file without reading it.
 type stat struct {
-	size, mtime, ctime int64
-	inode, device      uint64
-	mode               uint32
+	size, mtime, ctime, inode, device, mode int64
+}
+
+// numbers are the fields, in the order of the memory.
+func (s *stat) numbers() [6]*int64 {
+	return [...]*int64{&s.size, &s.mtime, &s.ctime, &s.inode, &s.device, &s.mode}
 }
 
 func statOf(info fs.FileInfo) stat {
-	s := stat{size: info.Size(), mtime: info.ModTime().UnixNano(), mode: uint32(info.Mode())}
+	s := stat{size: info.Size(), mtime: info.ModTime().UnixNano(), mode: int64(info.Mode())}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.ctime, s.inode, s.device = changeTime(sys), sys.Ino, uint64(sys.Dev)
+		s.ctime, s.inode, s.device = changeTime(sys), int64(sys.Ino), int64(sys.Dev)
 	}
 	return s
 }
@@ -45,13 +50,13 @@ func statOf(info fs.FileInfo) stat {
 func Same(a, b fs.FileInfo) bool { return statOf(a) == statOf(b) }
 
 // settled reports whether a file with this stat, read at the given time, cannot
-// be changed afterwards without its stat telling.
+// change afterwards without changing its stat.
 func (s stat) settled(read time.Time) bool {
 	return s.ctime != 0 && max(s.mtime, s.ctime) < read.Add(-racy).UnixNano()
 }
 
-// over is when a change that gave these times is surely over. Whole seconds
-// come from a file system that keeps no parts of them.
+// over is when the change that gave these times is certainly over. Whole seconds
+// come from a file system that keeps no fractions.
 func (s stat) over() int64 {
 	last := max(s.mtime, s.ctime)
 	if last%int64(time.Second) == 0 {
@@ -68,9 +73,8 @@ type remembered struct {
 	young bool
 }
 
-// Digests remembers the digests of files in a file of its own. It is safe for
-// use by several goroutines; several processes may use the same file, of which
-// the last one's memory stays.
+// Digests remembers the digests of files, in a file. It is safe for concurrent
+// use; if several processes use the same file, the last one to save wins.
 type Digests struct {
 	path string
 
@@ -80,22 +84,18 @@ type Digests struct {
 	changed bool
 }
 
-// OpenDigests reads what is remembered at path. A file that is absent or cannot
-// be understood is an empty memory: digests are computed anew then.
+// OpenDigests reads what is remembered at path. A file that is missing or
+// malformed is an empty memory.
 func OpenDigests(path string) *Digests {
 	d := &Digests{path: path, used: map[string]remembered{}}
-	data, err := os.ReadFile(path)
-	if err == nil {
-		d.known, err = decode(data)
-	}
-	if err != nil {
-		d.known = map[string]remembered{}
+	if data, err := os.ReadFile(path); err == nil {
+		d.known, _ = decode(data)
 	}
 	return d
 }
 
-// File returns the sha256 of the file's content in hex, following symbolic
-// links. Something else than a regular file is an error.
+// File returns the sha256 of a regular file's content in hex, following symbolic
+// links.
 func (d *Digests) File(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -104,8 +104,8 @@ func (d *Digests) File(path string) (string, error) {
 	return d.Known(path, info, func() (fs.File, error) { return os.Open(path) })
 }
 
-// Known is File for a file whose info is known already, as of now, and that is
-// opened by a function.
+// Known is File for a file whose current info is known already, and that open
+// opens.
 func (d *Digests) Known(path string, info fs.FileInfo, open func() (fs.File, error)) (string, error) {
 	if !info.Mode().IsRegular() {
 		return "", fmt.Errorf("%s: not a regular file (%s)", path, info.Mode().Type())
@@ -116,11 +116,11 @@ func (d *Digests) Known(path string, info fs.FileInfo, open func() (fs.File, err
 	if !ok {
 		r, ok = d.known[path]
 	}
-	if ok && r.stat == now {
+	if ok = ok && r.stat == now; ok {
 		d.used[path] = r
 	}
 	d.mu.Unlock()
-	if ok && r.stat == now {
+	if ok {
 		return r.digest, nil
 	}
 	return d.read(path, open)
@@ -156,8 +156,8 @@ func (d *Digests) read(path string, open func() (fs.File, error)) (string, error
 	return r.digest, nil
 }
 
-// Save writes the memory of the files that were asked for since it was opened;
-// others are forgotten, as are those that were changed too lately. Where it cannot
+// Save writes the digests that were asked for since OpenDigests; others are
+// forgotten, as are those of files that changed too recently. If the memory cannot
 // be written, the files are read again next time.
 func (d *Digests) Save() {
 	d.mu.Lock()
@@ -165,7 +165,7 @@ func (d *Digests) Save() {
 	if !d.changed && len(d.used) == len(d.known) {
 		return
 	}
-	if writeFile(d.path, encode(d.used)) == nil {
+	if atomicfile.Write(d.path, encode(d.used), 0o600) == nil {
 		d.known, d.changed = maps.Clone(d.used), false
 	}
 }
@@ -180,11 +180,8 @@ func encode(files map[string]remembered) []byte {
 			continue
 		}
 		b = append(b, r.digest...)
-		for _, n := range []int64{r.stat.size, r.stat.mtime, r.stat.ctime} {
-			b = strconv.AppendInt(append(b, ' '), n, 10)
-		}
-		for _, n := range []uint64{r.stat.inode, r.stat.device, uint64(r.stat.mode)} {
-			b = strconv.AppendUint(append(b, ' '), n, 10)
+		for _, n := range r.stat.numbers() {
+			b = strconv.AppendInt(append(b, ' '), *n, 10)
 		}
 		b = append(strconv.AppendQuote(append(b, ' '), path), '\n')
 	}
@@ -194,13 +191,9 @@ func encode(files map[string]remembered) []byte {
 var errMalformed = errors.New("malformed memory of digests")
 
 func decode(data []byte) (map[string]remembered, error) {
-	body, ok := bytes.CutPrefix(data, []byte(header))
-	if !ok {
-		return nil, errMalformed
-	}
-	// The last line proves that the file is whole.
-	body, ok = bytes.CutSuffix(body, []byte("end\n"))
-	if !ok {
+	body, ours := bytes.CutPrefix(data, []byte(header))
+	body, whole := bytes.CutSuffix(body, []byte("end\n"))
+	if !ours || !whole {
 		return nil, errMalformed
 	}
 	files := make(map[string]remembered, bytes.Count(body, []byte("\n")))
@@ -220,17 +213,14 @@ func decodeLine(line string) (string, remembered, error) {
 		return "", remembered{}, errMalformed
 	}
 	r := remembered{digest: fields[0]}
-	var errs [7]error
-	r.stat.size, errs[0] = strconv.ParseInt(fields[1], 10, 64)
-	r.stat.mtime, errs[1] = strconv.ParseInt(fields[2], 10, 64)
-	r.stat.ctime, errs[2] = strconv.ParseInt(fields[3], 10, 64)
-	r.stat.inode, errs[3] = strconv.ParseUint(fields[4], 10, 64)
-	r.stat.device, errs[4] = strconv.ParseUint(fields[5], 10, 64)
-	mode, err := strconv.ParseUint(fields[6], 10, 32)
-	r.stat.mode, errs[5] = uint32(mode), err
+	for i, n := range r.stat.numbers() {
+		var err error
+		if *n, err = strconv.ParseInt(fields[i+1], 10, 64); err != nil {
+			return "", remembered{}, errMalformed
+		}
+	}
 	path, err := strconv.Unquote(fields[7])
-	errs[6] = err
-	if errors.Join(errs[:]...) != nil {
+	if err != nil {
 		return "", remembered{}, errMalformed
 	}
 	return path, r, nil

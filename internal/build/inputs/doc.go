@@ -1,5 +1,5 @@
-// Package inputs tells quickly and surely whether what an image is made from
-// has changed.
+// Package inputs finds out, quickly and reliably, whether the inputs of an image
+// have changed.
 //
 // [Digests] remembers the content digest of files together with the size,
 // inode, mode, modification and change times that they had, so that an
@@ -8,9 +8,8 @@
 // file that was changed within two seconds before it was read is read again the
 // next time, because a second change may have got the same times.
 //
-// [Trace] is a list of everything that was looked at to find some answer:
-// files, folders, names that did not exist. As long as each of them would be
-// found again as it was, the answer still holds.
+// [Trace] lists everything that was read to work out an answer: files, folders,
+// names that did not exist. While all of them are unchanged, the answer holds.
 //
-// Both are kept in a cache folder and can be lost at any time.
+// Both are kept in a cache folder and can be deleted at any time.
 package inputs

@@ -2,30 +2,79 @@ package inputs
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 )
 
-const itemsHeader = "harmony items 1 "
+// Item is one thing that an image is made from.
+type Item struct {
+	// Kind is one of the constants below, or another word for messages to put
+	// before the name.
+	Kind string
+	// Name is the same on every machine, such as a path in the project.
+	Name string
+	// Value changes when the thing does: a digest or a short text, never a
+	// secret.
+	Value string
+}
+
+// The kinds of items.
+const (
+	File    = "file"
+	Base    = "base image"
+	Arg     = "argument"
+	Setting = "setting"
+)
+
+// Digest is the digest, sha256:…, of a list of items.
+func Digest(items []Item) string {
+	h := sha256.New()
+	var b []byte
+	for _, i := range items {
+		for _, part := range [...]string{i.Kind, i.Name, i.Value} {
+			// The length keeps parts apart, whatever is in them.
+			b = strconv.AppendInt(b, int64(len(part)), 10)
+			b = append(append(b, ' '), part...)
+		}
+		b = append(b, '\n')
+		if len(b) > 32<<10 {
+			h.Write(b)
+			b = b[:0]
+		}
+	}
+	h.Write(b)
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+const itemsHeader = "harmony items 2 "
 
 // shortValue is how much of a long value is kept: enough to see a change.
 const shortValue = 24
 
-// SaveItems keeps a list with its digest, unless the file holds it already.
+// SaveItems saves a list with its digest, unless path has that list already.
 // Long values of files are cut, so the list is good for [Compare] only.
 func SaveItems(path, digest string, items []Item) error {
 	if savedDigest(path) == digest {
 		return nil
 	}
-	b := append([]byte(itemsHeader), digest...)
-	for _, i := range items {
-		b = strconv.AppendQuote(append(b, '\n'), i.Kind)
-		b = strconv.AppendQuote(append(b, ' '), i.Name)
-		b = strconv.AppendQuote(append(b, ' '), i.kept())
+	cut := slices.Clone(items)
+	for i := range cut {
+		cut[i].Value = cut[i].kept()
 	}
-	return writeFile(path, append(b, "\nend\n"...))
+	data, err := json.Marshal(cut)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, append([]byte(itemsHeader+digest+"\n"), data...), 0o600)
 }
 
 // kept is the value as it is saved.
@@ -44,7 +93,7 @@ func savedDigest(path string) string {
 	}
 	defer f.Close()
 	head := make([]byte, 128)
-	n, _ := f.Read(head) // an unreadable file is written anew
+	n, _ := f.Read(head) // an unreadable file is replaced
 	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
 	digest, _ := strings.CutPrefix(string(line), itemsHeader)
 	return digest
@@ -57,42 +106,19 @@ func LoadItems(path string) (digest string, items []Item, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	text, whole := strings.CutSuffix(string(data), "\nend\n")
-	text, ours := strings.CutPrefix(text, itemsHeader)
-	if !whole || !ours {
+	line, list, _ := strings.Cut(string(data), "\n")
+	digest, ours := strings.CutPrefix(line, itemsHeader)
+	if !ours || json.Unmarshal([]byte(list), &items) != nil {
 		return "", nil, fmt.Errorf("%s: %w", path, errMalformed)
-	}
-	digest, rest, _ := strings.Cut(text, "\n")
-	for line := range strings.SplitSeq(rest, "\n") {
-		item, err := parseItem(line)
-		if err != nil {
-			return "", nil, fmt.Errorf("%s: %w", path, err)
-		}
-		items = append(items, item)
 	}
 	return digest, items, nil
 }
 
-func parseItem(line string) (Item, error) {
-	var parts [3]string
-	for i := range parts {
-		quoted, err := strconv.QuotedPrefix(line)
-		if err != nil {
-			return Item{}, errMalformed
-		}
-		if parts[i], err = strconv.Unquote(quoted); err != nil {
-			return Item{}, errMalformed
-		}
-		line = strings.TrimPrefix(line[len(quoted):], " ")
-	}
-	return Item{parts[0], parts[1], parts[2]}, nil
-}
-
-// Change is an item that is not what it was. Of one that was added Was is nil,
-// of one that was removed Is.
+// Change is an item that changed. Was is nil for one that was added, Is for one
+// that was removed.
 type Change struct{ Was, Is *Item }
 
-// Compare tells what changed from a saved list to another, in the order of the
+// Compare lists what changed from a saved list to another, in the order of the
 // lists, removed items last.
 func Compare(was, is []Item) []Change {
 	type key struct{ kind, name string }
@@ -117,7 +143,7 @@ func Compare(was, is []Item) []Change {
 	return changes
 }
 
-// String says it in words.
+// String describes the change for people.
 func (c Change) String() string {
 	switch {
 	case c.Was == nil:
@@ -125,16 +151,9 @@ func (c Change) String() string {
 	case c.Is == nil:
 		return c.Was.String() + " was removed"
 	case c.Is.Kind == Base || c.Is.Kind == Setting:
-		return fmt.Sprintf("%s changed from %s to %s", c.Is, said(c.Was.Value), said(c.Is.Value))
+		return fmt.Sprintf("%s changed from %s to %s", c.Is, cmp.Or(c.Was.Value, "nothing"), cmp.Or(c.Is.Value, "nothing"))
 	}
 	return c.Is.String() + " changed"
-}
-
-func said(value string) string {
-	if value == "" {
-		return "nothing"
-	}
-	return value
 }
 
 // String is the kind and the name.

@@ -8,24 +8,27 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 )
 
-// Trace is an answer with everything that was looked at to find it.
+// Trace is an answer with everything that was read to find it.
 type Trace struct {
 	// Answer is what was found, for the caller to interpret.
 	Answer string `json:"answer"`
-	// Seen lists what was looked at, in no particular order.
+	// Seen lists what was read, in no particular order.
 	Seen []Observation `json:"seen"`
 
-	// settled is when the last change of anything looked at is surely over, in
+	// settled is when the last change of anything in Seen is certainly over, in
 	// Unix nanoseconds.
 	settled int64
 }
 
-// Observation is one thing looked at, and what it was like.
+// Observation is one thing that was read, and its state at the time.
 type Observation struct {
 	// Kind is one of the constants below.
 	Kind string `json:"kind"`
@@ -68,10 +71,10 @@ func (t *Trace) Save(path string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, data)
+	return atomicfile.Write(path, data, 0o600)
 }
 
-// Holds reports whether everything would be seen again as it was.
+// Holds reports whether everything is still as it was.
 func (t *Trace) Holds(digests *Digests) bool {
 	return !slices.ContainsFunc(t.Seen, func(o Observation) bool {
 		value, err := look(digests, o.Kind, o.Path)
@@ -97,8 +100,8 @@ func (t *Trace) Exists(path string) (bool, error) {
 	return value == present, err
 }
 
-// Over is when the last change of what was seen is surely over, as it is now.
-// Until then a second change may go unnoticed.
+// Over is when the last change of what was seen, in its current state, is
+// certainly over. Until then a second change may go unnoticed.
 func (t *Trace) Over() time.Time {
 	var last int64
 	for _, o := range t.Seen {
@@ -109,10 +112,9 @@ func (t *Trace) Over() time.Time {
 	return time.Unix(0, last)
 }
 
-// SettledBefore reports whether nothing that was noted had changed since start,
-// or so shortly before that its times cannot tell. If so, then an answer that
-// was looked for from start on fits what was noted, although both were not read
-// at the same instant.
+// SettledBefore reports whether the last change of anything in the trace was
+// clearly before start. If so, an answer worked out since start fits the trace,
+// although the two were not read at the same instant.
 func (t *Trace) SettledBefore(start time.Time) bool { return t.settled < start.UnixNano() }
 
 func (t *Trace) note(digests *Digests, kind, path string) (string, error) {
@@ -137,10 +139,12 @@ func look(digests *Digests, kind, path string) (string, error) {
 		return digests.File(path)
 	case seenFolder:
 		return folder(path)
-	case seenPath:
-		return presence(path)
 	}
-	return "", fmt.Errorf("unknown kind of observation %q", kind)
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return absent, nil
+	}
+	return present, err
 }
 
 func folder(path string) (string, error) {
@@ -156,13 +160,27 @@ func folder(path string) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-func presence(path string) (string, error) {
-	_, err := os.Stat(path)
-	switch {
-	case err == nil:
-		return present, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return absent, nil
+// pruneAge is how long a file stays that is not written again.
+const pruneAge = 30 * 24 * time.Hour
+
+// Prune removes the files of a memory folder that were not written for a month.
+// One that was still useful costs reading its inputs once more.
+func Prune(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return "", err
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || time.Since(info.ModTime()) < pruneAge {
+			continue // removed by another run, or young
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("forget old inputs: %w", err)
+		}
+	}
+	return nil
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// ErrUnreachable is what a builder that cannot be reached, or is lost in
-// mid-build, gives.
+// ErrUnreachable is the error of a builder that cannot be reached, or is lost during a
+// build.
 var ErrUnreachable = errors.New("the builder cannot be reached")
 
-// explain makes of what the builder said an error for people: where in the
-// Dockerfile, what went wrong, and the last of what the step wrote.
+// explain turns a builder's error into one for people: the place in the Dockerfile, what
+// went wrong, and the end of the step's output.
 func explain(ctx context.Context, r build.Request, p *progress, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("build %s: %w", r.App.Name, context.Cause(ctx))
@@ -41,7 +41,7 @@ func explain(ctx context.Context, r build.Request, p *progress, err error) error
 	return errors.New(message + p.tail(failed))
 }
 
-// IsUnreachable reports whether a call failed for want of a connection.
+// IsUnreachable reports whether a call failed for lack of a connection.
 func IsUnreachable(err error) bool {
 	return errors.Is(err, ErrUnreachable) || grpcerrors.Code(err) == codes.Unavailable
 }
@@ -69,7 +69,7 @@ func locate(r build.Request, p *progress, err error) string {
 		return fmt.Sprintf("%s:%d: %s\n%s", r.Context.Name, line, strings.TrimSpace(lines[line-1]), message)
 	}
 	if s := p.steps[p.failed]; s != nil {
-		// As with the builder of dockerd 20.10, which tells no place.
+		// As with the builder of dockerd 20.10, which reports no place.
 		_, instruction, numbered := strings.Cut(s.name, "] ")
 		if !numbered {
 			instruction = s.name
@@ -79,7 +79,7 @@ func locate(r build.Request, p *progress, err error) string {
 	return r.Context.Name + ": " + message
 }
 
-// plain is the message without what the layers of the connection add to it.
+// plain is the message without the prefixes of the connection's layers.
 func plain(err error) string {
 	text := strings.TrimPrefix(err.Error(), "failed to solve: ")
 	if at := strings.Index(text, "desc = "); at >= 0 && strings.Contains(text[:at], "rpc error") {

@@ -56,8 +56,8 @@ func options(r build.Request, o Options) (client.SolveOpt, error) {
 		LocalMounts:   map[string]fsutil.FS{},
 		SharedKey:     sharedKey(r),
 		Exports:       []client.ExportEntry{export},
-		CacheImports:  cloneCaches(o.CacheFrom),
-		CacheExports:  cloneCaches(o.CacheTo),
+		CacheImports:  o.CacheFrom,
+		CacheExports:  o.CacheTo,
 		SourcePolicy:  pins(r.Bases),
 	}
 	opt.FrontendAttrs["build-arg:"+epochArg] = cmp.Or(r.Context.Args[epochArg], epoch)
@@ -72,7 +72,7 @@ func options(r build.Request, o Options) (client.SolveOpt, error) {
 // sharedKey tells the builder that the folders are those of an earlier build,
 // so that only what changed is sent.
 func sharedKey(r build.Request) string {
-	host, _ := os.Hostname() // without it, a folder of another machine is compared and sent anew
+	host, _ := os.Hostname() // without it, a folder of another machine is compared and sent again
 	return digest.FromString(host + "\x00" + r.App.ProjectRoot + "\x00" + r.App.Name).Encoded()
 }
 
@@ -143,13 +143,11 @@ func mount(opt *client.SolveOpt, key, dir string) error {
 	return nil
 }
 
-// confined is a folder that is to be closed.
 type confined struct {
 	fsutil.FS
 	io.Closer
 }
 
-// closeFolders closes what mount opened.
 func closeFolders(opt client.SolveOpt) error {
 	var err error
 	for _, folder := range opt.LocalMounts {
@@ -181,13 +179,4 @@ func pins(bases map[string]digest.Digest) *spb.Policy {
 		return nil
 	}
 	return policy
-}
-
-// cloneCaches is for the client, which writes to them.
-func cloneCaches(entries []client.CacheOptionsEntry) []client.CacheOptionsEntry {
-	clones := slices.Clone(entries)
-	for i := range clones {
-		clones[i].Attrs = maps.Clone(clones[i].Attrs)
-	}
-	return clones
 }

@@ -19,11 +19,11 @@ const (
 	tailBytes = 8 << 10
 	// interval is the least time between two events of what steps write.
 	interval = 200 * time.Millisecond
-	// maxLine is the longest line of output that an event tells.
+	// maxLine is the longest line of output in an event.
 	maxLine = 200
 )
 
-// progress tells of the steps of one build.
+// progress reports the steps of one build.
 type progress struct {
 	app   protocol.Metadata
 	send  func(protocol.Event)
@@ -34,7 +34,6 @@ type progress struct {
 	failed digest.Digest
 }
 
-// step is a vertex of BuildKit's graph.
 type step struct {
 	number         int
 	name           string
@@ -49,7 +48,7 @@ func newProgress(r build.Request, send func(protocol.Event)) *progress {
 	return &progress{app: r.App.Metadata, send: send, steps: map[digest.Digest]*step{}}
 }
 
-// follow takes everything that the builder tells.
+// follow takes all status messages of the builder.
 func (p *progress) follow(statuses <-chan *client.SolveStatus) {
 	for status := range statuses {
 		for _, v := range status.Vertexes {
@@ -73,7 +72,7 @@ func (p *progress) step(sum digest.Digest) *step {
 	return s
 }
 
-// vertex tells that a step begins or ends.
+// vertex reports that a step begins or ends.
 func (p *progress) vertex(v *client.Vertex) {
 	s := p.step(v.Digest)
 	s.name = v.Name
@@ -103,7 +102,7 @@ func (p *progress) end(s *step, how string) {
 	p.tell(protocol.PhaseStep, "#%d %s %s", s.number, s.name, how)
 }
 
-// transfer tells how far a part of a step is, but not too often.
+// transfer reports the progress of a part of a step, but not too often.
 func (p *progress) transfer(v *client.VertexStatus) {
 	s := p.steps[v.Vertex]
 	if s == nil || v.Completed != nil || v.Total == 0 || !p.due() {
@@ -112,8 +111,7 @@ func (p *progress) transfer(v *client.VertexStatus) {
 	p.send(protocol.Event{Metadata: p.app, Phase: "build", Current: v.Current, Total: v.Total, Unit: "bytes", Message: fmt.Sprintf("#%d %s", s.number, v.ID)})
 }
 
-// log keeps the last of what a step writes, and tells the last line of it now
-// and then.
+// log keeps the end of what a step writes, and reports the last line now and then.
 func (p *progress) log(l *client.VertexLog) {
 	s := p.step(l.Vertex)
 	s.output = append(s.output, l.Data...)

@@ -17,10 +17,10 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/nationtech/harmony/internal/build"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// maxSecret is the size in bytes that BuildKit takes.
 const maxSecret = 500 << 10
 
 // attachables are what the builder may ask for while it builds.
@@ -80,7 +80,7 @@ func (c credentials) Credentials(ctx context.Context, r *auth.CredentialsRequest
 // store reads a secret when the build asks for it.
 type store struct {
 	secrets.UnimplementedSecretsServer
-	list []build.Secret
+	list []dockerfile.Secret
 }
 
 // Register implements [session.Attachable].
@@ -105,7 +105,7 @@ func (s store) GetSecret(_ context.Context, r *secrets.GetSecretRequest) (*secre
 	return nil, status.Errorf(codes.NotFound, "the app has no secret %s", r.ID)
 }
 
-func read(secret build.Secret) ([]byte, error) {
+func read(secret dockerfile.Secret) ([]byte, error) {
 	if secret.Env != "" {
 		value, ok := os.LookupEnv(secret.Env)
 		if !ok {
@@ -118,7 +118,7 @@ func read(secret build.Secret) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, errors.New(secret.File + " is no file")
+		return nil, errors.New(secret.File + " is not a regular file")
 	case info.Size() > maxSecret:
 		return nil, fmt.Errorf("%s has over %d bytes", secret.File, maxSecret)
 	}

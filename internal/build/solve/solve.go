@@ -13,13 +13,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 
+	"github.com/containerd/containerd/v2/core/content"
+	contentlocal "github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -27,10 +31,11 @@ import (
 // Options say where the image goes and what goes with it. Only Export is
 // required.
 type Options struct {
-	// Export is what becomes of the image: [Push], or an entry of the caller's
-	// own such as one of the type moby. The time of the image is filled in.
+	// Export says where the image goes: [Push], or another entry, such as one of the
+	// type moby. The time of the image is filled in.
 	Export client.ExportEntry
-	// CacheFrom and CacheTo are caches outside of the builder.
+	// CacheFrom and CacheTo are caches outside the builder, whose attributes are
+	// changed.
 	CacheFrom, CacheTo []client.CacheOptionsEntry
 	// SBOM is the image of the program that lists what is in the image; no list
 	// is made when empty.
@@ -38,7 +43,7 @@ type Options struct {
 	// Provenance is the mode of the SLSA v1 provenance, min or max; none is made
 	// when empty.
 	Provenance string
-	// Keychain has the credentials of registries; registryauth's when nil.
+	// Keychain has the credentials of registries; package auth's when nil.
 	Keychain authn.Keychain
 	// Progress takes an event for each step that begins or ends, and for what a
 	// step writes; it may be nil. Stage is left to the receiver.
@@ -47,7 +52,7 @@ type Options struct {
 
 // Result is what the builder made.
 type Result struct {
-	// Descriptor of the manifest or index. The exporter moby tells only its
+	// Descriptor of the manifest or index. The exporter moby reports only its
 	// digest, if that.
 	Descriptor ocispec.Descriptor
 	// Response is what the exporter said, by its own keys, for example
@@ -117,4 +122,36 @@ func result(response map[string]string) (Result, error) {
 		return r, fmt.Errorf("the builder's description of the image: %w", err)
 	}
 	return r, nil
+}
+
+// ToLayout builds the image into a draft, which the caller commits with the
+// descriptor that it returns, or discards. Export of the options is ignored.
+// Every blob is verified against its digest before it is kept.
+func ToLayout(ctx context.Context, c *client.Client, r build.Request, o Options, draft *ocilayout.Draft) (ocispec.Descriptor, error) {
+	dir, err := draft.Dir()
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	dir = filepath.Join(dir, "received")
+	store, err := contentlocal.NewStore(dir)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	o.Export = client.ExportEntry{
+		Type: client.ExporterOCI, OutputStore: store,
+		Attrs: map[string]string{"tar": "false", string(exptypes.OptKeyOCITypes): "true"},
+	}
+	made, err := Image(ctx, c, r, o)
+	if err != nil {
+		return made.Descriptor, err
+	}
+	if made.Descriptor.Digest == "" {
+		return made.Descriptor, fmt.Errorf("the builder did not report what it made: %v", made.Response)
+	}
+	return made.Descriptor, store.Walk(ctx, func(blob content.Info) error {
+		if err := blob.Digest.Validate(); err != nil {
+			return err
+		}
+		return draft.AddBlob(blob.Digest, filepath.Join(dir, ocispec.ImageBlobsDir, blob.Digest.Algorithm().String(), blob.Digest.Encoded()))
+	})
 }

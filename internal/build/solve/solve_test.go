@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build"
+	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -45,9 +46,9 @@ func TestCredentialsAreOfTheHostAskedFor(t *testing.T) {
 }
 
 func TestSecretsAreReadWhenAskedFor(t *testing.T) {
-	s := store{list: []build.Secret{{ID: "a", Env: "TEST_SECRET"}, {ID: "b", File: "/dev/zero"}, {ID: "c", File: "/does/not/exist"}}}
+	s := store{list: []dockerfile.Secret{{ID: "a", Env: "TEST_SECRET"}, {ID: "b", File: "/dev/zero"}, {ID: "c", File: "/does/not/exist"}}}
 	t.Setenv("TEST_SECRET", "one")
-	for id, want := range map[string]string{"a": "one", "b": "is no file", "c": "no such file", "d": "has no secret d"} {
+	for id, want := range map[string]string{"a": "one", "b": "is not a regular file", "c": "no such file", "d": "has no secret d"} {
 		r, err := s.GetSecret(t.Context(), &secrets.GetSecretRequest{ID: id})
 		if got := string(r.GetData()); got != want && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %q %v", id, got, err)

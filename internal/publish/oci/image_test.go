@@ -318,7 +318,7 @@ func TestDamagedLayer(t *testing.T) {
 		}
 		r := newRegistry(t, environment(host+"/prefix/damaged"))
 		_, err = r.PushImage(t.Context(), app("1.4.0"), image)
-		if err == nil || !strings.Contains(err.Error(), "blob "+layer.Digest.String()+" holds bytes of another digest") || !strings.Contains(protocol.HintOf(err), "cache is damaged") {
+		if err == nil || !strings.Contains(err.Error(), "blob "+layer.Digest.String()+" does not match its digest") || !strings.Contains(protocol.HintOf(err), "cache is damaged") {
 			t.Errorf("got %v, %s", err, protocol.HintOf(err))
 		}
 	})

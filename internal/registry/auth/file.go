@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -9,10 +11,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/nationtech/harmony/internal/cli/process"
 )
 
 // maxFile bounds a configuration file, in bytes.
@@ -36,7 +42,6 @@ type entry struct {
 	RegistryToken string `json:"registrytoken"`
 }
 
-// files lists where the configuration can be.
 func files(getenv func(string) string) []string {
 	home := getenv("HOME")
 	under := func(folder string, parts ...string) string {
@@ -45,14 +50,8 @@ func files(getenv func(string) string) []string {
 		}
 		return filepath.Join(append([]string{folder}, parts...)...)
 	}
-	docker := getenv("DOCKER_CONFIG")
-	if docker == "" {
-		docker = under(home, ".docker")
-	}
-	config := getenv("XDG_CONFIG_HOME")
-	if config == "" {
-		config = under(home, ".config")
-	}
+	docker := cmp.Or(getenv("DOCKER_CONFIG"), under(home, ".docker"))
+	config := cmp.Or(getenv("XDG_CONFIG_HOME"), under(home, ".config"))
 	return []string{
 		getenv("REGISTRY_AUTH_FILE"),
 		under(docker, "config.json"),
@@ -61,7 +60,7 @@ func files(getenv func(string) string) []string {
 	}
 }
 
-// readFile reads one; a file that does not exist says nothing.
+// readFile reads one of files. A missing file is empty.
 func readFile(path string) (file, error) {
 	f := file{path: path}
 	if path == "" {
@@ -135,7 +134,7 @@ func (f file) find(ctx context.Context, target authn.Resource) (Credentials, boo
 	return f.entry(key)
 }
 
-// keysOf are the keys of auths that hold for the target, the longest first, as
+// keysOf are the keys of auths that apply to the target, the longest first, as
 // containers-auth.json(5) has it; the last one is the host.
 func keysOf(target authn.Resource) []string {
 	host := target.RegistryStr()
@@ -184,7 +183,6 @@ func hostOf(key string) string {
 	return host
 }
 
-// entry reads one of auths.
 func (f file) entry(key string) (Credentials, bool, error) {
 	e, ok := f.Auths[key]
 	if !ok {
@@ -216,4 +214,54 @@ func decodeAuth(text string) (username, password string, ok bool) {
 	}
 	username, password, ok = strings.Cut(string(decoded), ":")
 	return username, strings.TrimRight(password, "\x00"), ok && username != ""
+}
+
+const (
+	// helperTime is how long a credential helper may take: it may ask a person.
+	helperTime = time.Minute
+	// maxAnswer bounds what it writes, in bytes.
+	maxAnswer = 1 << 20
+)
+
+// ask runs a credential helper, docker-credential-NAME get. A helper that has
+// nothing for the host is no error; one that is not installed is one when it is
+// named for this host.
+func (f file) ask(ctx context.Context, helper, host string, named bool) (Credentials, bool, error) {
+	program := "docker-credential-" + helper
+	fail := func(format string, args ...any) (Credentials, bool, error) {
+		return Credentials{}, false, fmt.Errorf("registry %s: credential helper %s, which %s names: %w", host, program, f.path, fmt.Errorf(format, args...))
+	}
+	if strings.ContainsAny(helper, `/\`) {
+		return fail("its name contains a path")
+	}
+	server := host
+	if host == "index.docker.io" {
+		server = authn.DefaultAuthKey
+	}
+	ctx, cancel := context.WithTimeout(ctx, helperTime)
+	defer cancel()
+	stdout, stderr := &process.Buffer{Limit: maxAnswer}, &process.Tail{Limit: maxAnswer}
+	err := process.Run(ctx, process.Command{
+		Args: []string{program, "get"}, Env: process.WithoutRegistry(), Stdin: strings.NewReader(server), Stdout: stdout, Stderr: stderr,
+	})
+	switch {
+	case errors.Is(err, exec.ErrNotFound) && !named:
+		return Credentials{}, false, nil
+	case errors.Is(err, exec.ErrNotFound):
+		return fail("it is not on the PATH")
+	case err != nil && bytes.Contains(stdout.Bytes(), []byte("credentials not found")):
+		return Credentials{}, false, nil
+	case err != nil:
+		// What is on stdout may be a secret.
+		return fail("%w %s", err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	var answer struct{ Username, Secret string }
+	if json.Unmarshal(stdout.Bytes(), &answer) != nil {
+		return fail("its answer is not JSON")
+	}
+	c := Credentials{Source: "helper " + program, Auth: authn.AuthConfig{Username: answer.Username, Password: answer.Secret}}
+	if answer.Username == "<token>" {
+		c.Auth = authn.AuthConfig{IdentityToken: answer.Secret}
+	}
+	return c, answer.Secret != "", nil
 }

@@ -60,7 +60,7 @@ func TestFind(t *testing.T) {
 		{name: "store missing, entry", docker: `{"auths":{"registry.example.com":{}},"credsStore":"missing"}`, target: host + "/a", err: "docker-credential-missing"},
 		{name: "helper missing", docker: `{"credHelpers":{"registry.example.com":"missing"}}`, target: host + "/a", err: "not on the PATH"},
 		{name: "helper fails", docker: `{"credHelpers":{"broken.example.com":"known"}}`, target: "broken.example.com/a", err: "keychain is locked"},
-		{name: "helper is a path", docker: `{"credHelpers":{"registry.example.com":"x/../../evil"}}`, target: host + "/a", err: "holds a path"},
+		{name: "helper is a path", docker: `{"credHelpers":{"registry.example.com":"x/../../evil"}}`, target: host + "/a", err: "contains a path"},
 		{name: "podman", podman: `{"auths":{"registry.example.com":{"auth":"` + basic("pod") + `"}}}`, target: host + "/a", want: basicOf("pod"), source: "containers/auth.json"},
 		{name: "podman after docker", docker: `{"auths":{"other.example.com":{"auth":"` + basic("x") + `"}}}`, podman: `{"auths":{"registry.example.com/a":{"auth":"` + basic("pod") + `"}}}`, target: host + "/a/b", want: basicOf("pod"), source: "auth.json, entry registry.example.com/a"},
 		{name: "named file first", docker: `{"auths":{"registry.example.com":{"auth":"` + basic("docker") + `"}}}`, named: `{"auths":{"registry.example.com":{"auth":"` + basic("named") + `"}}}`, target: host + "/a", want: basicOf("named"), source: "named.json"},

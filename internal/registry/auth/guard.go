@@ -95,7 +95,8 @@ func (e *PlainRefused) Error() string {
 	return fmt.Sprintf("plain http to %s is not allowed", e.Host)
 }
 
-// IsLoopback looks at the name alone, with or without a port.
+// IsLoopback reports whether a host, with or without a port, is this machine by its
+// name alone.
 func IsLoopback(hostport string) bool {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {

@@ -28,7 +28,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// The environment variables that hold the credentials of one registry, that of
+// The environment variables with the credentials of one registry, that of
 // Registry; no other registry ever gets them.
 const (
 	Registry     = "HARMONY_REGISTRY"
@@ -42,7 +42,7 @@ const Anonymous = "anonymous"
 
 // Credentials are what a registry gets, and where they were found.
 type Credentials struct {
-	// Source says where, in words that hold no secret: a variable, a file, or a
+	// Source says where, in words without a secret: a variable, a file, or a
 	// helper; Anonymous where there are none.
 	Source string
 	// Auth is secret.
@@ -91,7 +91,7 @@ func (keychain) ResolveContext(ctx context.Context, target authn.Resource) (auth
 	return authn.FromConfig(found.Auth), nil
 }
 
-// environment holds the credentials of one host.
+// environment has the credentials of one host.
 type environment struct{ get func(string) string }
 
 func (e environment) find(target authn.Resource) (Credentials, bool, error) {

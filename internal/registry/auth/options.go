@@ -12,7 +12,6 @@ import (
 	"github.com/nationtech/harmony/internal/registry/silence"
 )
 
-// userAgent is how registries know harmony.
 const userAgent = "harmony"
 
 // Options are those of every request to the registry of at, a repository: the

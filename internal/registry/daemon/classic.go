@@ -29,9 +29,6 @@ type BuildOptions struct {
 type Message struct {
 	// Stream is a part of the output, which ends with a line's end or not.
 	Stream string `json:"stream"`
-	// Status, ID tell how a base image is pulled.
-	Status string `json:"status"`
-	ID     string `json:"id"`
 	// Error ends the build.
 	Error string `json:"error"`
 	// Aux has the ID of the image.
@@ -41,7 +38,7 @@ type Message struct {
 // Build builds the context, a tar stream, with the classic builder, hands on
 // its messages, and returns the ID of the image, which has no name yet. A
 // message with an Error ends it with that error, a [*Refusal]. When ctx ends the
-// daemon stops to build.
+// daemon stops building.
 func (c *Client) Build(ctx context.Context, o BuildOptions, content io.Reader, show func(Message)) (string, error) {
 	args, err := json.Marshal(o.Args)
 	if err != nil {

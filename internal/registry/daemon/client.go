@@ -1,3 +1,9 @@
+// Package daemon is the connection to a Docker-compatible daemon, such as
+// dockerd or podman's service: the one that the docker command would use, found
+// by the same variables and files. No docker command is run on this machine.
+//
+// It speaks only the few calls of the Engine API that building an image and
+// taking it out again need.
 package daemon
 
 import (
@@ -7,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -26,27 +33,18 @@ const maxPing = 1 << 10
 
 // Client speaks to one daemon. It is safe for use by several goroutines.
 type Client struct {
+	// Builder is the version of the builder that the daemon prefers: "2" for
+	// BuildKit, "1" for the classic one, "" if it does not say.
+	Builder string
+
 	endpoint Endpoint
-	info     Info
 	dial     dialer
 	host     string
 	http     *http.Client
 }
 
-// Info is what a daemon says of itself.
-type Info struct {
-	// Server is its name and version, such as Docker/20.10.24 (linux).
-	Server string
-	// Builder is the version of the builder that it wants to be used: "2" for
-	// BuildKit, "1" for the classic one, "" when it does not tell.
-	Builder string
-	// OS that its containers run on.
-	OS string
-}
-
-// Connect finds the daemon that the environment means and says hello. When none
-// answers, the error is of status protocol.ExitUnsupported and says what was
-// tried.
+// Connect finds the daemon that the environment names, and pings it. If none answers,
+// the error is of status protocol.ExitUnsupported and lists what was tried.
 func Connect(ctx context.Context, getenv func(string) string) (*Client, error) {
 	endpoints, err := Endpoints(getenv)
 	if err != nil {
@@ -79,7 +77,7 @@ func (e Endpoint) String() string {
 	return address
 }
 
-// reason is the cause of a failed connection, without the wrappings of it.
+// reason is the cause of a failed connection, without its wrapping.
 func reason(err error) error {
 	var wrong *net.OpError
 	switch {
@@ -120,13 +118,9 @@ func (e Endpoint) connect(ctx context.Context) (*Client, error) {
 		c.Close()
 		return nil, err
 	}
-	h := response.Header
-	c.info = Info{Server: h.Get("Server"), Builder: h.Get("Builder-Version"), OS: h.Get("OSType")}
+	c.Builder = response.Header.Get("Builder-Version")
 	return c, nil
 }
-
-// Info is what the daemon said of itself.
-func (c *Client) Info() Info { return c.info }
 
 // String says where the daemon is.
 func (c *Client) String() string { return c.endpoint.String() }
@@ -142,9 +136,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	response, err := c.http.Do(request)
 	if err != nil {
 		return nil, c.lost(ctx, err)
@@ -156,7 +148,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	return response, nil
 }
 
-// lost is the error of a connection that ended, or was never there.
+// lost is the error of a connection that failed or ended.
 func (c *Client) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -1,8 +1,12 @@
 package daemon
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"net/url"
 	"os"
@@ -28,16 +32,15 @@ const dockerSocket = "/var/run/docker.sock"
 type Endpoint struct {
 	// Address is unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT][/SOCKET].
 	Address string
-	// From says what named it, for messages: DOCKER_HOST, docker context "x".
+	// From is what named it, for messages: DOCKER_HOST, docker context "x".
 	From string
 	// TLS is set where the connection is encrypted; for tcp only.
 	TLS *tls.Config
 }
 
-// Endpoints lists, in order, where the daemon may be: exactly one when a
-// variable or the current docker context names it, else the usual sockets of
-// docker and podman. What is named but cannot be is an error of status
-// protocol.ExitInvalid.
+// Endpoints lists, in order, where the daemon may be: exactly one if a variable or the
+// current docker context names it, else the usual sockets of docker and podman. An
+// invalid one is an error of status protocol.ExitInvalid.
 func Endpoints(getenv func(string) string) ([]Endpoint, error) {
 	if host := getenv(hostVariable); host != "" {
 		e, err := fromVariable(host, getenv)
@@ -70,11 +73,7 @@ func usual(getenv func(string) string) []Endpoint {
 func fromVariable(host string, getenv func(string) string) (Endpoint, error) {
 	e := Endpoint{Address: host, From: hostVariable}
 	if getenv(tlsVerifyVariable) != "" && strings.HasPrefix(host, "tcp://") {
-		dir := getenv(certPathVariable)
-		if dir == "" {
-			dir = configDir(getenv)
-		}
-		config, err := readTLS(dir)
+		config, err := readTLS(cmp.Or(getenv(certPathVariable), configDir(getenv)))
 		if err != nil {
 			return e, protocol.Invalid("%s: %w", tlsVerifyVariable, err).
 				WithHint("%s names the folder with ca.pem, cert.pem and key.pem", certPathVariable)
@@ -84,11 +83,11 @@ func fromVariable(host string, getenv func(string) string) (Endpoint, error) {
 	return e, e.check()
 }
 
-// check refuses an address that nothing can be dialled with.
+// check refuses an address that cannot be dialled.
 func (e Endpoint) check() error {
 	u, err := url.Parse(e.Address)
 	if err != nil {
-		// The error of url.Parse holds the whole address, with a password.
+		// The error of url.Parse contains the whole address, with a password.
 		return protocol.Invalid("%s is not an address such as unix:///var/run/docker.sock", e.From)
 	}
 	switch {
@@ -103,8 +102,7 @@ func (e Endpoint) check() error {
 	return protocol.Invalid("%s: %q must be unix:///PATH, tcp://HOST:PORT or ssh://HOST", e.From, u.Redacted())
 }
 
-// readTLS reads ca.pem, and cert.pem with key.pem, of which a folder has those
-// that are needed.
+// readTLS reads those of ca.pem, and cert.pem with key.pem, that a folder has.
 func readTLS(dir string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
@@ -115,14 +113,14 @@ func readTLS(dir string) (*tls.Config, error) {
 	default:
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(ca) {
-			return nil, errors.New(filepath.Join(dir, "ca.pem") + " holds no certificate")
+			return nil, errors.New(filepath.Join(dir, "ca.pem") + " contains no certificate")
 		}
 	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		if config.RootCAs == nil {
-			return nil, errors.New(dir + " holds neither ca.pem nor cert.pem with key.pem")
+			return nil, errors.New(dir + " contains neither ca.pem nor cert.pem with key.pem")
 		}
 	case err != nil:
 		return nil, err
@@ -130,4 +128,66 @@ func readTLS(dir string) (*tls.Config, error) {
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
+}
+
+func configDir(getenv func(string) string) string {
+	return cmp.Or(getenv(configVariable), filepath.Join(getenv("HOME"), ".docker"))
+}
+
+// currentContext is the name of the current docker context, which may be empty, and
+// where it is set.
+func currentContext(getenv func(string) string) (name, from string, err error) {
+	if name := getenv(contextVariable); name != "" {
+		return name, contextVariable, nil
+	}
+	file := filepath.Join(configDir(getenv), "config.json")
+	var config struct {
+		CurrentContext string `json:"currentContext"`
+	}
+	err = readJSON(file, &config)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", "", nil
+	}
+	return config.CurrentContext, file, err
+}
+
+// fromContext reads a context as docker context create keeps it.
+func fromContext(name, from string, getenv func(string) string) (Endpoint, error) {
+	sum := sha256.Sum256([]byte(name))
+	id, contexts := hex.EncodeToString(sum[:]), filepath.Join(configDir(getenv), "contexts")
+	var meta struct {
+		Endpoints map[string]struct {
+			Host          string
+			SkipTLSVerify bool
+		}
+	}
+	err := readJSON(filepath.Join(contexts, "meta", id, "meta.json"), &meta)
+	if errors.Is(err, os.ErrNotExist) {
+		return Endpoint{}, protocol.Invalid("the docker context %q, which %s names, does not exist", name, from).
+			WithHint("docker context ls shows those that do")
+	}
+	if err != nil {
+		return Endpoint{}, err
+	}
+	e := Endpoint{Address: meta.Endpoints["docker"].Host, From: "docker context " + name}
+	files := filepath.Join(contexts, "tls", id, "docker")
+	if _, err := os.Stat(files); err == nil && strings.HasPrefix(e.Address, "tcp://") {
+		if e.TLS, err = readTLS(files); err != nil {
+			return Endpoint{}, protocol.Invalid("docker context %q: %w", name, err)
+		}
+		// As its owner chose with docker context create.
+		e.TLS.InsecureSkipVerify = meta.Endpoints["docker"].SkipTLSVerify //nolint:gosec // see above
+	}
+	return e, e.check()
+}
+
+func readJSON(file string, into any) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return protocol.Invalid("%s: %w", file, err)
+	}
+	return nil
 }

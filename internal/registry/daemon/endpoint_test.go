@@ -78,7 +78,7 @@ func TestEndpoints(t *testing.T) {
 		{"relative socket", []string{"HOME", home, "DOCKER_HOST", "unix://docker.sock"}, "must be unix:///PATH", "", protocol.ExitInvalid},
 		{"a password", []string{"HOME", home, "DOCKER_HOST", "http://me:geheim@x"}, "me:xxxxx@x", "", protocol.ExitInvalid},
 		{"no address", []string{"HOME", home, "DOCKER_HOST", "tcp://me:geheim@x:%"}, "is not an address", "", protocol.ExitInvalid},
-		{"no certificates", []string{"HOME", home, "DOCKER_HOST", "tcp://x:1", "DOCKER_TLS_VERIFY", "1", "DOCKER_CERT_PATH", broken}, "holds neither ca.pem nor", "", protocol.ExitInvalid},
+		{"no certificates", []string{"HOME", home, "DOCKER_HOST", "tcp://x:1", "DOCKER_TLS_VERIFY", "1", "DOCKER_CERT_PATH", broken}, "contains neither ca.pem nor", "", protocol.ExitInvalid},
 	}
 	for _, test := range tests {
 		all, err := Endpoints(variables(test.env...))

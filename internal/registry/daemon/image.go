@@ -77,17 +77,17 @@ func (c *Client) Tag(ctx context.Context, id, name string) error {
 		repository, tag = name[:i], name[i+1:]
 	}
 	query := url.Values{"repo": {repository}, "tag": {tag}}
-	response, err := c.do(ctx, http.MethodPost, "/images/"+id+"/tag", query, nil, nil)
-	if err != nil {
-		return err
-	}
-	return response.Body.Close()
+	return c.send(ctx, http.MethodPost, "/images/"+id+"/tag", query)
 }
 
 // Untag removes a name, and the image when it was its last one. A container
 // that uses the image keeps it.
 func (c *Client) Untag(ctx context.Context, name string) error {
-	response, err := c.do(ctx, http.MethodDelete, "/images/"+name, nil, nil, nil)
+	return c.send(ctx, http.MethodDelete, "/images/"+name, nil)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, query url.Values) error {
+	response, err := c.do(ctx, method, path, query, nil, nil)
 	if err != nil {
 		return err
 	}

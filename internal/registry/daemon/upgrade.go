@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -36,9 +37,7 @@ func (c *Client) upgrade(ctx context.Context, conn net.Conn, path, to string, he
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	request.Header.Set("Connection", "Upgrade")
 	request.Header.Set("Upgrade", to)
 	if err := request.Write(conn); err != nil {

@@ -47,7 +47,6 @@ type logTail struct {
 	offset int64
 }
 
-// openLog opens the log to append to it.
 func openLog(path string) (*os.File, *logTail, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
 		// Of two starts at once the second finds nothing to rename.

@@ -11,11 +11,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 )
 
 // DefaultAddress is where the registry listens; the topology local names it.
@@ -66,15 +70,10 @@ func (f Folder) writeListening(l listening) error {
 	if err != nil {
 		return err
 	}
-	temporary := fmt.Sprintf("%s.%d", f.address(), l.PID)
-	if err := os.WriteFile(temporary, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temporary, f.address())
+	return atomicfile.Write(f.address(), data, 0o600)
 }
 
-// readListening returns what the process pid wrote; nothing when that was
-// another one, or none yet.
+// readListening returns what the process pid wrote, if anything yet.
 func (f Folder) readListening(pid int) (listening, error) {
 	data, err := os.ReadFile(f.address())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -90,8 +89,7 @@ func (f Folder) readListening(pid int) (listening, error) {
 	return l, nil
 }
 
-// isLoopback reports whether only this machine can reach an address to listen
-// at.
+// isLoopback reports whether only this machine can reach a listen address.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -103,4 +101,49 @@ func isLoopback(address string) bool {
 // isLoopbackHost takes an IPv6 address with brackets or without.
 func isLoopbackHost(host string) bool {
 	return strings.EqualFold(host, "localhost") || net.ParseIP(strings.Trim(host, "[]")).IsLoopback()
+}
+
+// A POSIX record lock goes with its process, however that ends, and shows who
+// holds it. It is not for several registries within one process: there it
+// excludes nobody, and closing the file anywhere gives it up.
+
+// acquire takes the folder's lock for this process; held is false when another
+// process has it. The file must stay open.
+func (f Folder) acquire() (file *os.File, held bool, err error) {
+	file, err = os.OpenFile(f.lock(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, false, err
+	}
+	err = syscall.FcntlFlock(file.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart})
+	if err == nil {
+		return file, true, nil
+	}
+	file.Close()
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
+		return nil, false, nil
+	}
+	return nil, false, fmt.Errorf("lock %s: %w", f.lock(), err)
+}
+
+// holder is the process that holds the lock; 0 when nobody does.
+func (f Folder) holder() (int, error) {
+	file, err := os.OpenFile(f.lock(), os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
+	if err := syscall.FcntlFlock(file.Fd(), syscall.F_GETLK, &lock); err != nil {
+		return 0, fmt.Errorf("lock %s: %w", f.lock(), err)
+	}
+	switch {
+	case lock.Type == syscall.F_UNLCK:
+		return 0, nil
+	case lock.Pid <= 0:
+		return 0, fmt.Errorf("lock %s is held by a process that cannot be seen from here, such as one of another container", f.lock())
+	}
+	return int(lock.Pid), nil
 }

@@ -34,8 +34,8 @@ func (o Options) address() (string, error) {
 		return "", protocol.Invalid("address %q is not host:port: %w", address, err)
 	}
 	if !o.AllowRemote && !isLoopback(address) {
-		return "", protocol.Invalid("%s can be reached from other machines, and the registry knows no accounts: anybody could push to it", address).
-			WithHint("listen at %s, or say --allow-remote when that is what you want", DefaultAddress)
+		return "", protocol.Invalid("%s can be reached from other machines, and the registry has no accounts: anybody could push to it", address).
+			WithHint("listen at %s, or set --allow-remote if that is intended", DefaultAddress)
 	}
 	return address, nil
 }
@@ -77,7 +77,7 @@ func Serve(ctx context.Context, folder Folder, o Options, log io.Writer) error {
 	if err := serve(ctx, listener, local(handler, o.AllowRemote)); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(log, "registry ended")
+	_, err = fmt.Fprintln(log, "registry stopped")
 	return err
 }
 
@@ -86,7 +86,7 @@ func alreadyServed(folder Folder) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("process %d serves %s already", pid, folder)
+	return fmt.Errorf("process %d already serves %s", pid, folder)
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {

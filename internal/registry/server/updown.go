@@ -15,7 +15,7 @@ const (
 	startDeadline = 15 * time.Second
 	stopDeadline  = drain + 5*time.Second
 	killDeadline  = 5 * time.Second
-	// look is how often the world is looked at while it should change.
+	// look is how often the state is checked while it should change.
 	look = 10 * time.Millisecond
 )
 
@@ -63,17 +63,16 @@ func sameAddress(status Status, o Options) error {
 	if o.Address == "" || o.Address == status.Address || o.Address == status.asked {
 		return nil
 	}
-	failed := &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("the registry runs at %s already, not at %s", status.Address, o.Address)}
+	failed := &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("the registry already runs at %s, not at %s", status.Address, o.Address)}
 	return failed.WithHint("harmony registry down, then up again")
 }
 
-// background is a process that outlives this one.
 type background struct {
 	done <-chan struct{}
 	log  *logTail
 }
 
-// start runs a command in a session of its own, so that neither the terminal's
+// start runs a command in its own session, so that neither the terminal's
 // end nor its signals reach it. Its output goes to the folder's log.
 func start(folder Folder, command []string) (*background, error) {
 	log, tail, err := openLog(folder.Log())
@@ -106,9 +105,9 @@ func (b *background) failed(cause error) error {
 		return cause
 	}
 	if cause == nil {
-		cause = errors.New("the registry ended at once")
+		cause = errors.New("the registry exited at once")
 	}
-	return fmt.Errorf("%w; its log says:\n%s", cause, b.log.read())
+	return fmt.Errorf("%w; its log:\n%s", cause, b.log.read())
 }
 
 // Down ends the registry of the folder, the hard way when it does not end by

@@ -46,7 +46,6 @@ func (t Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// watch ends one request.
 type watch struct {
 	host    string
 	limit   time.Duration
