@@ -14,7 +14,6 @@ import (
 
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/index"
-	"github.com/nationtech/harmony/internal/plugins/lock"
 	pluginlock "github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/store"
 	"github.com/nationtech/harmony/internal/plugins/suite"
@@ -176,7 +175,7 @@ func (c *cli) runSync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lock, err := lock.Read(file)
+	lock, err := pluginlock.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return protocol.Invalid("%s does not exist", file).WithHint("create it: harmony plugin lock")
 	}
@@ -202,7 +201,7 @@ func (c *cli) runSync(ctx context.Context) error {
 }
 
 // unpinned removes plugins that were synced and are no longer pinned.
-func unpinned(ctx context.Context, s store.Store, lock lock.Lock, done *results) error {
+func unpinned(ctx context.Context, s store.Store, lock pluginlock.Lock, done *results) error {
 	installed, _, err := s.All()
 	for _, i := range installed {
 		if _, pinned := lock.Plugin(i.Name); !pinned && err == nil {
@@ -214,7 +213,7 @@ func unpinned(ctx context.Context, s store.Store, lock lock.Lock, done *results)
 
 // isOwn reports whether a pinned plugin is part of this harmony, and so need not be
 // installed.
-func isOwn(p lock.Plugin, pinned lock.Platform) bool {
+func isOwn(p pluginlock.Plugin, pinned pluginlock.Platform) bool {
 	if !slices.Contains(suite.Plugins(), p.Name) {
 		return false
 	}
@@ -228,7 +227,7 @@ func isOwn(p lock.Plugin, pinned lock.Platform) bool {
 
 // pinnedArtifacts are those for this platform. Missing and forbidden ones are errors
 // before anything is installed.
-func (c *cli) pinnedArtifacts(s store.Store, file string, lock lock.Lock) ([]store.Artifact, error) {
+func (c *cli) pinnedArtifacts(s store.Store, file string, lock pluginlock.Lock) ([]store.Artifact, error) {
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	var list []store.Artifact
 	for _, p := range lock.Plugins {

@@ -6,6 +6,7 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -140,7 +141,7 @@ type Cluster struct {
 func NewCluster(conn *conn.Conn) (*Cluster, error) {
 	client, err := kubernetes.NewForConfig(conn.Config)
 	objects, failed := dynamic.NewForConfig(conn.Config)
-	if err = cmp.Or(err, failed); err != nil {
+	if err = errors.Join(err, failed); err != nil {
 		return nil, fmt.Errorf("context %q: %w", conn.Context, err)
 	}
 	cached := memory.NewMemCacheClient(client.Discovery())
