@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -379,7 +380,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !protocol.ValidName(m.Name) || !validVersion(m.Version) || len(m.Platforms) == 0 {
+		if !protocol.ValidName(m.Name) || !artifact.ValidVersion(m.Version) || len(m.Platforms) == 0 {
 			t.Errorf("%q is read as %+v", data, m)
 		}
 		text, err := config.Encode(m)

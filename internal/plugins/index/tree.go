@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -36,7 +37,7 @@ func manifestName(file string) (name, version string, ok bool) {
 		return "", "", false
 	}
 	name, version, dated := strings.Cut(base, "@")
-	return name, version, protocol.ValidName(name) && (!dated || validVersion(version))
+	return name, version, protocol.ValidName(name) && (!dated || artifact.ValidVersion(version))
 }
 
 // belongs reports whether a file of this name is part of an index: a manifest or its

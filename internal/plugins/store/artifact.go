@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/suite"
@@ -32,15 +30,12 @@ type Artifact struct {
 	Others map[string]string
 }
 
-// mostVersion is the length of the longest version.
-const mostVersion = 128
-
 // check validates, again, everything that becomes part of a path, and the protocol.
 func (a Artifact) check() error {
 	if err := CheckName(a.Name); err != nil {
 		return err
 	}
-	if _, err := semver.StrictNewVersion(a.Version); err != nil || len(a.Version) > mostVersion {
+	if !artifact.ValidVersion(a.Version) {
 		return protocol.Invalid("plugin %s: %q is not a semantic version such as 1.4.0", a.Name, a.Version)
 	}
 	if !artifact.ValidHash(a.SHA256) || a.Size <= 0 {
