@@ -59,7 +59,7 @@ file).`,
 		},
 	}
 	cmd.Flags().StringVar(&key, "key", "", "the public `key` of the manifests' signatures, or its file")
-	c.downgradeFlag(cmd)
+	c.downgradeFlag(cmd, "allow-downgrade")
 	return cmd
 }
 
@@ -156,7 +156,7 @@ a key, and with no older version than before.`,
 			return c.indexes().Update(cmd.Context(), args...)
 		},
 	}
-	c.downgradeFlag(cmd)
+	c.downgradeFlag(cmd, "allow-downgrade")
 	return cmd
 }
 

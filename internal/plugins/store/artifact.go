@@ -15,19 +15,20 @@ import (
 
 // Artifact is one version of a plugin for one platform, and where it is.
 type Artifact struct {
-	Name, Version string
-	artifact.Artifact
-	// Executable is the required hash of the executable; any when empty.
-	Executable string
+	Name    string `json:"name"`
+	Version string `json:"version"`
 	// Index is the name of the index that offers the plugin.
-	Index string
-	// Outside is true when the URI must not lead to this machine's ports.
-	Outside bool
+	Index string `json:"index,omitempty"`
+	artifact.Artifact
+	// Executable is the hash of the executable; any is accepted when empty.
+	Executable string `json:"executable"`
 	// Protocol is the range that the plugin speaks; unchecked when zero.
-	Protocol protocol.ProtocolRange
+	Protocol protocol.ProtocolRange `json:"protocol,omitzero"`
+	// Outside is true when the URI must not lead to this machine's ports.
+	Outside bool `json:"-"`
 	// Others maps the hashes of the other platforms' artifacts to their platforms, for
 	// the error when a download turns out to be one of them.
-	Others map[string]string
+	Others map[string]string `json:"-"`
 }
 
 // check validates, again, everything that becomes part of a path, and the protocol.
