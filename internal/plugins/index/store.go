@@ -122,7 +122,7 @@ func (s *Store) fetch(ctx context.Context, index Index) (catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.remember(index, offered); err != nil {
+	if err := s.remember(ctx, index, offered); err != nil {
 		return nil, err
 	}
 	if source.folder {
@@ -159,7 +159,7 @@ func (s *Store) catalog(ctx context.Context, index Index) (catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return offered, s.remember(index, offered)
+	return offered, s.remember(ctx, index, offered)
 }
 
 // Search lists the newest version of every plugin whose name or description
