@@ -32,13 +32,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 	root.SilenceErrors, root.SilenceUsage, root.CompletionOptions.HiddenDefaultCmd = true, true, true
 	root.Version = suite.Version()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(&cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(stdout, suite.Version())
-			return err
-		},
-	})
+	root.AddCommand(version())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -54,4 +48,14 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 		return protocol.ExitInvalid
 	}
 	return protocol.ExitCode(err)
+}
+
+func version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), suite.Version())
+			return err
+		},
+	}
 }
