@@ -59,7 +59,7 @@ file).`,
 		},
 	}
 	cmd.Flags().StringVar(&key, "key", "", "the public `key` of the manifests' signatures, or its file")
-	c.downgradeFlag(cmd)
+	c.downgradeFlag(cmd, "allow-downgrade")
 	return cmd
 }
 
@@ -156,7 +156,7 @@ a key, and with no older version than before.`,
 			return c.indexes().Update(cmd.Context(), args...)
 		},
 	}
-	c.downgradeFlag(cmd)
+	c.downgradeFlag(cmd, "allow-downgrade")
 	return cmd
 }
 
@@ -165,8 +165,8 @@ func (c *cli) indexRemove() *cobra.Command {
 		Use: "remove NAME", Short: "Remove an index; plugins installed from it stay",
 		Example: "  harmony plugin index remove corp",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: c.completeIndexes,
-		RunE: func(_ *cobra.Command, args []string) error {
-			if err := c.indexes().Remove(args[0]); err != nil {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.indexes().Remove(cmd.Context(), args[0]); err != nil {
 				return err
 			}
 			return c.writeIndexes(nil, "removed index "+args[0])

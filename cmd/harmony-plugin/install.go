@@ -39,7 +39,7 @@ install an older version than the installed one, give its exact version and
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&c.allowDowngrade, "allow-downgrade", false, "permit an older version than the installed one, for a plugin with an exact version")
-	c.indexDowngradeFlag(cmd, "allow-index-downgrade")
+	c.downgradeFlag(cmd, "allow-index-downgrade")
 	c.replaceFlag(cmd)
 	flags.BoolVar(&intoLock, "lock", false, "also pin the plugin in the project's harmony-plugins.lock")
 	c.projectFlag(cmd)

@@ -28,7 +28,7 @@ indexes are fetched first. An older version than the installed one is never inst
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all installed plugins")
-	c.downgradeFlag(cmd)
+	c.downgradeFlag(cmd, "allow-downgrade")
 	c.httpFlag(cmd)
 	return cmd
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/nationtech/harmony/internal/plugins/index"
 	"github.com/nationtech/harmony/internal/plugins/store"
 	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/internal/plugins/tool"
 	"github.com/nationtech/harmony/pkg/plugin/signals"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -34,22 +35,7 @@ var errFindings = errors.New("there are findings")
 // run runs the command and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c := &cli{stdout: stdout, stderr: stderr}
-	root := c.command()
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	switch {
-	case err == nil:
-		return protocol.ExitOK
-	case errors.Is(err, errFindings):
-		return protocol.ExitFailed
-	}
-	term.Tell(stderr, err)
-	if !c.started {
-		return protocol.ExitInvalid
-	}
-	return protocol.ExitCode(err)
+	return tool.Run(ctx, c.command(), args, stdout, stderr, errFindings)
 }
 
 // cli is the command line.
@@ -68,8 +54,6 @@ type cli struct {
 	quiet        bool
 	// file is the project's harmony.yaml, next to the lock file.
 	file string
-	// started is true once the command line is known to be valid.
-	started bool
 }
 
 func (c *cli) command() *cobra.Command {
@@ -84,43 +68,28 @@ moment leaves the old version or the new one. Installing a plugin runs none of i
 		Example: `  harmony plugin search
   harmony plugin install spinnaker
   harmony plugin lock && harmony plugin sync`,
-		Version:       suite.Version(),
-		SilenceErrors: true, SilenceUsage: true,
 		// Help shows the commands as users type them.
-		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: "harmony plugin"},
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "harmony plugin"},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if c.output != "text" && c.output != "json" {
 				return protocol.Invalid("--output %q is not one of text, json", c.output)
 			}
-			c.started = true
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVarP(&c.output, "output", "o", "text", "text or json")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "show results and failures only")
-	root.AddCommand(c.search(), c.info(), c.indexCommand(), c.install(), c.upgrade(), c.uninstall(), c.rollback(), c.lock(), c.sync(), c.doctor(), c.newPlugin(), c.version())
+	root.AddCommand(c.search(), c.info(), c.indexCommand(), c.install(), c.upgrade(), c.uninstall(), c.rollback(), c.lock(), c.sync(), c.doctor(), c.newPlugin())
 	for _, listed := range suite.PluginCommands() { // the same texts as in harmony
 		if cmd, _, err := root.Find(strings.Fields(listed.Use)[:1]); err == nil {
 			cmd.Use, cmd.Short = listed.Use, listed.Short
 		}
 	}
 	return root
-}
-
-func (c *cli) version() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(c.stdout, suite.Version())
-			return err
-		},
-	}
 }
 
 // indexes are those that the user has configured.

@@ -41,7 +41,7 @@ again first.`,
 		},
 	}
 	c.indexFlag(cmd)
-	c.downgradeFlag(cmd)
+	c.downgradeFlag(cmd, "allow-downgrade")
 	return cmd
 }
 
@@ -66,9 +66,7 @@ func (c *cli) writeOffers(found []index.Found) error {
 }
 
 // downgradeFlag adds the flag that accepts an index with older versions than before.
-func (c *cli) downgradeFlag(cmd *cobra.Command) { c.indexDowngradeFlag(cmd, "allow-downgrade") }
-
-func (c *cli) indexDowngradeFlag(cmd *cobra.Command, name string) {
+func (c *cli) downgradeFlag(cmd *cobra.Command, name string) {
 	cmd.Flags().BoolVar(&c.allowIndexDowngrade, name, false, "accept an index with older versions than before")
 }
 
@@ -104,7 +102,7 @@ func (c *cli) info() *cobra.Command {
 		},
 	}
 	c.indexFlag(cmd)
-	c.downgradeFlag(cmd)
+	c.downgradeFlag(cmd, "allow-downgrade")
 	return cmd
 }
 

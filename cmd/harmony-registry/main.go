@@ -15,6 +15,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/plugins/suite"
+	"github.com/nationtech/harmony/internal/plugins/tool"
 	"github.com/nationtech/harmony/internal/registry/server"
 	"github.com/nationtech/harmony/pkg/plugin/signals"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -29,22 +30,7 @@ func main() {
 // run runs the command and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c := &cli{stdout: stdout, stderr: stderr}
-	root := c.command()
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	switch {
-	case err == nil:
-		return protocol.ExitOK
-	case errors.Is(err, errNotRunning): // reported on stdout
-		return protocol.ExitFailed
-	}
-	term.Tell(stderr, err)
-	if !c.started {
-		return protocol.ExitInvalid
-	}
-	return protocol.ExitCode(err)
+	return tool.Run(ctx, c.command(), args, stdout, stderr, errNotRunning)
 }
 
 // cli is the command line.
@@ -54,8 +40,6 @@ type cli struct {
 	state          string
 	output         string
 	folder         server.Folder
-	// started is true once the command line is known to be valid.
-	started bool
 }
 
 func (c *cli) command() *cobra.Command {
@@ -74,14 +58,9 @@ storage and its log are in the user's state folder.`,
 
   # stop it; its storage stays
   harmony registry down`,
-		Version:       suite.Version(),
-		SilenceErrors: true, SilenceUsage: true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		PersistentPreRun:  func(*cobra.Command, []string) { c.started = true },
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().StringVar(&c.state, "state", "", "the `folder` of storage, log and lock (default $XDG_STATE_HOME/harmony/registry)")
-	root.AddCommand(c.up(), c.down(), c.status(), c.serve(), c.describe(), c.version())
+	root.AddCommand(c.up(), c.down(), c.status(), c.serve(), c.describe())
 	return root
 }
 
@@ -206,16 +185,6 @@ func (c *cli) describe() *cobra.Command {
 				Description: "Run a local OCI registry",
 				Flags:       []protocol.Flag{{Name: "state", Usage: "the folder of storage, log and lock", Type: "string"}},
 			})
-		},
-	}
-}
-
-func (c *cli) version() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version of this plugin", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(c.stdout, suite.Version())
-			return err
 		},
 	}
 }

@@ -15,53 +15,47 @@ import (
 // crossCheck notes the problems between documents: names that are used twice, missing
 // dependencies, and cycles.
 func crossCheck(documents []document, p *problems) {
-	apps, topologies, pipelines := map[string]document{}, map[string]document{}, map[string]document{}
-	for _, d := range documents {
-		switch {
-		case d.name == "":
-		case d.app != nil:
-			d.claim(apps, "app", p)
-		case d.topology != nil:
-			d.claim(topologies, "topology", p)
-		case d.pipeline != nil:
-			d.claim(pipelines, "pipeline", p)
-		}
-	}
-	var specs []protocol.AppSpec
+	taken := map[string]document{} // by kind and name
+	var apps []protocol.AppSpec
 	var names []string
 	for _, d := range documents {
-		if d.app != nil {
-			specs = append(specs, *d.app)
-			if !slices.Contains(names, d.name) && d.name != "" {
-				names = append(names, d.name)
+		d.claim(taken, p)
+		if app, ok := d.spec.(*protocol.AppSpec); ok {
+			apps = append(apps, *app)
+			if !slices.Contains(names, app.Name) && app.Name != "" {
+				names = append(names, app.Name)
 			}
 		}
 	}
 	for _, d := range documents {
-		if d.app != nil {
-			d.checkDependencies(names, p)
+		if app, ok := d.spec.(*protocol.AppSpec); ok {
+			d.checkDependencies(app, names, p)
 		}
 	}
-	checkCycle(specs, apps, p)
+	checkCycle(apps, taken, p)
 }
 
-// claim takes the document's name, unless an earlier document has it.
-func (d document) claim(taken map[string]document, what string, p *problems) {
-	first, ok := taken[d.name]
+// claim takes the document's name, unless an earlier document of its kind has it.
+func (d document) claim(taken map[string]document, p *problems) {
+	if d.spec == nil || d.spec.Identity().Name == "" {
+		return
+	}
+	name, what := d.spec.Identity().Name, strings.TrimSuffix(strings.ToLower(string(d.spec.DocumentKind())), "spec")
+	first, ok := taken[what+" "+name]
 	if !ok {
-		taken[d.name] = d
+		taken[what+" "+name] = d
 		return
 	}
 	where := ""
 	if line := first.line("metadata.name"); line > 0 {
 		where = fmt.Sprintf(" in line %d", line)
 	}
-	p.add(d.line("metadata.name"), "metadata.name", "%q is already the name of the %s%s", d.name, what, where)
+	p.add(d.line("metadata.name"), "metadata.name", "%q is already the name of the %s%s", name, what, where)
 }
 
-func (d document) checkDependencies(names []string, p *problems) {
-	for i, name := range d.app.DependsOn {
-		if slices.Contains(names, name) || !protocol.ValidName(name) || name == d.name {
+func (d document) checkDependencies(app *protocol.AppSpec, names []string, p *problems) {
+	for i, name := range app.DependsOn {
+		if slices.Contains(names, name) || !protocol.ValidName(name) || name == app.Name {
 			continue
 		}
 		field := fmt.Sprintf("spec.dependsOn[%d]", i)
@@ -78,17 +72,18 @@ func guess(name string, names []string) string {
 }
 
 // checkCycle notes the first cycle, at the dependency that closes it.
-func checkCycle(apps []protocol.AppSpec, byName map[string]document, p *problems) {
+func checkCycle(apps []protocol.AppSpec, taken map[string]document, p *problems) {
 	_, err := capability.Order(apps)
 	var cycle *capability.CycleError
 	if !errors.As(err, &cycle) || len(cycle.Apps) == 2 { // an app's own validation finds a dependency on itself
 		return
 	}
-	d, ok := byName[cycle.Apps[0]]
+	d := taken["app "+cycle.Apps[0]]
+	app, ok := d.spec.(*protocol.AppSpec)
 	if !ok {
 		return
 	}
-	field := fmt.Sprintf("spec.dependsOn[%d]", slices.Index(d.app.DependsOn, cycle.Apps[1]))
+	field := fmt.Sprintf("spec.dependsOn[%d]", slices.Index(app.DependsOn, cycle.Apps[1]))
 	p.add(d.line(field), "spec.dependsOn", "%v", cycle)
 }
 
@@ -103,13 +98,13 @@ func Given(name, from string, apps []protocol.AppSpec, topologies []protocol.Top
 	}
 	var documents []document
 	for i := range apps {
-		documents = append(documents, document{name: apps[i].Name, app: &apps[i]})
+		documents = append(documents, document{spec: &apps[i]})
 	}
 	for i := range topologies {
-		documents = append(documents, document{name: topologies[i].Name, topology: &topologies[i]})
+		documents = append(documents, document{spec: &topologies[i]})
 	}
 	for i := range pipelines {
-		documents = append(documents, document{name: pipelines[i].Name, pipeline: &pipelines[i]})
+		documents = append(documents, document{spec: &pipelines[i]})
 	}
 	found := &problems{file: displayName(from)}
 	crossCheck(documents, found)

@@ -19,12 +19,9 @@ import (
 
 // document is one YAML document of a harmony.yaml.
 type document struct {
-	name     string             // metadata.name
-	lines    map[string]int     // where each field is written
-	app      *protocol.AppSpec  // one of app,
-	topology *protocol.Topology // topology and
-	pipeline *protocol.Pipeline // pipeline; none for another kind
-	found    []problem          // what reading it found
+	lines map[string]int // where each field is written
+	spec  protocol.Spec  // a pointer to its type; nil for another kind
+	found []problem      // what reading it found
 }
 
 // line is where the field is written, or the nearest value around it.
@@ -98,17 +95,11 @@ var kinds = []string{string(protocol.KindAppSpec), string(protocol.KindTopology)
 func readDocument(root *yaml.Node, p *problems) document {
 	switch kind := kindOf(root); kind {
 	case string(protocol.KindAppSpec):
-		app, d := readSpec[protocol.AppSpec](root, p)
-		d.app = app
-		return d
+		return readSpec[protocol.AppSpec](root, p)
 	case string(protocol.KindTopology):
-		topology, d := readSpec[protocol.Topology](root, p)
-		d.topology = topology
-		return d
+		return readSpec[protocol.Topology](root, p)
 	case string(protocol.KindPipeline):
-		pipeline, d := readSpec[protocol.Pipeline](root, p)
-		d.pipeline = pipeline
-		return d
+		return readSpec[protocol.Pipeline](root, p)
 	default:
 		e, d := readEnvelope[any](root, p)
 		d.checkVersion(p, e.APIVersion)
@@ -153,7 +144,7 @@ func readEnvelope[S any](root *yaml.Node, p *problems) (envelope[S], document) {
 	if err != nil {
 		p.add(root.Line, "", "%v", err)
 	}
-	return e, document{name: e.Metadata.Name, lines: r.lines, found: p.found[before:]}
+	return e, document{lines: r.lines, found: p.found[before:]}
 }
 
 func (d document) checkVersion(p *problems, version string) {
@@ -212,8 +203,7 @@ func ParseOne[S Validated](name string, data []byte) (S, error) {
 	case kindOf(roots[0]) != kind:
 		found.add(roots[0].Line, "kind", "%s", otherKind(kindOf(roots[0]), []string{kind}))
 	default:
-		read, _ := readSpec[S](roots[0], found)
-		spec = *read
+		spec = *any(readSpec[S](roots[0], found).spec).(*S)
 	}
 	if len(found.found) > 0 {
 		return spec, protocol.Invalid("%w", found)
@@ -222,11 +212,12 @@ func ParseOne[S Validated](name string, data []byte) (S, error) {
 }
 
 // readSpec reads a document into its type, which embeds its metadata, and validates it.
-func readSpec[S Validated](root *yaml.Node, p *problems) (*S, document) {
+func readSpec[S Validated](root *yaml.Node, p *problems) document {
 	e, d := readEnvelope[S](root, p)
 	reflect.ValueOf(&e.Spec).Elem().FieldByName("Metadata").Set(reflect.ValueOf(e.Metadata))
 	d.validate(p, e.APIVersion, e.Spec.Validate())
-	return &e.Spec, d
+	d.spec = any(&e.Spec).(protocol.Spec)
+	return d
 }
 
 // Encode writes a document as YAML, its fields in the order of their type.

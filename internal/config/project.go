@@ -143,13 +143,13 @@ func Load(file string) (*Project, error) {
 		return nil, protocol.Invalid("%w", found)
 	}
 	for _, d := range documents {
-		switch {
-		case d.app != nil:
-			project.Apps = append(project.Apps, *d.app)
-		case d.topology != nil:
-			project.Topologies = append(project.Topologies, *d.topology)
-		default:
-			project.Pipelines = append(project.Pipelines, *d.pipeline)
+		switch spec := d.spec.(type) {
+		case *protocol.AppSpec:
+			project.Apps = append(project.Apps, *spec)
+		case *protocol.Topology:
+			project.Topologies = append(project.Topologies, *spec)
+		case *protocol.Pipeline:
+			project.Pipelines = append(project.Pipelines, *spec)
 		}
 	}
 	return project, nil
@@ -197,10 +197,11 @@ func displayName(file string) string {
 func resolveRoots(root string, documents []document, p *problems) {
 	top := workTree(root)
 	for _, d := range documents {
-		if d.app == nil {
+		app, ok := d.spec.(*protocol.AppSpec)
+		if !ok {
 			continue
 		}
-		folder := filepath.FromSlash(d.app.ProjectRoot)
+		folder := filepath.FromSlash(app.ProjectRoot)
 		if !filepath.IsAbs(folder) {
 			folder = filepath.Join(root, folder)
 		}
@@ -213,7 +214,7 @@ func resolveRoots(root string, documents []document, p *problems) {
 		case !within(top, folder):
 			p.add(d.line(field), field, "%s is outside of %s: it must be in the folder of %s or in the same git work tree", folder, top, FileName)
 		}
-		d.app.ProjectRoot = folder
+		app.ProjectRoot = folder
 	}
 }
 

@@ -164,10 +164,8 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 	if err != nil {
 		return info, err
 	}
-	ours := protocol.ProtocolRange{Min: protocol.ProtocolMin, Max: protocol.ProtocolMax}
-	if _, ok := ours.Common(info.Protocol); !ok {
-		return info, protocol.Unsupported("plugin %s speaks protocol %d to %d, harmony %d to %d: none in common",
-			plugin.Path, info.Protocol.Min, info.Protocol.Max, ours.Min, ours.Max)
+	if err := discovery.CheckProtocol("plugin "+plugin.Path, info.Protocol); err != nil {
+		return info, err
 	}
 	if info.Stage != n.stage {
 		return info, protocol.Unsupported("plugin %s is of stage %q, not %q", plugin.Path, info.Stage, n.stage)

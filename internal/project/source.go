@@ -124,38 +124,33 @@ func Main(stage plugin.Stage, options ...command.Option) {
 // project.
 func Standard() command.Streams {
 	streams := command.Standard()
-	streams.Project = Reader{Getenv: streams.Getenv, Warn: func(text string) { term.Warn(os.Stderr, text) }}
+	streams.Project = reader{Source{Getenv: streams.Getenv, Warn: func(text string) { term.Warn(os.Stderr, text) }}}
 	return streams
 }
 
-// Reader reads the project for a stage's command line.
-type Reader struct {
-	// Getenv looks up environment variables.
-	Getenv func(string) string
-	// Warn gets warnings about versions that could be wrong.
-	Warn func(text string)
-}
+// reader reads the project for a stage's command line.
+type reader struct{ Source }
 
-func (r Reader) source(ask command.Ask) Source {
-	s := Source{File: ask.File, Topology: ask.Topology, Version: ask.Version, Getenv: r.Getenv, Warn: r.Warn}
+func (r reader) source(ask command.Ask) Source {
+	r.File, r.Source.Topology, r.Version = ask.File, ask.Topology, ask.Version
 	if ask.Target != "" {
-		s.Needs = config.Needs{Targets: []string{ask.Target}}
+		r.Needs.Targets = []string{ask.Target}
 	}
-	return s
+	return r.Source
 }
 
 // Apps implements [command.Project].
-func (r Reader) Apps(ctx context.Context, ask command.Ask, patterns []string) (protocol.Topology, []protocol.AppSpec, error) {
+func (r reader) Apps(ctx context.Context, ask command.Ask, patterns []string) (protocol.Topology, []protocol.AppSpec, error) {
 	return r.source(ask).Read(ctx, patterns)
 }
 
 // Topology implements [command.Project].
-func (r Reader) Topology(ctx context.Context, ask command.Ask) (protocol.Topology, error) {
+func (r reader) Topology(ctx context.Context, ask command.Ask) (protocol.Topology, error) {
 	return r.source(ask).ConfiguredTopology(ctx)
 }
 
 // Names implements [command.Project]. It runs no plugin.
-func (r Reader) Names(ask command.Ask) ([]string, error) {
+func (r reader) Names(ask command.Ask) ([]string, error) {
 	project, err := r.source(ask).Project()
 	return project.Names(), err
 }

@@ -6,7 +6,6 @@
 package owner
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,21 +20,13 @@ import (
 // maxLinks is how many links a path may lead through, as in the kernel.
 const maxLinks = 40
 
-// Checker checks paths for one user. It caches folders, so it is meant for one command,
-// and is not safe for concurrent use.
+// Checker checks paths for one user. It caches the system's groups, so it is meant for
+// one command, and is not safe for concurrent use.
 type Checker struct {
 	// UID is the caller's user id.
 	UID int
 
-	seen   map[string]answer
 	groups groups
-}
-
-// answer is the result of resolving a path.
-type answer struct {
-	path string
-	info fs.FileInfo
-	err  error
 }
 
 // Check checks a path for the caller. See [Checker.Check].
@@ -56,64 +47,52 @@ func (c *Checker) Real(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	found := c.resolve(path, 0)
-	if found.err != nil {
-		return "", found.err
-	}
-	return found.path, c.writable(found.path, found.info)
-}
-
-// resolve follows all links of a path and checks every element on the way.
-func (c *Checker) resolve(path string, links int) answer {
-	if known, ok := c.seen[path]; ok {
-		return known
-	}
-	if c.seen == nil {
-		c.seen = map[string]answer{}
-	}
-	found := c.follow(path, links)
-	c.seen[path] = found
-	return found
-}
-
-func (c *Checker) follow(path string, links int) answer {
-	folder, name := "", ""
-	if path != "/" {
-		folder, name = split(path)
-		above := c.resolve(folder, links)
-		if above.err != nil || name == "." {
-			return above
-		}
-		folder = above.path
-	}
-	if name == ".." {
-		return c.resolve(filepath.Dir(folder), links)
-	}
-	at := filepath.Join("/", folder, name)
-	info, err := os.Lstat(at)
-	if err == nil {
-		err = c.element(at, info)
-	}
-	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return answer{at, info, err}
-	}
-	target, err := os.Readlink(at)
-	if links++; err == nil && links > maxLinks {
-		err = fmt.Errorf("%s: %w", at, syscall.ELOOP)
-	}
+	at, err := c.resolve(path)
 	if err != nil {
-		return answer{err: err}
+		return "", err
 	}
-	if !filepath.IsAbs(target) {
-		target = folder + "/" + target // not cleaned: .. is relative to where a link leads
+	info, err := os.Lstat(at)
+	if err != nil {
+		return "", err
 	}
-	return c.resolve(target, links)
+	return at, c.writable(at, info)
 }
 
-// split cuts the last element off an absolute path that may not be clean.
-func split(path string) (folder, name string) {
-	folder, name = filepath.Split("/" + strings.Trim(path, "/"))
-	return cmp.Or(strings.TrimRight(folder, "/"), "/"), cmp.Or(name, ".")
+// resolve follows all links of an absolute path and checks every element on the way.
+func (c *Checker) resolve(path string) (string, error) {
+	at, links := "/", 0
+	for rest := "/" + path; rest != ""; {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		if name == ".." {
+			at = filepath.Dir(at)
+			continue
+		}
+		next := filepath.Join(at, name)
+		info, err := os.Lstat(next)
+		if err == nil {
+			err = c.element(next, info)
+		}
+		if err != nil {
+			return "", err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		target, err := os.Readlink(next)
+		if links++; err == nil && links > maxLinks {
+			err = fmt.Errorf("%s: %w", next, syscall.ELOOP)
+		}
+		if err != nil {
+			return "", err
+		}
+		if filepath.IsAbs(target) {
+			at = "/"
+		}
+		rest = target + "/" + rest // not cleaned: .. is relative to where a link leads
+	}
+	return at, nil
 }
 
 // element checks one element of a path.

@@ -16,6 +16,8 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
+
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -148,6 +150,12 @@ func (a Artifact) Validate(p *Problems, field string) {
 
 // ValidHash reports whether a text is a SHA-256 in hexadecimal.
 func ValidHash(text string) bool { return regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(text) }
+
+// ValidVersion reports whether a text is a semantic version, of at most 128 bytes.
+func ValidVersion(text string) bool {
+	_, err := semver.StrictNewVersion(text)
+	return err == nil && len(text) <= 128
+}
 
 // HashFile is the SHA-256 of a file, in hexadecimal.
 func HashFile(path string) (string, error) {

@@ -159,7 +159,7 @@ func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, b
 		return run{}, err
 	}
 	defer events.Close()
-	out, messages := &capped{}, &capped{}
+	out, messages := &process.Tail{Limit: maxOutput}, &process.Tail{Limit: maxOutput}
 	command := process.Command{
 		Args: append([]string{s.path}, args...), Dir: s.dir, Env: s.environment(), Files: []*os.File{events}, Grace: time.Second,
 		Stdin: stdin, Stdout: out, Stderr: messages,
@@ -175,7 +175,7 @@ func (s *subject) start(ctx context.Context, stdin io.Reader, stdout *os.File, b
 		err = began(child.Process())
 	}
 	waited := child.Wait()
-	r := run{code: child.Code(), stdout: out.text, stderr: messages.text}
+	r := run{code: child.Code(), stdout: out.Bytes(), stderr: messages.Bytes()}
 	var exit *exec.ExitError
 	switch {
 	case err != nil:
@@ -206,14 +206,6 @@ func (s *subject) environment() []string {
 		}
 	}
 	return env
-}
-
-// capped keeps the beginning of an output and discards the rest.
-type capped struct{ text []byte }
-
-func (c *capped) Write(p []byte) (int, error) {
-	c.text = append(c.text, p[:min(len(p), max(0, maxOutput-len(c.text)))]...)
-	return len(p), nil
 }
 
 // excerpt shows the beginning of a line of output.

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,15 +79,12 @@ func (s *Store) recall(index Index) (memory, error) {
 // remember compares the versions that an index offers with those it offered before,
 // and fails when one is older: somebody may be replaying an old index, to get a
 // version with known vulnerabilities installed.
-func (s *Store) remember(index Index, offered catalog) error {
-	unlock, err := lock(s.dirs.state, ".plugin-index.lock")
-	switch {
-	case readOnly(err): // the record may still be readable
-		unlock = func() {}
-	case err != nil:
+func (s *Store) remember(ctx context.Context, index Index, offered catalog) error {
+	lock, err := atomicfile.Lock(ctx, filepath.Join(s.dirs.state, ".plugin-index.lock"), nil)
+	if err != nil && !readOnly(err) { // if read-only, the record may still be readable
 		return fmt.Errorf("remember the versions of index %s: %w", index.Name, err)
 	}
-	defer unlock()
+	defer lock.Close()
 	m, err := s.recall(index)
 	if err != nil {
 		return err

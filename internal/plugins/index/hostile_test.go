@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -315,12 +316,12 @@ func TestHostileServers(t *testing.T) {
 			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
 		}, 1, "redirects from https:// to file://"},
 		"redirects without end": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"x", http.StatusFound) }, 1, "more than 5 times"},
-		"no list":               {http.NotFound, 1, "the server has no index.yaml"},
+		"no list":               {http.NotFound, 1, "fetch index.yaml: the server returned 404"},
 		"a name that leaves":    {answer(listed("../../etc/passwd", hashOf(m)), http.NotFound), 2, "is not the name of a manifest"},
 		"a name with a slash":   {answer(listed("x/fleet.yaml", hashOf(m)), http.NotFound), 2, "is not the name of a manifest"},
 		"a name in its version": {answer(listed("fleet@1.0.0+..yaml", hashOf(m)), http.NotFound), 2, "is not the name of a manifest"},
 		"no hash":               {answer(listed("fleet.yaml", `""`), http.NotFound), 2, "manifests[0].sha256"},
-		"a manifest is missing": {answer(listed("fleet.yaml", hashOf(m)), http.NotFound), 1, "the server has no fleet.yaml"},
+		"a manifest is missing": {answer(listed("fleet.yaml", hashOf(m)), http.NotFound), 1, "fetch fleet.yaml: the server returned 404"},
 		"another content":       {answer(listed("fleet.yaml", hashOf(nil)), func(w http.ResponseWriter, _ *http.Request) { w.Write(m) }), 4, "has the hash"},
 		"truncated": {answer(listed("fleet.yaml", hashOf(m)), func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "4096")
@@ -379,7 +380,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !protocol.ValidName(m.Name) || !validVersion(m.Version) || len(m.Platforms) == 0 {
+		if !protocol.ValidName(m.Name) || !artifact.ValidVersion(m.Version) || len(m.Platforms) == 0 {
 			t.Errorf("%q is read as %+v", data, m)
 		}
 		text, err := config.Encode(m)

@@ -19,8 +19,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
@@ -111,7 +109,7 @@ func (m Manifest) Validate() error {
 	if !protocol.ValidName(m.Name) {
 		p.Add("metadata.name", "%q is not a plugin's name: lower-case letters, digits and dashes, at most 53", m.Name)
 	}
-	if !validVersion(m.Version) {
+	if !artifact.ValidVersion(m.Version) {
 		p.Add("metadata.version", "%q is not a semantic version such as 1.4.0 or 1.4.0-rc.1", m.Version)
 	}
 	switch short := strings.TrimSpace(m.ShortDescription); {
@@ -221,9 +219,4 @@ func parseURI(s string) (*url.URL, error) {
 
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) })
-}
-
-func validVersion(s string) bool {
-	_, err := semver.StrictNewVersion(s)
-	return err == nil && len(s) <= 128
 }

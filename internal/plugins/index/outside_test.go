@@ -59,7 +59,7 @@ func TestMemoryIsOfAddressOrKey(t *testing.T) {
 	if err := s.Add(context.Background(), Index{Name: "corp", URL: at.url}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Remove("corp"); err != nil {
+	if err := s.Remove(context.Background(), "corp"); err != nil {
 		t.Fatal(err)
 	}
 	at.publish(offer("fleet", "1.4.0"))

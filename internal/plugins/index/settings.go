@@ -164,7 +164,7 @@ func (s *Store) Add(ctx context.Context, index Index) error {
 	if err := p.Err(); err != nil {
 		return protocol.Invalid("%w", err)
 	}
-	return s.change(func(indexes []Index) ([]Index, error) {
+	return s.change(ctx, func(indexes []Index) ([]Index, error) {
 		if _, err := named(index.Name, indexes); err == nil {
 			return nil, protocol.Invalid("index %s already exists", index.Name).
 				WithHint("remove it first with 'harmony plugin index remove %s', or choose another name", index.Name)
@@ -178,8 +178,8 @@ func (s *Store) Add(ctx context.Context, index Index) error {
 
 // Remove forgets an index and its copy, but not the versions that it has offered:
 // removing and adding it must not open the way to older ones.
-func (s *Store) Remove(name string) error {
-	return s.change(func(indexes []Index) ([]Index, error) {
+func (s *Store) Remove(ctx context.Context, name string) error {
+	return s.change(ctx, func(indexes []Index) ([]Index, error) {
 		if _, err := named(name, indexes); err != nil {
 			return nil, err
 		}
@@ -191,15 +191,15 @@ func (s *Store) Remove(name string) error {
 }
 
 // change rewrites the configuration, one process at a time.
-func (s *Store) change(edit func([]Index) ([]Index, error)) error {
+func (s *Store) change(ctx context.Context, edit func([]Index) ([]Index, error)) error {
 	if s.homeless != nil {
 		return s.homeless
 	}
-	unlock, err := lock(s.dirs.config, ".plugin-indexes.lock")
+	lock, err := atomicfile.Lock(ctx, filepath.Join(s.dirs.config, ".plugin-indexes.lock"), nil)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Close()
 	indexes, err := s.Indexes()
 	if err != nil {
 		return err

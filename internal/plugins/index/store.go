@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -121,7 +122,7 @@ func (s *Store) fetch(ctx context.Context, index Index) (catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.remember(index, offered); err != nil {
+	if err := s.remember(ctx, index, offered); err != nil {
 		return nil, err
 	}
 	if source.folder {
@@ -158,7 +159,7 @@ func (s *Store) catalog(ctx context.Context, index Index) (catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return offered, s.remember(index, offered)
+	return offered, s.remember(ctx, index, offered)
 }
 
 // Search lists the newest version of every plugin whose name or description
@@ -213,7 +214,7 @@ func (s *Store) Find(ctx context.Context, name, version string) (Found, error) {
 	if !protocol.ValidName(name) {
 		return Found{}, protocol.Invalid("%q is not a plugin's name: lower-case letters, digits and dashes, at most 53", name)
 	}
-	if version != "" && !validVersion(version) {
+	if version != "" && !artifact.ValidVersion(version) {
 		return Found{}, protocol.Invalid("%q is not a semantic version such as 1.4.0 or 1.4.0-rc.1", version)
 	}
 	return s.findIn(ctx, indexes, name, version)

@@ -23,7 +23,7 @@ func TestSources(t *testing.T) {
 			s := store(t)
 			s.Transport = at.transport
 			at.publish(join(offer("fleet", "1.4.0"), offer("shop", "2.0.0"), tree{"fleet@1.3.0.yaml": manifest("fleet", "1.3.0", "")}))
-			if err := s.Remove(DefaultName); err != nil {
+			if err := s.Remove(context.Background(), DefaultName); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Add(ctx, Index{Name: "corp", URL: at.url}); err != nil {
@@ -157,7 +157,7 @@ func TestMemoryOutlivesTheIndex(t *testing.T) {
 	if err := s.Add(ctx, index); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Remove("corp"); err != nil {
+	if err := s.Remove(context.Background(), "corp"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(s.copyFile("corp")); !os.IsNotExist(err) {
@@ -221,7 +221,7 @@ func TestTwoIndexesOfferOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Remove(DefaultName); err != nil {
+	if err := s.Remove(context.Background(), DefaultName); err != nil {
 		t.Fatal(err)
 	}
 	_, err := s.Find(ctx, "fleet", "")
@@ -286,7 +286,7 @@ func TestSettings(t *testing.T) {
 		t.Fatalf("%v, %v", indexes, err)
 	}
 	refused(t, s.Add(ctx, Index{Name: "corp", URL: at.url}), protocol.ExitInvalid, "index corp already exists")
-	refused(t, s.Remove("crop"), protocol.ExitInvalid, `no index "crop"`)
+	refused(t, s.Remove(context.Background(), "crop"), protocol.ExitInvalid, `no index "crop"`)
 	refused(t, s.Update(ctx, "crop"), protocol.ExitInvalid, `no index "crop"`)
 	refused(t, s.Add(ctx, Index{Name: "../x", URL: "ftp://x", Key: "?"}), protocol.ExitInvalid, "index.name", "index.url", "index.key")
 	if err := os.WriteFile(s.settingsFile(), []byte("apiVersion: harmony.nationtech.io/v1\nkind: PluginIndexes\nspec:\n  indexes:\n  - {name: a, ulr: x}\n"), 0o600); err != nil {

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
+	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -36,7 +36,7 @@ func manifestName(file string) (name, version string, ok bool) {
 		return "", "", false
 	}
 	name, version, dated := strings.Cut(base, "@")
-	return name, version, protocol.ValidName(name) && (!dated || validVersion(version))
+	return name, version, protocol.ValidName(name) && (!dated || artifact.ValidVersion(version))
 }
 
 // belongs reports whether a file of this name is part of an index: a manifest or its
@@ -145,21 +145,4 @@ func readFile(path string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	return readLimited(f, limit, filepath.Base(path))
-}
-
-// lock keeps other processes out by the lock file of that name in a folder, until
-// unlock.
-func lock(folder, name string) (unlock func(), err error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(folder, name), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return func() { f.Close() }, nil
 }

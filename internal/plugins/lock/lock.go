@@ -14,8 +14,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
@@ -28,10 +26,7 @@ const FileName = "harmony-plugins.lock"
 // Kind is the kind of the lock file's document.
 const Kind protocol.Kind = "PluginLock"
 
-const (
-	maxFile    = 4 << 20
-	maxVersion = 128
-)
+const maxFile = 4 << 20 // bytes
 
 // Lock is the content of a lock file.
 type Lock struct {
@@ -89,7 +84,7 @@ func (l Lock) Validate() error {
 		if i > 0 && l.Plugins[i-1].Name >= plugin.Name {
 			p.Add(at+".name", "plugins must be sorted by name, without duplicates")
 		}
-		if _, err := semver.StrictNewVersion(plugin.Version); err != nil || len(plugin.Version) > maxVersion {
+		if !artifact.ValidVersion(plugin.Version) {
 			p.Add(at+".version", "%q is not a semantic version such as 1.4.0", plugin.Version)
 		}
 		if len(plugin.Platforms) == 0 {

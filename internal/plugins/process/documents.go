@@ -12,12 +12,6 @@ import (
 // is broken.
 const maxWaiting = 10_000
 
-// result is a document that the stage made.
-type result struct {
-	document protocol.Document
-	spec     protocol.Spec // the same, if already decoded
-}
-
 // Send sends typed documents of one app, that of the first, and opens the app's
 // mailbox. If the stage has exited, the error is reported when its answer is awaited.
 func (p *Process) Send(specs ...protocol.Spec) error {
@@ -65,12 +59,12 @@ func (p *Process) forwarded(d protocol.Document) bool {
 
 // deliver puts a result into the mailbox of its app. A result of the whole stage goes
 // into all mailboxes, including those opened later.
-func (p *Process) deliver(r result) error {
+func (p *Process) deliver(d protocol.Document) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	name := r.document.Metadata.Name
+	name := d.Metadata.Name
 	if name == "" {
-		p.whole = append(p.whole, r)
+		p.whole = append(p.whole, d)
 	}
 	for app, box := range p.mailboxes {
 		if name != app && name != "" {
@@ -79,7 +73,7 @@ func (p *Process) deliver(r result) error {
 		if len(box) == maxWaiting {
 			return fmt.Errorf("%s wrote more than %d documents for %s", p.path, maxWaiting, app)
 		}
-		p.mailboxes[app] = append(box, r)
+		p.mailboxes[app] = append(box, d)
 	}
 	p.arrived.Broadcast()
 	return nil
@@ -87,66 +81,55 @@ func (p *Process) deliver(r result) error {
 
 // next waits for the next result in the app's mailbox and takes it; false once the
 // stage has ended.
-func (p *Process) next(app string) (result, bool) {
+func (p *Process) next(app string) (protocol.Document, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.mailboxes[app]) == 0 {
 		if p.over {
-			return result{}, false
+			return protocol.Document{}, false
 		}
 		p.arrived.Wait()
 	}
-	r := p.mailboxes[app][0]
+	d := p.mailboxes[app][0]
 	p.mailboxes[app] = p.mailboxes[app][1:]
-	return r, true
+	return d, true
 }
 
 // Await waits for a typed document of an app, or for a failure in its place.
 func Await[S any, P protocol.Decodable[S]](ctx context.Context, p *Process, app string) (S, error) {
 	var s S
-	r, err := p.await(ctx, app, P(&s).DocumentKind())
-	if err != nil {
-		return s, err
+	for {
+		d, ok := p.next(app)
+		if !ok {
+			if err := context.Cause(ctx); err != nil {
+				return s, err
+			}
+			return s, p.Died()
+		}
+		if err := Failure(d); err != nil {
+			return s, err
+		}
+		if d.Kind == P(&s).DocumentKind() {
+			return protocol.Decode[S, P](d)
+		}
 	}
-	if decoded, ok := any(r.spec).(S); ok {
-		return decoded, nil
-	}
-	return protocol.Decode[S, P](r.document)
 }
 
 // AwaitFailure waits for the failure that follows a bad result of an app.
 func (p *Process) AwaitFailure(ctx context.Context, app string) error {
-	_, err := p.await(ctx, app, protocol.KindFailure)
+	_, err := Await[protocol.Failure](ctx, p, app)
 	return err
-}
-
-func (p *Process) await(ctx context.Context, app string, kind protocol.Kind) (result, error) {
-	for {
-		r, ok := p.next(app)
-		if !ok {
-			if err := context.Cause(ctx); err != nil {
-				return r, err
-			}
-			return r, p.Died()
-		}
-		if err := Failure(r.document); err != nil {
-			return r, err
-		}
-		if r.document.Kind == kind {
-			return r, nil
-		}
-	}
 }
 
 // Each passes an app's documents to take as they arrive, until the stage has ended or
 // take fails.
 func (p *Process) Each(ctx context.Context, app string, take func(protocol.Document) error) error {
 	for {
-		r, ok := p.next(app)
+		d, ok := p.next(app)
 		if !ok {
 			return context.Cause(ctx)
 		}
-		if err := take(r.document); err != nil {
+		if err := take(d); err != nil {
 			return err
 		}
 	}

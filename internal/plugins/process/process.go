@@ -34,8 +34,8 @@ type Process struct {
 	over      bool           // no more results come
 	broken    error          // why, if not by the end of the stage
 	sent      map[string]int // documents that the stage has yet to forward
-	mailboxes map[string][]result
-	whole     []result // those of the stage as a whole
+	mailboxes map[string][]protocol.Document
+	whole     []protocol.Document // those of the stage as a whole
 }
 
 // Observer gets the output of a process other than its results.
@@ -73,7 +73,7 @@ func Start(ctx context.Context, plugin Plugin, see Observer) (*Process, error) {
 	stderr := &child.Lines{Show: see.Line}
 	p := &Process{
 		path: plugin.Path, in: protocol.NewWriter(in), endInput: in.Close,
-		ended: make(chan struct{}), sent: map[string]int{}, mailboxes: map[string][]result{},
+		ended: make(chan struct{}), sent: map[string]int{}, mailboxes: map[string][]protocol.Document{},
 	}
 	p.arrived.L = &p.mu
 	env := child.WithoutRegistry()
@@ -141,16 +141,13 @@ func (p *Process) read(reader *protocol.Reader, see Observer) error {
 		if p.forwarded(d) {
 			continue
 		}
-		r := result{document: d}
 		if d.Kind == protocol.KindDeployResult && see.Cluster != nil {
-			if deployed, err := protocol.Decode[protocol.DeployResult](d); err == nil {
-				if r.spec = deployed; deployed.Cluster != "" {
-					see.Cluster(deployed)
-					continue
-				}
+			if deployed, err := protocol.Decode[protocol.DeployResult](d); err == nil && deployed.Cluster != "" {
+				see.Cluster(deployed)
+				continue
 			}
 		}
-		if err := p.deliver(r); err != nil {
+		if err := p.deliver(d); err != nil {
 			return err
 		}
 	}

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/suite"
@@ -17,30 +15,28 @@ import (
 
 // Artifact is one version of a plugin for one platform, and where it is.
 type Artifact struct {
-	Name, Version string
-	artifact.Artifact
-	// Executable is the required hash of the executable; any when empty.
-	Executable string
+	Name    string `json:"name"`
+	Version string `json:"version"`
 	// Index is the name of the index that offers the plugin.
-	Index string
-	// Outside is true when the URI must not lead to this machine's ports.
-	Outside bool
+	Index string `json:"index,omitempty"`
+	artifact.Artifact
+	// Executable is the hash of the executable; any is accepted when empty.
+	Executable string `json:"executable"`
 	// Protocol is the range that the plugin speaks; unchecked when zero.
-	Protocol protocol.ProtocolRange
+	Protocol protocol.ProtocolRange `json:"protocol,omitzero"`
+	// Outside is true when the URI must not lead to this machine's ports.
+	Outside bool `json:"-"`
 	// Others maps the hashes of the other platforms' artifacts to their platforms, for
 	// the error when a download turns out to be one of them.
-	Others map[string]string
+	Others map[string]string `json:"-"`
 }
-
-// mostVersion is the length of the longest version.
-const mostVersion = 128
 
 // check validates, again, everything that becomes part of a path, and the protocol.
 func (a Artifact) check() error {
 	if err := CheckName(a.Name); err != nil {
 		return err
 	}
-	if _, err := semver.StrictNewVersion(a.Version); err != nil || len(a.Version) > mostVersion {
+	if !artifact.ValidVersion(a.Version) {
 		return protocol.Invalid("plugin %s: %q is not a semantic version such as 1.4.0", a.Name, a.Version)
 	}
 	if !artifact.ValidHash(a.SHA256) || a.Size <= 0 {

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,16 +12,12 @@ import (
 	"os"
 	"time"
 
-	"github.com/nationtech/harmony/pkg/protocol"
-)
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-const (
-	// attempts is the number of attempts to download, with a doubling pause between
-	// them.
-	attempts   = 3
-	firstPause = 200 * time.Millisecond
-	// usualPatience is how long a server may send nothing.
-	usualPatience = 30 * time.Second
+	"github.com/nationtech/harmony/internal/plugins/download"
+	"github.com/nationtech/harmony/internal/registry/auth"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // Fetcher downloads artifacts. Its zero value works.
@@ -45,33 +40,20 @@ func (f Fetcher) Fetch(ctx context.Context, a Artifact, into *os.File) error {
 	if err != nil {
 		return protocol.Invalid("the artifact has no valid URL")
 	}
-	pause := firstPause
-	for attempt := 1; ; attempt++ {
+	err = download.Retry(ctx, func() error {
 		err := f.attempt(ctx, address, a, into)
-		if err == nil {
-			return nil
+		if err != nil {
+			err = errors.Join(err, into.Truncate(0))
 		}
-		if e := into.Truncate(0); e != nil {
-			return errors.Join(err, e)
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("download %s: %w", address.Redacted(), ctx.Err())
-		}
-		err = fmt.Errorf("download %s: %w", address.Redacted(), err)
-		if protocol.ExitCode(err) != protocol.ExitRetryable || attempt == attempts {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-			pause *= 2
-		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("download %s: %w", address.Redacted(), err)
 	}
+	return nil
 }
 
 func (f Fetcher) attempt(ctx context.Context, address *url.URL, a Artifact, into *os.File) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	content, err := f.open(ctx, address, a)
 	if err != nil {
 		return err
@@ -80,15 +62,10 @@ func (f Fetcher) attempt(ctx context.Context, address *url.URL, a Artifact, into
 	if _, err := into.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	patience := cmp.Or(f.Patience, usualPatience)
-	silence := time.AfterFunc(patience, func() { cancel(protocol.Retryable("no data received for %s", patience)) })
-	defer silence.Stop()
 	sum := sha256.New()
-	read := &meter{content: content, active: func() { silence.Reset(patience) }, progress: f.Progress, total: a.Size}
+	read := &meter{content: content, progress: f.Progress, total: a.Size}
 	n, err := io.Copy(io.MultiWriter(into, sum), io.LimitReader(read, a.Size+1))
 	switch {
-	case (err != nil || n < a.Size) && context.Cause(ctx) != nil: // our own cancellation may look like an early end
-		return context.Cause(ctx)
 	case err != nil && read.failed:
 		return protocol.Retryable("after %d of %d bytes: %w", n, a.Size, err)
 	case err != nil:
@@ -124,10 +101,55 @@ func (f Fetcher) open(ctx context.Context, address *url.URL, a Artifact) (io.Rea
 	return nil, protocol.Invalid("artifacts are downloaded by https://, oci:// or file://, not by %q", address.Scheme)
 }
 
-// meter reports the progress and the activity of a reader.
+func (f Fetcher) openHTTP(ctx context.Context, address *url.URL, a Artifact) (io.ReadCloser, error) {
+	if address.Scheme == "http" && !(f.AllowHTTP && auth.IsLoopback(address.Host)) {
+		err := protocol.Invalid("http:// is not safe")
+		if auth.IsLoopback(address.Host) {
+			return nil, err.WithHint("use https://, or allow http to this machine with --allow-http")
+		}
+		return nil, err.WithHint("use https://")
+	}
+	response, err := download.Get(ctx, f.transport(a), address.String())
+	if err != nil {
+		return nil, err
+	}
+	if response.ContentLength > a.Size {
+		err := fmt.Errorf("it has %d bytes, the index lists %d", response.ContentLength, a.Size)
+		return nil, errors.Join(err, response.Body.Close())
+	}
+	return response.Body, nil
+}
+
+func (f Fetcher) transport(a Artifact) http.RoundTripper {
+	return download.Transport(f.Transport, a.Outside, f.Patience)
+}
+
+// openOCI starts the download of a layer. The artifact's hash is the layer's digest,
+// so the tag in the address is only for people: oci://host/path:1.4.0.
+func (f Fetcher) openOCI(ctx context.Context, address *url.URL, a Artifact) (io.ReadCloser, error) {
+	reference, err := name.ParseReference(address.Host + address.Path)
+	if err != nil {
+		return nil, protocol.Invalid("an oci:// address names a repository, such as oci://registry.example.com/plugins/foo:1.4.0: %w", err)
+	}
+	at := reference.Context()
+	layer, err := remote.Layer(at.Digest("sha256:"+a.SHA256), download.Registry(ctx, at, f.transport(a))...)
+	if err != nil {
+		return nil, download.Failed(err)
+	}
+	content, err := layer.Compressed()
+	if err == nil {
+		return content, nil
+	}
+	err = download.Failed(err)
+	if errors.As(err, &download.Missing{}) {
+		return nil, (&protocol.Error{Code: protocol.ExitFailed, Err: err}).WithHint("the registry has no layer with the hash that the index lists")
+	}
+	return nil, err
+}
+
+// meter reports the progress of a reader.
 type meter struct {
 	content        io.Reader
-	active         func()
 	progress       func(current, total int64)
 	current, total int64
 	// failed is set when reading fails, not writing.
@@ -136,7 +158,6 @@ type meter struct {
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.content.Read(p)
-	m.active()
 	m.current += int64(n)
 	if m.progress != nil {
 		m.progress(m.current, m.total)

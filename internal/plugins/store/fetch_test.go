@@ -251,7 +251,7 @@ func TestFetchLosesPatience(t *testing.T) {
 		<-r.Context().Done()
 	})
 	f.Patience = 50 * time.Millisecond
-	if _, err := fetch(t, f, artifactAt(url)); protocol.ExitCode(err) != protocol.ExitRetryable || !strings.Contains(err.Error(), "no data received for 50ms") {
+	if _, err := fetch(t, f, artifactAt(url)); protocol.ExitCode(err) != protocol.ExitRetryable || !strings.Contains(err.Error(), "no data received from") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -177,9 +177,7 @@ func (s Store) build(ctx context.Context, a Artifact) (temporary string, next In
 	if temporary, err = os.MkdirTemp(s.versions(a.Name), unfinished+"*"); err != nil {
 		return "", next, err
 	}
-	next = Installed{
-		Name: a.Name, Version: a.Version, Index: a.Index, Artifact: a.Artifact, Protocol: a.Protocol,
-	}
+	next.Artifact = a
 	if next.Executable, err = s.unpack(ctx, a, temporary); err != nil {
 		return "", next, errors.Join(err, s.drop(a.Name, temporary))
 	}

@@ -17,15 +17,7 @@ import (
 
 // Installed is one version of a plugin in the store.
 type Installed struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	// Index is the index that it was installed from.
-	Index string `json:"index,omitempty"`
-	artifact.Artifact
-	// Executable is the hash of the executable file.
-	Executable string `json:"executable"`
-	// Protocol is the range in the index.
-	Protocol protocol.ProtocolRange `json:"protocol,omitzero"`
+	Artifact
 	// Previous is the folder of the previous version, if any.
 	Previous string `json:"previous,omitempty"`
 
@@ -36,8 +28,6 @@ type Installed struct {
 
 // target is the target of the plugin's link while this version is active.
 func (i Installed) target() string { return artifact.Target(i.Name, i.Folder, i.bin()) }
-
-func (i Installed) bin() string { return i.Binary(i.Name) }
 
 // ErrNotInstalled is that of a plugin that is not in the store.
 var ErrNotInstalled = errors.New("it is not installed")

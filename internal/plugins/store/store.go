@@ -19,8 +19,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 )
 
@@ -40,7 +40,6 @@ const (
 	// unfinished is the prefix of files that are incomplete or half removed.
 	unfinished = ".new-"
 	recordName = "plugin.json"
-	lockPause  = 50 * time.Millisecond
 )
 
 // Bin is the folder that belongs on PATH.
@@ -62,41 +61,17 @@ func (s Store) locked(ctx context.Context, work func() error) error {
 			return fmt.Errorf("create the plugin folder: %w", err)
 		}
 	}
-	lock, err := s.acquire(ctx)
+	lock, err := atomicfile.Lock(ctx, filepath.Join(s.plugins(), ".lock"), func() {
+		s.warn("waiting for another process that is changing the plugins")
+	})
 	if err != nil {
 		return err
 	}
-	// The kernel releases the lock with its file, however this process ends.
 	defer lock.Close()
 	if err := s.sweep(); err != nil {
 		return err
 	}
 	return work()
-}
-
-func (s Store) acquire(ctx context.Context) (*os.File, error) {
-	path := filepath.Join(s.plugins(), ".lock")
-	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for told := false; ; told = true {
-		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return lock, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), lock.Close())
-		}
-		if !told {
-			s.warn("waiting for another process that is changing the plugins")
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("wait for another process that is changing the plugins: %w", ctx.Err()), lock.Close())
-		case <-time.After(lockPause):
-		}
-	}
 }
 
 // sweep removes unfinished files.

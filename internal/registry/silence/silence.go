@@ -75,7 +75,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.timer.Reset(b.limit)
 	n, err := b.ReadCloser.Read(p)
 	b.timer.Stop()
-	if err != nil && err != io.EOF { //nolint:errorlint // readers return it as it is
+	if err != nil { // also for io.EOF, as which our own cancellation may appear
 		err = b.explain(err)
 	}
 	return n, err
