@@ -46,7 +46,8 @@ func Wait(ctx context.Context, client kubernetes.Interface, workloads []Workload
 	ctx, stop := context.WithCancel(ctx)
 	w := &waiter{client: client, options: options, changed: make(chan struct{}, 1), since: map[string]time.Time{}}
 	if options.Log != nil {
-		w.logs = &logs{client: client, show: options.Log, seen: map[string]bool{}, over: make(chan struct{})}
+		w.logs = &logs{client: client, show: options.Log, seen: map[string]bool{}}
+		w.logs.ctx, w.logs.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		defer w.logs.end()
 	}
 	defer w.running.Wait()
@@ -149,7 +150,7 @@ func (w *waiter) look(ctx context.Context) (done bool, err error) {
 		}
 		w.tell(f)
 		if w.logs != nil {
-			w.logs.follow(ctx, f.snapshot)
+			w.logs.follow(f.snapshot)
 		}
 		if !f.status.Ready {
 			ready = false
