@@ -9,9 +9,11 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -128,6 +130,23 @@ func Ready(snapshots []rollout.Snapshot) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// Runs reports that every workload is ready, and that the image runs in those of
+// the objects. What speaks against the image is told, and is no error.
+func (c *Call) Runs(ctx context.Context, workloads []rollout.Workload, objects []*unstructured.Unstructured) (bool, error) {
+	snapshots, err := rollout.Read(ctx, c.Client, workloads)
+	if err != nil {
+		return false, err
+	}
+	if ready, err := Ready(snapshots); err != nil || !ready {
+		return false, err
+	}
+	proven, err := proof.NewProver(c.App.Name, c.Image).Proven(ctx, objects, snapshots)
+	if err != nil {
+		c.Say("look", "%v", err)
+	}
+	return proven && err == nil, nil
 }
 
 // ReplaceStuck deletes pods that their controller tries again after ever longer

@@ -16,8 +16,6 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/drift"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/namespace"
-	"github.com/nationtech/harmony/internal/cluster/proof"
-	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -135,17 +133,10 @@ func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
 	if d.drifted, err = d.drift(ctx, r); err != nil {
 		return false, err
 	}
-	snapshots, err := rollout.Read(ctx, d.Client, r.workloads)
-	if err != nil {
-		return false, err
-	}
-	if ready, err := delivery.Ready(snapshots); err != nil || !ready {
-		return false, err
-	}
-	proven, err := proof.NewProver(d.App.Name, d.Image).Proven(ctx, r.objects, snapshots)
 	// What runs in the image's place, and what else somebody changed, is for Flux
 	// to mend, which is then asked to.
-	return proven && err == nil && (len(d.drifted) == 0 || d.settings.reportDrift), nil
+	runs, err := d.Runs(ctx, r.workloads, r.objects)
+	return runs && (len(d.drifted) == 0 || d.settings.reportDrift), err
 }
 
 // drift names the objects of a revision that were changed by others. Flux leaves
