@@ -188,37 +188,27 @@ func (k Kit) makeSSHDFolder() {
 func (s *SSHD) end() {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	left := s.connections()
-	for deadline := time.Now().Add(sshdPatience); len(left) > 0 && time.Now().Before(deadline); left = s.connections() {
+	left := s.Connections()
+	for deadline := time.Now().Add(sshdPatience); len(left) > 0 && time.Now().Before(deadline); left = s.Connections() {
 		<-ticker.C
 	}
 	for _, p := range left {
-		s.kit.Errorf("left by a connection: %s", p)
+		s.kit.Errorf("left by a connection: process %d: %s", p.pid, p.command)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may have ended meanwhile
 	}
 }
 
-// Connections are the processes that serve connections, in words: each ssh on
-// this side, and on the other the server's and those that they started.
-func (s *SSHD) Connections() []string {
-	var words []string
-	for _, p := range s.connections() {
-		words = append(words, p.String())
-	}
-	return words
+// Process is one of this machine.
+type Process struct {
+	pid, parent          int
+	command, environment string
 }
 
-type machineProcess struct {
-	pid, parent int
-	command     string
-	environment string
-}
-
-func (p machineProcess) String() string { return fmt.Sprintf("process %d: %s", p.pid, p.command) }
-
-func (s *SSHD) connections() []machineProcess {
-	all, own := machineProcesses(), map[int]bool{s.pid: true}
-	var found []machineProcess
+// Connections are the processes that serve connections: each ssh on this side,
+// and on the other the server's and those that they started.
+func (s *SSHD) Connections() []Process {
+	all, own := processes(), map[int]bool{s.pid: true}
+	var found []Process
 	for before := -1; before != len(found); { // once more for the children of those that were found
 		before = len(found)
 		for _, p := range all {
@@ -231,10 +221,10 @@ func (s *SSHD) connections() []machineProcess {
 	return found
 }
 
-// machineProcesses leaves out what ends while it looks.
-func machineProcesses() []machineProcess {
+// processes leaves out what ends while it looks.
+func processes() []Process {
 	folders, _ := filepath.Glob("/proc/[0-9]*") // no error but that of a wrong pattern
-	var all []machineProcess
+	var all []Process
 	for _, folder := range folders {
 		stat, err := os.ReadFile(filepath.Join(folder, "stat"))
 		if err != nil {
@@ -249,7 +239,7 @@ func machineProcesses() []machineProcess {
 		// After the name, which may hold anything: the state and the parent.
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		parent, _ := strconv.Atoi(fields[1])
-		all = append(all, machineProcess{pid: pid, parent: parent, environment: string(environment),
+		all = append(all, Process{pid: pid, parent: parent, environment: string(environment),
 			command: strings.TrimSpace(strings.ReplaceAll(string(command), "\x00", " "))})
 	}
 	return all

@@ -102,7 +102,7 @@ func (p Preview) Check(ctx context.Context, before, wanted []*unstructured.Unstr
 			continue
 		}
 		group.Go(func() error {
-			if _, err := p.difference(ctx, original, object, fresh); isRefusal(err) {
+			if _, err := p.difference(ctx, original, object, fresh); errors.As(err, new(refusal)) {
 				refusals[i] = err
 			}
 			return nil
@@ -174,11 +174,6 @@ var namespaces = corev1.SchemeGroupVersion.WithResource("namespaces")
 type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }
-
-func isRefusal(err error) bool {
-	var r refusal
-	return errors.As(err, &r)
-}
 
 // refused says in one line what the server has against an object, in which field
 // and from which template, and what to do. What is bad input for certain has the
