@@ -68,6 +68,15 @@ func Retry(ctx context.Context, c *conn.Conn, atMost time.Duration, progress fun
 	}
 }
 
+// Retried is the value of a call that retry repeats, as [Retry] does.
+func Retried[T any](ctx context.Context, retry func(context.Context, func() error) error, call func(context.Context) (T, error)) (value T, err error) {
+	err = retry(ctx, func() (err error) {
+		value, err = call(ctx)
+		return err
+	})
+	return value, err
+}
+
 // Worst is the first of the errors that are not nil, with the worst status of
 // them all; nil when there is none.
 func Worst(errs []error) error {

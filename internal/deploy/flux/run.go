@@ -230,13 +230,11 @@ func (d *deployment) write(ctx context.Context, p *parts, before standing) (toke
 	return token, d.request(ctx, &p.release, token, before)
 }
 
-func (d *deployment) put(ctx context.Context, p part, force bool) (made seen, err error) {
+func (d *deployment) put(ctx context.Context, p part, force bool) (seen, error) {
 	d.Progress(protocol.Event{Phase: "apply", Message: seen{api.Seen{Unstructured: p.want}}.String()})
-	err = d.survive(ctx, func() (err error) {
-		made, err = d.apply(ctx, p.resource, p.want, force, false)
-		return err
+	return delivery.Retried(ctx, d.survive, func(ctx context.Context) (seen, error) {
+		return d.apply(ctx, p.resource, p.want, force, false)
 	})
-	return made, err
 }
 
 // request brings the HelmRelease to what is wanted and asks helm-controller to
