@@ -34,38 +34,29 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// The environment variables that name the cluster.
-const (
-	kubeconfigVariable = "HARMONY_TEST_KUBECONFIG"
-	registryVariable   = "HARMONY_TEST_REGISTRY"
-	dockerVariable     = "HARMONY_TEST_DOCKER"
-	buildkitdVariable  = "HARMONY_TEST_BUILDKITD"
-	buildctlVariable   = "HARMONY_TEST_BUILDCTL"
-)
-
 // Kubeconfig is the path of the kubeconfig of the test cluster.
 func Kubeconfig(t testing.TB) string {
 	t.Helper()
-	return variable(t, kubeconfigVariable)
+	return variable(t, "HARMONY_TEST_KUBECONFIG")
 }
 
 // Registry is the host and port of a registry that the test cluster pulls from;
 // both it and the test reach it by plain http.
 func Registry(t testing.TB) string {
 	t.Helper()
-	return variable(t, registryVariable)
+	return variable(t, "HARMONY_TEST_REGISTRY")
 }
 
 // Docker is the DOCKER_HOST of the test cluster's dockerd.
 func Docker(t testing.TB) string {
 	t.Helper()
-	return variable(t, dockerVariable)
+	return variable(t, "HARMONY_TEST_DOCKER")
 }
 
 // BuildKit are the paths of buildkitd and buildctl, static programs.
 func BuildKit(t testing.TB) (buildkitd, buildctl string) {
 	t.Helper()
-	return variable(t, buildkitdVariable), variable(t, buildctlVariable)
+	return variable(t, "HARMONY_TEST_BUILDKITD"), variable(t, "HARMONY_TEST_BUILDCTL")
 }
 
 // Containerd is the socket of the container runtime of the test cluster's node,

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -36,7 +37,14 @@ func (c Cluster) PrometheusOperator(t testing.TB) {
 		if err == nil && isEstablished(there) && "v"+there.GetAnnotations()["operator.prometheus.io/version"] == module.Version {
 			continue
 		}
-		definition := readObject(t, filepath.Join(module.Dir, "example", "prometheus-operator-crd", "monitoring.coreos.com_"+name+".yaml"))
+		text, err := os.ReadFile(filepath.Join(module.Dir, "example", "prometheus-operator-crd", "monitoring.coreos.com_"+name+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		definition := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(text, definition); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
 		if _, err := definitions.Apply(t.Context(), definition.GetName(), definition, metav1.ApplyOptions{FieldManager: "harmony-test", Force: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -73,25 +81,7 @@ func operator(t testing.TB) goModule {
 	return module
 }
 
-func readObject(t testing.TB, file string) *unstructured.Unstructured {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	object := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal(text, &object.Object); err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-	return object
-}
-
 func isEstablished(definition *unstructured.Unstructured) bool {
-	conditions, _, _ := unstructured.NestedSlice(definition.Object, "status", "conditions")
-	for _, c := range conditions {
-		if condition, ok := c.(map[string]any); ok && condition["type"] == "Established" {
-			return condition["status"] == "True"
-		}
-	}
-	return false
+	found, err := status.Compute(definition)
+	return err == nil && found.Status == status.CurrentStatus
 }

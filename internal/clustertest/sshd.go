@@ -42,7 +42,7 @@ type SSHD struct {
 	// Login is USER@HOST:PORT, as it stands in a URL.
 	Login string
 
-	kit serverKit
+	kit Kit
 	pid int
 }
 
@@ -68,8 +68,8 @@ func StartSSHD(t testing.TB, variables ...string) *SSHD {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &SSHD{kit: serverKit{TB: t, programs: filepath.Dir(sshdProgram), dir: t.TempDir()}}
-	address := "127.0.0.1:" + s.kit.port()
+	s := &SSHD{kit: Kit{TB: t, Programs: filepath.Dir(sshdProgram), Dir: t.TempDir()}}
+	address := "127.0.0.1:" + s.kit.Port()
 	s.Login = me.Username + "@" + address
 	s.kit.makeSSHDFolder()
 	s.listen(address, variables)
@@ -85,21 +85,21 @@ func (s *SSHD) listen(address string, variables []string) {
 	if err != nil {
 		k.Fatal(err)
 	}
-	k.write("known_hosts", []byte(knownhosts.Line([]string{address}, s.newKey("host_key"))+"\n"))
-	k.write("authorized_keys", ssh.MarshalAuthorizedKey(s.newKey("key")))
-	pidFile := filepath.Join(k.dir, "sshd.pid")
+	k.Write("known_hosts", []byte(knownhosts.Line([]string{address}, s.newKey("host_key"))+"\n"))
+	k.Write("authorized_keys", ssh.MarshalAuthorizedKey(s.newKey("key")))
+	pidFile := filepath.Join(k.Dir, "sshd.pid")
 	environment := "SetEnv"
-	for _, v := range append([]string{sshdMark + "=" + k.dir}, variables...) {
+	for _, v := range append([]string{sshdMark + "=" + k.Dir}, variables...) {
 		environment += fmt.Sprintf(" %q", v)
 	}
 	// Without StrictModes the folder of the keys may lie in one of all users.
-	config := k.write("sshd_config", []byte(strings.Join([]string{
+	config := k.Write("sshd_config", []byte(strings.Join([]string{
 		"ListenAddress 127.0.0.1", "Port " + port, "PidFile " + pidFile,
-		"HostKey " + filepath.Join(k.dir, "host_key"), "AuthorizedKeysFile " + filepath.Join(k.dir, "authorized_keys"),
+		"HostKey " + filepath.Join(k.Dir, "host_key"), "AuthorizedKeysFile " + filepath.Join(k.Dir, "authorized_keys"),
 		"AuthenticationMethods publickey", "StrictModes no", "UsePAM no", environment, "",
 	}, "\n")))
-	k.start("sshd", filepath.Base(sshdProgram), nil, "-D", "-e", "-f", config)
-	k.await("sshd", func(context.Context) error { // which writes the file once it listens
+	k.Start("sshd", filepath.Base(sshdProgram), nil, "-D", "-e", "-f", config)
+	k.Await("sshd", func(context.Context) error { // which writes the file once it listens
 		text, err := os.ReadFile(pidFile)
 		if err != nil {
 			return err
@@ -116,11 +116,11 @@ func (s *SSHD) listen(address string, variables []string) {
 func (s *SSHD) provide(client string) {
 	k := s.kit
 	k.Helper()
-	config := k.write("ssh_config", []byte(strings.Join([]string{
-		"IdentityFile " + filepath.Join(k.dir, "key"), "IdentitiesOnly yes", "IdentityAgent none",
-		"UserKnownHostsFile " + filepath.Join(k.dir, "known_hosts"), "GlobalKnownHostsFile none", "StrictHostKeyChecking yes", "",
+	config := k.Write("ssh_config", []byte(strings.Join([]string{
+		"IdentityFile " + filepath.Join(k.Dir, "key"), "IdentitiesOnly yes", "IdentityAgent none",
+		"UserKnownHostsFile " + filepath.Join(k.Dir, "known_hosts"), "GlobalKnownHostsFile none", "StrictHostKeyChecking yes", "",
 	}, "\n")))
-	bin := filepath.Join(k.dir, "bin")
+	bin := filepath.Join(k.Dir, "bin")
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		k.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func (s *SSHD) newKey(name string) ssh.PublicKey {
 	if err != nil {
 		s.kit.Fatal(err)
 	}
-	s.kit.write(name, pem.EncodeToMemory(block))
+	s.kit.Write(name, pem.EncodeToMemory(block))
 	key, err := ssh.NewPublicKey(public)
 	if err != nil {
 		s.kit.Fatal(err)
@@ -157,7 +157,7 @@ func (s *SSHD) newKey(name string) ssh.PublicKey {
 
 // makeSSHDFolder sees to it that sshdFolder is there until the end of the test.
 // The lock keeps others from removing it, or from taking it for the machine's.
-func (k serverKit) makeSSHDFolder() {
+func (k Kit) makeSSHDFolder() {
 	k.Helper()
 	if os.Geteuid() != 0 {
 		return // the whole of sshd has no rights then
@@ -167,7 +167,7 @@ func (k serverKit) makeSSHDFolder() {
 		k.Fatal(err)
 	}
 	k.Cleanup(func() { parent.Close() }) // ends the lock
-	k.await("the lock for "+sshdFolder, func(context.Context) error {
+	k.Await("the lock for "+sshdFolder, func(context.Context) error {
 		return syscall.Flock(int(parent.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	})
 	err = os.Mkdir(sshdFolder, 0o755)
@@ -188,41 +188,31 @@ func (k serverKit) makeSSHDFolder() {
 func (s *SSHD) end() {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	left := s.connections()
-	for deadline := time.Now().Add(sshdPatience); len(left) > 0 && time.Now().Before(deadline); left = s.connections() {
+	left := s.Connections()
+	for deadline := time.Now().Add(sshdPatience); len(left) > 0 && time.Now().Before(deadline); left = s.Connections() {
 		<-ticker.C
 	}
 	for _, p := range left {
-		s.kit.Errorf("left by a connection: %s", p)
+		s.kit.Errorf("left by a connection: process %d: %s", p.pid, p.command)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may have ended meanwhile
 	}
 }
 
-// Connections are the processes that serve connections, in words: each ssh on
-// this side, and on the other the server's and those that they started.
-func (s *SSHD) Connections() []string {
-	var words []string
-	for _, p := range s.connections() {
-		words = append(words, p.String())
-	}
-	return words
+// Process is one of this machine.
+type Process struct {
+	pid, parent          int
+	command, environment string
 }
 
-type machineProcess struct {
-	pid, parent int
-	command     string
-	environment string
-}
-
-func (p machineProcess) String() string { return fmt.Sprintf("process %d: %s", p.pid, p.command) }
-
-func (s *SSHD) connections() []machineProcess {
-	all, own := machineProcesses(), map[int]bool{s.pid: true}
-	var found []machineProcess
+// Connections are the processes that serve connections: each ssh on this side,
+// and on the other the server's and those that they started.
+func (s *SSHD) Connections() []Process {
+	all, own := processes(), map[int]bool{s.pid: true}
+	var found []Process
 	for before := -1; before != len(found); { // once more for the children of those that were found
 		before = len(found)
 		for _, p := range all {
-			if !own[p.pid] && (own[p.parent] || strings.Contains(p.command, s.kit.dir+"/") || strings.Contains(p.environment, sshdMark+"="+s.kit.dir+"\x00")) {
+			if !own[p.pid] && (own[p.parent] || strings.Contains(p.command, s.kit.Dir+"/") || strings.Contains(p.environment, sshdMark+"="+s.kit.Dir+"\x00")) {
 				own[p.pid] = true
 				found = append(found, p)
 			}
@@ -231,10 +221,10 @@ func (s *SSHD) connections() []machineProcess {
 	return found
 }
 
-// machineProcesses leaves out what ends while it looks.
-func machineProcesses() []machineProcess {
+// processes leaves out what ends while it looks.
+func processes() []Process {
 	folders, _ := filepath.Glob("/proc/[0-9]*") // no error but that of a wrong pattern
-	var all []machineProcess
+	var all []Process
 	for _, folder := range folders {
 		stat, err := os.ReadFile(filepath.Join(folder, "stat"))
 		if err != nil {
@@ -249,7 +239,7 @@ func machineProcesses() []machineProcess {
 		// After the name, which may hold anything: the state and the parent.
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		parent, _ := strconv.Atoi(fields[1])
-		all = append(all, machineProcess{pid: pid, parent: parent, environment: string(environment),
+		all = append(all, Process{pid: pid, parent: parent, environment: string(environment),
 			command: strings.TrimSpace(strings.ReplaceAll(string(command), "\x00", " "))})
 	}
 	return all

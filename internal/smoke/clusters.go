@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -90,19 +90,13 @@ func failureOfAll(failed []error, clusters int) error {
 	if len(failed) < 2 {
 		return errors.Join(failed...)
 	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "smoke checks failed on %d of %d clusters", len(failed), clusters)
 	var codes []int
-	for i, err := range failed {
-		codes = append(codes, protocol.ExitCode(err))
-		if i < listed {
-			text.WriteString("\n  " + strings.ReplaceAll(err.Error(), "\n", "\n    "))
-		}
+	var lines []string
+	for _, err := range failed {
+		codes, lines = append(codes, protocol.ExitCode(err)), append(lines, err.Error())
 	}
-	if more := len(failed) - listed; more > 0 {
-		fmt.Fprintf(&text, "\n  and %d more", more)
-	}
-	return &protocol.Error{Code: protocol.WorstCode(codes...), Message: text.String(), Hint: protocol.HintOf(failed[0])}
+	text := fmt.Sprintf("smoke checks failed on %d of %d clusters%s", len(failed), clusters, term.Listed(lines, listed))
+	return &protocol.Error{Code: protocol.WorstCode(codes...), Message: text, Hint: protocol.HintOf(failed[0])}
 }
 
 func (c *checker) on(cluster conn.Cluster, target string) (*checker, error) {

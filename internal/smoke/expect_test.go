@@ -85,7 +85,7 @@ func TestExpectations(t *testing.T) {
 		{"other body", protocol.HTTPExpect{Body: "bye"}, answer{status: 200, body: []byte("hello")}, `the body does not contain "bye"; body: hello`},
 		{"empty body", protocol.HTTPExpect{Body: "bye"}, answer{status: 200}, `the body does not contain "bye"`},
 		{"no JSON", protocol.HTTPExpect{JSON: []protocol.JSONExpect{{Path: "{.a}"}}}, answer{status: 200, body: []byte("<html>")}, "the body is not JSON: invalid character"},
-		{"two values", protocol.HTTPExpect{JSON: []protocol.JSONExpect{{Path: "{.a}"}}}, answer{status: 200, body: []byte(`{"a":1} {}`)}, "more than one value"},
+		{"two values", protocol.HTTPExpect{JSON: []protocol.JSONExpect{{Path: "{.a}"}}}, answer{status: 200, body: []byte(`{"a":1} {}`)}, "after top-level value"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,14 +1,12 @@
 package smoke
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"strings"
 
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/util/jsonpath"
 
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -93,66 +91,35 @@ func valueOf(v reflect.Value) any {
 
 // parseJSON reads one JSON value. Whole numbers that fit are int64, so that
 // filters of a path can compare them, and others float64.
-func parseJSON(text []byte) (any, error) {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	var value any
-	if err := decoder.Decode(&value); err != nil {
-		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one value")
-	}
-	return numbers(value), nil
-}
-
-// numbers replaces every json.Number in a value.
-func numbers(value any) any {
-	return leaves(value, func(leaf any) any {
-		n, _ := leaf.(json.Number)
-		if i, err := n.Int64(); err == nil {
-			return i
-		}
-		if f, err := n.Float64(); err == nil {
-			return f
-		}
-		return leaf
-	})
+func parseJSON(text []byte) (value any, err error) {
+	err = utiljson.Unmarshal(text, &value)
+	return value, err
 }
 
 // equalJSON compares two values of parseJSON, numbers by what they stand for:
 // 1 is 1.0. A whole number beyond 2^53 of a configuration has been a float64 on
 // its way here, so it stands for all that float64 cannot tell apart from it.
 func equalJSON(a, b any) bool {
-	return reflect.DeepEqual(leaves(a, float), leaves(b, float))
+	return reflect.DeepEqual(floats(a), floats(b))
 }
 
-func float(leaf any) any {
-	switch v := leaf.(type) {
+// floats is the value with a float64 in the place of every int64.
+func floats(value any) any {
+	switch v := value.(type) {
 	case int64:
 		return float64(v)
-	case json.Number: // beyond float64: an infinity
-		f, _ := v.Float64()
-		return f
-	}
-	return leaf
-}
-
-// leaves is the value with every value in it changed that is not a map or a list.
-func leaves(value any, change func(any) any) any {
-	switch v := value.(type) {
 	case map[string]any:
 		made := make(map[string]any, len(v))
 		for key, member := range v {
-			made[key] = leaves(member, change)
+			made[key] = floats(member)
 		}
 		return made
 	case []any:
 		made := make([]any, len(v))
 		for i, member := range v {
-			made[i] = leaves(member, change)
+			made[i] = floats(member)
 		}
 		return made
 	}
-	return change(value)
+	return value
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	portforwardapi "k8s.io/apimachinery/pkg/util/portforward"
 	"k8s.io/client-go/tools/portforward"
@@ -215,22 +216,6 @@ func portOf(s corev1.Service, number int) (corev1.ServicePort, error) {
 	return s.Spec.Ports[i], nil
 }
 
-// endpointSlices is the part of a list of EndpointSlices that is looked at.
-type endpointSlices struct {
-	Items []struct {
-		Ports []struct {
-			Name string `json:"name"`
-			Port int    `json:"port"`
-		} `json:"ports"`
-		Endpoints []struct {
-			Conditions struct {
-				Ready *bool `json:"ready"`
-			} `json:"conditions"`
-			TargetRef corev1.ObjectReference `json:"targetRef"`
-		} `json:"endpoints"`
-	} `json:"items"`
-}
-
 type podPort struct {
 	pod  string
 	port int
@@ -240,33 +225,28 @@ func (p podPort) String() string { return fmt.Sprintf("pod %s, port %d", p.pod, 
 
 // readyPods are the pods behind a port of a service, in order.
 func (c *cluster) readyPods(ctx context.Context, name string, port corev1.ServicePort) ([]podPort, error) {
-	var slicesOf endpointSlices
+	var found discoveryv1.EndpointSliceList
 	query := url.Values{"labelSelector": {"kubernetes.io/service-name=" + name}}
-	if err := c.get(ctx, "apis/discovery.k8s.io/v1", "endpointslices", query, &slicesOf); err != nil {
+	if err := c.get(ctx, "apis/discovery.k8s.io/v1", "endpointslices", query, &found); err != nil {
 		return nil, err
 	}
-	pods := slicesOf.ready(port.Name)
-	if len(pods) == 0 {
-		return nil, fmt.Errorf("%w behind service %s", errNoPod, name)
-	}
-	return pods, nil
-}
-
-func (s endpointSlices) ready(portName string) []podPort {
 	var pods []podPort
-	for _, item := range s.Items {
-		for _, port := range item.Ports {
-			if port.Name != portName {
+	for _, item := range found.Items {
+		for _, p := range item.Ports {
+			if p.Name == nil || *p.Name != port.Name || p.Port == nil { // a Service has both set
 				continue
 			}
 			for _, e := range item.Endpoints {
 				// An absent condition means unknown, which counts as ready.
-				if e.TargetRef.Kind == "Pod" && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
-					pods = append(pods, podPort{e.TargetRef.Name, port.Port})
+				if e.TargetRef != nil && e.TargetRef.Kind == "Pod" && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
+					pods = append(pods, podPort{e.TargetRef.Name, int(*p.Port)})
 				}
 			}
 		}
 	}
+	if len(pods) == 0 {
+		return nil, fmt.Errorf("%w behind service %s", errNoPod, name)
+	}
 	slices.SortFunc(pods, func(a, b podPort) int { return strings.Compare(a.pod, b.pod) })
-	return slices.Compact(pods)
+	return slices.Compact(pods), nil
 }

@@ -26,6 +26,18 @@ func Excerpt(s string, most int) string {
 	return s
 }
 
+// Listed writes lines below a message, at most so many.
+func Listed(lines []string, most int) string {
+	text := ""
+	for _, line := range lines[:min(len(lines), most)] {
+		text += "\n  " + strings.ReplaceAll(line, "\n", "\n    ")
+	}
+	if more := len(lines) - most; more > 0 {
+		text += fmt.Sprintf("\n  and %d more", more)
+	}
+	return text
+}
+
 // FirstLine is the first line of an untrusted text that is not blank.
 func FirstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(Clean(s)), "\n")

@@ -176,7 +176,7 @@ func judge(device string, report Artifact, digest string) protocol.DeviceReport 
 	if isDigest(revision) {
 		d.Digest = revision
 	}
-	d.Message = message(report.Annotations[annotationMessage])
+	d.Message = term.Excerpt(report.Annotations[annotationMessage], maxMessage-1)
 	if at, err := time.Parse(time.RFC3339, report.Annotations[annotationCreated]); err == nil {
 		d.Time = at.UTC().Format(time.RFC3339)
 	}
@@ -196,13 +196,4 @@ func judge(device string, report Artifact, digest string) protocol.DeviceReport 
 func isDigest(text string) bool {
 	hex, ok := strings.CutPrefix(text, "sha256:")
 	return ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
-}
-
-// message makes a device's text fit to be shown on one line.
-func message(text string) string {
-	line := strings.Join(strings.Fields(term.Clean(text)), " ")
-	if runes := []rune(line); len(runes) > maxMessage {
-		line = string(runes[:maxMessage-1]) + "…"
-	}
-	return line
 }

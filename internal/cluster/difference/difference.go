@@ -43,7 +43,7 @@ func (o Object) Changed() bool {
 	if o.Before == nil || o.After == nil {
 		return o.Before != o.After
 	}
-	return !equality.Semantic.DeepEqual(essence(o.Before), essence(o.After))
+	return !equality.Semantic.DeepEqual(Essence(o.Before), Essence(o.After))
 }
 
 // context is how many unchanged lines are shown around a changed one.
@@ -117,8 +117,8 @@ func text(object map[string]any) (string, error) {
 	}, string(data)), nil
 }
 
-// essence is an object without the fields that the API server writes.
-func essence(object *unstructured.Unstructured) map[string]any {
+// Essence is an object without the fields that the API server writes.
+func Essence(object *unstructured.Unstructured) map[string]any {
 	if object == nil {
 		return nil
 	}

@@ -23,7 +23,7 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 // all other objects: the values of a HelmRelease, the parameters of an Application,
 // a container's environment, a file in a ConfigMap.
 func mask(before, after *unstructured.Unstructured) (map[string]any, map[string]any) {
-	a, b := essence(before), essence(after)
+	a, b := Essence(before), Essence(after)
 	inA, inB := secrets{}, secrets{}
 	inA.find("", a, isSecret(before) || isSecret(after))
 	inB.find("", b, isSecret(before) || isSecret(after))

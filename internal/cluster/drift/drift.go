@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/nationtech/harmony/internal/cluster/difference"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 )
 
@@ -144,11 +145,7 @@ func Patch(original, wanted, live *unstructured.Unstructured) (types.PatchType, 
 
 // essence is what a person could have changed.
 func (f Finder) essence(object *unstructured.Unstructured) map[string]any {
-	content := object.DeepCopy().Object
-	delete(content, "status")
-	for _, field := range []string{"managedFields", "resourceVersion", "generation"} {
-		unstructured.RemoveNestedField(content, "metadata", field)
-	}
+	content := difference.Essence(object)
 	for _, pointer := range f.Ignore {
 		remove(content, strings.Split(strings.TrimPrefix(pointer, "/"), "/"))
 	}

@@ -134,15 +134,15 @@ type logs struct {
 	client kubernetes.Interface
 	show   func(w Workload, container, line string)
 	seen   map[string]bool
-	// over ends the reading.
-	over chan struct{}
-	all  sync.WaitGroup
+	// ctx outlives that of the wait for a moment: the work ends with the pods,
+	// whose last lines are still on their way.
+	ctx    context.Context
+	cancel context.CancelFunc
+	all    sync.WaitGroup
 }
 
-// follow shows the logs of the containers that have started. It outlives the
-// context for a moment: the work ends with the pods, whose last lines are still on
-// their way.
-func (l *logs) follow(ctx context.Context, s Snapshot) {
+// follow shows the logs of the containers that have started.
+func (l *logs) follow(s Snapshot) {
 	for _, pod := range s.Current {
 		for _, c := range containers(pod) {
 			key := string(pod.UID) + "/" + c.Name
@@ -150,24 +150,15 @@ func (l *logs) follow(ctx context.Context, s Snapshot) {
 				continue
 			}
 			l.seen[key] = true
-			l.all.Go(func() { l.copy(ctx, s.Workload, pod.Namespace, pod.Name, c.Name) })
+			l.all.Go(func() { l.copy(s.Workload, pod.Namespace, pod.Name, c.Name) })
 		}
 	}
 }
 
 // copy shows one log. A pod that is deleted before it was read has none: it is
 // only shown, nothing depends on it.
-func (l *logs) copy(ctx context.Context, w Workload, namespace, pod, container string) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	go func() {
-		select {
-		case <-l.over:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	stream, err := l.client.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, Follow: true}).Stream(ctx)
+func (l *logs) copy(w Workload, namespace, pod, container string) {
+	stream, err := l.client.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, Follow: true}).Stream(l.ctx)
 	if err != nil {
 		return
 	}
@@ -181,7 +172,8 @@ func (l *logs) copy(ctx context.Context, w Workload, namespace, pod, container s
 
 // end waits for the last lines, and no longer than a moment.
 func (l *logs) end() {
-	timer := time.AfterFunc(lastLines, func() { close(l.over) })
+	timer := time.AfterFunc(lastLines, l.cancel)
 	l.all.Wait()
 	timer.Stop()
+	l.cancel()
 }

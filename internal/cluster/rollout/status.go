@@ -252,7 +252,3 @@ func toUnstructured(kind string, object any) (*unstructured.Unstructured, error)
 	u.SetAPIVersion(strings.TrimPrefix(groups[kind]+"/v1", "/"))
 	return u, nil
 }
-
-func decode(from map[string]any, into any) error {
-	return runtime.DefaultUnstructuredConverter.FromUnstructured(from, into)
-}

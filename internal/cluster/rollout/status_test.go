@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
@@ -46,7 +47,7 @@ func load(t *testing.T, name string) Snapshot {
 			"ReplicaSet": &appsv1.ReplicaSet{}, "ControllerRevision": &appsv1.ControllerRevision{},
 			"Job": &batchv1.Job{}, "Pod": &corev1.Pod{},
 		}[u.GetKind()]
-		if err := decode(content, object); err != nil {
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content, object); err != nil {
 			t.Fatalf("%s %s: %v", u.GetKind(), u.GetName(), err)
 		}
 		raw, typed = append(raw, u), append(typed, object)

@@ -46,7 +46,8 @@ func Wait(ctx context.Context, client kubernetes.Interface, workloads []Workload
 	ctx, stop := context.WithCancel(ctx)
 	w := &waiter{client: client, options: options, changed: make(chan struct{}, 1), since: map[string]time.Time{}}
 	if options.Log != nil {
-		w.logs = &logs{client: client, show: options.Log, seen: map[string]bool{}, over: make(chan struct{})}
+		w.logs = &logs{client: client, show: options.Log, seen: map[string]bool{}}
+		w.logs.ctx, w.logs.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		defer w.logs.end()
 	}
 	defer w.running.Wait()
@@ -149,7 +150,7 @@ func (w *waiter) look(ctx context.Context) (done bool, err error) {
 		}
 		w.tell(f)
 		if w.logs != nil {
-			w.logs.follow(ctx, f.snapshot)
+			w.logs.follow(f.snapshot)
 		}
 		if !f.status.Ready {
 			ready = false
@@ -258,32 +259,18 @@ func (w *waiter) ended(ctx context.Context) error {
 	for _, f := range w.followed {
 		switch {
 		case !f.synced():
-			return &LateError{Text: f.Workload.String() + " cannot be read", Err: watchErr}
+			if watchErr == nil {
+				return fmt.Errorf("%s cannot be read", f.Workload)
+			}
+			return fmt.Errorf("%s cannot be read: %w", f.Workload, watchErr)
 		case !f.status.Ready:
 			p := failed(f.snapshot, f.status.Message)
 			if len(f.status.Suspects) > 0 {
 				p = f.status.Suspects[0]
 			}
 			p.Workload, p.Late = f.Workload, true
-			return &LateError{Text: diagnose(ctx, w.client, p, f.uid())}
+			return errors.New(diagnose(ctx, w.client, p, f.uid()))
 		}
 	}
-	return &LateError{Text: "all workloads are ready, but their running images could not be verified yet"}
+	return errors.New("all workloads are ready, but their running images could not be verified yet")
 }
-
-// LateError is the error of a rollout that was not done when the deadline came.
-type LateError struct {
-	// Text says what was missing, on one or more lines.
-	Text string
-	// Err is why the cluster could not be read, if that was it.
-	Err error
-}
-
-func (e *LateError) Error() string {
-	if e.Err == nil {
-		return e.Text
-	}
-	return e.Text + ": " + e.Err.Error()
-}
-
-func (e *LateError) Unwrap() error { return e.Err }

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -84,7 +85,7 @@ func selectorOf(object *unstructured.Unstructured) (labels.Selector, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := decode(raw, &selector); err != nil {
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &selector); err != nil {
 		return nil, fmt.Errorf("spec.selector: %w", err)
 	}
 	return metav1.LabelSelectorAsSelector(&selector)

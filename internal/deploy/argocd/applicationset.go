@@ -140,12 +140,8 @@ func (s *appSet) wants(spec map[string]any) bool {
 }
 
 // read reads the ApplicationSet, with retries; nil when there is none.
-func (f *fanout) read(ctx context.Context) (found *appSet, err error) {
-	err = f.argo.patient(ctx, func() error {
-		found, err = f.get(ctx)
-		return err
-	})
-	return found, err
+func (f *fanout) read(ctx context.Context) (*appSet, error) {
+	return delivery.Retried(ctx, f.argo.patient, f.get)
 }
 
 func (f *fanout) get(ctx context.Context) (*appSet, error) {
@@ -176,10 +172,8 @@ func (f *fanout) ownedSet(found *appSet) error {
 
 func (f *fanout) applications(ctx context.Context) (map[string]*application, error) {
 	selector := fmt.Sprintf("%s=%s,%s=%s,%s=%s", marks.ManagedBy, marks.Harmony, marks.App, f.App.Name, marks.Target, f.Target)
-	var list *unstructured.UnstructuredList
-	err := f.argo.patient(ctx, func() (err error) {
-		list, err = f.argo.applications.List(ctx, metav1.ListOptions{LabelSelector: selector})
-		return err
+	list, err := delivery.Retried(ctx, f.argo.patient, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+		return f.argo.applications.List(ctx, metav1.ListOptions{LabelSelector: selector})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the Applications of %s: %w", f.set, err)

@@ -104,11 +104,7 @@ func (a *argo) Host() string { return strings.TrimSuffix(a.Config.Host, "/") }
 
 // existing reads the Application, with retries; it must exist.
 func (a *argo) existing(ctx context.Context) (*application, error) {
-	var found *application
-	err := a.patient(ctx, func() (err error) {
-		found, err = a.get(ctx)
-		return err
-	})
+	found, err := delivery.Retried(ctx, a.patient, a.get)
 	if err == nil && found == nil {
 		return nil, fmt.Errorf("%s was deleted meanwhile", a)
 	}

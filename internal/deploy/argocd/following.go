@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
@@ -136,18 +137,8 @@ func (f *following) failed(ctx context.Context, found *application, s *operation
 	return err
 }
 
-// listed writes lines below an error, at most some of them.
-func listed(lines []string) string {
-	const shown = 10
-	var b strings.Builder
-	for _, line := range lines[:min(len(lines), shown)] {
-		b.WriteString("\n  " + line)
-	}
-	if more := len(lines) - shown; more > 0 {
-		fmt.Fprintf(&b, "\n  and %d more", more)
-	}
-	return b.String()
-}
+// listed writes lines below an error, at most ten of them.
+func listed(lines []string) string { return term.Listed(lines, 10) }
 
 // reason looks for why hooks failed: their events and last log lines. It may
 // find none.
@@ -159,8 +150,7 @@ func (f *following) reason(ctx context.Context, hooks []reference) error {
 		return nil // the error of the operation says enough
 	}
 	err = rollout.Wait(ctx, f.Client, workloads, rollout.Options{FailOnly: true, FailFast: true})
-	var late *rollout.LateError
-	if errors.As(err, &late) || ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return nil
 	}
 	return err

@@ -66,19 +66,7 @@ func (d *deployment) running(ctx context.Context, found *application) (bool, err
 	if err != nil {
 		return false, err
 	}
-	snapshots, err := rollout.Read(ctx, d.Client, workloads)
-	if err != nil {
-		return false, err
-	}
-	if ready, err := delivery.Ready(snapshots); err != nil || !ready {
-		return false, err
-	}
-	proven, err := proof.NewProver(d.App.Name, d.Image).Proven(ctx, objects, snapshots)
-	if err != nil {
-		d.Say("look", "%v", err)
-		return false, nil
-	}
-	return proven, nil
+	return d.Runs(ctx, workloads, objects)
 }
 
 // follow waits until what was synced is rolled out, its image proven to run,
@@ -199,9 +187,8 @@ func (d *deployment) unhealthy(ctx context.Context) string {
 	if err != nil || found == nil {
 		return ""
 	}
-	lines := complaints(found)
-	if len(lines) == 0 {
-		return ""
+	if lines := complaints(found); len(lines) > 0 {
+		return "\n  Argo CD says:" + strings.ReplaceAll(listed(lines), "\n", "\n  ")
 	}
-	return "\n  Argo CD says:" + strings.ReplaceAll(listed(lines), "\n", "\n  ")
+	return ""
 }

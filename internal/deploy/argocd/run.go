@@ -201,11 +201,7 @@ func (d *deployment) before(found *application) release {
 func (d *deployment) free(ctx context.Context) (*application, error) {
 	told := ""
 	for {
-		var found *application
-		err := d.argo.patient(ctx, func() (err error) {
-			found, err = d.argo.get(ctx)
-			return err
-		})
+		found, err := delivery.Retried(ctx, d.argo.patient, d.argo.get)
 		if err != nil || found == nil {
 			return nil, err
 		}

@@ -222,36 +222,34 @@ func published(ctx context.Context, topology protocol.Topology, app protocol.App
 	if err != nil {
 		return release{}, err
 	}
-	return release{app: app, image: &protocol.ImageRef{
-		Metadata: app.Metadata, Registry: image.host, Repository: image.path, Tag: image.tag, Digest: image.digest,
-		Location: protocol.InRegistry, Insecure: images.Insecure,
-	}, chart: &protocol.ChartRef{
-		Metadata: app.Metadata, URL: "oci://" + chart.host + "/" + chart.path, Chart: chartName, ChartVersion: app.Version,
-		Digest: chart.digest, Image: app.Chart.ImagePlaces(), Insecure: charts.Insecure,
+	return release{app: app, image: &image, chart: &protocol.ChartRef{
+		Metadata: app.Metadata, URL: "oci://" + chart.Registry + "/" + chart.Repository, Chart: chartName, ChartVersion: app.Version,
+		Digest: chart.Digest, Image: app.Chart.ImagePlaces(), Insecure: charts.Insecure,
 	}}, nil
 }
 
-type artifact struct{ host, path, tag, digest string }
-
 // lookup asks a registry for the digest of the app's version.
-func lookup(ctx context.Context, registry protocol.Provider, repository string, app protocol.AppSpec) (artifact, error) {
+func lookup(ctx context.Context, registry protocol.Provider, repository string, app protocol.AppSpec) (protocol.ImageRef, error) {
 	tag := strings.ReplaceAll(app.Version, "+", "_")
 	where := registry.URL + "/" + repository
 	ref, err := name.NewTag(where+":"+tag, auth.Naming(registry.Insecure)...)
 	if err != nil {
-		return artifact{}, protocol.Invalid("app %q: %w", app.Name, err)
+		return protocol.ImageRef{}, protocol.Invalid("app %q: %w", app.Name, err)
 	}
 	found, err := remote.Head(ref, auth.Options(ctx, ref, registry.Insecure)...)
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
-		return artifact{}, protocol.Invalid("app %q: version %s is not published as %s", app.Name, app.Version, ref).
+		return protocol.ImageRef{}, protocol.Invalid("app %q: version %s is not published as %s", app.Name, app.Version, ref).
 			WithHint("publish it, name another --version, or pipe in the documents: harmony build %s | harmony publish | harmony diff", app.Name)
 	}
 	if err != nil {
-		return artifact{}, protocol.Retryable("look up %s: %w", ref, err)
+		return protocol.ImageRef{}, protocol.Retryable("look up %s: %w", ref, err)
 	}
 	host, path, _ := strings.Cut(where, "/")
-	return artifact{host, path, tag, found.Digest.String()}, nil
+	return protocol.ImageRef{
+		Metadata: app.Metadata, Registry: host, Repository: path, Tag: tag, Digest: found.Digest.String(),
+		Location: protocol.InRegistry, Insecure: registry.Insecure,
+	}, nil
 }
 
 // chartName is the name that publish gives to the app's chart.

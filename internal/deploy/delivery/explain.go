@@ -9,9 +9,11 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -64,6 +66,15 @@ func Retry(ctx context.Context, c *conn.Conn, atMost time.Duration, progress fun
 		case <-timer.C:
 		}
 	}
+}
+
+// Retried is the value of a call that retry repeats, as [Retry] does.
+func Retried[T any](ctx context.Context, retry func(context.Context, func() error) error, call func(context.Context) (T, error)) (value T, err error) {
+	err = retry(ctx, func() (err error) {
+		value, err = call(ctx)
+		return err
+	})
+	return value, err
 }
 
 // Worst is the first of the errors that are not nil, with the worst status of
@@ -128,6 +139,23 @@ func Ready(snapshots []rollout.Snapshot) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// Runs reports that every workload is ready, and that the image runs in those of
+// the objects. What speaks against the image is told, and is no error.
+func (c *Call) Runs(ctx context.Context, workloads []rollout.Workload, objects []*unstructured.Unstructured) (bool, error) {
+	snapshots, err := rollout.Read(ctx, c.Client, workloads)
+	if err != nil {
+		return false, err
+	}
+	if ready, err := Ready(snapshots); err != nil || !ready {
+		return false, err
+	}
+	proven, err := proof.NewProver(c.App.Name, c.Image).Proven(ctx, objects, snapshots)
+	if err != nil {
+		c.Say("look", "%v", err)
+	}
+	return proven && err == nil, nil
 }
 
 // ReplaceStuck deletes pods that their controller tries again after ever longer

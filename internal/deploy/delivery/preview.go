@@ -18,10 +18,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/cluster/difference"
 	"github.com/nationtech/harmony/internal/cluster/drift"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
-	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -102,7 +102,7 @@ func (p Preview) Check(ctx context.Context, before, wanted []*unstructured.Unstr
 			continue
 		}
 		group.Go(func() error {
-			if _, err := p.difference(ctx, original, object, fresh); isRefusal(err) {
+			if _, err := p.difference(ctx, original, object, fresh); errors.As(err, new(refusal)) {
 				refusals[i] = err
 			}
 			return nil
@@ -175,11 +175,6 @@ type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }
 
-func isRefusal(err error) bool {
-	var r refusal
-	return errors.As(err, &r)
-}
-
 // refused says in one line what the server has against an object, in which field
 // and from which template, and what to do. What is bad input for certain has the
 // status protocol.ExitInvalid.
@@ -235,7 +230,7 @@ func wrongType(o *unstructured.Unstructured) error {
 	return nil
 }
 
-// shown bounds what is reported of a refusal, in bytes and in fields.
+// shown bounds what is reported of a refusal, in characters and in fields.
 const (
 	shown  = 300
 	causes = 3
@@ -249,12 +244,12 @@ func reason(err error) string {
 	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
-		return brief(err.Error())
+		return term.Excerpt(err.Error(), shown)
 	}
 	var said []string
 	all := status.Status().Details.Causes
 	for _, c := range all[:min(len(all), causes)] {
-		text := brief(withoutValue(c))
+		text := term.Excerpt(withoutValue(c), shown)
 		if c.Field != "" && c.Field != "<nil>" {
 			text = c.Field + ": " + text
 		}
@@ -284,14 +279,6 @@ func withoutValue(c metav1.StatusCause) string {
 		return value[i+len("}: "):]
 	}
 	return value
-}
-
-func brief(text string) string {
-	text = rollout.Clean(strings.Join(strings.Fields(text), " "))
-	if len(text) > shown {
-		text = strings.ToValidUTF8(text[:shown], "") + "…"
-	}
-	return text
 }
 
 func advice(of difference.Object, text string) string {

@@ -44,7 +44,7 @@ func deployOnce(make delivery.Constructor, input string) int {
 	}
 	k.App.Metadata = k.Metadata
 	env := environment(k.Adapter, k.Namespace, k.Settings, false, func(protocol.Event) {})
-	a, err := open(make, &conn.Flags{Kubeconfig: k.Kubeconfig}, env)
+	a, err := make(&conn.Flags{Kubeconfig: k.Kubeconfig})(context.Background(), env)
 	if err == nil {
 		_, err = a.Deploy(context.Background(), k.App, Target, k.Image, k.Chart)
 	}

@@ -133,15 +133,11 @@ func (w *World) Through(g *clustertest.Gate) capability.ContinuousDelivery {
 // AdapterWith makes the adapter with these flags.
 func (w *World) AdapterWith(flags *conn.Flags) capability.ContinuousDelivery {
 	w.T.Helper()
-	a, err := open(w.make, flags, environment(w.name, w.Namespace, w.Settings, w.DryRun, w.observe))
+	a, err := w.make(flags)(w.T.Context(), environment(w.name, w.Namespace, w.Settings, w.DryRun, w.observe))
 	if err != nil {
 		w.T.Fatal(err)
 	}
 	return a
-}
-
-func open(make delivery.Constructor, flags *conn.Flags, env capability.Environment) (capability.ContinuousDelivery, error) {
-	return make(flags)(context.Background(), env)
 }
 
 func environment(name, namespace string, settings map[string]any, dryRun bool, progress func(protocol.Event)) capability.Environment {

@@ -81,7 +81,7 @@ func newDevice(t *testing.T, form protocol.EdgeForm) *device {
 // publish deploys to the device and tells what was published.
 func (d *device) publish(want protocol.Outcome) protocol.DeployResult {
 	d.T.Helper()
-	a := &adapter{Name, capability.Environment{
+	a := &adapter{capability.Environment{
 		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "test"}, Targets: map[string]protocol.Target{deploytest.Target: {EdgeDevice: d.edge}}},
 		Progress: func(e protocol.Event) { d.T.Logf("%s %s", e.Phase, e.Message) },
 	}}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nationtech/harmony/internal/chart/values"
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/devices"
 	"github.com/nationtech/harmony/internal/cluster/marks"
@@ -30,15 +31,12 @@ const Name = "edge"
 // target says everything.
 func New(*conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
-		return &adapter{Name, env}, nil
+		return &adapter{env}, nil
 	}
 }
 
 // adapter is safe for use by several goroutines: a call holds its own state.
-type adapter struct {
-	delivery.Unsupported
-	env capability.Environment
-}
+type adapter struct{ env capability.Environment }
 
 // deployment is one call of Deploy.
 type deployment struct {
@@ -175,14 +173,11 @@ func failure(failed []protocol.DeviceReport) error {
 	if len(failed) == 1 {
 		return fmt.Errorf("device %s reports that it failed: %s", failed[0].Device, failed[0].Message)
 	}
-	text := ""
-	for _, device := range failed[:min(len(failed), told)] {
-		text += "\n  " + device.Device + ": " + device.Message
+	var lines []string
+	for _, device := range failed {
+		lines = append(lines, device.Device+": "+device.Message)
 	}
-	if more := len(failed) - told; more > 0 {
-		text += fmt.Sprintf("\n  and %d more", more)
-	}
-	return fmt.Errorf("%d devices report that they failed:%s", len(failed), text)
+	return fmt.Errorf("%d devices report that they failed:%s", len(failed), term.Listed(lines, told))
 }
 
 // late reports the devices that have not reported yet: they may be switched off.

@@ -276,7 +276,7 @@ func TestForeignState(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.push("fleet/edge/groups/shops/app:latest", image)
-	if _, err := w.adapter().Diff(t.Context(), w.app, target, w.image, w.chart()); err == nil || !strings.Contains(err.Error(), "no state of harmony") {
+	if _, err := w.adapter().Diff(t.Context(), w.app, target, w.image, w.chart()); err == nil || !strings.Contains(err.Error(), "not a state that harmony published") {
 		t.Errorf("error %v", err)
 	}
 }

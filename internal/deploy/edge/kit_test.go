@@ -120,7 +120,7 @@ func (w *world) chart() protocol.ChartRef {
 }
 
 func (w *world) adapter() *adapter {
-	return &adapter{Name, capability.Environment{Topology: w.topology, DryRun: w.dryRun, Progress: func(e protocol.Event) {
+	return &adapter{capability.Environment{Topology: w.topology, DryRun: w.dryRun, Progress: func(e protocol.Event) {
 		if e.Phase == "warning" {
 			w.warnings = append(w.warnings, e.Message)
 		}

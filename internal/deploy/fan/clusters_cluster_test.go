@@ -59,9 +59,9 @@ type realFleet struct {
 func newRealFleet(t *testing.T) *realFleet {
 	t.Helper()
 	w := deploytest.New(t, helm.Name, helm.New)
-	servers := clustertest.APIServers(t, "eu", "us")
+	servers := apiServers(t, "eu", "us")
 	f := &realFleet{World: w, clusters: map[string]clustertest.Cluster{"eu": servers[0], "us": servers[1], "real": w.Cluster}}
-	f.kubeconfig = clustertest.Join(t, f.clusters, map[string]string{"eu": `{"fleet":"shops"}`, "us": `{"fleet":"shops"}`, "real": `{"fleet":"hub"}`})
+	f.kubeconfig = join(t, f.clusters, map[string]string{"eu": `{"fleet":"shops"}`, "us": `{"fleet":"shops"}`, "real": `{"fleet":"hub"}`})
 	f.Templates = map[string]string{"app.yaml": fleetTemplate}
 	return f
 }
@@ -278,9 +278,10 @@ func (f *realFleet) applicationSet() {
 	hub := f.clusters["real"]
 	f.secrets("127.0.0.1", "us")
 	f.progressiveSyncs(hub)
-	clustertest.Start(f.T, "argocd", []string{"ARGOCD_BINARY_NAME=argocd-applicationset-controller", "KUBECONFIG=" + hub.Kubeconfig},
-		"--namespace="+argoNamespace, "--enable-progressive-syncs", "--loglevel=warn", "--metrics-addr=127.0.0.1:"+clustertest.Port(f.T),
-		"--probe-addr=127.0.0.1:"+clustertest.Port(f.T), "--webhook-addr=127.0.0.1:"+clustertest.Port(f.T))
+	kit := clustertest.NewKit(f.T)
+	kit.Start("argocd", "argocd", []string{"ARGOCD_BINARY_NAME=argocd-applicationset-controller", "KUBECONFIG=" + hub.Kubeconfig},
+		"--namespace="+argoNamespace, "--enable-progressive-syncs", "--loglevel=warn", "--metrics-addr=127.0.0.1:"+kit.Port(),
+		"--probe-addr=127.0.0.1:"+kit.Port(), "--webhook-addr=127.0.0.1:"+kit.Port())
 	client, err := dynamic.NewForConfig(hub.Rest)
 	if err != nil {
 		f.T.Fatal(err)

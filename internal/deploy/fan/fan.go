@@ -145,9 +145,9 @@ func (d *fanned) Status(ctx context.Context, app protocol.AppSpec, target string
 		return nil, err
 	}
 	var entries []status.Entry
-	for _, c := range found {
-		if c.err != nil {
-			c.value = []status.Entry{{App: app.Name, Target: target, Context: c.name, State: status.Unknown, Message: c.err.Error()}}
+	for i, c := range found {
+		if errs[i] != nil {
+			c.value = []status.Entry{{App: app.Name, Target: target, Context: c.name, State: status.Unknown, Message: errs[i].Error()}}
 		}
 		entries = append(entries, c.value...)
 	}
@@ -176,7 +176,6 @@ func (d *fanned) Diff(ctx context.Context, app protocol.AppSpec, target string, 
 type read[T any] struct {
 	name  string
 	value T
-	err   error
 }
 
 // each reads every cluster of the target, some at once.
@@ -195,7 +194,7 @@ func each[T any](ctx context.Context, d *fanned, target string, look func(contex
 			if err == nil {
 				found[i].value, err = look(ctx, a)
 			}
-			found[i].err, errs[i] = err, err
+			errs[i] = err
 			return nil
 		})
 	}

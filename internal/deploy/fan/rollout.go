@@ -2,7 +2,6 @@ package fan
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -246,11 +246,9 @@ const listed = 10
 // failure is the error that lists the clusters' failures, with the worst of
 // their statuses.
 func (r *rollout) failure(count protocol.ClusterCount, where string) error {
-	var text strings.Builder
-	fmt.Fprintf(&text, "%d of %d clusters of target %q failed, %s", r.failures, count.Total, r.target, where)
 	var codes []int
+	var lines []string
 	var hint string
-	told := 0
 	for i, end := range r.done {
 		if end.failure == nil {
 			continue
@@ -259,18 +257,14 @@ func (r *rollout) failure(count protocol.ClusterCount, where string) error {
 		if hint == "" {
 			hint = protocol.HintOf(end.failure)
 		}
-		if told++; told <= listed {
-			fmt.Fprintf(&text, "\n  %s: %s", r.clusters[i].Name, strings.ReplaceAll(brief(end.failure), "\n", "\n    "))
-		}
+		lines = append(lines, r.clusters[i].Name+": "+brief(end.failure))
 	}
-	if told > listed {
-		fmt.Fprintf(&text, "\n  and %d more", told-listed)
-	}
+	text := fmt.Sprintf("%d of %d clusters of target %q failed, %s%s", r.failures, count.Total, r.target, where, term.Listed(lines, listed))
 	if count.RolledBack > 0 {
-		fmt.Fprintf(&text, "\nrolled back: %d", count.RolledBack)
+		text += fmt.Sprintf("\nrolled back: %d", count.RolledBack)
 	}
 	if count.Skipped > 0 {
-		fmt.Fprintf(&text, "\nskipped: %d", count.Skipped)
+		text += fmt.Sprintf("\nskipped: %d", count.Skipped)
 	}
 	if hint == "" {
 		hint = "fix the failing clusters and run the same command again: clusters that are done are left as they are"
@@ -279,5 +273,5 @@ func (r *rollout) failure(count protocol.ClusterCount, where string) error {
 	if begun := count.Installed + count.Upgraded + count.RolledBack; begun > 0 && (code == protocol.ExitInvalid || code == protocol.ExitUnsupported) {
 		code = protocol.ExitFailed // these two say that nothing was started
 	}
-	return &protocol.Error{Code: code, Err: errors.New(text.String()), Hint: hint}
+	return &protocol.Error{Code: code, Message: text, Hint: hint}
 }

@@ -47,10 +47,8 @@ func (d *deployment) fetched(ctx context.Context, source part, isNew bool) error
 func (d *deployment) await(ctx context.Context, resource schema.GroupVersionResource, s seen, phase string, enough func(seen) (bool, error)) error {
 	told := ""
 	for {
-		var next seen
-		err := d.survive(ctx, func() (err error) {
-			next, err = d.get(ctx, resource, s.GetNamespace(), s.GetName())
-			return err
+		next, err := delivery.Retried(ctx, d.survive, func(ctx context.Context) (seen, error) {
+			return d.get(ctx, resource, s.GetNamespace(), s.GetName())
 		})
 		if err == nil && !next.exists() {
 			err = fmt.Errorf("%s was deleted", s)

@@ -16,8 +16,6 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/drift"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/namespace"
-	"github.com/nationtech/harmony/internal/cluster/proof"
-	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -135,17 +133,10 @@ func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
 	if d.drifted, err = d.drift(ctx, r); err != nil {
 		return false, err
 	}
-	snapshots, err := rollout.Read(ctx, d.Client, r.workloads)
-	if err != nil {
-		return false, err
-	}
-	if ready, err := delivery.Ready(snapshots); err != nil || !ready {
-		return false, err
-	}
-	proven, err := proof.NewProver(d.App.Name, d.Image).Proven(ctx, r.objects, snapshots)
 	// What runs in the image's place, and what else somebody changed, is for Flux
 	// to mend, which is then asked to.
-	return proven && err == nil && (len(d.drifted) == 0 || d.settings.reportDrift), nil
+	runs, err := d.Runs(ctx, r.workloads, r.objects)
+	return runs && (len(d.drifted) == 0 || d.settings.reportDrift), err
 }
 
 // drift names the objects of a revision that were changed by others. Flux leaves
@@ -239,13 +230,11 @@ func (d *deployment) write(ctx context.Context, p *parts, before standing) (toke
 	return token, d.request(ctx, &p.release, token, before)
 }
 
-func (d *deployment) put(ctx context.Context, p part, force bool) (made seen, err error) {
+func (d *deployment) put(ctx context.Context, p part, force bool) (seen, error) {
 	d.Progress(protocol.Event{Phase: "apply", Message: seen{api.Seen{Unstructured: p.want}}.String()})
-	err = d.survive(ctx, func() (err error) {
-		made, err = d.apply(ctx, p.resource, p.want, force, false)
-		return err
+	return delivery.Retried(ctx, d.survive, func(ctx context.Context) (seen, error) {
+		return d.apply(ctx, p.resource, p.want, force, false)
 	})
-	return made, err
 }
 
 // request brings the HelmRelease to what is wanted and asks helm-controller to

@@ -20,6 +20,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
 )
 
@@ -226,10 +227,8 @@ func (d *deployment) query(s seen, status release.Status) ([]*release.Release, e
 
 // read is a revision of the release; nil when Helm's storage does not have it.
 func (d *deployment) read(ctx context.Context, s seen, version int) (*stored, error) {
-	var found *release.Release
-	err := d.survive(ctx, func() (err error) {
-		found, err = d.storage(s).Get(fmt.Sprintf("sh.helm.release.v1.%s.v%d", d.App.Name, version))
-		return err
+	found, err := delivery.Retried(ctx, d.survive, func(context.Context) (*release.Release, error) {
+		return d.storage(s).Get(fmt.Sprintf("sh.helm.release.v1.%s.v%d", d.App.Name, version))
 	})
 	if errors.Is(err, driver.ErrReleaseNotFound) {
 		return nil, nil
