@@ -2,8 +2,8 @@ package ocilayout
 
 import (
 	"bufio"
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,27 +49,12 @@ func (d *Draft) WriteLayer(ctx context.Context, entries []Entry, created time.Ti
 		return Layer{}, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	compressed, plain := sha256.New(), sha256.New()
-	z := newGzipWriter(io.MultiWriter(f, compressed), 0, d.store.level())
-	tarred := bufio.NewWriterSize(io.MultiWriter(plain, z), 256<<10)
-	err = WriteTar(ctx, tarred, entries, created)
-	if err == nil {
-		err = tarred.Flush()
-	}
-	if err = errors.Join(err, z.Close()); err != nil {
-		return Layer{}, fmt.Errorf("pack layer: %w", err)
-	}
-	size, err := f.Seek(0, io.SeekCurrent)
+	layer, err := compress(f, d.store.level(), func(w io.Writer) error {
+		tarred := bufio.NewWriterSize(w, 256<<10)
+		return cmp.Or(WriteTar(ctx, tarred, entries, created), tarred.Flush())
+	})
 	if err != nil {
-		return Layer{}, err
-	}
-	layer := Layer{
-		Descriptor: ocispec.Descriptor{
-			MediaType: ocispec.MediaTypeImageLayerGzip,
-			Digest:    digest.NewDigest(digest.SHA256, compressed),
-			Size:      size,
-		},
-		DiffID: digest.NewDigest(digest.SHA256, plain),
+		return Layer{}, fmt.Errorf("pack layer: %w", err)
 	}
 	return layer, os.Rename(f.Name(), d.blob(layer.Descriptor.Digest))
 }
