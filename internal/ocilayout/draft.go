@@ -16,6 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 )
 
 // Layer is a layer whose blob is in a draft.
@@ -67,24 +69,15 @@ func (d *Draft) AddBlob(sum digest.Digest, path string) error {
 	if err == nil || errors.Is(err, os.ErrExist) {
 		return nil
 	}
-	return copyFile(path, target)
-}
-
-func copyFile(from, to string) (err error) {
-	in, err := os.Open(from)
+	in, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(filepath.Dir(to), ".copy-*")
-	if err != nil {
+	return atomicfile.Stream(target, 0o600, func(w io.Writer) error {
+		_, err := io.Copy(w, in)
 		return err
-	}
-	_, err = io.Copy(out, in)
-	if err = errors.Join(err, out.Close()); err != nil {
-		return errors.Join(err, os.Remove(out.Name()))
-	}
-	return os.Rename(out.Name(), to)
+	})
 }
 
 // AddImage writes the image's configuration, with the layers filled in, and its
