@@ -16,9 +16,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony/internal/build/base"
+	"github.com/nationtech/harmony/internal/build/buildable"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
+	"github.com/nationtech/harmony/internal/cli/cachedir"
 	"github.com/nationtech/harmony/internal/ocilayout"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -111,7 +114,10 @@ func (b *builder) open(app protocol.AppSpec) (*job, error) {
 	if app.Image.Dockerfile != nil {
 		j.source, err = openProject(app, j.memory)
 	} else {
-		j.source, err = openBuildable(j)
+		j.source, err = buildable.Open(buildable.Options{
+			App: app, Platforms: platforms, Created: b.created, Memory: j.memory, DryRun: b.env.DryRun, Finder: lock.Finder(os.Getenv("PATH")),
+			Progress: func(phase, message string) { j.tell(phase, "%s", message) },
+		})
 	}
 	return j, err
 }
@@ -148,15 +154,8 @@ const abandoned = 24 * time.Hour
 // prune forgets what was not used for long, and removes the contexts that killed runs
 // left behind.
 func (j *job) prune() error {
-	err := errors.Join(inputs.Prune(j.memory), j.bases.Prune())
-	left, globErr := filepath.Glob(filepath.Join(j.env.Cache, j.app.Name, contextPrefix+"*"))
-	err = errors.Join(err, globErr)
-	for _, dir := range left {
-		if info, e := os.Stat(dir); e == nil && time.Since(info.ModTime()) > abandoned {
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-	}
-	return err
+	contexts := cachedir.Prune(filepath.Join(j.env.Cache, j.app.Name), contextPrefix+"*", 0, abandoned)
+	return errors.Join(inputs.Prune(j.memory), j.bases.Prune(), contexts)
 }
 
 // Flags are those of harmony build, besides the ones that every stage has.

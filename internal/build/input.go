@@ -86,13 +86,9 @@ func (j *job) look(ctx context.Context) (input, error) {
 
 // settings are the items that come from neither the source nor its Dockerfile.
 func (j *job) settings() []inputs.Item {
-	var platforms []string
-	for _, p := range j.platforms {
-		platforms = append(platforms, ocilayout.PlatformString(p))
-	}
 	items := []inputs.Item{
 		setting("format", format),
-		setting("platforms", strings.Join(platforms, " ")),
+		setting("platforms", strings.Join(ocilayout.PlatformStrings(j.platforms), " ")),
 		setting("created", strconv.FormatInt(j.created.Unix(), 10)),
 	}
 	options := j.backend.Options()

@@ -14,7 +14,6 @@ import (
 	"github.com/nationtech/harmony/internal/build/buildable"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/ocilayout"
-	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -67,12 +66,10 @@ func (j *job) reference(in input) protocol.ImageRef {
 	ref := protocol.ImageRef{
 		Metadata: j.app.Metadata, Repository: cmp.Or(j.app.Image.Repository, j.app.Name),
 		Tag: protocol.TagOf(j.app.Version), Planned: j.env.DryRun,
+		Platforms: ocilayout.PlatformStrings(j.platforms),
 	}
 	if in.known {
 		ref.InputDigest = in.digest
-	}
-	for _, p := range j.platforms {
-		ref.Platforms = append(ref.Platforms, ocilayout.PlatformString(p))
 	}
 	return ref
 }
@@ -153,16 +150,6 @@ func (j *job) verify(ctx context.Context, in input) error {
 		return errChanged
 	}
 	return nil
-}
-
-func openBuildable(j *job) (buildable.Source, error) {
-	return buildable.Open(buildable.Options{
-		App: j.app, Platforms: j.platforms, Created: j.created, Memory: j.memory, DryRun: j.env.DryRun,
-		Finder: lock.Finder(os.Getenv("PATH")),
-		Progress: func(phase, message string) {
-			j.env.Progress(protocol.Event{Metadata: j.app.Metadata, Phase: phase, Message: message})
-		},
-	})
 }
 
 // checkoutModes gives what was written into a folder modes that do not depend on the

@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -98,9 +97,8 @@ func (r *published) find(ctx context.Context, at name.Reference, input string, p
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	got, err := remote.Get(at, auth.Through(r.guard, remote.WithContext(ctx), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))...)
-	var answer *transport.Error
 	switch {
-	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
+	case auth.HasStatus(err, http.StatusNotFound):
 		return "", nil
 	case err != nil:
 		return "", err

@@ -2,13 +2,18 @@ package ocilayout
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"io"
+	"os"
 	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 const (
@@ -42,11 +47,28 @@ type block struct {
 	done chan struct{}
 }
 
-// NewGzipWriter compresses the way every layer made here is compressed: the same
-// bytes give the same blob on any machine. Close must be called; it reports the
-// errors of w, and does not close it.
-func NewGzipWriter(w io.Writer) io.WriteCloser { return newGzipWriter(w, 0, level) }
+// Compress writes a layer to a new file, and fill writes its tar. The same bytes
+// give the same blob on any machine.
+func Compress(file *os.File, fill func(io.Writer) error) (Layer, error) {
+	return compress(file, level, fill)
+}
 
+func compress(file *os.File, level int, fill func(io.Writer) error) (Layer, error) {
+	compressed, plain := sha256.New(), sha256.New()
+	z := newGzipWriter(io.MultiWriter(file, compressed), 0, level)
+	err := fill(io.MultiWriter(plain, z))
+	if err = errors.Join(err, z.Close()); err != nil {
+		return Layer{}, err
+	}
+	size, err := file.Seek(0, io.SeekCurrent)
+	return Layer{
+		Descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: digest.NewDigest(digest.SHA256, compressed), Size: size},
+		DiffID:     digest.NewDigest(digest.SHA256, plain),
+	}, err
+}
+
+// newGzipWriter makes a writer that must be closed: Close reports the errors of w,
+// and does not close it.
 func newGzipWriter(w io.Writer, workers, level int) *gzipWriter {
 	if workers < 1 {
 		workers = min(runtime.GOMAXPROCS(0), maxWorkers)

@@ -2,8 +2,8 @@ package ocilayout
 
 import (
 	"bufio"
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 )
 
 // Layer is a layer whose blob is in a draft.
@@ -49,27 +51,12 @@ func (d *Draft) WriteLayer(ctx context.Context, entries []Entry, created time.Ti
 		return Layer{}, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	compressed, plain := sha256.New(), sha256.New()
-	z := newGzipWriter(io.MultiWriter(f, compressed), 0, d.store.level())
-	tarred := bufio.NewWriterSize(io.MultiWriter(plain, z), 256<<10)
-	err = WriteTar(ctx, tarred, entries, created)
-	if err == nil {
-		err = tarred.Flush()
-	}
-	if err = errors.Join(err, z.Close()); err != nil {
-		return Layer{}, fmt.Errorf("pack layer: %w", err)
-	}
-	size, err := f.Seek(0, io.SeekCurrent)
+	layer, err := compress(f, d.store.level(), func(w io.Writer) error {
+		tarred := bufio.NewWriterSize(w, 256<<10)
+		return cmp.Or(WriteTar(ctx, tarred, entries, created), tarred.Flush())
+	})
 	if err != nil {
-		return Layer{}, err
-	}
-	layer := Layer{
-		Descriptor: ocispec.Descriptor{
-			MediaType: ocispec.MediaTypeImageLayerGzip,
-			Digest:    digest.NewDigest(digest.SHA256, compressed),
-			Size:      size,
-		},
-		DiffID: digest.NewDigest(digest.SHA256, plain),
+		return Layer{}, fmt.Errorf("pack layer: %w", err)
 	}
 	return layer, os.Rename(f.Name(), d.blob(layer.Descriptor.Digest))
 }
@@ -82,24 +69,15 @@ func (d *Draft) AddBlob(sum digest.Digest, path string) error {
 	if err == nil || errors.Is(err, os.ErrExist) {
 		return nil
 	}
-	return copyFile(path, target)
-}
-
-func copyFile(from, to string) (err error) {
-	in, err := os.Open(from)
+	in, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(filepath.Dir(to), ".copy-*")
-	if err != nil {
+	return atomicfile.Stream(target, 0o600, func(w io.Writer) error {
+		_, err := io.Copy(w, in)
 		return err
-	}
-	_, err = io.Copy(out, in)
-	if err = errors.Join(err, out.Close()); err != nil {
-		return errors.Join(err, os.Remove(out.Name()))
-	}
-	return os.Rename(out.Name(), to)
+	})
 }
 
 // AddImage writes the image's configuration, with the layers filled in, and its

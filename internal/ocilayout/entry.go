@@ -82,12 +82,15 @@ func copyContent(ctx context.Context, w io.Writer, e Entry) error {
 		return err
 	}
 	defer content.Close()
-	n, err := io.Copy(w, contextReader{ctx, content})
+	n, err := io.Copy(w, WithContext(ctx, content))
 	if errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != e.Size {
 		return fmt.Errorf("changed while it was read: no longer %d bytes", e.Size)
 	}
 	return err
 }
+
+// WithContext makes a reader fail when ctx ends.
+func WithContext(ctx context.Context, r io.Reader) io.Reader { return contextReader{ctx, r} }
 
 type contextReader struct {
 	ctx context.Context

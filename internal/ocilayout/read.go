@@ -1,7 +1,6 @@
 package ocilayout
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -118,11 +117,9 @@ func (c *Content) read(d v1.Descriptor) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var raw bytes.Buffer
 	checked := Checked(file, d)
 	defer checked.Close()
-	_, err = raw.ReadFrom(checked)
-	return raw.Bytes(), err
+	return io.ReadAll(checked)
 }
 
 // Open opens a blob of the folder.

@@ -14,13 +14,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/nationtech/harmony/internal/cli/cachedir"
 )
 
 const (
@@ -136,37 +137,9 @@ func (s Store) replace(draft, path string) error {
 // used within the last day, and what interrupted runs left behind.
 func (s Store) prune(app string) error {
 	dir := filepath.Join(s.Dir, app)
-	entries, err := os.ReadDir(dir)
+	err := errors.Join(cachedir.Prune(dir, strings.Repeat("?", 64), keep, pruneAge), cachedir.Prune(dir, ".new-*", 0, pruneAge))
 	if err != nil {
-		return err
-	}
-	type old struct {
-		path string
-		used time.Time
-	}
-	var layouts, drafts []old
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !e.IsDir() {
-			continue // removed by another run, or not ours
-		}
-		folder := old{filepath.Join(dir, e.Name()), info.ModTime()}
-		switch {
-		case strings.HasPrefix(e.Name(), ".new-"):
-			drafts = append(drafts, folder)
-		case len(e.Name()) == 64:
-			layouts = append(layouts, folder)
-		}
-	}
-	slices.SortFunc(layouts, func(a, b old) int { return b.used.Compare(a.used) })
-	layouts = layouts[min(keep, len(layouts)):]
-	for _, folder := range append(layouts, drafts...) {
-		if time.Since(folder.used) < pruneAge {
-			continue
-		}
-		if err := os.RemoveAll(folder.path); err != nil {
-			return fmt.Errorf("remove old image: %w", err)
-		}
+		return fmt.Errorf("remove old images: %w", err)
 	}
 	return nil
 }
@@ -213,6 +186,15 @@ func hashOf(file string) (string, error) {
 	defer f.Close()
 	sum, err := digest.SHA256.FromReader(f)
 	return sum.Encoded(), err
+}
+
+// PlatformStrings are those of a list, in its order.
+func PlatformStrings(list []ocispec.Platform) []string {
+	var names []string
+	for _, p := range list {
+		names = append(names, PlatformString(p))
+	}
+	return names
 }
 
 // PlatformString is os/arch or os/arch/variant.

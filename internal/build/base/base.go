@@ -17,7 +17,6 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
@@ -216,21 +215,15 @@ func layerType(mediaType string) (string, error) {
 
 // classify gives an error of a registry its exit status.
 func classify(err error) error {
-	var answer *transport.Error
-	var coded *protocol.Error
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &coded):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, new(*protocol.Error)):
 		return err
-	case !errors.As(err, &answer):
-		return protocol.Retryable("%w", err)
-	case answer.StatusCode == http.StatusNotFound:
+	case auth.HasStatus(err, http.StatusNotFound):
 		return protocol.Invalid("%w", err)
-	case answer.StatusCode == http.StatusTooManyRequests, answer.StatusCode >= 500:
-		return protocol.Retryable("%w", err)
-	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
+	case auth.HasStatus(err, http.StatusUnauthorized, http.StatusForbidden):
 		return (&protocol.Error{Code: protocol.ExitFailed, Err: err}).WithHint("the image may not exist, or needs a login: docker login or crane auth login")
 	}
-	return err
+	return auth.Classify(err)
 }
 
 // choose picks the best manifest for a platform in an index. One without a platform

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/nationtech/harmony/internal/cli/atomicfile"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -120,32 +121,9 @@ func (r Registry) path(sum digest.Digest) string {
 	return filepath.Join(r.Cache, string(sum.Algorithm()), sum.Encoded())
 }
 
-// write makes the file of a blob in one step, which also survives a power cut.
+// write makes the file of a blob in one step.
 func (r Registry) write(sum digest.Digest, content func(io.Writer) error) error {
-	path := r.path(sum)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	err = content(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
+	return atomicfile.Stream(r.path(sum), 0o600, content)
 }
 
 // used reports whether a blob is there, and keeps it from being removed soon.

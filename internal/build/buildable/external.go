@@ -3,8 +3,6 @@ package buildable
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
@@ -45,16 +45,13 @@ func openExternal(o Options) (Source, error) {
 		return nil, err
 	}
 	app := o.App
-	app.Image.Platforms = nil
-	for _, platform := range o.Platforms {
-		app.Image.Platforms = append(app.Image.Platforms, ocilayout.PlatformString(platform))
-	}
+	app.Image.Platforms = ocilayout.PlatformStrings(o.Platforms)
 	document, err := protocol.Encode(app)
 	if err != nil {
 		return nil, err
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%q %d %s", p.path, o.Created.Unix(), document.Bytes()))
-	memory := filepath.Join(o.Memory, "external-"+hex.EncodeToString(key[:16]))
+	key := digest.FromString(fmt.Sprintf("%q %d %s", p.path, o.Created.Unix(), document.Bytes())).Encoded()
+	memory := filepath.Join(o.Memory, "external-"+key[:32])
 	return &external{
 		options: o, program: p, document: append(document.Bytes(), '\n'), memory: memory,
 		digests: inputs.OpenDigests(memory + ".digests"),
@@ -178,21 +175,9 @@ func (e *external) list(ctx context.Context, c dockerfile.Context) ([]inputs.Ite
 		return nil, err
 	}
 	defer root.Close()
-	entries, err := root.Entries(ctx)
-	if err != nil {
-		return nil, err
-	}
 	// The folder is another one each time: nothing of it is worth remembering.
-	digests := inputs.OpenDigests(filepath.Join(c.Dir, "no-memory"))
-	var items []inputs.Item
-	for _, entry := range entries {
-		value, err := valueOf(entry, digests)
-		if err := errors.Join(err, ctx.Err()); err != nil {
-			return nil, err
-		}
-		items = append(items, inputs.Item{Kind: inputs.File, Name: entry.Path, Value: value})
-	}
-	return items, nil
+	_, items, err := entries(ctx, root, inputs.OpenDigests(filepath.Join(c.Dir, "no-memory")))
+	return items, err
 }
 
 // remember keeps the answer with its inputs, if the executable lists them.

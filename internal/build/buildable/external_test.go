@@ -105,10 +105,10 @@ func TestExternalIsRemembered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := externalOptions(t, answering)
 			settle()
-			before := digest(t, t.Context(), openSource(t, o))
+			before := digestOf(t, t.Context(), openSource(t, o))
 			test.change(t, &o)
 			settle()
-			after := digest(t, t.Context(), openSource(t, o))
+			after := digestOf(t, t.Context(), openSource(t, o))
 			if again := runs(t, o) == 2; again != test.again {
 				t.Errorf("run %d times, want it again: %t", runs(t, o), test.again)
 			}
@@ -124,7 +124,7 @@ func TestExternalIsRemembered(t *testing.T) {
 func TestExternalContextOfMemory(t *testing.T) {
 	o := externalOptions(t, answering)
 	settle()
-	digest(t, t.Context(), openSource(t, o))
+	digestOf(t, t.Context(), openSource(t, o))
 	c := contextOf(t, o)
 	if _, ok := treeOf(t, c.Dir)["one"]; !ok || runs(t, o) != 2 {
 		t.Errorf("no context, or run %d times", runs(t, o))
@@ -133,9 +133,9 @@ func TestExternalContextOfMemory(t *testing.T) {
 	random := strings.Replace(answering, "set -e", "set -e\ndate +%N > \"$1/now\"", 1)
 	o = externalOptions(t, random)
 	settle()
-	digest(t, t.Context(), openSource(t, o))
+	digestOf(t, t.Context(), openSource(t, o))
 	s := openSource(t, o)
-	digest(t, t.Context(), s)
+	digestOf(t, t.Context(), s)
 	if _, err := s.Context(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "wrote a different context for the same inputs") {
 		t.Errorf("error %v", err)
 	}

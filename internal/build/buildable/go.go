@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -70,8 +71,9 @@ func (g *golang) look(ctx context.Context) error {
 	path := filepath.Join(g.options.Memory, "go-"+g.key()[:32])
 	g.digests = inputs.OpenDigests(path + ".digests")
 	trace, err := inputs.LoadTrace(path + ".trace")
-	if err == nil && g.survey.parse(trace.Answer) && trace.Holds(g.digests) {
-		g.trace = trace
+	var known survey
+	if err == nil && json.Unmarshal([]byte(trace.Answer), &known) == nil && known.Name != "" && len(known.Items) > 0 && trace.Holds(g.digests) {
+		g.survey, g.trace = known, trace
 		return nil
 	}
 	if err == nil && g.notes == nil && !g.options.DryRun {
@@ -89,8 +91,12 @@ func (g *golang) look(ctx context.Context) error {
 	if !s.traceable || !s.notes.SettledBefore(start) {
 		return nil
 	}
+	text, err := json.Marshal(g.survey)
+	if err != nil {
+		return err
+	}
 	g.trace = s.notes
-	g.trace.Answer = g.survey.String()
+	g.trace.Answer = string(text)
 	return g.trace.Save(path + ".trace")
 }
 
@@ -167,12 +173,8 @@ func (g *golang) key() string {
 
 // fixed is the part of the input that does not depend on files.
 func (g *golang) fixed() string {
-	var platforms []string
-	for _, p := range g.options.Platforms {
-		platforms = append(platforms, ocilayout.PlatformString(p))
-	}
 	return fmt.Sprintf("%s created %d platforms %q main %q ldflags %q tags %q",
-		format, g.options.Created.Unix(), platforms, g.main(), g.source.LDFlags, g.source.Tags)
+		format, g.options.Created.Unix(), ocilayout.PlatformStrings(g.options.Platforms), g.main(), g.source.LDFlags, g.source.Tags)
 }
 
 // environment is that of the go command for a platform. Of a variable given twice

@@ -58,7 +58,7 @@ func inputDigest(ctx context.Context, s Source) (string, error) {
 	return inputs.Digest(append(items, inputs.Item{Name: "Dockerfile", Value: string(c.Text)})), nil
 }
 
-func digest(t *testing.T, ctx context.Context, s Source) string {
+func digestOf(t *testing.T, ctx context.Context, s Source) string {
 	t.Helper()
 	d, err := inputDigest(ctx, s)
 	if err != nil {
@@ -133,7 +133,7 @@ func TestInputDigestAfterChange(t *testing.T) {
 			dir, memory := filepath.Join(t.TempDir(), "demo"), t.TempDir()
 			write(t, dir, module)
 			settle()
-			before := digest(t, t.Context(), newGo(dir, memory))
+			before := digestOf(t, t.Context(), newGo(dir, memory))
 			g := newGo(dir, memory)
 			test.change(t, dir, g)
 			// A survey that meets a change in progress remembers nothing, which
@@ -181,10 +181,10 @@ func TestNothingStartsWhenNothingChanged(t *testing.T) {
 	dir, memory := filepath.Join(t.TempDir(), "demo"), t.TempDir()
 	write(t, dir, module)
 	settle()
-	want := digest(t, t.Context(), newGo(dir, memory))
+	want := digestOf(t, t.Context(), newGo(dir, memory))
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := digest(t, cancelled, newGo(dir, memory)); got != want {
+	if got := digestOf(t, cancelled, newGo(dir, memory)); got != want {
 		t.Errorf("digest %s, want %s", got, want)
 	}
 	write(t, dir, map[string]string{"internal/say/say.go": "package say\n\nfunc Hello(string) { }\n"})
@@ -202,7 +202,7 @@ func TestChangeDuringSurvey(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(dir, "cmd/demo/main.go"), time.Now(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	digest(t, t.Context(), newGo(dir, memory))
+	digestOf(t, t.Context(), newGo(dir, memory))
 	traces, err := filepath.Glob(filepath.Join(memory, "*.trace"))
 	if err != nil {
 		t.Fatal(err)

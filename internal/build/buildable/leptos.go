@@ -67,9 +67,9 @@ type leptos struct {
 	folder   string // of the workspace, in the project
 	given    leptosSettings
 	settings leptosSettings // with what Cargo.toml says
-	ignore   string         // the ignore file in force
 	digests  *inputs.Digests
 	entries  []dockerfile.Entry
+	items    []inputs.Item     // the entries
 	sums     map[string]string // of files, by path
 }
 
@@ -77,7 +77,7 @@ func openLeptos(o Options) (Source, error) {
 	if err := o.fields("folder", "settings"); err != nil {
 		return nil, err
 	}
-	l := &leptos{options: o, folder: cmp.Or(o.App.Image.Buildable.Folder, "."), ignore: filepath.Join(o.Memory, "rust-leptos.dockerignore")}
+	l := &leptos{options: o, folder: cmp.Or(o.App.Image.Buildable.Folder, ".")}
 	if err := o.settings(&l.given); err != nil {
 		return nil, err
 	}
@@ -109,36 +109,43 @@ func (l *leptos) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item,
 		return dockerfile.Context{}, nil, err
 	}
 	items := []inputs.Item{{Kind: inputs.Setting, Name: typeLeptos, Value: string(settings)}}
-	for _, e := range l.entries {
-		items = append(items, inputs.Item{Kind: inputs.File, Name: e.Path, Value: l.sums[e.Path]})
-	}
 	l.digests.Save()
-	return l.dockerfile(), items, nil
+	return l.dockerfile(), append(items, l.items...), nil
 }
 
 // survey lists the sources: what the project's ignore file does not exclude, without
 // the output of cargo and git's files.
 func (l *leptos) survey(ctx context.Context) error {
-	if err := writeIgnore(l.ignore, filepath.Join(l.root(), ".dockerignore")); err != nil {
-		return err
-	}
-	root, err := dockerfile.OpenFolder(l.root(), l.ignore)
+	root, err := dockerfile.OpenFolder(l.root(), "", "**/target", "**/.git", "**/node_modules")
 	if err != nil {
 		return l.options.invalid("folder", "%s is not a folder in the project", l.folder)
 	}
 	defer root.Close()
-	if l.entries, err = root.Entries(ctx); err != nil {
+	if l.entries, l.items, err = entries(ctx, root, l.digests); err != nil {
 		return fmt.Errorf("%s: %w", l.folder, err)
 	}
 	l.sums = map[string]string{}
-	for _, e := range l.entries {
-		value, err := valueOf(e, l.digests)
-		if err != nil {
-			return err
-		}
-		l.sums[e.Path] = value
+	for _, item := range l.items {
+		l.sums[item.Name] = item.Value
 	}
-	return ctx.Err()
+	return nil
+}
+
+// entries lists everything in a folder, also as items.
+func entries(ctx context.Context, root *dockerfile.Folder, digests *inputs.Digests) ([]dockerfile.Entry, []inputs.Item, error) {
+	all, err := root.Entries(ctx)
+	var items []inputs.Item
+	for _, e := range all {
+		var value string
+		if err == nil {
+			value, err = valueOf(e, digests)
+		}
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			break
+		}
+		items = append(items, inputs.Item{Kind: inputs.File, Name: e.Path, Value: value})
+	}
+	return all, items, err
 }
 
 // valueOf is what counts of an entry of a context.
@@ -151,19 +158,6 @@ func valueOf(e dockerfile.Entry, digests *inputs.Digests) (string, error) {
 	}
 	sum, err := digests.Known(e.Host, e.Info, e.Open)
 	return fmt.Sprintf("%o %s", dockerfile.Checkout(e.Info.Mode()), sum), err
-}
-
-// writeIgnore writes the project's ignore file, and excludes what is never a source.
-func writeIgnore(to, from string) error {
-	text, err := os.ReadFile(from)
-	if err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return err
-	}
-	const always = "**/target\n**/.git\n**/node_modules\n"
-	return os.WriteFile(to, append([]byte(always), text...), 0o600)
 }
 
 func (l *leptos) Context(ctx context.Context, dir string) (dockerfile.Context, error) {

@@ -187,7 +187,7 @@ func TestLeptosManifestsStay(t *testing.T) {
 }
 
 func TestLeptosInput(t *testing.T) {
-	before := digest(t, t.Context(), openSource(t, leptosOptions(t, leptosApp, "", nil)))
+	before := digestOf(t, t.Context(), openSource(t, leptosOptions(t, leptosApp, "", nil)))
 	for name, test := range map[string]struct {
 		change func(t *testing.T, o Options)
 		same   bool
@@ -209,7 +209,7 @@ func TestLeptosInput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := leptosOptions(t, leptosApp, "", nil)
 			test.change(t, o)
-			if after := digest(t, t.Context(), openSource(t, o)); (after == before) != test.same {
+			if after := digestOf(t, t.Context(), openSource(t, o)); (after == before) != test.same {
 				t.Errorf("same digest: %t, want %t", after == before, test.same)
 			}
 		})
@@ -243,7 +243,7 @@ func TestLeptosRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := openSource(t, o)
-		digest(t, t.Context(), s)
+		digestOf(t, t.Context(), s)
 		if _, err := s.Context(t.Context(), t.TempDir()); protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), "leads out of it") {
 			t.Errorf("status %d, %v", protocol.ExitCode(err), err)
 		}

@@ -2,9 +2,7 @@ package buildable
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -64,11 +62,6 @@ func (s *server) locate(ctx context.Context) (string, error) {
 		version, err = process.Output(ctx, process.Command{Args: []string{s.command, "env", "GOVERSION"}, Env: serverEnvironment(s.platforms[0])})
 	}
 	return strings.TrimSpace(string(version)), err
-}
-
-func (s *server) digest() string {
-	sum := sha256.Sum256([]byte(serverModule + serverMain + serverSite))
-	return hex.EncodeToString(sum[:])
 }
 
 // stage compiles the server in the Dockerfile, if that is where it happens.

@@ -38,7 +38,11 @@ func (o Options) invalid(field, format string, args ...any) *protocol.Error {
 
 func (o Options) settings(into any) error {
 	b := *o.App.Image.Buildable
-	known := jsonNames(reflect.TypeOf(into).Elem())
+	var known []string // in the order of the fields
+	for _, field := range reflect.VisibleFields(reflect.TypeOf(into).Elem()) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		known = append(known, name)
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.Settings)) {
 		if !slices.Contains(known, name) {
 			err := o.invalid("settings."+name, "the type %s has no such setting", b.Type)
@@ -61,16 +65,6 @@ func (o Options) settings(into any) error {
 		}
 	}
 	return nil
-}
-
-// jsonNames are the names of a struct's fields in JSON, in their order.
-func jsonNames(t reflect.Type) []string {
-	var names []string
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		names = append(names, name)
-	}
-	return names
 }
 
 // linkerFlag knows the allowed flags. Others can start programs and write files: -extld

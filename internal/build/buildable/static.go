@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
 )
@@ -94,7 +96,7 @@ func (s *static) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item,
 	}
 	items := []inputs.Item{
 		{Kind: "harmony's", Name: "certificates and users", Value: baseDigest()},
-		{Kind: "harmony's", Name: "static server", Value: s.server.digest()},
+		{Kind: "harmony's", Name: "static server", Value: digest.FromString(serverModule + serverMain + serverSite).Encoded()},
 		{Kind: inputs.Setting, Name: "static", Value: string(settings)},
 		{Kind: inputs.Setting, Name: "created", Value: fmt.Sprint(s.options.Created.Unix())},
 		{Kind: "toolchain", Name: "go", Value: toolchain},
@@ -127,11 +129,11 @@ func (s *static) survey(ctx context.Context) error {
 		if e.Kind == fs.ModeSymlink {
 			return s.options.invalid("folder", "%s is a symbolic link; static serves files", path.Join(folder, e.Path))
 		}
-		digest, err := s.digests.Known(e.Host, e.Info, e.Open)
+		sum, err := s.digests.Known(e.Host, e.Info, e.Open)
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
-		s.files = append(s.files, siteFile{e.Path, e.Host, digest, e.Info.Size()})
+		s.files = append(s.files, siteFile{e.Path, e.Host, sum, e.Info.Size()})
 	}
 	return s.complete(folder)
 }

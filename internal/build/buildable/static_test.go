@@ -184,7 +184,7 @@ func TestStaticIsTheSameEverywhere(t *testing.T) {
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
 	second := staticOptions(t, nil)
-	if a, b := digest(t, t.Context(), openSource(t, first)), digest(t, t.Context(), openSource(t, second)); a != b {
+	if a, b := digestOf(t, t.Context(), openSource(t, first)), digestOf(t, t.Context(), openSource(t, second)); a != b {
 		t.Errorf("input digests %s and %s", a, b)
 	}
 	other := treeOf(t, contextOf(t, second).Dir)
@@ -204,7 +204,7 @@ func TestStaticIsTheSameEverywhere(t *testing.T) {
 
 func TestStaticInput(t *testing.T) {
 	base := staticOptions(t, nil)
-	before := digest(t, t.Context(), openSource(t, base))
+	before := digestOf(t, t.Context(), openSource(t, base))
 	for name, test := range map[string]struct {
 		change func(o *Options)
 		same   bool
@@ -224,7 +224,7 @@ func TestStaticInput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := staticOptions(t, nil)
 			test.change(&o)
-			if after := digest(t, t.Context(), openSource(t, o)); (after == before) != test.same {
+			if after := digestOf(t, t.Context(), openSource(t, o)); (after == before) != test.same {
 				t.Errorf("same digest: %t, want %t", after == before, test.same)
 			}
 		})
@@ -274,7 +274,7 @@ func removeAll(t *testing.T, dir, name string) {
 func TestStaticChangeDuringBuild(t *testing.T) {
 	o := staticOptions(t, nil)
 	s := openSource(t, o)
-	digest(t, t.Context(), s)
+	digestOf(t, t.Context(), s)
 	write(t, o.App.ProjectRoot, map[string]string{"public/index.html": "changed"})
 	_, err := s.Context(t.Context(), t.TempDir())
 	if protocol.ExitCode(err) != protocol.ExitRetryable || !strings.Contains(err.Error(), "index.html changed") {

@@ -28,19 +28,6 @@ type survey struct {
 	Name  string        `json:"name"`  // of the program
 }
 
-func (s survey) String() string {
-	text, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // strings only
-	}
-	return string(text)
-}
-
-func (s *survey) parse(text string) bool {
-	*s = survey{}
-	return json.Unmarshal([]byte(text), s) == nil && s.Name != "" && len(s.Items) > 0
-}
-
 // goEnv is the output of `go env -json`.
 type goEnv struct {
 	GOROOT, GOVERSION, GOENV, GOWORK, GOMODCACHE, GOEXPERIMENT, GOFIPS140 string

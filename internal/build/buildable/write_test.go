@@ -54,7 +54,7 @@ func openSource(t *testing.T, o Options) Source {
 func contextOf(t *testing.T, o Options) dockerfile.Context {
 	t.Helper()
 	s := openSource(t, o)
-	digest(t, t.Context(), s)
+	digestOf(t, t.Context(), s)
 	c, err := s.Context(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -56,8 +56,7 @@ func (d destination) verify(ctx context.Context, repository, digest string) erro
 		return err
 	}
 	_, err = remote.Head(ref, auth.Through(d.guard, remote.WithContext(ctx))...)
-	var answer *transport.Error
-	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
+	if auth.HasStatus(err, http.StatusNotFound) {
 		return fmt.Errorf("%s: %w", ref, errAbsent)
 	}
 	return err
@@ -73,10 +72,6 @@ func isOutOfReach(err error) bool {
 	if !strings.Contains(text, "failed to push ") {
 		return false
 	}
-	for _, sign := range []string{"dial tcp", "no such host", "i/o timeout", "no route to host", "connection refused", "network is unreachable"} {
-		if strings.Contains(text, sign) {
-			return true
-		}
-	}
-	return false
+	signs := []string{"dial tcp", "no such host", "i/o timeout", "no route to host", "connection refused", "network is unreachable"}
+	return slices.ContainsFunc(signs, func(sign string) bool { return strings.Contains(text, sign) })
 }

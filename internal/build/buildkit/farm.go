@@ -2,7 +2,6 @@ package buildkit
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/moby/buildkit/client"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/nationtech/harmony/internal/build/solve"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -35,8 +35,7 @@ func newFarm(addresses []string, limit int) *farm {
 func rank(addresses []string, app string) []string {
 	weights := map[string]string{}
 	for _, address := range addresses {
-		sum := sha256.Sum256([]byte(app + "\x00" + address))
-		weights[address] = string(sum[:])
+		weights[address] = digest.FromString(app + "\x00" + address).Encoded()
 	}
 	ranked := slices.Clone(addresses)
 	slices.SortFunc(ranked, func(a, b string) int { return strings.Compare(weights[b], weights[a]) })

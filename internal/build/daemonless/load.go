@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -137,7 +138,8 @@ func (n *node) hideOld(layer int) {
 // nodeOf makes the node of an entry. Devices and the like, which are never
 // copied, all become a tar.TypeChar. Its error is for the entry's name.
 func (t *tree) nodeOf(h *tar.Header) (*node, error) {
-	n := &node{entry: ocilayout.Entry{Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, Link: h.Linkname, Size: h.Size, XAttrs: xattrs(h)}}
+	n := &node{entry: ocilayout.Entry{Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, Link: h.Linkname, Size: h.Size, XAttrs: maps.Clone(h.PAXRecords)}}
+	maps.DeleteFunc(n.entry.XAttrs, func(key, _ string) bool { return !strings.HasPrefix(key, "SCHILY.xattr.") })
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse:
 		n.entry.Type = tar.TypeReg
@@ -159,16 +161,6 @@ func (t *tree) nodeOf(h *tar.Header) (*node, error) {
 		n.entry.Type = tar.TypeChar
 	}
 	return n, nil
-}
-
-func xattrs(h *tar.Header) map[string]string {
-	var found map[string]string
-	for key, value := range h.PAXRecords {
-		if strings.HasPrefix(key, "SCHILY.xattr.") {
-			put(&found, key, value)
-		}
-	}
-	return found
 }
 
 // makeAll makes the folders of a path that are missing.

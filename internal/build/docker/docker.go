@@ -179,9 +179,8 @@ func hasBuildKit(ctx context.Context, d *daemon.Client) (bool, error) {
 		return true, nil
 	}
 	conn, err := d.Upgrade(ctx, "/grpc", "h2c", nil)
-	var refused *daemon.Refusal
 	switch {
-	case errors.As(err, &refused):
+	case errors.As(err, new(*daemon.Refusal)):
 		return false, nil
 	case err != nil:
 		return false, err
@@ -222,8 +221,7 @@ func prune(ctx context.Context, d *daemon.Client, repository string) error {
 	}
 	for _, image := range outdated(images, time.Now()) {
 		err := d.Untag(ctx, image.name)
-		var refused *daemon.Refusal
-		if err != nil && !errors.As(err, &refused) { // gone already, or in use
+		if err != nil && !errors.As(err, new(*daemon.Refusal)) { // gone already, or in use
 			return err
 		}
 	}

@@ -44,8 +44,8 @@ type Folder struct {
 func (c Context) Open() (*Folder, error) { return OpenFolder(c.Dir, c.Dockerfile+".dockerignore") }
 
 // OpenFolder opens a folder. The ignore file is specific where there is such a
-// file, .dockerignore in the folder otherwise.
-func OpenFolder(dir, specific string) (*Folder, error) {
+// file, .dockerignore in the folder otherwise. The patterns come before its own.
+func OpenFolder(dir, specific string, patterns ...string) (*Folder, error) {
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, protocol.Invalid("the context folder %s does not exist", dir)
@@ -55,27 +55,30 @@ func OpenFolder(dir, specific string) (*Folder, error) {
 	}
 	f := &Folder{dir: dir, root: root, free: make(chan struct{}, runtime.GOMAXPROCS(0)-1)}
 	for _, file := range []string{specific, filepath.Join(dir, ".dockerignore")} {
-		err := f.readIgnore(file)
+		data, err := readSmall(file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
+		}
+		if err == nil {
+			err = f.ignore(patterns, data)
 		}
 		if err != nil {
 			return nil, errors.Join(protocol.Invalid("%s: %w", filepath.Base(file), err), root.Close())
 		}
-		break
+		return f, nil
 	}
-	return f, nil
+	if len(patterns) == 0 {
+		return f, nil
+	}
+	return f, f.ignore(patterns, nil)
 }
 
-func (f *Folder) readIgnore(path string) error {
-	data, err := readSmall(path)
+func (f *Folder) ignore(patterns []string, file []byte) error {
+	own, err := ignorefile.ReadAll(bytes.NewReader(file))
 	if err != nil {
 		return err
 	}
-	patterns, err := ignorefile.ReadAll(bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
+	patterns = slices.Concat(patterns, own)
 	matcher, err := patternmatcher.New(patterns)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ func sum(content string) string {
 	return hex.EncodeToString(s[:])
 }
 
-func digest(t *testing.T, d *Digests, path string) string {
+func digestOf(t *testing.T, d *Digests, path string) string {
 	t.Helper()
 	got, err := d.File(path)
 	if err != nil {
@@ -65,11 +65,11 @@ func TestMemoryThatCannotBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "f")
 	write(t, file, "one")
 	d := OpenDigests(filepath.Join(file, "memory"))
-	if got := digest(t, d, file); got != sum("one") {
+	if got := digestOf(t, d, file); got != sum("one") {
 		t.Errorf("digest %s", got)
 	}
 	d.Save()
-	if got := digest(t, d, file); got != sum("one") {
+	if got := digestOf(t, d, file); got != sum("one") {
 		t.Errorf("digest %s", got)
 	}
 }
@@ -80,12 +80,12 @@ func TestRemembered(t *testing.T) {
 	write(t, file, "one")
 	age(t, file)
 	d := OpenDigests(memory)
-	if got := digest(t, d, file); got != sum("one") {
+	if got := digestOf(t, d, file); got != sum("one") {
 		t.Errorf("digest %s", got)
 	}
 	d.Save()
 	poison(t, memory)
-	if got := digest(t, OpenDigests(memory), file); got != sum("poison") {
+	if got := digestOf(t, OpenDigests(memory), file); got != sum("poison") {
 		t.Error("an unchanged file was read again")
 	}
 	changes := map[string]func() error{
@@ -107,7 +107,7 @@ func TestRemembered(t *testing.T) {
 		if err := change(); err != nil {
 			t.Fatal(err)
 		}
-		if got := digest(t, OpenDigests(memory), file); got == sum("poison") {
+		if got := digestOf(t, OpenDigests(memory), file); got == sum("poison") {
 			t.Errorf("%s changed, but the memory was used", name)
 		}
 	}
@@ -121,7 +121,7 @@ func TestYoungFileIsNotTrusted(t *testing.T) {
 	for info, err := os.Stat(file); err != nil || statOf(info).over() > time.Now().UnixNano(); {
 		time.Sleep(tick / 10) // until this run may trust it
 	}
-	digest(t, d, file)
+	digestOf(t, d, file)
 	d.Save()
 	if len(d.used) != 1 {
 		t.Error("the same run reads the file again")
@@ -145,7 +145,7 @@ func TestMalformedMemoryIsEmpty(t *testing.T) {
 		if len(d.known) != 0 {
 			t.Errorf("%q was understood: %v", content, d.known)
 		}
-		if got := digest(t, d, file); got != sum("one") {
+		if got := digestOf(t, d, file); got != sum("one") {
 			t.Errorf("%q: digest %s", content, got)
 		}
 	}
@@ -190,7 +190,7 @@ func TestForgottenFiles(t *testing.T) {
 	}
 	write(t, memory, string(encode(files)))
 	d := OpenDigests(memory)
-	digest(t, d, filepath.Join(dir, "1"))
+	digestOf(t, d, filepath.Join(dir, "1"))
 	d.Save()
 	if got := len(OpenDigests(memory).known); got != 1 {
 		t.Errorf("%d files remembered, one was asked for", got)

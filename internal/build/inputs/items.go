@@ -63,7 +63,8 @@ const shortValue = 24
 // SaveItems saves a list with its digest, unless path has that list already.
 // Long values of files are cut, so the list is good for [Compare] only.
 func SaveItems(path, digest string, items []Item) error {
-	if savedDigest(path) == digest {
+	head := []byte(itemsHeader + digest + "\n")
+	if saved, err := os.ReadFile(path); err == nil && bytes.HasPrefix(saved, head) {
 		return nil
 	}
 	cut := slices.Clone(items)
@@ -74,7 +75,7 @@ func SaveItems(path, digest string, items []Item) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(path, append([]byte(itemsHeader+digest+"\n"), data...), 0o600)
+	return atomicfile.Write(path, append(head, data...), 0o600)
 }
 
 // kept is the value as it is saved.
@@ -83,20 +84,6 @@ func (i Item) kept() string {
 		return i.Value
 	}
 	return i.Value[:shortValue]
-}
-
-// savedDigest is the digest of the list in a file, or "".
-func savedDigest(path string) string {
-	f, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	head := make([]byte, 128)
-	n, _ := f.Read(head) // an unreadable file is replaced
-	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
-	digest, _ := strings.CutPrefix(string(line), itemsHeader)
-	return digest
 }
 
 // LoadItems reads what SaveItems wrote. The error tests as fs.ErrNotExist when

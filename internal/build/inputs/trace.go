@@ -1,19 +1,19 @@
 package inputs
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/nationtech/harmony/internal/cli/atomicfile"
+	"github.com/nationtech/harmony/internal/cli/cachedir"
 )
 
 // Trace is an answer with everything that was read to find it.
@@ -156,8 +156,7 @@ func folder(path string) (string, error) {
 	for _, e := range entries {
 		fmt.Fprintf(&names, "%s %q\n", e.Type(), e.Name())
 	}
-	sum := sha256.Sum256([]byte(names.String()))
-	return hex.EncodeToString(sum[:]), nil
+	return digest.FromString(names.String()).Encoded(), nil
 }
 
 // pruneAge is how long a file stays that is not written again.
@@ -166,21 +165,8 @@ const pruneAge = 30 * 24 * time.Hour
 // Prune removes the files of a memory folder that were not written for a month.
 // One that was still useful costs reading its inputs once more.
 func Prune(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || time.Since(info.ModTime()) < pruneAge {
-			continue // removed by another run, or young
-		}
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return fmt.Errorf("forget old inputs: %w", err)
-		}
+	if err := cachedir.Prune(dir, "*", 0, pruneAge); err != nil {
+		return fmt.Errorf("forget old inputs: %w", err)
 	}
 	return nil
 }

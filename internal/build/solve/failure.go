@@ -26,7 +26,8 @@ func explain(ctx context.Context, r build.Request, p *progress, err error) error
 		return fmt.Errorf("build %s: %w", r.App.Name, context.Cause(ctx))
 	}
 	if IsUnreachable(err) {
-		return protocol.Retryable("%w: %s", ErrUnreachable, firstLine(plain(err))).
+		line, _, _ := strings.Cut(plain(err), "\n")
+		return protocol.Retryable("%w: %s", ErrUnreachable, line).
 			WithHint("run it again: what was built until then is in the builder's cache")
 	}
 	message := locate(r, p, err)
@@ -86,9 +87,4 @@ func plain(err error) string {
 		text = text[at+len("desc = "):]
 	}
 	return strings.TrimPrefix(text, "failed to solve: ")
-}
-
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
 }

@@ -64,7 +64,7 @@ func options(r build.Request, o Options) (client.SolveOpt, error) {
 	if err := addFolders(&opt, r.Context); err != nil {
 		return opt, err
 	}
-	session, err := attachables(r.Context, o.Keychain)
+	session, err := attachables(r.Context)
 	opt.Session = session
 	return opt, err
 }
@@ -78,12 +78,10 @@ func sharedKey(r build.Request) string {
 
 // attributes are those of the Dockerfile frontend.
 func attributes(r build.Request, o Options) map[string]string {
-	attrs := map[string]string{"filename": filepath.Base(r.Context.Dockerfile)}
-	var platforms []string
-	for _, p := range r.Platforms {
-		platforms = append(platforms, ocilayout.PlatformString(p))
+	attrs := map[string]string{
+		"filename": filepath.Base(r.Context.Dockerfile),
+		"platform": strings.Join(ocilayout.PlatformStrings(r.Platforms), ","),
 	}
-	attrs["platform"] = strings.Join(platforms, ",")
 	if r.Context.Target != "" {
 		attrs["target"] = r.Context.Target
 	}

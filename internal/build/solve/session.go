@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth"
@@ -18,14 +17,15 @@ import (
 
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
+	registryauth "github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 const maxSecret = 500 << 10
 
 // attachables are what the builder may ask for while it builds.
-func attachables(c build.Context, keychain authn.Keychain) ([]session.Attachable, error) {
-	list := []session.Attachable{credentials{keychain: keychain}, store{list: c.Secrets}}
+func attachables(c build.Context) ([]session.Attachable, error) {
+	list := []session.Attachable{credentials{}, store{list: c.Secrets}}
 	if len(c.SSH) == 0 {
 		return list, nil
 	}
@@ -42,10 +42,7 @@ func attachables(c build.Context, keychain authn.Keychain) ([]session.Attachable
 
 // credentials gives the builder those of the registry that it asks about, and
 // no other's. The builder gets tokens by itself.
-type credentials struct {
-	auth.UnimplementedAuthServer
-	keychain authn.Keychain
-}
+type credentials struct{ auth.UnimplementedAuthServer }
 
 // Register implements [session.Attachable].
 func (c credentials) Register(server *grpc.Server) { auth.RegisterAuthServer(server, c) }
@@ -63,18 +60,14 @@ func (c credentials) Credentials(ctx context.Context, r *auth.CredentialsRequest
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	found, err := authn.Resolve(ctx, c.keychain, registry)
+	found, err := registryauth.Find(ctx, registry)
 	if err != nil {
 		return nil, err
 	}
-	config, err := authn.Authorization(ctx, found)
-	if err != nil {
-		return nil, err
+	if token := found.Auth.IdentityToken; token != "" {
+		return &auth.CredentialsResponse{Secret: token}, nil
 	}
-	if config.IdentityToken != "" {
-		return &auth.CredentialsResponse{Secret: config.IdentityToken}, nil
-	}
-	return &auth.CredentialsResponse{Username: config.Username, Secret: config.Password}, nil
+	return &auth.CredentialsResponse{Username: found.Auth.Username, Secret: found.Auth.Password}, nil
 }
 
 // store reads a secret when the build asks for it.

@@ -17,14 +17,12 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	contentlocal "github.com/containerd/containerd/v2/plugins/content/local"
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/ocilayout"
-	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -43,8 +41,6 @@ type Options struct {
 	// Provenance is the mode of the SLSA v1 provenance, min or max; none is made
 	// when empty.
 	Provenance string
-	// Keychain has the credentials of registries; package auth's when nil.
-	Keychain authn.Keychain
 	// Progress takes an event for each step that begins or ends, and for what a
 	// step writes; it may be nil. Stage is left to the receiver.
 	Progress func(protocol.Event)
@@ -81,9 +77,6 @@ func Push(name string, plain bool) client.ExportEntry {
 // builder that cannot be reached, or is lost, is [ErrUnreachable] of status
 // protocol.ExitRetryable; a cancelled context ends the build in the builder.
 func Image(ctx context.Context, c *client.Client, r build.Request, o Options) (_ Result, err error) {
-	if o.Keychain == nil {
-		o.Keychain = auth.Keychain()
-	}
 	opt, err := options(r, o)
 	defer func() { err = errors.Join(err, closeFolders(opt)) }()
 	if err != nil {

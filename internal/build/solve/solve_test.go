@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session/auth"
 	"github.com/moby/buildkit/session/secrets"
@@ -18,27 +17,18 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// keychain has a password for one host.
-type keychain string
-
-func (k keychain) Resolve(r authn.Resource) (authn.Authenticator, error) {
-	if r.RegistryStr() == string(k) {
-		return &authn.Basic{Username: "me", Password: "hunter2"}, nil
-	}
-	return authn.Anonymous, nil
-}
-
 func TestCredentialsAreOfTheHostAskedFor(t *testing.T) {
-	for asked, test := range map[string]struct {
-		has  keychain
-		want string
-	}{
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	t.Setenv("HARMONY_REGISTRY_USERNAME", "me")
+	t.Setenv("HARMONY_REGISTRY_PASSWORD", "hunter2")
+	for asked, test := range map[string]struct{ has, want string }{
 		"registry.example.com":     {"registry.example.com", "hunter2"},
 		"registry.example.com:443": {"registry.example.com", ""},
 		"evil.example.com":         {"registry.example.com", ""},
 		"registry-1.docker.io":     {"index.docker.io", "hunter2"},
 	} {
-		got, err := credentials{keychain: test.has}.Credentials(t.Context(), &auth.CredentialsRequest{Host: asked})
+		t.Setenv("HARMONY_REGISTRY", test.has)
+		got, err := credentials{}.Credentials(t.Context(), &auth.CredentialsRequest{Host: asked})
 		if err != nil || got.Secret != test.want {
 			t.Errorf("%s: %v %v", asked, got, err)
 		}
@@ -70,7 +60,7 @@ func TestOptions(t *testing.T) {
 		Context: build.Context{Dir: t.TempDir(), Dockerfile: t.TempDir() + "/x.Dockerfile", Target: "t", Args: map[string]string{"A": "b"}, Contexts: map[string]string{"c": t.TempDir(), "d": "docker-image://e"}},
 		Bases:   map[string]digest.Digest{"alpine": digest.FromString("x"), "r.example.com/a:1@" + digest.FromString("y").String(): digest.FromString("y")},
 	}
-	o := Options{Export: Push("r/x", true), SBOM: "scanner", Provenance: "max", Keychain: keychain("")}
+	o := Options{Export: Push("r/x", true), SBOM: "scanner", Provenance: "max"}
 	got, err := options(r, o)
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
-// Package cachedir finds the folder of the suite's caches, the same for every binary. Its
-// files decide what is built and run, so nobody else may be able to write to it.
+// Package cachedir finds the folder of the suite's caches, the same for every binary, and
+// removes what is old in a cache. Its files decide what is built and run, so nobody else
+// may be able to write to it.
 package cachedir
 
 import (

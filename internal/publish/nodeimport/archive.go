@@ -5,15 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
@@ -23,98 +21,76 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// archive is an image as a tar stream of an OCI layout, with the names that
-// containerd is to give it. It is written again for each node.
+// archive is an image as the files of an OCI layout. It is written again for each
+// node; blobs are read, and verified, when they are written.
 type archive struct {
-	content ocilayout.Content
-	index   []byte
-	blobs   []v1.Descriptor
+	root   v1.Descriptor
+	files  []ocilayout.Entry
+	layers []saved.Layer // to be closed
 }
 
-// readArchive reads the manifests of a layout folder; blobs are read, and
-// verified, when they are written.
-func readArchive(path string, image protocol.ImageRef) (archive, error) {
-	content, err := ocilayout.Read(path, image.Digest)
-	if err != nil {
-		return archive{}, err
-	}
-	a := archive{content: content, blobs: content.Blobs}
-	for _, m := range content.Manifests {
-		a.blobs = append(a.blobs, m.Descriptor)
-	}
-	root := content.Manifests[len(content.Manifests)-1].Descriptor
-	byTag, byDigest := names(image)
-	named := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
-	for _, text := range []string{byTag, byDigest} {
-		entry := root
-		entry.Annotations = map[string]string{"io.containerd.image.name": text}
-		named.Manifests = append(named.Manifests, entry)
-	}
-	a.index, err = json.Marshal(named)
-	return a, err
-}
-
-// unreadable is the error of an archive that cannot be written: of our bytes,
-// and not of a node.
+// unreadable is the error of a blob that cannot be opened: of our bytes, and not of
+// a node.
 type unreadable struct{ error }
 
 func (e *unreadable) Unwrap() error { return e.error }
 
+func (a *archive) add(d v1.Descriptor, open func() (io.ReadCloser, error)) {
+	a.files = append(a.files, ocilayout.Entry{
+		Path: "blobs/" + d.Digest.Algorithm + "/" + d.Digest.Hex, Type: tar.TypeReg, Mode: 0o644, Size: d.Size,
+		Open: func() (io.ReadCloser, error) {
+			blob, err := open()
+			if err != nil {
+				return nil, &unreadable{err}
+			}
+			return ocilayout.Checked(blob, d), nil
+		},
+	})
+}
+
+// named returns the archive with the names that containerd is to give the image.
+func (a archive) named(image protocol.ImageRef) (archive, error) {
+	byTag, byDigest := names(image)
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
+	for _, text := range []string{byTag, byDigest} {
+		entry := a.root
+		entry.Annotations = map[string]string{"io.containerd.image.name": text}
+		index.Manifests = append(index.Manifests, entry)
+	}
+	data, err := json.Marshal(index)
+	a.files = append(a.files, ocilayout.File("index.json", 0o644, data), ocilayout.File("oci-layout", 0o644, []byte(`{"imageLayoutVersion":"1.0.0"}`)))
+	return a, err
+}
+
 // write writes the tar stream. What makes an image of the blobs comes last, so
 // that a stream that breaks off makes no image.
 func (a archive) write(ctx context.Context, w io.Writer) error {
-	out := tar.NewWriter(w)
-	file := func(path string, size int64) error {
-		return out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: 0o644, Size: size})
-	}
-	for _, d := range a.blobs {
-		if err := file("blobs/"+d.Digest.Algorithm+"/"+d.Digest.Hex, d.Size); err != nil {
-			return err
-		}
-		if err := a.copyBlob(ctx, out, d); err != nil {
-			return err
-		}
-	}
-	for _, last := range []struct {
-		path string
-		data []byte
-	}{{"oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)}, {"index.json", a.index}} {
-		if err := file(last.path, int64(len(last.data))); err != nil {
-			return err
-		}
-		if _, err := out.Write(last.data); err != nil {
-			return err
-		}
-	}
-	return out.Close()
+	return ocilayout.WriteTar(ctx, w, a.files, time.Unix(0, 0))
 }
 
-// copyBlob copies one and fails when it is not what its descriptor says.
-func (a archive) copyBlob(ctx context.Context, w io.Writer, d v1.Descriptor) error {
-	blob, err := a.open(ctx, d)
+// readLayout reads the manifests of a layout folder.
+func readLayout(ctx context.Context, path, digest string) (a archive, err error) {
+	content, err := ocilayout.Read(path, digest)
 	if err != nil {
-		return &unreadable{err}
+		return a, err
 	}
-	checked := ocilayout.Checked(blob, d)
-	defer checked.Close()
-	_, err = io.Copy(w, checked)
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.As(err, new(*ocilayout.Corrupt)):
-		broken := &protocol.Error{Code: protocol.ExitFailed, Err: err}
-		return &unreadable{broken.WithHint("the builder's cache is damaged: remove it and build again")}
+	blobs := content.Blobs
+	for _, m := range content.Manifests {
+		a.root, blobs = m.Descriptor, append(blobs, m.Descriptor)
 	}
-	return err
+	for _, d := range blobs {
+		a.add(d, func() (io.ReadCloser, error) {
+			if at, away := content.Place(d); away {
+				return fetch(ctx, at, d)
+			}
+			return content.Open(d)
+		})
+	}
+	return a, nil
 }
 
-// open opens a blob of the layout, or takes one of a base image out of its
-// registry.
-func (a archive) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	at, away := a.content.Place(d)
-	if !away {
-		return a.content.Open(d)
-	}
+// fetch takes a blob of a base image out of its registry.
+func fetch(ctx context.Context, at ocilayout.Place, d v1.Descriptor) (io.ReadCloser, error) {
 	reference, err := name.NewDigest(at.Registry+"/"+at.Repository+"@"+d.Digest.String(), auth.Naming(at.Insecure)...)
 	if err != nil {
 		return nil, protocol.Invalid("%w", err)
@@ -126,61 +102,49 @@ func (a archive) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, erro
 	return layer.Compressed()
 }
 
-// unpack exports an image of a daemon into an OCI layout folder, and sets its
-// digest.
-func (r *registry) unpack(ctx context.Context, image *protocol.ImageRef) (remove func(), err error) {
+// export takes an image out of a daemon. The caller closes the archive, also after
+// an error.
+func (r *registry) export(ctx context.Context, image protocol.ImageRef) (a archive, err error) {
 	r.env.Progress(protocol.Event{Metadata: image.Metadata, Phase: "import", Message: "exporting the image from the daemon"})
 	if err := os.MkdirAll(r.env.Cache, 0o700); err != nil {
-		return nil, err
+		return a, err
 	}
-	dir, err := os.MkdirTemp(r.env.Cache, ".image-")
-	if err != nil {
-		return nil, err
-	}
-	remove = func() { _ = os.RemoveAll(dir) } // what is left of a cache only takes space
-	root, err := write(ctx, dir, *image)
-	if err != nil {
-		remove()
-		return nil, fmt.Errorf("export the image of %s from the daemon: %w", image.Name, err)
-	}
-	saved.InCache(r.env.Cache).Remember(*image, root.String())
-	image.Path, image.Digest = dir, root.String()
-	return remove, nil
-}
-
-// write makes the layout and returns the manifest's digest.
-func write(ctx context.Context, dir string, image protocol.ImageRef) (v1.Hash, error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("export the image of %s from the daemon: %w", image.Name, err)
+		}
+	}()
 	stream, err := saved.Open(ctx, image)
 	if err != nil {
-		return v1.Hash{}, err
+		return a, err
 	}
 	defer stream.Close()
-	folder, err := layout.Write(dir, empty.Index)
-	if err != nil {
-		return v1.Hash{}, err
-	}
-	content, failed := saved.New(dir), error(nil)
+	content := saved.New(r.env.Cache)
 	err = content.Read(ctx, stream, func(l saved.Layer) {
-		failed = errors.Join(failed, folder.WriteBlob(l.Digest, l.Open()), l.Close())
+		a.layers = append(a.layers, l)
+		a.add(l.Descriptor, func() (io.ReadCloser, error) { return l.Open(), nil })
 	})
-	if err = errors.Join(err, failed); err != nil {
-		return v1.Hash{}, err
+	if err != nil {
+		return a, err
 	}
 	m, config, err := content.Manifest(image)
 	if err != nil {
-		return v1.Hash{}, err
+		return a, err
 	}
 	raw, err := json.Marshal(m)
 	if err != nil {
-		return v1.Hash{}, err
+		return a, err
 	}
-	digest, size, err := v1.SHA256(bytes.NewReader(raw))
-	if err != nil {
-		return v1.Hash{}, err
+	a.root = v1.Descriptor{MediaType: m.MediaType}
+	a.root.Digest, a.root.Size, err = v1.SHA256(bytes.NewReader(raw))
+	a.add(m.Config, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(config)), nil })
+	a.add(a.root, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
+	saved.InCache(r.env.Cache).Remember(image, a.root.Digest.String())
+	return a, err
+}
+
+func (a archive) close() {
+	for _, l := range a.layers {
+		_ = l.Close() // only read
 	}
-	return digest, errors.Join(
-		folder.WriteBlob(m.Config.Digest, io.NopCloser(bytes.NewReader(config))),
-		folder.WriteBlob(digest, io.NopCloser(bytes.NewReader(raw))),
-		folder.AppendDescriptor(v1.Descriptor{MediaType: m.MediaType, Digest: digest, Size: size}),
-	)
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/config/localcluster"
 	"github.com/nationtech/harmony/internal/config/settings"
+	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/internal/publish/saved"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -59,24 +60,27 @@ func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image pr
 	if err := r.refuse(app, image, imported); err != nil {
 		return protocol.ImageRef{}, err
 	}
+	var exported archive
 	if image.Location == protocol.InDaemon {
-		image.Metadata, image.Digest = app.Metadata, saved.InCache(r.env.Cache).Digest(image)
-		if image.Digest == "" && !r.env.DryRun { // only its bytes tell it
-			remove, err := r.unpack(ctx, &image)
+		image.Metadata = app.Metadata
+		imported.Digest = saved.InCache(r.env.Cache).Digest(image)
+		if imported.Digest == "" && !r.env.DryRun { // only its bytes tell it
+			var err error
+			exported, err = r.export(ctx, image)
+			defer exported.close()
 			if err != nil {
 				return protocol.ImageRef{}, err
 			}
-			defer remove()
+			imported.Digest = exported.root.Digest.String()
 		}
-		imported.Digest = image.Digest
 	}
-	if image.Digest == "" {
+	if imported.Digest == "" {
 		return imported, nil
 	}
 	lacking, err := r.lacking(ctx, imported)
 	imported.Unchanged = len(lacking) == 0
 	if err == nil && !imported.Unchanged && !r.env.DryRun {
-		err = r.bring(ctx, lacking, image, imported)
+		err = r.bring(ctx, lacking, exported, image, imported)
 	}
 	if err != nil {
 		return protocol.ImageRef{}, err
@@ -140,28 +144,46 @@ func (r *registry) lacking(ctx context.Context, image protocol.ImageRef) ([]node
 	return lacking, nil
 }
 
+// read returns the image as an archive, which the caller closes.
+func (r *registry) read(ctx context.Context, exported archive, image, imported protocol.ImageRef) (a archive, err error) {
+	switch {
+	case len(exported.files) > 0:
+		return exported.named(imported)
+	case image.Location == protocol.InDaemon: // and known by its digest
+		a, err = r.export(ctx, image)
+	default:
+		a, err = readLayout(ctx, image.Path, imported.Digest)
+	}
+	if got := a.root.Digest.String(); err == nil && got != imported.Digest {
+		err = fmt.Errorf("the image of %s is now %s, not %s", image.Name, got, imported.Digest)
+	}
+	if err != nil {
+		return a, err
+	}
+	return a.named(imported)
+}
+
 // bring imports the image and checks what the nodes have then.
-func (r *registry) bring(ctx context.Context, nodes []node, image, imported protocol.ImageRef) error {
-	if image.Path == "" { // in the daemon, and known by its digest
-		remove, err := r.unpack(ctx, &image)
-		if err != nil {
-			return err
-		}
-		defer remove()
+func (r *registry) bring(ctx context.Context, nodes []node, exported archive, image, imported protocol.ImageRef) error {
+	content, err := r.read(ctx, exported, image, imported)
+	defer content.close()
+	if err != nil {
+		return err
 	}
 	names := make([]string, len(nodes))
 	for i, n := range nodes {
 		names[i] = n.name
 	}
 	r.env.Progress(protocol.Event{Metadata: imported.Metadata, Phase: "import", Message: imported.FullName() + ":" + imported.Tag + " into " + strings.Join(names, ", ")})
-	content, err := readArchive(image.Path, imported)
-	if err != nil {
-		return err
-	}
 	reported := content.load(ctx, nodes)
+	var unread *unreadable
+	var corrupt *ocilayout.Corrupt
 	switch {
-	case errors.As(reported, new(*unreadable)):
-		return fmt.Errorf("import image of %s: %w", imported.Name, reported)
+	case errors.As(reported, &unread):
+		return fmt.Errorf("import image of %s: %w", imported.Name, unread.error)
+	case errors.As(reported, &corrupt):
+		broken := &protocol.Error{Code: protocol.ExitFailed, Message: "import image of " + imported.Name, Err: corrupt}
+		return broken.WithHint("the builder's cache is damaged: remove it and build again")
 	case ctx.Err() != nil:
 		return fmt.Errorf("import image of %s: %w", imported.Name, ctx.Err())
 	}

@@ -3,8 +3,6 @@ package oci
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -44,18 +43,13 @@ type manifest struct {
 func (m manifest) RawManifest() ([]byte, error)        { return m.raw, nil }
 func (m manifest) MediaType() (types.MediaType, error) { return m.descriptor.MediaType, nil }
 
-// blob is what remote.Pusher uploads; it makes a partial.CompressedLayer.
+// blob is a layer or a configuration to upload.
 type blob struct {
 	descriptor v1.Descriptor
 	open       func() (io.ReadCloser, error)
 	// elsewhere is set for a blob that is in a registry only.
 	elsewhere *ocilayout.Place
 }
-
-func (b blob) Digest() (v1.Hash, error)            { return b.descriptor.Digest, nil }
-func (b blob) Size() (int64, error)                { return b.descriptor.Size, nil }
-func (b blob) MediaType() (types.MediaType, error) { return b.descriptor.MediaType, nil }
-func (b blob) Compressed() (io.ReadCloser, error)  { return b.open() }
 
 func memoryBlob(mediaType types.MediaType, data []byte) blob {
 	return blob{
@@ -73,8 +67,7 @@ func memoryManifest(m v1.Manifest) (manifest, error) {
 }
 
 func described(mediaType types.MediaType, data []byte) v1.Descriptor {
-	sum := sha256.Sum256(data)
-	return v1.Descriptor{MediaType: mediaType, Size: int64(len(data)), Digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}}
+	return v1.Descriptor{MediaType: mediaType, Size: int64(len(data)), Digest: v1.Hash{Algorithm: "sha256", Hex: digest.FromBytes(data).Encoded()}}
 }
 
 // readLayout reads the image of a layout folder. Every manifest is verified now,
@@ -119,21 +112,21 @@ func (c *client) fetched(ctx context.Context, b blob) blob {
 			return nil, err
 		}
 		other.patience = c.patience
-		digest, err := name.NewDigest(at.Registry+"/"+at.Repository+"@"+b.descriptor.Digest.String(), other.naming...)
+		ref, err := name.NewDigest(at.Registry+"/"+at.Repository+"@"+b.descriptor.Digest.String(), other.naming...)
 		if err != nil {
 			return nil, protocol.Invalid("%w", err)
 		}
 		var bytes io.ReadCloser
-		layer, err := other.puller.Layer(ctx, digest)
+		layer, err := other.puller.Layer(ctx, ref)
 		if err == nil {
 			bytes, err = layer.Compressed()
 		}
 		switch {
 		case isNotFound(err):
-			lost := &protocol.Error{Code: protocol.ExitFailed, Message: "the base image's layer " + digest.Name() + " does not exist any more", Err: err}
+			lost := &protocol.Error{Code: protocol.ExitFailed, Message: "the base image's layer " + ref.Name() + " does not exist any more", Err: err}
 			return nil, lost.WithHint("build again with --no-cache")
 		case err != nil:
-			return nil, other.fail(ctx, "fetch the base image's layer "+digest.Name(), err)
+			return nil, other.fail(ctx, "fetch the base image's layer "+ref.Name(), err)
 		}
 		return ocilayout.Checked(bytes, b.descriptor), nil
 	}

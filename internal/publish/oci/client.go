@@ -42,7 +42,7 @@ type client struct {
 	flags    *publish.Flags
 	patience patience
 	steady   *steady
-	sessions sessions
+	sessions sync.Map // of *session
 	mounts   mounts
 }
 
@@ -62,7 +62,7 @@ func newClient(env capability.Environment, field string, flags *publish.Flags) (
 	}
 	c := &client{env: env, field: field, flags: flags, patience: usual, vouched: vouched}
 	if env.Cache != "" {
-		c.mounts.dir = filepath.Join(env.Cache, "mounts")
+		c.mounts = mounts(filepath.Join(env.Cache, "mounts"))
 	}
 	c.host, c.prefix, _ = strings.Cut(url, "/")
 	c.naming = auth.Naming(env.Provider.Insecure)
@@ -77,10 +77,7 @@ func newClient(env capability.Environment, field string, flags *publish.Flags) (
 }
 
 func (c *client) path(repository string) string {
-	if c.prefix == "" {
-		return repository
-	}
-	return c.prefix + "/" + repository
+	return strings.TrimPrefix(c.prefix+"/"+repository, "/")
 }
 
 // tag is the tag of a version in a repository of this registry.
@@ -96,13 +93,8 @@ func (c *client) tag(path, version string) (name.Tag, error) {
 	return tag, nil
 }
 
-// sessions are the ways into repositories: each with the credentials of its own
-// and, where the registry wants one, a token that is renewed when it expires.
-type sessions struct {
-	mu   sync.Mutex
-	open map[string]*session
-}
-
+// session is the way into a repository, with the credentials of its own and, where
+// the registry wants one, a token that is renewed when it expires.
 type session struct {
 	mu     sync.Mutex
 	client *http.Client // for blobs
@@ -131,18 +123,8 @@ func (c *client) session(ctx context.Context, repository name.Repository, from s
 	if from != "" {
 		scopes = append(scopes, "repository:"+from+":pull")
 	}
-	key := repository.Name() + " " + from
-	c.sessions.mu.Lock()
-	if c.sessions.open == nil {
-		c.sessions.open = map[string]*session{}
-	}
-	s := c.sessions.open[key]
-	if s == nil {
-		s = &session{}
-		c.sessions.open[key] = s
-	}
-	c.sessions.mu.Unlock()
-
+	opened, _ := c.sessions.LoadOrStore(repository.Name()+" "+from, &session{})
+	s := opened.(*session)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.client != nil {

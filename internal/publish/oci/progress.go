@@ -59,9 +59,9 @@ type countedBlob struct {
 	file atomic.Pointer[os.File]
 }
 
-// Compressed restarts the count: a blob that is read again is sent again.
-func (b *countedBlob) Compressed() (io.ReadCloser, error) {
-	r, err := b.blob.Compressed()
+// open restarts the count: a blob that is read again is sent again.
+func (b *countedBlob) open() (io.ReadCloser, error) {
+	r, err := b.blob.open()
 	if err != nil {
 		return nil, err
 	}

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -97,14 +96,11 @@ func (c *client) put(ctx context.Context, tag name.Tag, m remote.Taggable) error
 	return nil
 }
 
-func isNotFound(err error) bool { return hasStatus(err, http.StatusNotFound) }
+func isNotFound(err error) bool { return auth.HasStatus(err, http.StatusNotFound) }
 
 // isRefused reports an answer for want of credentials that may do it.
-func isRefused(err error) bool { return hasStatus(err, http.StatusUnauthorized, http.StatusForbidden) }
-
-func hasStatus(err error, codes ...int) bool {
-	var answer *transport.Error
-	return errors.As(err, &answer) && slices.Contains(codes, answer.StatusCode)
+func isRefused(err error) bool {
+	return auth.HasStatus(err, http.StatusUnauthorized, http.StatusForbidden)
 }
 
 // push brings the artifact into the tag's repository: blobs, manifests from the

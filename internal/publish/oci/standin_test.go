@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/nationtech/harmony/internal/publish"
@@ -291,8 +292,12 @@ func TestPushMounts(t *testing.T) {
 		}
 		c := fastClient(t, env, "spec.ociRegistry", f.through)
 		if i == 2 {
+			gone, err := name.NewRepository(f.host + "/fleet/gone")
+			if err != nil {
+				t.Fatal(err)
+			}
 			for _, digest := range blobsOf(t, image) {
-				c.mounts.known = map[v1.Hash]string{digest: "fleet/gone"}
+				c.mounts.add(digest, gone)
 			}
 		}
 		f.Before(nil)

@@ -228,7 +228,7 @@ func (u *upload) rest(ctx context.Context, broken *error) (*http.Request, error)
 
 // open opens the blob behind what the registry has.
 func (u *upload) open() (io.ReadCloser, error) {
-	body, err := u.blob.Compressed()
+	body, err := u.blob.open()
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +281,7 @@ func (u *upload) commit(ctx context.Context) error {
 
 // check finds out whether our bytes are wrong.
 func (u *upload) check() error {
-	body, err := u.blob.blob.Compressed()
+	body, err := u.blob.blob.open()
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (r *Registry) untagged(ctx context.Context, repository name.Repository) ([]
 	guard := r.guard(repository)
 	challenge, err := transport.Ping(ctx, repository.Registry, guard)
 	if err != nil {
-		return nil, classify(err)
+		return nil, auth.Classify(err)
 	}
 	project, rest, ok := strings.Cut(repository.RepositoryStr(), "/")
 	if challenge.Parameters["service"] != harborService || !ok {
@@ -107,7 +107,7 @@ func harborArtifacts(ctx context.Context, client *http.Client, address string, r
 		return nil, nil // no such repository
 	}
 	if response.StatusCode != http.StatusOK {
-		err := classify(transport.CheckError(response, http.StatusOK))
+		err := auth.Classify(transport.CheckError(response, http.StatusOK))
 		return nil, (&protocol.Error{Code: protocol.ExitCode(err), Message: "list the artifacts of " + repository.Name() + " that have no tag", Err: err}).
 			WithHint("the account needs Harbor's permission to list artifacts")
 	}

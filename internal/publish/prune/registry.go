@@ -3,7 +3,6 @@ package prune
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/nationtech/harmony/internal/cli/process"
 	"github.com/nationtech/harmony/internal/registry/auth"
@@ -46,7 +44,7 @@ func (r *Registry) list(ctx context.Context, repository name.Repository) (*remot
 	}
 	tags, err := puller.List(ctx, repository)
 	if err != nil && !notFound(err) { // which some answer for one without tags
-		return nil, nil, classify(err)
+		return nil, nil, auth.Classify(err)
 	}
 	return puller, tags, nil
 }
@@ -69,7 +67,7 @@ func (r *Registry) entries(ctx context.Context, in Repository) (entries []Entry,
 			continue // removed meanwhile
 		}
 		if err != nil {
-			return nil, nil, classify(err)
+			return nil, nil, auth.Classify(err)
 		}
 		e := Entry{Repository: in.Name, Tag: tag, Digest: got.Digest.String(), version: develops(tag)}
 		if e.parts, e.Created, err = describe(got); err != nil {
@@ -121,7 +119,7 @@ func describe(got *remote.Descriptor) (parts []string, created *time.Time, err e
 	}
 	config, err := image.ConfigFile()
 	if err != nil {
-		return nil, nil, classify(err)
+		return nil, nil, auth.Classify(err)
 	}
 	return nil, known(config.Created.Time), nil
 }
@@ -214,7 +212,7 @@ func (r *Registry) digests(ctx context.Context, puller *remote.Puller, ref name.
 		return nil, nil
 	}
 	if err != nil {
-		return nil, classify(err)
+		return nil, auth.Classify(err)
 	}
 	parts, _, err := describe(got)
 	return append([]string{got.Digest.String()}, parts...), err
@@ -225,21 +223,10 @@ func (r *Registry) delete(ctx context.Context, ref name.Reference) error {
 	if err == nil || notFound(err) {
 		return nil
 	}
-	return classify(err)
+	return auth.Classify(err)
 }
 
-func notFound(err error) bool {
-	var answer *transport.Error
-	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
-}
-
-func classify(err error) error {
-	var answer *transport.Error
-	if !errors.As(err, &answer) || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= 500 {
-		return protocol.Retryable("%w", err)
-	}
-	return err
-}
+func notFound(err error) bool { return auth.HasStatus(err, http.StatusNotFound) }
 
 // commitTime is when the commit of a development version was made, where the
 // project's git knows it.

@@ -8,8 +8,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +18,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/nationtech/harmony/internal/ocilayout"
 	"github.com/nationtech/harmony/internal/registry/daemon"
@@ -113,8 +112,7 @@ func (s *Image) document(name string, data []byte) error {
 	if s.held += len(data); s.held > maxDocuments {
 		return fmt.Errorf("over %d bytes of JSON", maxDocuments)
 	}
-	sum := sha256.Sum256(data)
-	s.documents[name], s.documents["sha256:"+hex.EncodeToString(sum[:])] = data, data
+	s.documents[name], s.documents[digest.FromBytes(data).String()] = data, data
 	return nil
 }
 
@@ -134,21 +132,18 @@ func (s *Image) layer(ctx context.Context, plain io.Reader, send func(Layer)) (e
 	if err := os.Remove(file.Name()); err != nil {
 		return err
 	}
-	inner, outer := sha256.New(), sha256.New()
-	z := ocilayout.NewGzipWriter(io.MultiWriter(file, outer))
-	_, err = io.Copy(io.MultiWriter(inner, z), contextReader{ctx, plain})
-	if err = errors.Join(err, z.Close()); err != nil {
+	made, err := ocilayout.Compress(file, func(w io.Writer) error {
+		_, err := io.Copy(w, ocilayout.WithContext(ctx, plain))
 		return err
-	}
-	size, err := file.Seek(0, io.SeekCurrent)
+	})
 	if err != nil {
 		return err
 	}
-	diffID := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(inner.Sum(nil))}
+	diffID := v1.Hash{Algorithm: "sha256", Hex: made.DiffID.Encoded()}
 	if _, known := s.layers[diffID]; known {
 		return nil
 	}
-	d := v1.Descriptor{MediaType: types.OCILayer, Size: size, Digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(outer.Sum(nil))}}
+	d := v1.Descriptor{MediaType: types.OCILayer, Size: made.Descriptor.Size, Digest: v1.Hash{Algorithm: "sha256", Hex: made.Descriptor.Digest.Encoded()}}
 	s.layers[diffID], sent = d, true
 	send(Layer{d, file})
 	return nil
@@ -201,19 +196,6 @@ func (s *Image) configuration(id string) ([]byte, error) {
 	return nil, fmt.Errorf("the daemon did not give out the configuration of the image %s", id)
 }
 
-// contextReader ends with the context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
-}
-
 // Open exports an image from the daemon that the environment names, as the
 // stream that [Image.Read] takes.
 func Open(ctx context.Context, image protocol.ImageRef) (io.ReadCloser, error) {
@@ -250,7 +232,7 @@ func (c connected) Close() error {
 
 // CheckID refuses an invalid image ID of a daemon.
 func CheckID(image protocol.ImageRef) error {
-	if err := checkDigest(image.ID); err != nil {
+	if _, err := v1.NewHash(image.ID); err != nil {
 		return protocol.Invalid("image %s is in a daemon, but its id %q is not a digest", image.FullName(), image.ID)
 	}
 	return nil
@@ -273,7 +255,7 @@ func (m Memory) file(image protocol.ImageRef) string {
 // Digest is that of the image with the ID and the input; "" when it is unknown.
 func (m Memory) Digest(image protocol.ImageRef) string {
 	data, err := os.ReadFile(m.file(image))
-	if err != nil || checkDigest(string(data)) != nil {
+	if _, malformed := v1.NewHash(string(data)); err != nil || malformed != nil {
 		return ""
 	}
 	return string(data)
@@ -283,9 +265,4 @@ func (m Memory) Digest(image protocol.ImageRef) string {
 // does a file that was not written to its end: it holds no digest.
 func (m Memory) Remember(image protocol.ImageRef, digest string) {
 	_ = errors.Join(os.MkdirAll(string(m), 0o700), os.WriteFile(m.file(image), []byte(digest), 0o600))
-}
-
-func checkDigest(text string) error {
-	_, err := v1.NewHash(text)
-	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -61,7 +62,7 @@ func (g *Guard) roundTrip(r *http.Request) (*http.Response, error) {
 		return way.RoundTrip(r.Clone(r.Context()))
 	}
 	response, err := g.inner().RoundTrip(r)
-	if err != nil || response.StatusCode != http.StatusUnauthorized || !isBearer(response) || hasBody(r) && r.GetBody == nil {
+	if err != nil || response.StatusCode != http.StatusUnauthorized || !isBearer(response) || r.Body != nil && r.Body != http.NoBody && r.GetBody == nil {
 		return response, err
 	}
 	response.Body.Close()
@@ -119,15 +120,11 @@ func (g *Guard) send(r *http.Request) (*http.Response, error) {
 }
 
 func isBearer(response *http.Response) bool {
-	for _, challenge := range response.Header.Values("WWW-Authenticate") {
-		if len(challenge) > len("bearer ") && strings.EqualFold(challenge[:len("bearer ")], "bearer ") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(response.Header.Values("WWW-Authenticate"), func(challenge string) bool {
+		scheme, _, parameters := strings.Cut(challenge, " ")
+		return parameters && strings.EqualFold(scheme, "bearer")
+	})
 }
-
-func hasBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBody }
 
 type roundTripper func(*http.Request) (*http.Response, error)
 

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -51,12 +52,7 @@ func (g *Guard) refuse(r *http.Request) error {
 	return &PlainRefused{Host: r.URL.Host}
 }
 
-func (g *Guard) inner() http.RoundTripper {
-	if g.Inner == nil {
-		return shared
-	}
-	return g.Inner
-}
+func (g *Guard) inner() http.RoundTripper { return cmp.Or(g.Inner, shared) }
 
 // isPing reports the request by which go-containerregistry finds out what a
 // registry speaks: it goes where the answer came from.
@@ -103,5 +99,5 @@ func IsLoopback(hostport string) bool {
 		host = h
 	}
 	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || ip.IsLoopback()
 }

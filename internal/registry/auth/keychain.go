@@ -97,7 +97,9 @@ type environment struct{ get func(string) string }
 func (e environment) find(target authn.Resource) (Credentials, bool, error) {
 	host, _, _ := strings.Cut(e.get(Registry), "/")
 	username := e.get(Username)
-	if host == "" || !sameHost(host, target.RegistryStr()) {
+	// One registry may have several names, such as docker.io.
+	registry, err := name.NewRegistry(host)
+	if host == "" || err != nil || !strings.EqualFold(registry.RegistryStr(), target.RegistryStr()) {
 		return Credentials{}, false, nil
 	}
 	password, err := e.password()
@@ -131,10 +133,4 @@ func (e environment) password() (string, error) {
 		return "", fmt.Errorf("%s: %s is empty", PasswordFile, file)
 	}
 	return password, nil
-}
-
-// sameHost knows the names that one registry has, such as docker.io.
-func sameHost(host, target string) bool {
-	registry, err := name.NewRegistry(host)
-	return err == nil && strings.EqualFold(registry.RegistryStr(), target)
 }

@@ -2,14 +2,18 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/nationtech/harmony/internal/registry/silence"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 const userAgent = "harmony"
@@ -35,6 +39,22 @@ func Naming(insecure bool) []name.Option {
 	return nil
 }
 
+// HasStatus reports an answer of a registry with one of the codes.
+func HasStatus(err error, codes ...int) bool {
+	var answer *transport.Error
+	return errors.As(err, &answer) && slices.Contains(codes, answer.StatusCode)
+}
+
+// Classify gives an error of a registry that may pass the status
+// protocol.ExitRetryable.
+func Classify(err error) error {
+	var answer *transport.Error
+	if !errors.As(err, &answer) || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= http.StatusInternalServerError {
+		return protocol.Retryable("%w", err)
+	}
+	return err
+}
+
 // answerTime is how long a registry may take to answer what it has received
 // whole: some copy a blob to other storage in that time.
 const answerTime = 5 * time.Minute
@@ -43,11 +63,7 @@ const answerTime = 5 * time.Minute
 var shared = newTransport() //nolint:gochecknoglobals // never changed
 
 func newTransport() http.RoundTripper {
-	t, ok := remote.DefaultTransport.(*http.Transport)
-	if !ok {
-		return silence.Transport{Inner: remote.DefaultTransport}
-	}
-	t = t.Clone()
+	t := remote.DefaultTransport.(*http.Transport).Clone()
 	t.ResponseHeaderTimeout = answerTime
 	t.WriteBufferSize = 64 << 10
 	return silence.Transport{Inner: t}

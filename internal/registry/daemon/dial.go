@@ -25,27 +25,19 @@ func (e Endpoint) dialer() (dialer, string, error) {
 	case "unix":
 		return func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "unix", u.Path) }, "docker", nil
 	case "tcp":
-		host := u.Host
+		host, port, dial := u.Host, "2375", d.DialContext
+		if e.TLS != nil {
+			port, dial = "2376", (&tls.Dialer{NetDialer: &d, Config: e.TLS}).DialContext
+		}
 		if u.Port() == "" {
-			host = net.JoinHostPort(u.Hostname(), e.port())
+			host = net.JoinHostPort(u.Hostname(), port)
 		}
-		if e.TLS == nil {
-			return func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", host) }, host, nil
-		}
-		secure := tls.Dialer{NetDialer: &d, Config: e.TLS}
-		return func(ctx context.Context) (net.Conn, error) { return secure.DialContext(ctx, "tcp", host) }, host, nil
+		return func(ctx context.Context) (net.Conn, error) { return dial(ctx, "tcp", host) }, host, nil
 	case "ssh":
 		dial, err := dialSSH(e.Address)
 		return dial, "docker", err
 	}
 	return nil, "", fmt.Errorf("nothing dials %s", u.Redacted())
-}
-
-func (e Endpoint) port() string {
-	if e.TLS != nil {
-		return "2376"
-	}
-	return "2375"
 }
 
 // dialSSH is how an address is reached that begins with ssh: by the ssh command

@@ -2,16 +2,16 @@ package daemon
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -153,8 +153,7 @@ func currentContext(getenv func(string) string) (name, from string, err error) {
 
 // fromContext reads a context as docker context create keeps it.
 func fromContext(name, from string, getenv func(string) string) (Endpoint, error) {
-	sum := sha256.Sum256([]byte(name))
-	id, contexts := hex.EncodeToString(sum[:]), filepath.Join(configDir(getenv), "contexts")
+	id, contexts := digest.FromString(name).Encoded(), filepath.Join(configDir(getenv), "contexts")
 	var meta struct {
 		Endpoints map[string]struct {
 			Host          string

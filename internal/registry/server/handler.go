@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 
@@ -47,13 +46,9 @@ func configure(data string) *configuration.Configuration {
 // request from another origin.
 func local(next http.Handler, anyHost bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = r.Host
-		}
 		from := r.Header.Get("Origin")
 		origin, err := url.Parse(from)
-		if (anyHost || isLoopbackHost(host)) && (from == "" || err == nil && origin.Host == r.Host) {
+		if (anyHost || isLoopback(r.Host)) && (from == "" || err == nil && origin.Host == r.Host) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -79,27 +79,20 @@ func (f Folder) readListening(pid int) (listening, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return listening{}, nil
 	}
-	if err != nil {
-		return listening{}, err
-	}
 	var l listening
-	if json.Unmarshal(data, &l) != nil || l.PID != pid {
-		return listening{}, nil
+	if err != nil || json.Unmarshal(data, &l) != nil || l.PID != pid {
+		return listening{}, err
 	}
 	return l, nil
 }
 
-// isLoopback reports whether only this machine can reach a listen address.
+// isLoopback reports whether only this machine can reach an address, with a port or
+// without.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return false
+		host = address
 	}
-	return isLoopbackHost(host)
-}
-
-// isLoopbackHost takes an IPv6 address with brackets or without.
-func isLoopbackHost(host string) bool {
 	return strings.EqualFold(host, "localhost") || net.ParseIP(strings.Trim(host, "[]")).IsLoopback()
 }
 

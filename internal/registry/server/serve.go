@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,10 +27,7 @@ type Options struct {
 }
 
 func (o Options) address() (string, error) {
-	address := o.Address
-	if address == "" {
-		address = DefaultAddress
-	}
+	address := cmp.Or(o.Address, DefaultAddress)
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return "", protocol.Invalid("address %q is not host:port: %w", address, err)
 	}

@@ -39,21 +39,16 @@ func Look(folder Folder) (Status, error) {
 // Measure fills in the size of the storage, in bytes.
 func (s *Status) Measure() error {
 	return filepath.WalkDir(s.Data, func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			var info fs.FileInfo
+			if info, err = entry.Info(); err == nil {
+				s.DataBytes += info.Size()
+			}
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // no storage yet, or a file that a push has moved
 		}
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		info, err := entry.Info()
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			return err
-		}
-		s.DataBytes += info.Size()
-		return nil
+		return err
 	})
 }
 

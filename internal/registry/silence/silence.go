@@ -2,6 +2,7 @@
 package silence
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -26,13 +27,13 @@ type Transport struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (t Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	w := &watch{host: r.URL.Host, limit: t.Limit}
-	if w.limit == 0 {
-		w.limit = Limit
-	}
+	w := &watch{host: r.URL.Host, limit: cmp.Or(t.Limit, Limit)}
 	ctx, cancel := context.WithCancel(r.Context())
 	w.cancel = cancel
-	w.timer = time.AfterFunc(w.limit, w.expire)
+	w.timer = time.AfterFunc(w.limit, func() {
+		w.expired.Store(true)
+		cancel()
+	})
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.timer.Stop() // sending a large body takes time
 	}
@@ -52,11 +53,6 @@ type watch struct {
 	timer   *time.Timer
 	cancel  context.CancelFunc
 	expired atomic.Bool
-}
-
-func (w *watch) expire() {
-	w.expired.Store(true)
-	w.cancel()
 }
 
 func (w *watch) explain(err error) error {
