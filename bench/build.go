@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// builds measures the build stage beside the builders that it is compared with.
+// builds measures the build stage next to the builders it is compared with.
 func builds(ctx context.Context, b *bench) (rows []row, err error) {
 	t, err := startBuilders(ctx, b)
 	if err != nil {
@@ -23,8 +23,8 @@ func builds(ctx context.Context, b *bench) (rows []row, err error) {
 
 // cold measures a Dockerfile without RUN over a large context, when nothing of
 // it was built before. Ours leaves an OCI layout in the cache: stored, as a topology
-// whose registry is on this machine has it, beside docker, which leaves its image
-// uncompressed too, and buildctl, which is told to; and once more compressed, as
+// whose registry is on this machine has it, compared with docker, which leaves its image
+// uncompressed too, and buildctl, on request; and once more compressed, as
 // buildctl does it by itself.
 func cold(ctx context.Context, t *builders) ([]row, error) {
 	size := 512
@@ -62,7 +62,7 @@ func cold(ctx context.Context, t *builders) ([]row, error) {
 }
 
 // withRun measures what the adapters add to the builders that they drive: the
-// same Dockerfile, built anew each time.
+// same Dockerfile, rebuilt each time.
 func withRun(ctx context.Context, t *builders) ([]row, error) {
 	s, err := t.source("run", `FROM scratch
 COPY busybox /bin/busybox

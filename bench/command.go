@@ -143,7 +143,7 @@ func goBuild(ctx context.Context, target, pkg string) error {
 }
 
 // watch keeps in peak the most memory of a process, in bytes, until it is
-// stopped. The system forgets it with the process, and getrusage tells no less
+// stopped. The system forgets it with the process, and getrusage reports no less
 // than this process has: so it is read every few milliseconds.
 func watch(pid int, peak *int64) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})

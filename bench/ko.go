@@ -7,7 +7,7 @@ import (
 	"runtime"
 )
 
-// goProgram measures a Go program of examples/fleet beside ko, on its empty base
+// goProgram measures a Go program of examples/fleet against ko, on its empty base
 // image. Ours adds CA certificates; neither makes an SBOM.
 func goProgram(ctx context.Context, t *builders) ([]row, error) {
 	ours, err := newProject(ctx, t.bench, "bench-build")

@@ -1,4 +1,4 @@
-// Bench measures harmony beside the tools that it is compared with, and prints
+// Bench measures harmony against the tools it is compared with, and prints
 // one table: medians, ratios and the budgets of the project. The commands of a
 // row run in turn, A B A B, so that a drift of the machine meets all of them.
 //

@@ -17,7 +17,7 @@ type pushers struct {
 	peak     int64 // the most memory of harmony publish, in bytes
 }
 
-// pushes measures the publish stage beside the tools that push images and charts.
+// pushes measures the publish stage against the tools that push images and charts.
 func pushes(ctx context.Context, b *bench) (rows []row, err error) {
 	t := &pushers{bench: b}
 	if t.docker, err = findDocker(ctx); err != nil {
@@ -137,8 +137,8 @@ func (t *pushers) commands(image *pushed) pushCommands {
 	return all
 }
 
-// harmony publishes the image, until it tells that the registry has it: the chart
-// that comes after it is none of the peers' work.
+// harmony publishes the image, until it reports that the registry has it: the chart
+// that comes after it is not part of the peers' work.
 func (t *pushers) harmony(image *pushed) pusher {
 	documents := t.bench.path("push.ndjson")
 	c := command{

@@ -79,7 +79,7 @@ func (p *pushed) change(context.Context) error {
 	return p.write()
 }
 
-// write makes the layout anew, of the layers as they are.
+// write rewrites the layout from the current layers.
 func (p *pushed) write() error {
 	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, "application/vnd.oci.image.manifest.v1+json"), p.layers...)
 	if err != nil {

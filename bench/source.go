@@ -18,7 +18,7 @@ import (
 )
 
 // source is what an image is built from: a folder with a Dockerfile and its
-// context, and a cache for harmony beside it.
+// context, and a cache for harmony next to it.
 type source struct{ name, root string }
 
 func (s source) context() string { return filepath.Join(s.root, "context") }

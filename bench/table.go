@@ -26,7 +26,7 @@ type row struct {
 	against string
 	peer    series // nil when there is none
 	budget  budget
-	// memory, in bytes, is what a row without times tells.
+	// memory, in bytes, is what a row without times shows.
 	memory int64
 	// note says why there is no peer, if there should be one.
 	note string
@@ -136,7 +136,7 @@ func host() string {
 	return fmt.Sprintf("%s, %s/%s, %d cores, %s", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Now().UTC().Format(time.DateTime))
 }
 
-// machine says how busy the machine is, where the system tells.
+// machine says how busy the machine is, if the system reports it.
 func machine() string {
 	load, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

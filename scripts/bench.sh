@@ -16,7 +16,7 @@ trap 'rm -rf "$tools"' EXIT
 go build -o "$tools/bench" ./bench
 "$tools/bench" "$@"
 
-# Targets of many clusters, without any: the growth of time and memory up to 500.
+# Targets with many clusters, simulated: the growth of time and memory up to 500.
 case " $* " in
 *" -only "*) ;;
 *) go test -run '^$' -bench Fleet -benchtime 5x ./internal/deploy/fan ;;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Release the three apps of examples/fleet to staging and production of a real
-# cluster: the kit's own, or with CLUSTER=current the one of your kube context.
+# cluster: the kit's own, or with CLUSTER=current that of your kube context.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

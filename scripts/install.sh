@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the suite: scripts/install.sh [FOLDER]
 # Copies the binaries in FOLDER, or builds them first, into $PREFIX/bin (default
-# ~/.local/bin). All of them or none: a half install is refused.
+# ~/.local/bin). All of them or none: a partial install is refused.
 set -euo pipefail
 
 commands=(harmony harmony-build harmony-publish harmony-chart harmony-deploy harmony-smoke harmony-monitor harmony-registry harmony-plugin)
@@ -32,7 +32,7 @@ for command in "${commands[@]}"; do
   else
     this=$("$file" version) || fail "$file does not run here: nothing was installed"
   fi
-  [ -n "$this" ] || fail "$file does not tell its version: nothing was installed"
+  [ -n "$this" ] || fail "$file does not report its version: nothing was installed"
   [ "${version:=$this}" = "$this" ] || fail "$file is of version $this, harmony of $version: nothing was installed"
 done
 

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.0
 govulncheck=golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-# Where this cannot install what is missing, it says what to install.
+# If this cannot install what is missing, it says what to install.
 go run ./test/cluster install lint || command -v git shellcheck >/dev/null
 
 unformatted=$(git ls-files '*.go' | xargs gofmt -l)
@@ -23,7 +23,7 @@ trap 'rm -rf "$schemas"' EXIT
 cp schemas/*.json "$schemas"
 go run ./schemas/generate
 for file in schemas/*.json; do
-  cmp "$file" "$schemas/${file##*/}" || { echo "$file was not current: commit what 'make generate' has made now"; exit 1; }
+  cmp "$file" "$schemas/${file##*/}" || { echo "$file was out of date: commit the output of 'make generate'"; exit 1; }
 done
 echo "plugin index"
 go run ./scripts/dist check

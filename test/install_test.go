@@ -116,7 +116,7 @@ func TestInstallIsWholeOrNothing(t *testing.T) {
 		}, "harmony does not run here"},
 		{"tells no version", func(t *testing.T, from, _ string) {
 			write(t, from, "harmony", "#!/bin/sh\n")
-		}, "harmony does not tell its version"},
+		}, "harmony does not report its version"},
 		{"a folder in its place", func(t *testing.T, _, prefix string) {
 			remove(t, prefix, "bin/harmony-smoke")
 			if err := os.Mkdir(filepath.Join(prefix, "bin", "harmony-smoke"), 0o755); err != nil {

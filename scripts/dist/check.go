@@ -59,7 +59,7 @@ func (r release) indexVersion() (string, error) {
 	return sortedKeys(versions)[0], nil
 }
 
-// check holds the manifests to their form, and to what was built.
+// check compares the manifests with their form, and with what was built.
 func (r release) check(ctx context.Context) error {
 	if err := index.Check(filepath.Join(r.root, r.index)); err != nil {
 		return err
@@ -75,7 +75,7 @@ func (r release) check(ctx context.Context) error {
 	return r.checkHashes(ctx)
 }
 
-// checkForm holds a manifest to the form in which build writes it.
+// checkForm requires a manifest to have the form in which build writes it.
 func (r release) checkForm(command string) error {
 	m, text, err := r.manifest(command)
 	if err != nil {
@@ -115,7 +115,7 @@ func (r release) checkOthers() error {
 	return nil
 }
 
-// checkHashes holds the manifests to the archives. Those of a version that was
+// checkHashes compares the manifests with the archives. Those of a version that was
 // not built here are somebody else's, and only told of; a commit that is tagged
 // as the version has to be what was built.
 func (r release) checkHashes(ctx context.Context) error {

@@ -1,4 +1,4 @@
-// Command dist makes what is released, and holds the plugin index against it.
+// Command dist builds the release, and checks the plugin index against it.
 //
 //	go run ./scripts/dist build [-version 1.4.0]
 //	go run ./scripts/dist index [-version 1.4.0]
@@ -11,7 +11,7 @@
 // index makes the manifests in plugin-index/ those of such a build: the last step
 // before a release is tagged.
 //
-// check holds the manifests of plugin-index/ to one form, and their hashes to
+// check requires one form of the manifests in plugin-index/, and compares their hashes with
 // the archives: those in dist/VERSION, which it makes itself when the commit is
 // tagged as that version. All are run from the root of the repository.
 package main

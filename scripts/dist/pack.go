@@ -17,7 +17,7 @@ type packed struct {
 	mode       int64
 }
 
-// pack writes a tar.gz that holds nothing but the files: no times, no owners.
+// pack writes a tar.gz that contains only the files: no times, no owners.
 func pack(path string, files []packed) (err error) {
 	out, err := os.Create(path)
 	if err != nil {

@@ -81,7 +81,7 @@ func (c *cluster) kubernetesIP() string {
 	return fmt.Sprintf("198.19.%d.1", c.slot)
 }
 
-// device is the name of the interface that holds the node's address.
+// device is the name of the interface that has the node's address.
 func (c *cluster) device() string { return fmt.Sprintf("harmony%d", c.slot) }
 
 // dockerDevice is the name of the bridge of the Docker daemon's containers.
@@ -124,10 +124,10 @@ func (c *cluster) registry() string { return fmt.Sprintf("localhost:%d", 5050+c.
 // server is the URL of the API server.
 func (c *cluster) server() string { return "https://" + c.nodeIP() + ":" + c.port(portAPI) }
 
-// cgroup is the name of the control group that holds every pod.
+// cgroup is the name of the control group of every pod.
 func (c *cluster) cgroup() string { return c.name }
 
-// marker is the file that tells a state folder from a folder that merely was
+// marker is the file that distinguishes a state folder from a folder that merely was
 // named as one by mistake, which down must not remove.
 const marker = "harmony-test-cluster"
 
@@ -143,7 +143,7 @@ func (c *cluster) claimState() error {
 	return os.WriteFile(c.path(marker), []byte(text), 0o644)
 }
 
-// checkState fails if the state folder holds anything but a cluster's state.
+// checkState fails if the state folder contains anything but a cluster's state.
 // A cluster that runs in it is proof as well, should somebody have removed files.
 func (c *cluster) checkState() error {
 	if _, err := os.Stat(c.path(marker)); err == nil {

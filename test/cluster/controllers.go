@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// crdFolder is where a recipe keeps its custom resource definitions, beside the
+// crdFolder is where a recipe keeps its custom resource definitions, next to the
 // binaries.
 const crdFolder = "crds"
 
@@ -67,7 +67,7 @@ func (c *cluster) startControllers(ctx context.Context, wanted use) error {
 	return c.startAll(ctx, c.controllers(wanted))
 }
 
-// controllers are those of Flux and Argo CD. They run beside the cluster, as
+// controllers are those of Flux and Argo CD. They run next to the cluster, as
 // its administrator; only the default cluster has them.
 func (c *cluster) controllers(wanted use) []component {
 	if wanted < forTests || c.slot != 0 {

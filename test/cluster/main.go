@@ -9,7 +9,7 @@
 // Environment:
 //
 //	CLUSTER=current        use the current kube context, start nothing
-//	HARMONY_CLUSTER_NAME   name of a further cluster beside the default one
+//	HARMONY_CLUSTER_NAME   name of another cluster next to the default one
 //	HARMONY_CLUSTER_STATE  folder of the state, absolute
 package main
 

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// setUpNetwork makes the interface that holds the node's address, and lets pods
+// setUpNetwork makes the interface that has the node's address, and lets pods
 // speak to each other and to the world.
 func (c *cluster) setUpNetwork(ctx context.Context) error {
 	if err := c.saveSysctls(); err != nil {
@@ -71,7 +71,7 @@ func (c *cluster) checkOtherProxy(ctx context.Context) error {
 	return nil
 }
 
-// networkIsOurs tells whether this cluster has begun to set up its network.
+// networkIsOurs reports whether this cluster has begun to set up its network.
 func (c *cluster) networkIsOurs() bool {
 	_, err := os.Stat(c.path("sysctl.json"))
 	return err == nil
@@ -132,7 +132,7 @@ func (c *cluster) tearDownNetwork(ctx context.Context) error {
 	return errors.Join(failed, c.restoreSysctls())
 }
 
-// otherClusters tells whether another cluster of the kit has an interface here:
+// otherClusters reports whether another cluster of the kit has an interface here:
 // it needs the kernel settings as they are.
 func (c *cluster) otherClusters() (bool, error) {
 	interfaces, err := net.Interfaces()

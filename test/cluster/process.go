@@ -94,7 +94,7 @@ func startTime(dir string) (uint64, error) {
 	return strconv.ParseUint(fields[19], 10, 64)
 }
 
-// main tells the component's own process from its children, such as containerd's
+// main distinguishes the component's own process from its children, such as containerd's
 // shims.
 func (p process) main() bool {
 	return filepath.Base(p.argv[0]) == p.component

@@ -100,7 +100,7 @@ func recipes() []recipe {
 }
 
 // pins are the contents of a recipe's go.mod and go.sum, and of the program
-// that lies beside them, if one does.
+// next to them, if there is one.
 type pins struct{ mod, sum, program []byte }
 
 func readPins(dir string) (pins, error) {
@@ -223,7 +223,7 @@ func (c *cluster) announce(source string, list []recipe) error {
 	return nil
 }
 
-// compile builds into a folder beside target, which it then renames.
+// compile builds into a folder next to target, which it then renames.
 func (c *cluster) compile(ctx context.Context, r recipe, source, version, target string) error {
 	draft := target + ".draft"
 	if err := os.RemoveAll(draft); err != nil {

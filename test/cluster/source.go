@@ -12,7 +12,7 @@ import (
 	"slices"
 )
 
-// sourceFolder is the kit's own folder in the repository that holds the working
+// sourceFolder is the kit's own folder in the repository that contains the working
 // folder.
 func sourceFolder() (string, error) {
 	dir, err := os.Getwd()
