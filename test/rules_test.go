@@ -149,7 +149,7 @@ func TestOneWayToRegistries(t *testing.T) {
 		guarded := map[ast.Node]bool{}
 		ast.Inspect(file.tree, func(n ast.Node) bool {
 			if call, ok := n.(*ast.CallExpr); ok && call.Ellipsis.IsValid() && len(call.Args) > 0 {
-				if options, ok := call.Args[len(call.Args)-1].(*ast.CallExpr); ok && slices.Contains([]string{"auth.Options", "auth.Through"}, selector(options.Fun)) {
+				if options, ok := call.Args[len(call.Args)-1].(*ast.CallExpr); ok && slices.Contains([]string{"auth.Options", "auth.Through", "download.Registry"}, selector(options.Fun)) {
 					guarded[call.Fun] = true
 				}
 			}
