@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -140,7 +141,7 @@ func entries(ctx context.Context, root *dockerfile.Folder, digests *inputs.Diges
 		if err == nil {
 			value, err = valueOf(e, digests)
 		}
-		if err = cmp.Or(err, ctx.Err()); err != nil {
+		if err = errors.Join(err, ctx.Err()); err != nil {
 			break
 		}
 		items = append(items, inputs.Item{Kind: inputs.File, Name: e.Path, Value: value})
