@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/deploy/deploytest"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -103,14 +104,19 @@ func TestForeignOperationInProgress(t *testing.T) {
 	w := newWorld(t)
 	w.Templates["hook.yaml"] = slowHook
 	w.Deploy(protocol.OutcomeInstalled)
+	// All that takes time comes first: the operation lasts as long as its hook.
+	delete(w.Templates, "hook.yaml")
+	w.NextImage("1.1.0")
+	chart := w.Chart()
 	w.edit(func(object *unstructured.Unstructured) {
 		set(t, object, map[string]any{
 			"initiatedBy": map[string]any{"username": "somebody"}, "sync": map[string]any{},
 		}, "operation")
 	})
-	delete(w.Templates, "hook.yaml")
-	w.NextImage("1.1.0")
-	w.Deploy(protocol.OutcomeUpgraded)
+	result, err := w.Adapter().Deploy(t.Context(), w.Spec(), deploytest.Target, w.Image, chart)
+	if err != nil || result.Outcome != protocol.OutcomeUpgraded {
+		t.Fatalf("%+v, %v", result, err)
+	}
 	if !w.Told("wait", "operation of somebody in progress") {
 		t.Error("it does not say whose operation it waits for")
 	}
