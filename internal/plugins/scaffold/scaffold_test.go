@@ -66,8 +66,9 @@ func generate(t *testing.T, language string) string {
 // knows, and does not let pass what it does not know.
 func TestNewPlugins(t *testing.T) {
 	for _, language := range scaffold.Languages() {
+		// One after the other: a plugin has to answer within seconds, and the compiler of
+		// the one in Go takes the whole machine.
 		t.Run(language, func(t *testing.T) {
-			t.Parallel()
 			plugin := generate(t, language)
 			info, err := discovery.Describer{}.Describe(t.Context(), discovery.Plugin{Name: "acme", Path: plugin})
 			if err != nil || info.Stage != "smoke" || info.Name != "acme" {
