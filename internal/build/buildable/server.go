@@ -37,7 +37,7 @@ const (
 )
 
 // server compiles the static server: with this machine's go command, or in the
-// Dockerfile if there is none or an image is set.
+// Dockerfile if it is missing or an image is set.
 type server struct {
 	image     string
 	platforms []ocispec.Platform

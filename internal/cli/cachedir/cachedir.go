@@ -25,7 +25,7 @@ func Folder(getenv func(string) string) (string, error) {
 	return temporary(os.TempDir())
 }
 
-// In is a cache folder of that name, by this process's environment; "" if there is none.
+// In returns the cache folder of that name from this process's environment, or "".
 func In(name string) string {
 	folder, err := Folder(os.Getenv)
 	if err != nil {

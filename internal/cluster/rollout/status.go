@@ -106,7 +106,7 @@ func desired(s Snapshot) int64 {
 	return 1
 }
 
-// conditionOf is a condition of the object's status; the zero value is none.
+// conditionOf is a condition of the object's status; the zero value if it is absent.
 func conditionOf(object *unstructured.Unstructured, kind string) status.BasicCondition {
 	found, err := status.GetObjectWithConditions(object.Object)
 	if err != nil {

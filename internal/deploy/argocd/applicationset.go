@@ -139,7 +139,7 @@ func (s *appSet) wants(spec map[string]any) bool {
 	return true
 }
 
-// read reads the ApplicationSet, with retries; nil when there is none.
+// read reads the ApplicationSet, with retries; nil if it does not exist.
 func (f *fanout) read(ctx context.Context) (*appSet, error) {
 	return delivery.Retried(ctx, f.argo.patient, f.get)
 }

@@ -75,7 +75,7 @@ func (a *adapter) connectContext(target, context, namespace string) (*kubeconn.C
 // String names the Application for people.
 func (a *argo) String() string { return "Application " + a.namespace + "/" + a.name }
 
-// get reads the Application; nil when there is none.
+// get reads the Application; nil if it does not exist.
 func (a *argo) get(ctx context.Context) (*application, error) {
 	object, err := a.read(ctx, a.applications, kind)
 	if object == nil {
@@ -84,7 +84,7 @@ func (a *argo) get(ctx context.Context) (*application, error) {
 	return api.New(object)
 }
 
-// read reads the object of a kind of Argo CD; nil when there is none.
+// read reads an object of a kind of Argo CD; nil if it does not exist.
 func (a *argo) read(ctx context.Context, from dynamic.ResourceInterface, kind string) (*unstructured.Unstructured, error) {
 	object, err := from.Get(ctx, a.name, metav1.GetOptions{})
 	switch {

@@ -81,7 +81,7 @@ func (d *deployment) bounded(ctx context.Context, do func(context.Context) (prot
 	return result, d.Explained(ctx, d.Conn, d.settings.bound(), err)
 }
 
-// standing is a Helm release at one moment; the zero value is none.
+// standing is a Helm release at one moment; the zero value stands for no release.
 type standing struct {
 	revision     int
 	image, chart string
