@@ -27,16 +27,18 @@ func TestGenerated(t *testing.T) {
 		}
 	}
 	buildkit := startBuildKit(t, registry)
+	base := func(seed uint64) string {
+		return fmt.Sprintf("%s/generated-%d:%d", registry, os.Getpid(), seed%10)
+	}
+	for seed := first; seed < first+10; seed++ { // before any build, for many build on each
+		pushBase(t, base(seed), generatedBase(t, seed))
+	}
 	built := make(chan bool, count)
 	t.Run("seed", func(t *testing.T) {
 		for seed := first; seed < first+count; seed++ {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
-				base := fmt.Sprintf("%s/generated-%d:%d", registry, os.Getpid(), seed%10)
-				if seed < first+10 {
-					pushBase(t, base, generatedBase(t, seed))
-				}
-				built <- same(t, buildkit, generate(t, seed, base))
+				built <- same(t, buildkit, generate(t, seed, base(seed)))
 			})
 		}
 	})
