@@ -154,7 +154,7 @@ func (c *cluster) checkState() error {
 	}
 	entries, err := os.ReadDir(c.state)
 	if len(entries) > 0 {
-		return badUsage("%s is not empty and is no cluster's state: set HARMONY_CLUSTER_STATE to another folder", c.state)
+		return badUsage("%s is not empty and does not hold the state of a test cluster: set HARMONY_CLUSTER_STATE to another folder", c.state)
 	}
 	return ignore(err, fs.ErrNotExist)
 }

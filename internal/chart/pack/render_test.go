@@ -226,6 +226,8 @@ func TestOnlyWhatADeployRendersCounts(t *testing.T) {
 		"lookup for every target":     {lookups + body, on, "", 2},
 		"lookup of a list, then fail": {list + body, nil, "", 1},
 		"lookup alone":                {`{{ $x := lookup "v1" "Secret" "a" "b" }}` + "\n" + body, nil, "", 0},
+		"in a custom resource":        {"apiVersion: example.com/v1\nkind: App\nmetadata: {name: a}\nspec: {web: [{image: \"{{ .Values.image }}\"}]}\n", nil, "", 0},
+		"only in a hook":              {strings.Replace(body, "{name: a}", "{name: a, annotations: {helm.sh/hook: pre-install}}", 1), nil, "there are no containers", 0},
 		"fail alone":                  {`{{ fail "never" }}` + "\n" + body, nil, "never", 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -79,7 +79,7 @@ func read(path string) (string, error) {
 	}
 	err = yaml.NewDecoder(io.LimitReader(file, maxKubeconfig)).Decode(&content)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("kubeconfig %s is no YAML", path) // the parser's own words quote it
+		return "", fmt.Errorf("kubeconfig %s is not YAML", path) // the parser's own words quote it
 	}
 	return content.CurrentContext, nil
 }

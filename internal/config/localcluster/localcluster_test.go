@@ -41,7 +41,7 @@ func TestCurrentContext(t *testing.T) {
 		{dir + "/missing", "", ""},
 		{none, "", ""},
 		{os.DevNull, "", ""},
-		{bad, "", "is no YAML"},
+		{bad, "", "is not YAML"},
 	}
 	for _, test := range tests {
 		got, err := CurrentContext(func(name string) string {
