@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -96,41 +97,48 @@ spec:
 // is not this one, whatever https says there: a password could be read on the
 // way, and an image be exchanged.
 func speakNoPlainHTTP(t *testing.T, bin string) {
-	n, proxy := newNetwork(t)
 	for _, host := range []string{"10.77.0.1", "192.168.7.9:5000", "reg.localhost:5000"} {
-		folder := t.TempDir()
-		stream := farStream(t, host, folder)
-		write := func(name, text string) {
-			if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		write("Dockerfile", "FROM "+host+"/team/base:1\n")
-		write("harmony.yaml", strings.ReplaceAll(farProject, "HOST", host))
-		write("config.json", fmt.Sprintf(`{"auths":{%q:{"username":"ci","password":"TOPSECRET"}}}`, host))
 		for _, args := range []string{
 			"build far --topology far --version 1.0.0", "publish far --topology far", "publish --check --topology far",
 			"publish prune far --topology far --yes", "deploy --topology far --target kiosk", "deploy diff far --topology far --target kiosk --version 1.0.0",
 			"deploy status far --topology far --target kiosk", "smoke --topology far --target kiosk",
 			"plugin index add x oci://" + host + "/index:1",
 		} {
-			command, rest, _ := strings.Cut(args, " ")
-			cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "harmony-"+command), strings.Fields(rest)...)
-			cmd.Dir = folder
-			cmd.Env = []string{"HOME=" + folder, "DOCKER_CONFIG=" + folder, "PATH=" + bin, "HTTP_PROXY=" + proxy, "HTTPS_PROXY=" + proxy}
-			if fields := strings.Fields(rest); strings.HasPrefix(fields[0], "--topology") || args == "publish far --topology far" {
-				cmd.Stdin = strings.NewReader(stream)
-				cmd.Args = append(cmd.Args[:1], strings.Fields(strings.TrimPrefix(rest, "far "))...)
-			}
-			out, err := cmd.CombinedOutput()
-			plain, tunnels := n.take()
-			switch {
-			case len(plain) > 0:
-				t.Errorf("%s %s: sent by plain http: %q", host, args, plain)
-			case len(tunnels) == 0, err == nil && !strings.HasPrefix(args, "deploy status"):
-				t.Errorf("%s %s: this test looks for the wrong thing: asked %q, %v\n%s", host, args, tunnels, err, out)
-			}
+			t.Run(host+" "+args, func(t *testing.T) {
+				t.Parallel() // most of the time is spent waiting to try again
+				speakNoPlainHTTPTo(t, host, bin, args)
+			})
 		}
+	}
+}
+
+func speakNoPlainHTTPTo(t *testing.T, host, bin, args string) {
+	n, proxy := newNetwork(t)
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		"Dockerfile":   "FROM " + host + "/team/base:1\n",
+		"harmony.yaml": strings.ReplaceAll(farProject, "HOST", host),
+		"config.json":  fmt.Sprintf(`{"auths":{%q:{"username":"ci","password":"TOPSECRET"}}}`, host),
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command, rest, _ := strings.Cut(args, " ")
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "harmony-"+command), strings.Fields(rest)...)
+	cmd.Dir = folder
+	cmd.Env = []string{"HOME=" + folder, "DOCKER_CONFIG=" + folder, "PATH=" + bin, "HTTP_PROXY=" + proxy, "HTTPS_PROXY=" + proxy}
+	if fields := strings.Fields(rest); strings.HasPrefix(fields[0], "--topology") || args == "publish far --topology far" {
+		cmd.Stdin = strings.NewReader(farStream(t, host, folder))
+		cmd.Args = append(cmd.Args[:1], strings.Fields(strings.TrimPrefix(rest, "far "))...)
+	}
+	out, err := cmd.CombinedOutput()
+	plain, tunnels := n.take()
+	switch {
+	case len(plain) > 0:
+		t.Errorf("sent by plain http: %q", plain)
+	case len(tunnels) == 0, err == nil && !strings.HasPrefix(args, "deploy status"):
+		t.Errorf("this test looks for the wrong thing: asked %q, %v\n%s", tunnels, err, out)
 	}
 }
 
@@ -139,7 +147,7 @@ func farStream(t *testing.T, host, folder string) string {
 	t.Helper()
 	digest := "sha256:" + strings.Repeat("71d7", 16)
 	about := protocol.Metadata{Name: "far", Version: "1.0.0"}
-	app := protocol.AppSpec{Metadata: about, ProjectRoot: folder, Smoke: []protocol.SmokeCheck{{Name: "ready", Rollout: &protocol.RolloutCheck{}}}}
+	app := protocol.AppSpec{Metadata: about, ProjectRoot: folder, Smoke: []protocol.SmokeCheck{{Name: "ready", Rollout: &protocol.RolloutCheck{}, Timeout: protocol.Duration(2 * time.Second)}}}
 	app.Image.Dockerfile = &protocol.Dockerfile{Path: "Dockerfile"}
 	app.Chart.Workload = &protocol.Workload{}
 	var text strings.Builder
