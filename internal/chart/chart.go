@@ -17,10 +17,13 @@ type Chart struct {
 	// registry keeps. Annotations are those of the artifact's manifest.
 	Config      []byte
 	Annotations map[string]string
-	// Archive is the .tgz, as helm package makes it.
+	// Archive is the .tgz, as helm package makes it. There is none in a plan that
+	// does not know the image's digest.
 	Archive []byte
 	// Image is where the chart's values take the image.
 	Image protocol.ChartImage
+	// Found is true when rendering told Image, and not who wrote the app.
+	Found bool
 	// Warnings say what could not be checked.
 	Warnings []string
 }

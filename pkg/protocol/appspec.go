@@ -1,5 +1,10 @@
 package protocol
 
+import (
+	"cmp"
+	"strings"
+)
+
 // AppSpec is one releasable component as data: one image, one chart. It names
 // nothing that does work; that is the topology's.
 type AppSpec struct {
@@ -91,8 +96,9 @@ type ChartSource struct {
 	Builder *ChartBuilder `json:"builder,omitempty"`
 	// Workload describes the app; its chart is generated.
 	Workload *Workload `json:"workload,omitempty"`
-	// Image tells where the values of the chart at Path take the image; other
-	// charts know it.
+	// Image tells where the values of the chart at Path take the image. When it
+	// is empty, the place is found when the chart is packaged: by rendering the
+	// chart with the image in each place that could take it. Other charts know it.
 	Image ChartImage `json:"image,omitzero"`
 }
 
@@ -114,7 +120,7 @@ type ChartBuilder struct {
 
 // ChartImage names the places in a chart's values that take the image. Each is
 // a dotted path such as image.repository. Either Value stands alone, or
-// Repository and Digest (and optionally Registry and Tag) stand together.
+// Repository stands with Digest, Tag or both (and optionally Registry).
 type ChartImage struct {
 	// Value takes the whole reference, registry/repository:tag@digest.
 	Value string `json:"value,omitempty"`
@@ -122,7 +128,9 @@ type ChartImage struct {
 	Registry string `json:"registry,omitempty"`
 	// Repository takes registry/repository.
 	Repository string `json:"repository,omitempty"`
-	// Tag takes the tag.
+	// Tag takes the tag, and without Digest the tag with the digest,
+	// 1.4.0@sha256:…, which a template of the form repository:tag renders to a
+	// reference that is pinned.
 	Tag string `json:"tag,omitempty"`
 	// Digest takes sha256:…
 	Digest string `json:"digest,omitempty"`
@@ -137,7 +145,21 @@ func (c ChartImage) Places() string {
 	case ChartImage{Value: c.Value}:
 		return ".Values." + c.Value
 	}
-	return ".Values." + c.Repository + " and .Values." + c.Digest
+	return ".Values." + c.Repository + " and .Values." + cmp.Or(c.Digest, c.Tag)
+}
+
+// String prints the places as harmony.yaml has them:
+// {repository: image.repository, tag: image.tag}.
+func (c ChartImage) String() string {
+	var fields []string
+	for _, field := range []struct{ name, path string }{
+		{"value", c.Value}, {"registry", c.Registry}, {"repository", c.Repository}, {"tag", c.Tag}, {"digest", c.Digest},
+	} {
+		if field.path != "" {
+			fields = append(fields, field.name+": "+field.path)
+		}
+	}
+	return "{" + strings.Join(fields, ", ") + "}"
 }
 
 // TargetValues are the chart values of one target. Files come first, in order,

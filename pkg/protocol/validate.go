@@ -115,15 +115,13 @@ func (s ChartSource) validate(p *problems, field string) {
 	image, at := s.Image, field+".image"
 	made := s.Builder != nil || s.Workload != nil
 	switch {
-	case image == ChartImage{} && made: // the chart says it
-	case image == ChartImage{}:
-		p.add(at, "is required: where the chart's values take the image, for example {value: image}")
+	case image == ChartImage{}: // a chart that is made says it; that of a path is searched
 	case s.Path == "" && made:
 		p.add(at, "is for path only: other charts know where the image goes")
 	case image.Value != "" && image != (ChartImage{Value: image.Value}):
 		p.add(at, "has value and other fields: value takes the whole reference, so it must be the only one")
-	case image.Value == "" && (image.Repository == "" || image.Digest == ""):
-		p.add(at, "needs value, or both repository and digest")
+	case image.Value == "" && (image.Repository == "" || image.Tag == "" && image.Digest == ""):
+		p.add(at, "needs value, or repository with tag or digest; leave it out to have the place found")
 	}
 	for name, path := range map[string]string{
 		"value": image.Value, "registry": image.Registry, "repository": image.Repository, "tag": image.Tag, "digest": image.Digest,

@@ -53,9 +53,13 @@ func TestAppSpecValidate(t *testing.T) {
 		{"platforms", func(a *app) { a.Image.Platforms = []string{"linux/amd64", "linux", "linux/amd64", "linux/arm/v7"} }, []string{"spec.image.platforms[1]", "spec.image.platforms[2]"}},
 		{"no chart", func(a *app) { a.Chart.Path = "" }, []string{"spec.chart.path"}},
 		{"chart outside", func(a *app) { a.Chart.Path = "charts/../../x" }, []string{"spec.chart.path"}},
-		{"no place for the image", func(a *app) { a.Chart.Image = protocol.ChartImage{} }, []string{"spec.chart.image"}},
+		{"no place for the image", func(a *app) { a.Chart.Image = protocol.ChartImage{} }, nil},
 		{"value and more", func(a *app) { a.Chart.Image.Tag = "tag" }, []string{"spec.chart.image"}},
-		{"no digest", func(a *app) { a.Chart.Image = protocol.ChartImage{Repository: "image.repository", Tag: "image.tag"} }, []string{"spec.chart.image"}},
+		{"repository and tag", func(a *app) {
+			a.Chart.Image = protocol.ChartImage{Registry: "image.registry", Repository: "image.repository", Tag: "image.tag"}
+		}, nil},
+		{"repository alone", func(a *app) { a.Chart.Image = protocol.ChartImage{Repository: "image.repository"} }, []string{"spec.chart.image"}},
+		{"tag and digest alone", func(a *app) { a.Chart.Image = protocol.ChartImage{Tag: "image.tag", Digest: "image.digest"} }, []string{"spec.chart.image"}},
 		{"repository and digest", func(a *app) {
 			a.Chart.Image = protocol.ChartImage{Repository: "image.repository", Digest: "image.digest"}
 		}, nil},
@@ -102,7 +106,7 @@ func TestAppSpecValidate(t *testing.T) {
 		{"tcp port of a name", func(a *app) { a.Smoke = tcpCheck(protocol.TCPCheck{Address: "host:https"}) }, []string{"spec.smoke[0].tcp.address"}},
 		{"tcp with two ports", func(a *app) { a.Smoke = tcpCheck(protocol.TCPCheck{Address: "host:80", Port: 80}) }, []string{"spec.smoke[0].tcp.port"}},
 		{"everything at once", func(a *app) { *a = app{Smoke: httpCheck(protocol.HTTPCheck{}), DependsOn: []string{""}} },
-			[]string{"metadata.name", "spec.chart.image", "spec.chart.path", "spec.dependsOn[0]", "spec.image", "spec.smoke[0].http"}},
+			[]string{"metadata.name", "spec.chart.path", "spec.dependsOn[0]", "spec.image", "spec.smoke[0].http"}},
 	}
 	for _, test := range tests {
 		a := valid()

@@ -146,13 +146,9 @@ func choose(definitions jsonschema.Definitions) {
 	definitions["ImageSource"].OneOf = oneOf("dockerfile", "buildable")
 	definitions["ChartImage"].OneOf = []*jsonschema.Schema{
 		{Required: []string{"value"}},
-		{Required: []string{"repository", "digest"}},
+		{Required: []string{"repository"}, AnyOf: oneOf("tag", "digest")},
 	}
-	definitions["ChartSource"].OneOf = []*jsonschema.Schema{
-		{Required: []string{"path", "image"}},
-		{Required: []string{"builder"}},
-		{Required: []string{"workload"}},
-	}
+	definitions["ChartSource"].OneOf = oneOf("path", "builder", "workload")
 	definitions["SmokeCheck"].OneOf = oneOf("rollout", "http", "tcp")
 	definitions["HTTPCheck"].OneOf = oneOf("service", "url")
 	definitions["WebhookRoute"].OneOf = oneOf("url", "secret")

@@ -107,8 +107,22 @@ func locate(files map[string]string, err error) error {
 	return err
 }
 
+// Use is an image that a container takes.
+type Use struct {
+	// Image is the reference, Object the one with the container, and Template what
+	// rendered it, within the chart's folder.
+	Image, Object, Template string
+}
+
+// String implements [fmt.Stringer].
+func (u Use) String() string { return fmt.Sprintf("%s in %s (%s)", u.Image, u.Object, u.Template) }
+
 // UnusedError reports a chart no container of which takes the image.
-type UnusedError struct{ err error }
+type UnusedError struct {
+	err error
+	// Images are those that its containers take.
+	Images []Use
+}
 
 func (e UnusedError) Error() string { return e.err.Error() }
 
@@ -122,22 +136,34 @@ func (r Rendered) Uses(image protocol.ImageRef, ref protocol.ChartRef) error {
 	if image.Digest == "" {
 		return nil
 	}
-	var found []string
+	var found []Use
 	for _, o := range r.Objects {
 		for _, used := range images(o) {
 			parsed, err := protocol.ParseImageRef(used)
 			if err == nil && parsed.Digest == image.Digest && parsed.FullName() == image.FullName() {
 				return nil
 			}
-			found = append(found, fmt.Sprintf("%s in %s (%s)", used, Title(o), r.Source(o)))
+			found = append(found, Use{used, Title(o), r.Source(o)})
 		}
 	}
+	return UnusedError{unused(image, ref, found), found}
+}
+
+func unused(image protocol.ImageRef, ref protocol.ChartRef, found []Use) error {
 	what := "there are no containers"
 	if len(found) > 0 {
-		what = "the images are " + strings.Join(found, ", ")
+		texts := make([]string, len(found))
+		for i, use := range found {
+			texts[i] = use.String()
+		}
+		what = "the images are " + strings.Join(texts, ", ")
 	}
-	return UnusedError{protocol.Invalid("chart %q does not use the image: no container takes %s, which is in %s: %s", ref.Chart, image, ref.Image.Places(), what).
-		WithHint("use %s in the templates, and do not replace it in the values of a target; spec.chart.image says where it is", ref.Image.Places())}
+	if ref.Image == (protocol.ChartImage{}) {
+		return protocol.Invalid("chart %q does not use the image: no container takes %s: %s", ref.Chart, image, what).
+			WithHint("do not replace the image in the values of a target")
+	}
+	return protocol.Invalid("chart %q does not use the image: no container takes %s, which is in %s: %s", ref.Chart, image, ref.Image.Places(), what).
+		WithHint("use %s in the templates, and do not replace it in the values of a target; spec.chart.image says where it is", ref.Image.Places())
 }
 
 // Title names an object as kubectl does.

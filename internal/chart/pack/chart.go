@@ -13,7 +13,6 @@ import (
 	"strings"
 	"text/template/parse"
 
-	"github.com/Masterminds/semver/v3"
 	helmchart "helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
@@ -38,71 +37,38 @@ func Pack(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (c
 }
 
 // PackSource packages a chart. Its version and appVersion become those of the
-// app, and its values take the image where source.Image says. The objects that it
-// renders, with its own values and with those of each of the app's targets, are
-// checked. A chart that Helm or the cluster would not take, or that does not use
+// app, and its values take the image where source.Image says; in the chart of a
+// path, when source.Image is empty, in the one place where that works. The objects
+// that it renders, with its own values and with those of each of the app's targets,
+// are checked. A chart that Helm or the cluster would not take, or that does not use
 // the image, is an error of status protocol.ExitInvalid, which names the file, and
-// the line where there is one.
+// the line where there is one. When the image's digest is not known yet, the chart
+// has no archive.
 func PackSource(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source) (chart.Chart, error) {
-	files := tree(source.Files)
-	if err := prepare(files, app, source.Image, image); err != nil {
+	planned := image.Digest == ""
+	if planned && app.Chart.Builder == nil { // what a plugin made has no digest in it
+		image.Digest = unknownDigest
+	}
+	p := packing{app: app, image: image, name: source.Name}
+	if err := p.identify(tree(source.Files)); err != nil {
 		return chart.Chart{}, fmt.Errorf("chart %s: %w", source.Name, err)
 	}
-	loaded, err := load(files)
+	made, err := p.draft(ctx, source.Image)
 	if err != nil {
-		return chart.Chart{}, fmt.Errorf("chart %s: %w", source.Name, err)
+		return chart.Chart{}, err
 	}
-	warnings, err := checkRendered(ctx, app, image, source)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return chart.Chart{}, fmt.Errorf("check chart %s: %w", source.Name, err)
-	case err != nil:
-		return chart.Chart{}, protocol.Invalid("chart %s: %w", source.Name, err)
+	packed := chart.Chart{
+		Name: p.metadata.Name, Version: p.metadata.Version, Annotations: annotations(p.metadata),
+		Image: made.image, Found: made.image != source.Image, Warnings: made.warnings,
 	}
-	archive, err := archive(loaded.Metadata.Name, files)
+	packed.Config, err = json.Marshal(p.metadata)
+	if err == nil && !planned {
+		packed.Archive, err = archive(packed.Name, made.files)
+	}
 	if err != nil {
 		return chart.Chart{}, fmt.Errorf("package chart %s: %w", source.Name, err)
 	}
-	config, err := json.Marshal(loaded.Metadata)
-	if err != nil {
-		return chart.Chart{}, fmt.Errorf("package chart %s: %w", source.Name, err)
-	}
-	return chart.Chart{
-		Name: loaded.Metadata.Name, Version: loaded.Metadata.Version,
-		Config: config, Annotations: annotations(loaded.Metadata),
-		Archive: archive, Image: source.Image, Warnings: warnings,
-	}, nil
-}
-
-// prepare writes the release into Chart.yaml and values.yaml.
-func prepare(files tree, app protocol.AppSpec, places protocol.ChartImage, image protocol.ImageRef) error {
-	if _, ok := files[chartFile]; !ok {
-		return protocol.Invalid("%s is missing", chartFile).WithHint("spec.chart.path is the folder of a Helm chart")
-	}
-	if err := checkIdentity(files[chartFile]); err != nil {
-		return protocol.Invalid("%w", err)
-	}
-	if _, err := semver.StrictNewVersion(app.Version); err != nil {
-		return protocol.Invalid("version %q of %s is invalid: %w", app.Version, app.Name, err)
-	}
-	if err := files.set(chartFile, []setting{{"version", app.Version}, {"appVersion", app.Version}}); err != nil {
-		return err
-	}
-	repository := image.FullName()
-	if places.Registry != "" {
-		repository = image.Repository
-	}
-	settings := slices.DeleteFunc([]setting{
-		{places.Value, image.String()},
-		{places.Registry, image.Registry},
-		{places.Repository, repository},
-		{places.Tag, image.Tag},
-		{places.Digest, image.Digest},
-	}, func(s setting) bool { return s.path == "" })
-	if len(settings) == 0 {
-		return nil
-	}
-	return files.set(valuesFile, settings)
+	return packed, nil
 }
 
 // load reads the files as Helm would, and refuses what Helm would refuse later.

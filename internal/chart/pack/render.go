@@ -83,29 +83,33 @@ func checkValuesFiles(app protocol.AppSpec, target string) error {
 	return nil
 }
 
+// verdict is what rendering a chart told.
+type verdict struct {
+	warnings []string
+	// proven is with how many sets of values containers take the image.
+	proven int
+}
+
 // checkRendered renders the chart with every set of values that a deploy could
 // use, and checks the objects. What only a cluster can answer is a warning:
 // a deploy renders the chart again.
-func checkRendered(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source) (warnings []string, err error) {
-	all, err := variants(app)
-	if err != nil {
-		return nil, err
-	}
-	for i, v := range all {
-		err := checkVariant(ctx, app, image, source, v)
+func (p *packing) checkRendered(ctx context.Context, source Source) (told verdict, err error) {
+	for i, v := range p.variants {
+		err := checkVariant(ctx, p.app, p.image, source, v)
 		missing, isMissing := errors.AsType[file.MissingError](err)
 		_, isUnused := errors.AsType[file.UnusedError](err)
 		switch {
 		case err == nil:
-		case i == 0 && len(all) > 1 && (isMissing || isUnused):
+			told.proven++
+		case i == 0 && len(p.variants) > 1 && (isMissing || isUnused):
 			// The targets give what the defaults leave open or switch off.
 		case isMissing && missing.Asked:
-			warnings = append(warnings, fmt.Sprintf("chart %s cannot be checked with %s before it is deployed, because a template looks objects up in the cluster: %s", source.Name, v.name, missing.Text))
+			told.warnings = append(told.warnings, fmt.Sprintf("chart %s cannot be checked with %s before it is deployed, because a template looks objects up in the cluster: %s", source.Name, v.name, missing.Text))
 		default:
-			return nil, fmt.Errorf("with %s: %w", v.name, err)
+			return told, fmt.Errorf("with %s: %w", v.name, err)
 		}
 	}
-	return warnings, nil
+	return told, nil
 }
 
 func checkVariant(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source, v variant) error {

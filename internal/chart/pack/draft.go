@@ -1,0 +1,120 @@
+package pack
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/Masterminds/semver/v3"
+	helmchart "helm.sh/helm/v3/pkg/chart"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// unknownDigest stands for a digest that only the build will tell: a plan renders
+// the chart as the release will.
+const unknownDigest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+// packing is a chart on its way into an archive.
+type packing struct {
+	app   protocol.AppSpec
+	image protocol.ImageRef
+	name  string // how errors call the chart
+	// files have the release in Chart.yaml, and the image is not in values.yaml yet.
+	files    tree
+	metadata *helmchart.Metadata
+	variants []variant
+}
+
+// draft is a chart with the image in one of its places, and what rendering it told.
+type draft struct {
+	files tree
+	image protocol.ChartImage
+	verdict
+}
+
+// identify writes the release into Chart.yaml.
+func (p *packing) identify(files tree) error {
+	p.files = maps.Clone(files)
+	if _, ok := files[chartFile]; !ok {
+		return protocol.Invalid("%s is missing", chartFile).WithHint("spec.chart.path is the folder of a Helm chart")
+	}
+	if err := checkIdentity(files[chartFile]); err != nil {
+		return protocol.Invalid("%w", err)
+	}
+	if _, err := semver.StrictNewVersion(p.app.Version); err != nil {
+		return protocol.Invalid("version %q of %s is invalid: %w", p.app.Version, p.app.Name, err)
+	}
+	return p.files.set(chartFile, []setting{{"version", p.app.Version}, {"appVersion", p.app.Version}})
+}
+
+// draft is the chart with the image at the places, or where it is found to go.
+func (p *packing) draft(ctx context.Context, places protocol.ChartImage) (draft, error) {
+	search := places == (protocol.ChartImage{}) && p.app.Chart.Path != ""
+	files, err := p.with(places)
+	if err == nil && search {
+		err = maps.Clone(files).set(valuesFile, nil) // finds what is wrong in it
+	}
+	if err != nil {
+		return draft{}, fmt.Errorf("chart %s: %w", p.name, err)
+	}
+	loaded, err := load(files)
+	if err != nil {
+		return draft{}, fmt.Errorf("chart %s: %w", p.name, err)
+	}
+	p.metadata = loaded.Metadata
+	if p.variants, err = variants(p.app); err != nil {
+		return draft{}, protocol.Invalid("chart %s: %w", p.name, err)
+	}
+	if search {
+		return p.find(ctx)
+	}
+	made, err := p.try(ctx, places)
+	if err != nil && places.Tag != "" && places.Digest == "" {
+		return p.beside(ctx, places, err)
+	}
+	return made, err
+}
+
+// with is the chart's files with the image at the places.
+func (p *packing) with(places protocol.ChartImage) (tree, error) {
+	repository, tag := p.image.FullName(), p.image.Tag
+	if places.Registry != "" {
+		repository = p.image.Repository
+	}
+	if places.Digest == "" && p.image.Digest != "" {
+		tag = cmp.Or(tag, protocol.TagOf(p.app.Version)) + "@" + p.image.Digest
+	}
+	settings := slices.DeleteFunc([]setting{
+		{places.Value, p.image.String()},
+		{places.Registry, p.image.Registry},
+		{places.Repository, repository},
+		{places.Tag, tag},
+		{places.Digest, p.image.Digest},
+	}, func(s setting) bool { return s.path == "" })
+	files := maps.Clone(p.files)
+	if len(settings) == 0 {
+		return files, nil
+	}
+	return files, files.set(valuesFile, settings)
+}
+
+// try renders the chart with the image at the places. An error tells why a deploy
+// would fail.
+func (p *packing) try(ctx context.Context, places protocol.ChartImage) (draft, error) {
+	files, err := p.with(places)
+	if err != nil {
+		return draft{}, fmt.Errorf("chart %s: %w", p.name, err)
+	}
+	made := draft{files: files, image: places}
+	made.verdict, err = p.checkRendered(ctx, Source{Name: p.name, Files: files, Image: places})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return made, fmt.Errorf("check chart %s: %w", p.name, err)
+	case err != nil:
+		return made, protocol.Invalid("chart %s: %w", p.name, err)
+	}
+	return made, nil
+}

@@ -1,0 +1,237 @@
+package pack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+
+	"github.com/nationtech/harmony/internal/chart/file"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// maxCandidates is how many places of a chart are tried. Each of them takes a
+// rendering or two, and a chart with more than that has several components, of
+// which only a person knows which one is the app.
+const maxCandidates = 16
+
+const sayWhere = "say in spec.chart.image where the chart's values take the image"
+
+// candidate is a map of the chart's values that could take the image, in one of
+// several ways: those that are likelier come first.
+type candidate struct {
+	path string
+	ways []protocol.ChartImage
+}
+
+// find is the chart with the image in the one place of its values where that
+// works: containers run it, by its digest, with the values of every target.
+func (p *packing) find(ctx context.Context) (draft, error) {
+	all, err := p.candidates()
+	if err != nil {
+		return draft{}, protocol.Invalid("chart %s: %w", p.name, err)
+	}
+	if len(all) > maxCandidates {
+		return draft{}, p.choose(fmt.Sprintf("its values have %d places that may take the image, and at most %d are tried", len(all), maxCandidates), first(all))
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, renderTime, fmt.Errorf("no place for the image was found within %s", renderTime))
+	defer cancel()
+	var works []draft
+	var failures []failure
+	for _, c := range all {
+		made, failed := p.tryWays(limited, c)
+		switch {
+		case ctx.Err() != nil:
+			return draft{}, fmt.Errorf("check chart %s: %w", p.name, context.Cause(ctx))
+		case limited.Err() != nil:
+			return draft{}, protocol.Invalid("chart %s: %w", p.name, context.Cause(limited)).WithHint(sayWhere)
+		}
+		if failed == nil {
+			works = append(works, made)
+		}
+		failures = append(failures, failed...)
+	}
+	switch len(works) {
+	case 0:
+		return draft{}, p.none(ctx, failures)
+	case 1:
+		return works[0], nil
+	}
+	var places []protocol.ChartImage
+	for _, made := range works {
+		places = append(places, made.image)
+	}
+	return draft{}, p.choose(fmt.Sprintf("%d places in its values take the image", len(works)), places)
+}
+
+// first is the likeliest way of each.
+func first(all []candidate) []protocol.ChartImage {
+	places := make([]protocol.ChartImage, len(all))
+	for i, c := range all {
+		places[i] = c.ways[0]
+	}
+	return places
+}
+
+// choose is the error that leaves the choice to the user.
+func (p *packing) choose(why string, places []protocol.ChartImage) error {
+	lines := make([]string, len(places))
+	for i, place := range places {
+		lines[i] = "\nimage: " + place.String()
+	}
+	return protocol.Invalid("chart %s: %s:%s", p.name, why, strings.Join(lines, "")).
+		WithHint("put the line of app %s under spec.chart in harmony.yaml", p.app.Name)
+}
+
+// failure is what came of an image in its place.
+type failure struct {
+	places protocol.ChartImage
+	// proven is true when containers took the image with some of the sets of values.
+	proven bool
+	err    error
+}
+
+// tryWays is the chart with the image in the first way that works, or else what
+// came of them.
+func (p *packing) tryWays(ctx context.Context, c candidate) (draft, []failure) {
+	var failures []failure
+	unused := map[string]bool{}
+	for _, way := range c.ways {
+		if unused[way.Repository] {
+			continue
+		}
+		made, err := p.try(ctx, way)
+		proven := made.proven > 0
+		if err == nil && !proven {
+			err = made.unproven()
+		} else if err != nil && way.Tag != "" && way.Digest == "" {
+			made, err = p.beside(ctx, way, err)
+		}
+		if err == nil || ctx.Err() != nil {
+			return made, nil
+		}
+		failures = append(failures, failure{way, proven, err})
+		unused[way.Repository] = way.Repository != "" && !proven && p.isUnused(err)
+	}
+	return draft{}, failures
+}
+
+// unproven is the error for a chart that could not be rendered to the end.
+func (d draft) unproven() error {
+	return protocol.Invalid("%s", strings.Join(d.warnings, "\n")).WithHint(sayWhere)
+}
+
+// half is an image that has the name of the app's, and not its digest, if err
+// reports one.
+func (p *packing) half(err error) (file.Use, bool) {
+	unused, _ := errors.AsType[file.UnusedError](err)
+	for _, use := range unused.Images {
+		parsed, err := protocol.ParseImageRef(use.Image)
+		written := strings.Contains(p.files.imageLine(use).text, use.Image) // and in no value
+		if err == nil && parsed.FullName() == p.image.FullName() && !written {
+			return use, true
+		}
+	}
+	return file.Use{}, false
+}
+
+// isUnused reports a chart that takes nothing of the image, not even its name.
+func (p *packing) isUnused(err error) bool {
+	_, unused := errors.AsType[file.UnusedError](err)
+	_, half := p.half(err)
+	return unused && !half
+}
+
+// beside has the digest in the value next to the tag, when the tag cannot take it:
+// the templates make labels from the tag, or take a digest before it. err is what
+// came of the tag, and is explained when the digest does not help.
+func (p *packing) beside(ctx context.Context, places protocol.ChartImage, err error) (draft, error) {
+	if p.isUnused(err) {
+		return draft{}, err
+	}
+	other := places
+	other.Digest = digestBeside(places.Tag)
+	if made, otherErr := p.try(ctx, other); otherErr == nil && made.proven > 0 {
+		return made, nil
+	}
+	return draft{}, p.blameTag(ctx, places, err)
+}
+
+// candidates are the maps of the chart's values, its subcharts' included, that
+// look like places of an image, with the values of any target, in the order of
+// their paths.
+func (p *packing) candidates() ([]candidate, error) {
+	found := map[string][]protocol.ChartImage{}
+	for _, v := range p.variants {
+		loaded, err := loader.LoadFiles(p.files.buffered())
+		if err != nil {
+			return nil, err
+		}
+		if err := chartutil.ProcessDependenciesWithMerge(loaded, v.values); err != nil {
+			return nil, fmt.Errorf("with %s: %w", v.name, err)
+		}
+		merged, err := chartutil.CoalesceValues(loaded, v.values)
+		if err != nil {
+			return nil, fmt.Errorf("with %s: %w", v.name, err)
+		}
+		look(merged, "", found)
+	}
+	all := make([]candidate, 0, len(found))
+	for _, path := range slices.Sorted(maps.Keys(found)) {
+		all = append(all, candidate{path, found[path]})
+	}
+	return all, nil
+}
+
+// plainKey is a key that a dotted path can name.
+var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// look adds the places in a map of values, whose path ends with a dot unless it
+// is empty.
+func look(values map[string]any, path string, found map[string][]protocol.ChartImage) {
+	if ways := waysOf(values, path); len(ways) > 0 {
+		found[path] = ways
+	}
+	for key, value := range values {
+		below, isMap := value.(map[string]any)
+		if isMap && plainKey.MatchString(key) && (key != chartutil.GlobalKey || path == "") { // a subchart sees the globals too
+			look(below, path+key+".", found)
+		}
+	}
+}
+
+// waysOf lists how a map of values could take the image.
+func waysOf(values map[string]any, path string) (ways []protocol.ChartImage) {
+	at := func(key string) string {
+		value, held := values[key]
+		switch value.(type) {
+		case map[string]any, []any:
+			held = false
+		}
+		if !held {
+			return ""
+		}
+		return path + key
+	}
+	registry, tag, digest := at("registry"), at("tag"), at("digest")
+	for _, key := range []string{"repository", "repo", "name", "image"} {
+		repository := at(key)
+		if repository == "" || key != "repository" && tag == "" && digest == "" {
+			continue
+		}
+		if digest != "" {
+			ways = append(ways, protocol.ChartImage{Registry: registry, Repository: repository, Tag: tag, Digest: digest})
+		}
+		ways = append(ways, protocol.ChartImage{Registry: registry, Repository: repository, Tag: path + "tag"})
+	}
+	if value := at("image"); value != "" {
+		ways = append(ways, protocol.ChartImage{Value: value})
+	}
+	return ways
+}

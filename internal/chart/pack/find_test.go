@@ -1,0 +1,140 @@
+package pack
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"go.yaml.in/yaml/v3"
+	"helm.sh/helm/v3/pkg/chart/loader"
+
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// expected is the text before the chart in a file of testdata: lines of
+//
+//	named: {…}    the places in harmony.yaml, which are searched when it is absent
+//	target: {…}   the values of a target
+//	place: {…}    the places that are found, and value: PATH TEXT in values.yaml
+//	error: TEXT   what the error has, and hint: TEXT its hint
+type expected struct {
+	app                   protocol.AppSpec
+	place                 string
+	values, errors, hints []string
+}
+
+func readExpected(t *testing.T, text, root string) (want expected) {
+	t.Helper()
+	want.app = app(root, protocol.ChartImage{})
+	want.app.Version = "1.4.0"
+	for line := range strings.Lines(strings.ReplaceAll(text, "{root}", root)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		var err error
+		switch key {
+		case "named":
+			err = yaml.Unmarshal([]byte(value), &want.app.Chart.Image)
+		case "target":
+			values := protocol.TargetValues{}
+			err = yaml.Unmarshal([]byte(value), &values.Values)
+			want.app.Targets = map[string]protocol.TargetValues{"staging": values}
+		case "place":
+			want.place = value
+		case "value":
+			want.values = append(want.values, value)
+		case "error":
+			want.errors = append(want.errors, value)
+		case "hint":
+			want.hints = append(want.hints, value)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return want
+}
+
+// valueAt is a value of the packaged chart.
+func valueAt(t *testing.T, archive []byte, path string) any {
+	t.Helper()
+	c, err := loader.LoadArchive(bytes.NewReader(archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lookup(c.Values, strings.Split(path, ".")...)
+}
+
+func TestImageFindsItsPlace(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no charts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			root := t.TempDir()
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range archive.Files {
+				write(t, filepath.Join(root, "chart"), map[string]string{f.Name: string(f.Data)})
+			}
+			want := readExpected(t, string(archive.Comment), root)
+			checkPlace(t, want)
+		})
+	}
+}
+
+func checkPlace(t *testing.T, want expected) {
+	t.Helper()
+	packed, err := Pack(t.Context(), want.app, image())
+	plan := image()
+	plan.Digest = ""
+	planned, planErr := Pack(t.Context(), want.app, plan)
+	if (err == nil) != (planErr == nil) {
+		t.Errorf("a plan gives %v, a release %v", planErr, err)
+	}
+	if len(want.errors) > 0 {
+		for _, text := range want.errors {
+			refused(t, err, text)
+		}
+		for _, text := range want.hints {
+			if !strings.Contains(protocol.HintOf(err), text) {
+				t.Errorf("hint %q, want one with %q", protocol.HintOf(err), text)
+			}
+		}
+		return
+	}
+	if err != nil {
+		t.Fatalf("%v; %s", err, protocol.HintOf(err))
+	}
+	if packed.Image.String() != want.place || !packed.Found || planned.Image != packed.Image || planned.Archive != nil {
+		t.Errorf("place %s, found %t, planned %s; want %s", packed.Image, packed.Found, planned.Image, want.place)
+	}
+	for _, value := range want.values {
+		path, text, _ := strings.Cut(value, " ")
+		if got := valueAt(t, packed.Archive, path); got != text {
+			t.Errorf("%s is %q, want %q", path, got, text)
+		}
+	}
+	named := want.app
+	named.Chart.Image = packed.Image
+	again, err := Pack(t.Context(), named, image())
+	if err != nil || again.Digest() != packed.Digest() || again.Found {
+		t.Errorf("with its place named, the chart is another one (%v), or was searched again", err)
+	}
+}
+
+func TestNothingIsSearchedWhenThePlaceIsNamed(t *testing.T) {
+	files := base()
+	files["values.yaml"] += "other: {image: x}\n"
+	files["templates/other.yaml"] = strings.NewReplacer("%NAME%", "other", ".Values.image", ".Values.other.image").Replace(pod)
+	packed, err := pack(t, files, protocol.ChartImage{Value: "image"})
+	if err != nil || packed.Found || packed.Image.Value != "image" {
+		t.Errorf("%v, place %s, found %t", err, packed.Image, packed.Found)
+	}
+	if _, err := pack(t, files, protocol.ChartImage{}); err == nil {
+		t.Error("two places work, and one of them was taken")
+	}
+}
