@@ -20,7 +20,7 @@ import (
 func main() {
 	flags := &publish.Flags{}
 	stage := plugin.Publish(suite.Version(), nil, plugin.Adapters[capability.HelmRegistry]{
-		"oci": oci.NewHelmRegistry(flags, pack.Pack), "none": none.NewHelmRegistry(pack.Pack),
+		"oci": oci.NewHelmRegistry(flags, pack.Pack), "none": none.NewHelmRegistry(flags, pack.Pack),
 	})
 	stage.Plugin, stage.Description = charts.Plugin, "Package the charts of published images, and publish them"
 	project.Main(stage, command.Flags(flags.BindCharts), command.Subcommand(prune.Command()))

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/pflag"
 
 	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -29,7 +31,8 @@ func TestMain(m *testing.M) {
 		},
 		"harmony-publish": func() {
 			stageMain(plugin.Publish("1.2.3", plugin.Adapters[capability.OCIRegistry]{"oci": newFake[capability.OCIRegistry]},
-				plugin.Adapters[capability.HelmRegistry]{"none": newFake[capability.HelmRegistry], "oci": newFake[capability.HelmRegistry]}))
+				plugin.Adapters[capability.HelmRegistry]{"none": newFake[capability.HelmRegistry], "oci": newFake[capability.HelmRegistry]}),
+				command.Flags(func(set *pflag.FlagSet) { set.Bool("explain", false, "") }))
 		},
 		"harmony-deploy": func() {
 			stageMain(plugin.Deploy("1.2.3", plugin.Adapters[capability.ContinuousDelivery]{"helm": newFake[capability.ContinuousDelivery]}))
@@ -57,10 +60,10 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-func stageMain(s plugin.Stage) {
+func stageMain(s plugin.Stage, options ...command.Option) {
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
-	os.Exit(command.Main(ctx, s, project.Standard(), os.Args[1:]))
+	os.Exit(command.Main(ctx, s, project.Standard(), os.Args[1:], options...))
 }
 
 // fake is every adapter. FAKE_FAIL names the calls that fail, and how:
@@ -118,7 +121,14 @@ func (f fake) PushImage(ctx context.Context, app protocol.AppSpec, image protoco
 }
 
 func (f fake) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
-	return protocol.ChartRef{Metadata: app.Metadata, Chart: app.Name, ChartVersion: app.Version, Digest: digest, Planned: f.env.DryRun}, f.call(ctx, "chart", app.Name)
+	places := app.Chart.Image
+	if places == (protocol.ChartImage{}) {
+		places = protocol.ChartImage{Repository: "image.repository", Tag: "image.tag"}
+		if slices.Contains(os.Args, "--explain") {
+			f.env.Progress(protocol.Event{Metadata: app.Metadata, Phase: protocol.PhaseExplain, Message: "it goes to " + places.String()})
+		}
+	}
+	return protocol.ChartRef{Metadata: app.Metadata, Chart: app.Name, ChartVersion: app.Version, Digest: digest, Image: places, Planned: f.env.DryRun}, f.call(ctx, "chart", app.Name)
 }
 
 func (f fake) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {

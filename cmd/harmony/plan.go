@@ -64,12 +64,20 @@ func (h *harmony) runPlan(cmd *cobra.Command, f *releaseFlags, patterns []string
 	defer console.Close()
 	var mu sync.Mutex
 	plan := planOf{Topology: release.Topology.Name}
-	release.Event = func(protocol.Event) {}
+	release.Event = func(e protocol.Event) {
+		if e.Phase == protocol.PhaseExplain {
+			console.Event(e)
+		}
+	}
 	release.Line = func(stage, line string) { console.Line("%s: %s", stage, term.Clean(line)) }
 	release.Result = func(s protocol.Spec, stage, target string) {
 		mu.Lock()
 		defer mu.Unlock()
-		plan.Steps = append(plan.Steps, describeStep(release.Topology, s, stage, target))
+		step := describeStep(release.Topology, s, stage, target)
+		if ref, ok := s.(protocol.ChartRef); ok {
+			step.Detail += found(release.Apps, ref)
+		}
+		plan.Steps = append(plan.Steps, step)
 	}
 	release.Failed = func(failure protocol.Failure) {
 		console.Failure(failure)
@@ -128,6 +136,15 @@ func (p planOf) table(cmd *cobra.Command) error {
 		rows = append(rows, []string{s.App, s.Version, step, s.Capability, s.Adapter, change, s.Detail})
 	}
 	return term.Table(cmd.OutOrStdout(), rows)
+}
+
+// found says where the image goes in a chart, if the app does not.
+func found(apps []protocol.AppSpec, ref protocol.ChartRef) string {
+	i := slices.IndexFunc(apps, func(app protocol.AppSpec) bool { return app.Name == ref.Name })
+	if i < 0 || apps[i].Chart.Path == "" || ref.Image == apps[i].Chart.Image || ref.Image == (protocol.ChartImage{}) {
+		return ""
+	}
+	return "; the image goes to " + ref.Image.Places()
 }
 
 func describeStep(t protocol.Topology, s protocol.Spec, stage, target string) planned {

@@ -51,7 +51,7 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	own.StringVar(&f.pipeline, "pipeline", "", "the project's pipeline by `name` (default its only one, or the one called default)")
 	own.BoolVar(&f.all, "all", false, "all apps of harmony.yaml")
 	own.BoolVarP(&f.quiet, "quiet", "q", false, "show results and failures only")
-	own.BoolVar(&f.explain, "explain", false, "explain why an app is rebuilt, or where its image was found")
+	own.BoolVar(&f.explain, "explain", false, "explain why an app is rebuilt or where its image was found, and where the image goes in its chart")
 	own.BoolVar(&f.noCache, "no-cache", false, "rebuild everything, ignoring caches")
 	own.Bool(rollbackFlag, true, "roll back to the last good release when a deploy fails; off by default in the topology local")
 	f.rollback = own.Lookup(rollbackFlag)
@@ -118,7 +118,7 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (release 
 	if release.Apps, err = f.source.WithVersions(ctx, apps); err != nil {
 		return release, err
 	}
-	release.Flags = f.stageFlags()
+	release.Flags, release.Explain = f.stageFlags(), f.explain
 	release.Describer.Cache = cachedir.In("describe")
 	release.Finder, err = finderFor(project)
 	return release, err
@@ -147,9 +147,6 @@ func (f *releaseFlags) stageFlags() map[string][]string {
 	flags := map[string][]string{}
 	if f.noCache {
 		flags[capability.StageBuild] = []string{"--no-cache"}
-	}
-	if f.explain {
-		flags[capability.StageBuild] = append(flags[capability.StageBuild], "--explain")
 	}
 	if f.rollback.Changed {
 		flags[capability.StageDeploy] = []string{"--" + rollbackFlag + "=" + f.rollback.Value.String()}

@@ -195,11 +195,14 @@ func (r Release) checkOffer(plugin discovery.Plugin, info protocol.PluginInfo) e
 	if len(info.Produces) == 0 {
 		return protocol.Unsupported("plugin %s produces no documents: a stage of a pipeline must report what it did", plugin.Path)
 	}
-	plans := slices.ContainsFunc(info.Flags, func(f protocol.Flag) bool { return f.Name == "dry-run" })
-	if r.DryRun && !plans {
+	if r.DryRun && !hasFlag(info, "dry-run") {
 		return protocol.Unsupported("plugin %s has no --dry-run, so stage %s cannot be planned", plugin.Path, info.Stage)
 	}
 	return nil
+}
+
+func hasFlag(info protocol.PluginInfo, name string) bool {
+	return slices.ContainsFunc(info.Flags, func(f protocol.Flag) bool { return f.Name == name })
 }
 
 // Provider returns the capability and the adapter that made a result, for a

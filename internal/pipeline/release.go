@@ -29,6 +29,8 @@ type Release struct {
 	DryRun bool
 	// Flags are further flags of a stage's command line, by the stage's name.
 	Flags map[string][]string
+	// Explain passes --explain to the stages that have it.
+	Explain bool
 
 	Finder    discovery.Finder
 	Describer discovery.Describer
@@ -168,7 +170,7 @@ func (r Release) introduce(p *process.Process, stage string) error {
 }
 
 func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage, target string) (*process.Process, error) {
-	return process.Start(ctx, process.Plugin{Path: plugin.Path, Flags: r.flags(stage, target), Registry: needsRegistry(plugin.info)}, process.Observer{
+	return process.Start(ctx, process.Plugin{Path: plugin.Path, Flags: r.flags(plugin.info, stage, target), Registry: needsRegistry(plugin.info)}, process.Observer{
 		Event:   r.Event,
 		Line:    func(line string) { r.Line(strings.TrimSpace(stage+" "+target), line) },
 		Cluster: func(result protocol.DeployResult) { r.Result(result, capability.StageDeploy, target) },
@@ -182,8 +184,11 @@ func needsRegistry(info protocol.PluginInfo) bool {
 		slices.Contains(info.Consumes, protocol.KindImageRef) || slices.Contains(info.Consumes, protocol.KindChartRef)
 }
 
-func (r Release) flags(stage, target string) []string {
+func (r Release) flags(info protocol.PluginInfo, stage, target string) []string {
 	flags := slices.Clone(r.Flags[stage])
+	if r.Explain && hasFlag(info, "explain") {
+		flags = append(flags, "--explain")
+	}
 	if r.DryRun {
 		flags = append(flags, "--dry-run")
 	}

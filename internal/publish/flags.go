@@ -21,6 +21,8 @@ type Flags struct {
 	Check bool
 	// Overwrite moves a released version's tag to another digest.
 	Overwrite bool
+	// Explain says where the image goes in a chart that does not name the place.
+	Explain bool
 	// EjectChart is the folder to write a generated chart into, instead of
 	// publishing anything.
 	EjectChart string
@@ -36,6 +38,7 @@ func (f *Flags) Bind(set *pflag.FlagSet) {
 // BindCharts adds the flags that are for charts too.
 func (f *Flags) BindCharts(set *pflag.FlagSet) {
 	set.BoolVar(&f.Overwrite, "overwrite", false, "move the tag of a released version to another digest")
+	set.BoolVar(&f.Explain, "explain", false, "explain where the image goes in a chart, if chart.image does not name the place")
 }
 
 // MayReplace is nil when what is published as release under the name, which is
@@ -51,14 +54,17 @@ func (f *Flags) MayReplace(name, release, held, digest string) error {
 }
 
 // Pack packages the chart of an app, and sends its warnings as progress. Only a dry
-// run packages one for an image that is planned.
-func Pack(ctx context.Context, env capability.Environment, pack chart.Packer, app protocol.AppSpec, image protocol.ImageRef) (chart.Chart, error) {
+// run packages one for an image that is planned. f may be nil.
+func (f *Flags) Pack(ctx context.Context, env capability.Environment, pack chart.Packer, app protocol.AppSpec, image protocol.ImageRef) (chart.Chart, error) {
 	if (image.Digest == "" || image.Planned) && !env.DryRun {
 		return chart.Chart{}, protocol.Invalid("image of %s is only planned: its chart cannot name it by digest", app.Name).WithHint("build and publish it first, without --dry-run")
 	}
 	packed, err := pack(ctx, app, image)
 	for _, text := range packed.Warnings {
 		env.Progress(protocol.Event{Phase: "warning", Message: text})
+	}
+	if err == nil && packed.Found && f != nil && f.Explain {
+		env.Progress(protocol.Event{Phase: protocol.PhaseExplain, Message: fmt.Sprintf("the image goes to %s, as rendering the chart shows; chart.image: %s", packed.Image.Places(), packed.Image)})
 	}
 	return packed, err
 }

@@ -47,6 +47,9 @@ func (s *Stage) Open(ctx context.Context, env capability.Environment) (capabilit
 	if s.Flags.Overwrite {
 		flags = append(flags, "--overwrite")
 	}
+	if s.Flags.Explain {
+		flags = append(flags, "--explain")
+	}
 	r := registry(sync.OnceValues(func() (*process.Process, error) { return start(ctx, plugin.Path, flags, env) }))
 	go r() //nolint:errcheck // PushChart reports it; images need not wait for it
 	s.mu.Lock()

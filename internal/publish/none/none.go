@@ -17,15 +17,16 @@ import (
 
 // registry is a HelmRegistry that keeps charts local.
 type registry struct {
-	env  capability.Environment
-	pack chart.Packer
+	env   capability.Environment
+	flags *publish.Flags
+	pack  chart.Packer
 }
 
 // NewHelmRegistry makes the HelmRegistry of a topology that has none, for the
 // charts that pack makes.
-func NewHelmRegistry(pack chart.Packer) capability.Adapter[capability.HelmRegistry] {
+func NewHelmRegistry(flags *publish.Flags, pack chart.Packer) capability.Adapter[capability.HelmRegistry] {
 	return func(_ context.Context, env capability.Environment) (capability.HelmRegistry, error) {
-		return registry{env, pack}, nil
+		return registry{env, flags, pack}, nil
 	}
 }
 
@@ -33,7 +34,7 @@ func NewHelmRegistry(pack chart.Packer) capability.Adapter[capability.HelmRegist
 // the cache, under a name that holds the digest. It does so in a dry run too,
 // for a deploy is planned from the chart.
 func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
-	packed, err := publish.Pack(ctx, r.env, r.pack, app, image)
+	packed, err := r.flags.Pack(ctx, r.env, r.pack, app, image)
 	if err != nil {
 		return protocol.ChartRef{}, err
 	}

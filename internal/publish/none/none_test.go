@@ -9,6 +9,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 
 	"github.com/nationtech/harmony/internal/chart/pack"
+	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -29,7 +30,7 @@ func TestPushChart(t *testing.T) {
 	}
 	image := protocol.ImageRef{Registry: "localhost:5001", Repository: "fleet/operator", Tag: "1.4.0", Digest: "sha256:" + strings.Repeat("ab", 32)}
 	env := capability.Environment{Cache: filepath.Join(t.TempDir(), "cache")}
-	r, err := NewHelmRegistry(pack.Pack)(t.Context(), env)
+	r, err := NewHelmRegistry(nil, pack.Pack)(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,11 +66,52 @@ func TestPushChart(t *testing.T) {
 		t.Errorf("planned image: got %v", err)
 	}
 	env.DryRun = true
-	if r, err = NewHelmRegistry(pack.Pack)(t.Context(), env); err != nil {
+	if r, err = NewHelmRegistry(nil, pack.Pack)(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
 	image.Digest = ""
 	if planned, err := r.PushChart(t.Context(), app, image); err != nil || !planned.Planned || planned.Digest != "" || planned.Path != "" {
 		t.Errorf("got %+v, %v", planned, err)
+	}
+}
+
+// --explain says where the image goes, for an app that does not.
+func TestExplain(t *testing.T) {
+	root := t.TempDir()
+	for file, text := range map[string]string{
+		"Chart.yaml":         "apiVersion: v2\nname: operator\nversion: 0.0.0\n",
+		"values.yaml":        "image: {repository: x, tag: y}\n",
+		"templates/pod.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: \"{{ .Values.image.repository }}:{{ .Values.image.tag }}\"}]}\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, file)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	app := protocol.AppSpec{Metadata: protocol.Metadata{Name: "operator", Version: "1.4.0"}, ProjectRoot: root, Chart: protocol.ChartSource{Path: "."}}
+	image := protocol.ImageRef{Registry: "localhost:5001", Repository: "operator", Tag: "1.4.0", Digest: "sha256:" + strings.Repeat("ab", 32)}
+	places := protocol.ChartImage{Repository: "image.repository", Tag: "image.tag"}
+	const want = "the image goes to .Values.image.repository and .Values.image.tag, as rendering the chart shows; chart.image: {repository: image.repository, tag: image.tag}"
+	for _, test := range []struct {
+		explain bool
+		named   protocol.ChartImage
+		said    string
+	}{
+		{true, protocol.ChartImage{}, want},
+		{false, protocol.ChartImage{}, ""},
+		{true, places, ""},
+	} {
+		said := ""
+		env := capability.Environment{Cache: t.TempDir(), Progress: func(e protocol.Event) { said += e.Message }}
+		r, err := NewHelmRegistry(&publish.Flags{Explain: test.explain}, pack.Pack)(t.Context(), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		app.Chart.Image = test.named
+		if ref, err := r.PushChart(t.Context(), app, image); err != nil || ref.Image != places || said != test.said {
+			t.Errorf("places %s, error %v, said %q, want %q", ref.Image, err, said, test.said)
+		}
 	}
 }

@@ -37,7 +37,7 @@ func NewHelmRegistry(flags *publish.Flags, pack chart.Packer) capability.Adapter
 // PushChart implements [capability.HelmRegistry]. helm pull reads what it
 // pushes.
 func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
-	packed, err := publish.Pack(ctx, r.env, r.pack, app, image)
+	packed, err := r.flags.Pack(ctx, r.env, r.pack, app, image)
 	if err != nil {
 		return protocol.ChartRef{}, err
 	}
