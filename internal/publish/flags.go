@@ -61,10 +61,10 @@ func (f *Flags) Pack(ctx context.Context, env capability.Environment, pack chart
 	}
 	packed, err := pack(ctx, app, image)
 	for _, text := range packed.Warnings {
-		env.Progress(protocol.Event{Phase: "warning", Message: text})
+		env.Progress(protocol.Event{Metadata: app.Metadata, Phase: "warning", Message: text})
 	}
 	if err == nil && packed.Found && f != nil && f.Explain {
-		env.Progress(protocol.Event{Phase: protocol.PhaseExplain, Message: fmt.Sprintf("the image goes to %s, as rendering the chart shows; chart.image: %s", packed.Image.Places(), packed.Image)})
+		env.Progress(protocol.Event{Metadata: app.Metadata, Phase: protocol.PhaseExplain, Message: fmt.Sprintf("the image goes to %s, as rendering the chart shows; chart.image: %s", packed.Image.Places(), packed.Image)})
 	}
 	return packed, err
 }

@@ -115,8 +115,8 @@ func (p *packing) halfTaken(places protocol.ChartImage, use file.Use) error {
 	repository, tag := pathIn(use.Template, places.Repository), pathIn(use.Template, places.Tag)
 	return protocol.Invalid("chart %s: the image's name goes into .Values.%s, but its digest goes nowhere: %s of %s comes from\n%s",
 		p.name, places.Repository, use.Image, use.Object, at.whole()).
-		WithHint("change two lines, so that the tag is a value too:\n%s\n%s: image: \"{{ .Values.%s }}:{{ .Values.%s }}\"",
-			fileIn(use.Template, valuesFile)+": "+tag+": \"\"", at, repository, tag)
+		WithHint("change two lines, so that the tag is a value too:\n%s%s: %s: \"\"\n%s: image: \"{{ .Values.%s }}:{{ .Values.%s }}\"",
+			fileIn(use.Template, valuesFile), under(tag), lastKey(tag), at, repository, tag)
 }
 
 // fixed is the error for containers with the images that the templates give them.

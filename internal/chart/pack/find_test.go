@@ -2,6 +2,7 @@ package pack
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -136,5 +137,58 @@ func TestNothingIsSearchedWhenThePlaceIsNamed(t *testing.T) {
 	}
 	if _, err := pack(t, files, protocol.ChartImage{}); err == nil {
 		t.Error("two places work, and one of them was taken")
+	}
+}
+
+// Whatever is in values.yaml, the places found in it are ones that harmony.yaml
+// could name.
+func FuzzCandidates(f *testing.F) {
+	for _, values := range []string{"image: x\n", "a: {image: {registry: r, repository: x, tag: 1, digest: }}\n", "'a.b': {image: x}\nglobal: {image: [x]}\n", "- x\n", "a: &a {name: x, tag: y}\nb: *a\n"} {
+		f.Add(values)
+	}
+	f.Fuzz(func(t *testing.T, values string) {
+		p := packing{files: tree{"Chart.yaml": []byte(base()["Chart.yaml"]), "values.yaml": []byte(values)}, image: image(), variants: []variant{{}}}
+		all, err := p.candidates()
+		if err != nil {
+			return
+		}
+		for _, c := range all {
+			for _, way := range c.ways {
+				spec := app("/", way)
+				spec.Version, spec.Image.Dockerfile = "1.4.0", &protocol.Dockerfile{}
+				if err := spec.Validate(); err != nil {
+					t.Fatalf("%s: %v", way, err)
+				}
+				p.with(way) //nolint:errcheck // Helm reads values that cannot be edited, such as aliases
+			}
+		}
+	})
+}
+
+func BenchmarkPlace(b *testing.B) {
+	root := b.TempDir()
+	archive, err := txtar.ParseFile("testdata/create.txtar")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, f := range archive.Files {
+		file := filepath.Join(root, "chart", f.Name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(file, f.Data, 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for name, places := range map[string]protocol.ChartImage{"named": {Repository: "image.repository", Tag: "image.tag"}, "found": {}} {
+		spec := app(root, places)
+		spec.Version = "1.4.0"
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Pack(b.Context(), spec, image()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

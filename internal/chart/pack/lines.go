@@ -94,5 +94,13 @@ func fileIn(template, name string) string {
 // lastKey is the last key of a dotted path.
 func lastKey(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
+// under says in which map a path's value is, if it is not at the top.
+func under(path string) string {
+	if i := strings.LastIndexByte(path, '.'); i >= 0 {
+		return ", under " + path[:i]
+	}
+	return ""
+}
+
 // digestBeside is the path of the value digest next to a tag.
 func digestBeside(tag string) string { return strings.TrimSuffix(tag, lastKey(tag)) + "digest" }
