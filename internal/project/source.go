@@ -4,15 +4,14 @@ package project
 
 import (
 	"context"
+	"maps"
 	"os"
-	"runtime"
 	"slices"
 
 	"github.com/Masterminds/semver/v3"
-	"golang.org/x/sync/errgroup"
-
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
+	"github.com/nationtech/harmony/internal/project/git"
 	"github.com/nationtech/harmony/internal/project/version"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -60,25 +59,33 @@ func (s Source) WithVersions(ctx context.Context, apps []protocol.AppSpec) ([]pr
 		}
 		return versioned, nil
 	}
-	errs, warnings := make([]error, len(apps)), make([]string, len(apps))
-	var all errgroup.Group
-	all.SetLimit(2 * runtime.NumCPU())
+	return versioned, s.describe(ctx, versioned)
+}
+
+// describe sets the versions of the apps by git, which looks at each repository once.
+func (s Source) describe(ctx context.Context, apps []protocol.AppSpec) error {
+	places := map[string][]int{} // the apps of a work tree
 	for i, app := range apps {
-		all.Go(func() error {
-			versioned[i].Version, warnings[i], errs[i] = version.Describe(ctx, app.ProjectRoot, app.Name)
-			return nil
-		})
+		top := git.Top(app.ProjectRoot)
+		places[top] = append(places[top], i)
 	}
-	_ = all.Wait() // the errors are in errs, in the order of the apps
-	for i := range apps {
-		if errs[i] != nil {
-			return nil, errs[i]
+	for _, top := range slices.Sorted(maps.Keys(places)) {
+		var names []string
+		for _, i := range places[top] {
+			names = append(names, apps[i].Name)
 		}
-		if warnings[i] != "" && s.Warn != nil {
-			s.Warn(warnings[i])
+		described, err := version.Describe(ctx, apps[places[top][0]].ProjectRoot, names)
+		if err != nil {
+			return err
+		}
+		for n, i := range places[top] {
+			apps[i].Version = described[n].Version
+			if warning := described[n].Warning; warning != "" && s.Warn != nil {
+				s.Warn(warning)
+			}
 		}
 	}
-	return versioned, nil
+	return nil
 }
 
 // Read reads the topology, and the apps of these names or globs with the version of

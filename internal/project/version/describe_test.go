@@ -81,7 +81,7 @@ func (r repository) write(name, text string) {
 // describes holds the version of the app against a pattern and semver's rules.
 func (r repository) describes(app, pattern string) {
 	r.Helper()
-	got, _, err := version.Describe(context.Background(), r.dir, app)
+	got, _, err := describe(context.Background(), r.dir, app)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -96,6 +96,14 @@ func (r repository) describes(app, pattern string) {
 	if want := strings.Contains(pattern, "dev"); version.IsDevelopment(*v) != want {
 		r.Errorf("IsDevelopment(%s) is not %t", got, want)
 	}
+}
+
+func describe(ctx context.Context, dir, app string) (described, warning string, err error) {
+	all, err := version.Describe(ctx, dir, []string{app})
+	if err != nil {
+		return "", "", err
+	}
+	return all[0].Version, all[0].Warning, nil
 }
 
 const sha = `g[0-9a-f]{12}`
@@ -160,13 +168,13 @@ func TestDescribeTellsTrouble(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(r.dir, ".git", "config"), []byte("[core\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, _, err := version.Describe(context.Background(), r.dir, "fleet")
+		_, _, err := describe(context.Background(), r.dir, "fleet")
 		if err == nil || !strings.Contains(err.Error(), "bad config line") || !strings.Contains(protocol.HintOf(err), "--version") {
 			t.Errorf("error %v with hint %q", err, protocol.HintOf(err))
 		}
 	})
 	t.Run("no folder", func(t *testing.T) {
-		if v, _, err := version.Describe(context.Background(), filepath.Join(t.TempDir(), "absent"), "fleet"); err == nil {
+		if v, _, err := describe(context.Background(), filepath.Join(t.TempDir(), "absent"), "fleet"); err == nil {
 			t.Errorf("version %s of a folder that does not exist", v)
 		}
 	})
@@ -174,7 +182,7 @@ func TestDescribeTellsTrouble(t *testing.T) {
 		r := newRepository(t)
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if _, _, err := version.Describe(ctx, r.dir, "fleet"); !errors.Is(err, context.Canceled) || protocol.ExitCode(err) != protocol.ExitInterrupted {
+		if _, _, err := describe(ctx, r.dir, "fleet"); !errors.Is(err, context.Canceled) || protocol.ExitCode(err) != protocol.ExitInterrupted {
 			t.Errorf("error %v, exit code %d", err, protocol.ExitCode(err))
 		}
 	})
@@ -269,11 +277,11 @@ func TestDescribeWarnsOfAShallowClone(t *testing.T) {
 	r.commit(1)
 	clone := filepath.Join(t.TempDir(), "clone")
 	r.git("clone", "-q", "--depth", "1", "file://"+r.dir, clone)
-	_, warning, err := version.Describe(t.Context(), clone, "fleet")
+	_, warning, err := describe(t.Context(), clone, "fleet")
 	if err != nil || !strings.Contains(warning, "shallow") || !strings.Contains(warning, "fetch-depth: 0") {
 		t.Errorf("warning %q, %v", warning, err)
 	}
-	if _, warning, err = version.Describe(t.Context(), r.dir, "fleet"); err != nil || warning != "" {
+	if _, warning, err = describe(t.Context(), r.dir, "fleet"); err != nil || warning != "" {
 		t.Errorf("warning %q of a whole clone, %v", warning, err)
 	}
 }
@@ -289,7 +297,7 @@ func TestDescribeInAHook(t *testing.T) {
 	if err := os.Mkdir(sub, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got, _, err := version.Describe(t.Context(), sub, "fleet"); err != nil || got != "1.2.3" {
+	if got, _, err := describe(t.Context(), sub, "fleet"); err != nil || got != "1.2.3" {
 		t.Errorf("version %s, %v", got, err)
 	}
 }
