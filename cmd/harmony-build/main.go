@@ -5,6 +5,7 @@ import (
 	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/auto"
 	"github.com/nationtech/harmony/internal/build/buildkit"
+	"github.com/nationtech/harmony/internal/build/changes"
 	"github.com/nationtech/harmony/internal/build/daemonless"
 	"github.com/nationtech/harmony/internal/build/docker"
 	"github.com/nationtech/harmony/internal/plugins/suite"
@@ -25,5 +26,6 @@ func main() {
 		auto.Candidate{Name: "buildkit", New: adapters["buildkit"]},
 	)
 	stage := plugin.Build(suite.Version(), adapters)
-	project.Main(stage, command.Flags(flags.Bind))
+	options := append(changes.Commands(project.Standard()), command.Flags(flags.Bind))
+	project.Main(stage, options...)
 }

@@ -23,5 +23,5 @@ func main() {
 		"oci": oci.NewHelmRegistry(flags, pack.Pack), "none": none.NewHelmRegistry(flags, pack.Pack),
 	})
 	stage.Plugin, stage.Description = charts.Plugin, "Package the charts of published images, and publish them"
-	project.Main(stage, command.Flags(flags.BindCharts), command.Subcommand(prune.Command()))
+	project.Main(stage, command.Flags(flags.BindCharts), command.Subcommand(prune.Command()), command.Subcommand(pack.Command()))
 }

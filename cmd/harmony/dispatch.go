@@ -16,16 +16,27 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// ofDeploy are the commands of harmony that harmony-deploy carries out: harmony status
-// is harmony deploy status.
-var ofDeploy = []suite.Command{
-	{Use: "diff [APP...]", Short: "Show what a deploy would change on the cluster"},
-	{Use: "rollback APP", Short: "Roll an app back to an earlier release"},
-	{Use: "status [APP...]", Short: "Show which version of an app runs where"},
+// provided are the commands of harmony that a stage of the suite carries out: harmony
+// status is harmony deploy status.
+var provided = map[string][]suite.Command{
+	"build": {
+		{Use: "affected [APP...]", Short: "Show which apps changed since a commit"},
+	},
+	"deploy": {
+		{Use: "diff [APP...]", Short: "Show what a deploy would change on the cluster"},
+		{Use: "rollback APP", Short: "Roll an app back to an earlier release"},
+		{Use: "status [APP...]", Short: "Show which version of an app runs where"},
+	},
 }
 
-func isOfDeploy(name string) bool {
-	return slices.ContainsFunc(ofDeploy, func(c suite.Command) bool { return strings.HasPrefix(c.Use, name+" ") })
+// provider is the stage that carries out a command, or "".
+func provider(name string) string {
+	for stage, commands := range provided {
+		if slices.ContainsFunc(commands, func(c suite.Command) bool { return strings.HasPrefix(c.Use, name+" ") }) {
+			return stage
+		}
+	}
+	return ""
 }
 
 // delegated are commands that another program carries out, for help and completion.

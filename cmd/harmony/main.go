@@ -26,11 +26,13 @@ func main() {
 }
 
 func run(args []string) int {
-	switch {
-	case len(args) > 0 && isPlugin(args[0]):
-		return tell(dispatch(args[0], args[1:]))
-	case len(args) > 0 && isOfDeploy(args[0]):
-		return tell(dispatch("deploy", args))
+	if len(args) > 0 {
+		if isPlugin(args[0]) {
+			return tell(dispatch(args[0], args[1:]))
+		}
+		if stage := provider(args[0]); stage != "" {
+			return tell(dispatch(stage, args))
+		}
 	}
 	if asked, ok := completesManaging(args); ok {
 		return tell(manage(asked))
@@ -95,7 +97,9 @@ Every other command is a plugin: 'harmony build' runs the first harmony-build on
 		return protocol.Invalid("%w", err).WithHint("see '%s --help'", cmd.CommandPath())
 	})
 	root.AddCommand(h.release(), h.plan(), h.plugin(), h.version())
-	root.AddCommand(delegated(ofDeploy, func(args []string) error { return dispatch("deploy", args) })...)
+	for stage, commands := range provided {
+		root.AddCommand(delegated(commands, func(args []string) error { return dispatch(stage, args) })...)
+	}
 	root.InitDefaultHelpCmd()
 	root.SetUsageTemplate(root.UsageTemplate() + `{{if not .HasParent}}
 Plugins on PATH:

@@ -101,7 +101,7 @@ func (j *job) settings() []inputs.Item {
 // contextItems are the Dockerfile and its settings. The values of arguments appear
 // as digests, those of secrets not at all.
 func contextItems(c Context) []inputs.Item {
-	items := []inputs.Item{{Kind: kindDockerfile, Name: c.Name, Value: digest.FromBytes(c.Text).Encoded()}, setting("target", c.Target)}
+	items := []inputs.Item{{Kind: kindDockerfile, Name: c.Name, Value: digest.FromBytes(c.Text).Encoded(), Path: c.Dockerfile}, setting("target", c.Target)}
 	for _, name := range slices.Sorted(maps.Keys(c.Args)) {
 		items = append(items, inputs.Item{Kind: inputs.Arg, Name: name, Value: digest.FromString(c.Args[name]).Encoded()})
 	}

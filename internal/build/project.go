@@ -172,7 +172,7 @@ func (s *projectSource) list(ctx context.Context, kind, dir string, folder *dock
 				if err := errors.Join(err, ctx.Err()); err != nil {
 					return err
 				}
-				items[i] = inputs.Item{Kind: kind, Name: entries[i].Name, Value: value}
+				items[i] = inputs.Item{Kind: kind, Name: entries[i].Name, Value: value, Path: entries[i].Host}
 			}
 		})
 	}

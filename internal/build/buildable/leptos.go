@@ -144,7 +144,7 @@ func entries(ctx context.Context, root *dockerfile.Folder, digests *inputs.Diges
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			break
 		}
-		items = append(items, inputs.Item{Kind: inputs.File, Name: e.Path, Value: value})
+		items = append(items, inputs.Item{Kind: inputs.File, Name: e.Path, Value: value, Path: e.Host})
 	}
 	return all, items, err
 }

@@ -102,7 +102,7 @@ func (s *static) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item,
 		{Kind: "toolchain", Name: "go", Value: toolchain},
 	}
 	for _, f := range s.files {
-		items = append(items, inputs.Item{Kind: inputs.File, Name: f.name, Value: f.digest})
+		items = append(items, inputs.Item{Kind: inputs.File, Name: f.name, Value: f.digest, Path: f.host})
 	}
 	s.digests.Save()
 	return s.dockerfile(), items, nil

@@ -111,6 +111,11 @@ func (s *surveyor) item(kind, name, value string) {
 	s.items[inputs.Item{Kind: kind, Name: name, Value: value}] = true
 }
 
+// fileItem is item for one that is a file.
+func (s *surveyor) fileItem(kind, name, digest, path string) {
+	s.items[inputs.Item{Kind: kind, Name: name, Value: digest, Path: path}] = true
+}
+
 // once reports whether the path is new to this survey.
 func (s *surveyor) once(path string) bool {
 	known := s.seen[path]
@@ -155,7 +160,7 @@ func (s *surveyor) optional(kind, prefix string, paths ...string) error {
 			return err
 		}
 		if kind != "" {
-			s.item(kind, prefix+filepath.Base(path), digest)
+			s.fileItem(kind, prefix+filepath.Base(path), digest, path)
 		}
 	}
 	return nil
@@ -203,7 +208,7 @@ func (s *surveyor) goPackage(ctx context.Context, p goPackage) error {
 		if err != nil {
 			return err
 		}
-		s.item(inputs.File, p.ImportPath+"/"+name, digest)
+		s.fileItem(inputs.File, p.ImportPath+"/"+name, digest, filepath.Join(p.Dir, name))
 	}
 	for _, name := range slices.Concat(p.IgnoredGoFiles, p.IgnoredOtherFiles) {
 		if _, err := s.file(filepath.Join(p.Dir, name)); err != nil {

@@ -25,6 +25,9 @@ type Item struct {
 	// Value changes when the thing does: a digest or a short text, never a
 	// secret.
 	Value string
+	// Path is the file or folder on this machine, absolute, if it is known. It does
+	// not count, and is not kept.
+	Path string `json:"-"`
 }
 
 // The kinds of items.

@@ -137,6 +137,19 @@ func Finder(path string) discovery.Finder { return finder(path, Check.Plugin) }
 // does not name is not the project's, and may run.
 func Command(path string) discovery.Finder { return finder(path, Check.pinned) }
 
+// OfSuite finds a binary of the suite that this one runs: beside it, else, where the two
+// were installed one by one, on PATH.
+func OfSuite(path, name string) (discovery.Plugin, error) {
+	plugin, err := Finder(path).Find(name)
+	if err == nil {
+		return plugin, nil
+	}
+	if _, missing := suite.Sibling(name); missing != nil {
+		return plugin, protocol.Unsupported("%w", missing).WithHint("%s; or: harmony plugin install %s --replace-suite", protocol.HintOf(missing), name)
+	}
+	return plugin, err
+}
+
 func finder(path string, admit func(Check, discovery.Plugin) error) discovery.Finder {
 	f := suite.Finder(path)
 	c, found, err := here()

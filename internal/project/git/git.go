@@ -140,6 +140,12 @@ func appendFilter(found []string, setting string) []string {
 
 // Run runs git in the repository and returns what it prints, without white space around it.
 func (r Repository) Run(ctx context.Context, args ...string) (string, error) {
+	out, err := r.run(ctx, args...)
+	return strings.TrimSpace(out), err
+}
+
+// run is Run, with everything that git prints.
+func (r Repository) run(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	out, err := process.Output(ctx, process.Command{Args: append([]string{"git"}, args...), Dir: r.Dir, Env: r.env})
@@ -147,7 +153,7 @@ func (r Repository) Run(ctx context.Context, args ...string) (string, error) {
 	if err != nil && args[0] == "config" && errors.As(err, &exit) && exit.ExitCode() == 1 {
 		return "", nil // no such setting
 	}
-	return strings.TrimSpace(string(out)), explain(ctx, args[0], err)
+	return string(out), explain(ctx, args[0], err)
 }
 
 // errEnough ends a git whose further lines are not needed.

@@ -63,11 +63,27 @@ const maxCandidates = 10
 // candidate is a release that may be the nearest one.
 type candidate struct {
 	version *semver.Version
+	commit  string
 	// commits are those that have been made since it, as far as they were seen.
 	commits int
 	// bit is its place in the flags of a commit, and outside how many commits
 	// that are still to be visited do not lead to it.
 	bit, outside int
+}
+
+// Releases are the nearest releases of those apps that have one: the last ones before the
+// commit that is checked out, or on it.
+func Releases(ctx context.Context, r git.Repository, apps []string) (map[string]Tag, error) {
+	tags, err := Tags(ctx, r, apps)
+	if err != nil {
+		return nil, err
+	}
+	nearest, _, err := find(ctx, r, tags, apps)
+	found := make(map[string]Tag, len(nearest))
+	for app, c := range nearest {
+		found[app] = Tag{app, c.version, c.commit}
+	}
+	return found, err
 }
 
 // walk visits commits from the newest one on, until it is known which release of each app
@@ -175,7 +191,7 @@ func (w *walk) releases(commit string, own flags) flags {
 			continue
 		}
 		// All commits so far have been made since, but for this one.
-		w.waiting[app] = append(list, &candidate{version: v, commits: w.count, bit: w.bits, outside: len(w.ahead)})
+		w.waiting[app] = append(list, &candidate{version: v, commit: commit, commits: w.count, bit: w.bits, outside: len(w.ahead)})
 		own = own.with(bit(w.bits))
 		w.bits++
 	}

@@ -14,10 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nationtech/harmony/internal/cli/term"
-	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/process"
-	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/internal/publish"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -36,7 +34,7 @@ type Stage struct {
 // Open starts a process for the topology. Its error is of status
 // protocol.ExitUnsupported when there is no harmony-chart.
 func (s *Stage) Open(ctx context.Context, env capability.Environment) (capability.HelmRegistry, error) {
-	plugin, err := Find()
+	plugin, err := lock.OfSuite(os.Getenv("PATH"), Plugin)
 	if err != nil {
 		return nil, err
 	}
@@ -104,19 +102,6 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 // Plugin is the name of the plugin that makes charts, without its prefix.
 const Plugin = "chart"
 
-// Find finds harmony-chart: beside this binary, else, where the two were
-// installed one by one, on PATH.
-func Find() (discovery.Plugin, error) {
-	plugin, err := lock.Finder(os.Getenv("PATH")).Find(Plugin)
-	if err == nil {
-		return plugin, nil
-	}
-	if _, missing := suite.Sibling(Plugin); missing != nil {
-		return plugin, protocol.Unsupported("%w", missing).WithHint("%s; or: harmony plugin install %s --replace-suite", protocol.HintOf(missing), Plugin)
-	}
-	return plugin, err
-}
-
 // Prune is the command that harmony-chart carries out: it asks clusters, whose
 // libraries start slowly too.
 func Prune() *cobra.Command {
@@ -133,7 +118,7 @@ func Prune() *cobra.Command {
 // become replaces this process by harmony-chart with the arguments. It returns
 // only when that fails.
 func become(args []string) error {
-	plugin, err := Find()
+	plugin, err := lock.OfSuite(os.Getenv("PATH"), Plugin)
 	if err != nil {
 		return err
 	}
