@@ -21,6 +21,7 @@ import (
 var provided = map[string][]suite.Command{
 	"build": {
 		{Use: "affected [APP...]", Short: "Show which apps changed since a commit"},
+		{Use: "changelog APP", Short: "List the commits that changed an app between two releases"},
 	},
 	"deploy": {
 		{Use: "diff [APP...]", Short: "Show what a deploy would change on the cluster"},

@@ -20,7 +20,7 @@ import (
 // Commands are those of harmony-build besides the stage itself.
 func Commands(streams command.Streams) []command.Option {
 	t := tools{streams}
-	return []command.Option{command.Subcommand(t.affected())}
+	return []command.Option{command.Subcommand(t.affected()), command.Subcommand(t.changelog())}
 }
 
 type tools struct{ streams command.Streams }
@@ -85,6 +85,56 @@ Gitea, Forgejo, GitLab and Woodpecker), or else the last release of each app.`,
 	t.register(cmd, &from)
 	cmd.Flags().StringVar(&since, "since", "", "the `commit`, branch or tag to compare with; of a branch, the commit at which HEAD left it")
 	cmd.Flags().StringVarP(&output, "output", "o", "names", "names, json (with the reasons), or matrix (for GitHub's fromJSON)")
+	return cmd
+}
+
+func (t tools) changelog() *cobra.Command {
+	var from source.Source
+	var since, until, output string
+	cmd := &cobra.Command{
+		Use:   "changelog APP",
+		Short: "List the commits that changed an app between two releases",
+		Long: `List the commits that touched what an app is made from, between two of its releases: a
+file that is read for one of them, or its AppSpec. Conventional commits are grouped into
+breaking changes, features, fixes and others; a commit of no such form is among the others.
+
+The later release is the one on the commit that is checked out; without one it is what has
+been committed since the last release. The earlier one is the release before; before a final
+version, the final one before.`,
+		Example: `  harmony changelog fleet
+  harmony changelog fleet --since 1.3.0 --until 1.4.0 -o json
+  gh release create fleet-v1.4.0 --notes-file <(harmony changelog fleet)`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output != "md" && output != "json" {
+				return protocol.Invalid("--output %q is not one of md, json", output)
+			}
+			return t.with(cmd, from, func(p *project) error {
+				names, err := selected(p.loaded, args)
+				if err != nil {
+					return err
+				}
+				if len(names) != 1 {
+					return protocol.Invalid("%q names %d apps: a changelog is of one", args[0], len(names))
+				}
+				log, err := p.span(cmd.Context(), names[0], since, until)
+				if err == nil {
+					err = p.fill(cmd.Context(), &log)
+				}
+				if err != nil {
+					return err
+				}
+				if output == "json" {
+					return term.WriteJSON(t.streams.Out, log)
+				}
+				return log.markdown(t.streams.Out)
+			})
+		},
+	}
+	t.register(cmd, &from)
+	cmd.Flags().StringVar(&since, "since", "", "the earlier `version`")
+	cmd.Flags().StringVar(&until, "until", "", "the later `version`")
+	cmd.Flags().StringVarP(&output, "output", "o", "md", "md or json")
 	return cmd
 }
 

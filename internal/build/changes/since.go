@@ -29,7 +29,11 @@ func (p *project) bases(ctx context.Context, ref string, names []string) (map[st
 		}
 		return all, err
 	}
-	releases, err := version.Releases(ctx, p.repository, names)
+	tags, err := version.Tags(ctx, p.repository, names)
+	if err != nil {
+		return nil, err
+	}
+	releases, err := version.Releases(ctx, p.repository, tags, "HEAD", names...)
 	if err != nil {
 		return nil, err
 	}

@@ -140,15 +140,15 @@ func appendFilter(found []string, setting string) []string {
 
 // Run runs git in the repository and returns what it prints, without white space around it.
 func (r Repository) Run(ctx context.Context, args ...string) (string, error) {
-	out, err := r.run(ctx, args...)
+	out, err := r.Feed(ctx, "", args...)
 	return strings.TrimSpace(out), err
 }
 
-// run is Run, with everything that git prints.
-func (r Repository) run(ctx context.Context, args ...string) (string, error) {
+// Feed runs git with a text on its stdin, and returns everything that it prints.
+func (r Repository) Feed(ctx context.Context, stdin string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	out, err := process.Output(ctx, process.Command{Args: append([]string{"git"}, args...), Dir: r.Dir, Env: r.env})
+	out, err := process.Output(ctx, process.Command{Args: append([]string{"git"}, args...), Dir: r.Dir, Env: r.env, Stdin: strings.NewReader(stdin)})
 	var exit *exec.ExitError
 	if err != nil && args[0] == "config" && errors.As(err, &exit) && exit.ExitCode() == 1 {
 		return "", nil // no such setting

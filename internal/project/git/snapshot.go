@@ -30,7 +30,7 @@ func (r Repository) SnapshotNow(ctx context.Context, dir string, warn func(strin
 // Changed are the paths, from the top of the work tree on, that differ from the last
 // commit: of tracked files and new ones, and of submodules.
 func (r Repository) Changed(ctx context.Context) ([]string, error) {
-	out, err := r.run(ctx, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=none")
+	out, err := r.Feed(ctx, "", "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=none")
 	var paths []string
 	for entry := range strings.SplitSeq(out, "\x00") {
 		if len(entry) > len("XY ") {
@@ -87,7 +87,7 @@ func (r Repository) snapshot(ctx context.Context, s snapshot, dir string) error 
 
 // submodules are those of an index, by path, each with its commit.
 func (r Repository) submodules(ctx context.Context) (map[string]string, error) {
-	out, err := r.run(ctx, "ls-files", "--stage", "-z")
+	out, err := r.Feed(ctx, "", "ls-files", "--stage", "-z")
 	found := map[string]string{}
 	for entry := range strings.SplitSeq(out, "\x00") {
 		about, path, _ := strings.Cut(entry, "\t")

@@ -68,7 +68,7 @@ func describe(ctx context.Context, dir string, apps []string) ([]Described, erro
 	if err != nil {
 		return nil, err
 	}
-	nearest, count, err := find(ctx, r, tags, apps)
+	nearest, count, err := find(ctx, r, tags, "HEAD", apps)
 	if err != nil {
 		return nil, err
 	}

@@ -71,14 +71,10 @@ type candidate struct {
 	bit, outside int
 }
 
-// Releases are the nearest releases of those apps that have one: the last ones before the
-// commit that is checked out, or on it.
-func Releases(ctx context.Context, r git.Repository, apps []string) (map[string]Tag, error) {
-	tags, err := Tags(ctx, r, apps)
-	if err != nil {
-		return nil, err
-	}
-	nearest, _, err := find(ctx, r, tags, apps)
+// Releases are the nearest releases of those apps that have one among the tags: the last
+// ones before a commit, or on it.
+func Releases(ctx context.Context, r git.Repository, tags []Tag, commit string, apps ...string) (map[string]Tag, error) {
+	nearest, _, err := find(ctx, r, tags, commit, apps)
 	found := make(map[string]Tag, len(nearest))
 	for app, c := range nearest {
 		found[app] = Tag{app, c.version, c.commit}
@@ -100,9 +96,9 @@ type walk struct {
 	count   int
 }
 
-// find is the nearest release of each app that has one, and how many commits there are if
-// an app has none.
-func find(ctx context.Context, r git.Repository, tags []Tag, apps []string) (nearest map[string]*candidate, count int, err error) {
+// find is the nearest release of each app that has one, seen from a commit, and how many
+// commits there are if an app has none.
+func find(ctx context.Context, r git.Repository, tags []Tag, from string, apps []string) (nearest map[string]*candidate, count int, err error) {
 	w := walk{tags: map[string]map[string]*semver.Version{}, ahead: map[string]flags{}, waiting: map[string][]*candidate{}, nearest: map[string]*candidate{}}
 	for _, app := range apps {
 		w.waiting[app] = nil
@@ -119,7 +115,7 @@ func find(ctx context.Context, r git.Repository, tags []Tag, apps []string) (nea
 			at[tag.App] = tag.Version
 		}
 	}
-	if err := r.Lines(ctx, w.visit, "rev-list", "--parents", "HEAD"); err != nil {
+	if err := r.Lines(ctx, w.visit, "rev-list", "--parents", from); err != nil {
 		return nil, 0, err
 	}
 	for app, list := range w.waiting {
