@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -38,7 +39,8 @@ func NewLister(env capability.Environment, memory string, warn func(string)) *Li
 }
 
 // Items are what the image of the app is made from, as it would be now. Paths are the
-// files and folders that were read for it, as far as they are known.
+// files and folders that were read for it, as far as they are known. Both are there, too,
+// with the error that a file to be copied is not.
 func (l *Lister) Items(ctx context.Context, app protocol.AppSpec) (items []inputs.Item, paths []string, err error) {
 	if d := app.Image.Dockerfile; d != nil {
 		// Their values are no part of the input, and need not be here.
@@ -61,7 +63,26 @@ func (l *Lister) Items(ctx context.Context, app protocol.AppSpec) (items []input
 	if app.Image.Dockerfile != nil {
 		paths = append(paths, in.context.Dockerfile+".dockerignore", filepath.Join(in.context.Dir, ".dockerignore"))
 	}
-	return in.items, slices.DeleteFunc(paths, func(path string) bool { return !filepath.IsAbs(path) }), nil
+	return in.items, slices.DeleteFunc(paths, func(path string) bool { return !filepath.IsAbs(path) }), whole(ctx, app, in)
+}
+
+// whole is an error if a Dockerfile copies a file that is not there. The builder would
+// say so; here it may be one that something else makes before the build.
+func whole(ctx context.Context, app protocol.AppSpec, in input) error {
+	if app.Image.Dockerfile == nil {
+		return nil
+	}
+	folder, err := in.context.Open()
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	for _, take := range in.takes {
+		if _, err := folder.Find(ctx, take); errors.Is(err, fs.ErrNotExist) {
+			return protocol.Invalid("%s: %w", take.Place, err)
+		}
+	}
+	return nil
 }
 
 // listing is a Backend that builds nothing.

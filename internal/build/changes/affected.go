@@ -107,7 +107,7 @@ func difference(was, is *listed) (reasons []string) {
 	case is == nil:
 		return []string{"it is in no commit and ignored by git"}
 	case is.err != nil:
-		return []string{"its inputs cannot be read: " + term.OneLine(is.err.Error())}
+		return []string{"its inputs cannot be read, without what git ignores: " + term.OneLine(is.err.Error())}
 	case was == nil:
 		return []string{"it is new"}
 	case was.err != nil:

@@ -63,6 +63,14 @@ func TestAffected(t *testing.T) {
 		{"staged", func(r repository) { r.write("a/file", "A"); r.git("add", "-A") }, "", "a"},
 		{"a new file", func(r repository) { r.write("b/new", "") }, "", "b"},
 		{"an ignored file", func(r repository) { r.write(".gitignore", "*.log\n"); r.write("b/x.log", "") }, "", ""},
+		{"a copied file that git ignores", func(r repository) {
+			r.write(".gitignore", "b.bin\n")
+			r.write("b.bin", "")
+			r.write("b.Dockerfile", "FROM scratch\nCOPY b.bin /\n")
+			r.commit("x")
+			r.git("tag", "-f", "since")
+			r.write("other", "")
+		}, "", "b"},
 		{"a file that was removed", func(r repository) { _ = os.Remove(filepath.Join(r.dir, "a/file")) }, "", "a"},
 		{"a file that is a folder now", func(r repository) { _ = os.Remove(filepath.Join(r.dir, "a/file")); r.write("a/file/x", "") }, "", "a"},
 		{"moved from one to the other", func(r repository) { r.git("mv", "a/file", "b/other"); r.commit("x") }, "", "a b"},

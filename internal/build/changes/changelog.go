@@ -150,12 +150,11 @@ func (p *project) inputPaths(ctx context.Context, log *Changelog) (map[string]bo
 			maps.Copy(paths, l.paths)
 			err = l.err
 		}
-		switch {
-		case err == nil:
-		case commit == log.to || protocol.ExitCode(err) != protocol.ExitInvalid && protocol.ExitCode(err) != protocol.ExitFailed || ctx.Err() != nil:
+		if code := protocol.ExitCode(err); ctx.Err() != nil || err != nil && code != protocol.ExitInvalid && code != protocol.ExitFailed {
 			return nil, fmt.Errorf("the inputs of %s: %w", log.App, err)
-		default:
-			p.warn(fmt.Sprintf("commits that touched only what %s %s was made from may be missing: its inputs cannot be read: %v", log.App, log.Since, err))
+		}
+		if err != nil {
+			p.warn(fmt.Sprintf("commits may be missing: not all inputs of %s can be read at %s: %v", log.App, commit[:12], err))
 		}
 	}
 	delete(paths, "")

@@ -128,7 +128,6 @@ func (p *project) image(ctx context.Context, dir string, app protocol.AppSpec) l
 	items, paths, err := p.lister.Items(ctx, app)
 	if err != nil {
 		l.err = within(dir, err)
-		return l
 	}
 	l.items = append(l.items, items...)
 	for _, path := range paths {
