@@ -98,7 +98,11 @@ func chartInputs(ctx context.Context, app protocol.AppSpec, made *chart.Inputs) 
 	}
 	app.Version = "0.0.0"
 	image := protocol.ImageRef{Metadata: app.Metadata, Registry: "registry.invalid", Repository: app.Name, Tag: "0.0.0", Digest: "sha256:" + strings.Repeat("0", 64)}
-	if err := prepare(files, app, app.Chart.Image, image); err != nil {
+	release := packing{app: app, image: image, name: source.Name}
+	if err := release.identify(files); err != nil {
+		return err
+	}
+	if files, err = release.with(app.Chart.Image); err != nil {
 		return err
 	}
 	for _, name := range files.names() {
