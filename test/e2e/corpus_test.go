@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nationtech/harmony/internal/clustertest"
 )
 
 // unreleasable are the repositories of the corpus that cannot be released yet, and why.
@@ -38,6 +40,7 @@ func TestCorpus(t *testing.T) {
 			if err := os.CopyFS(p.dir, os.DirFS(folder)); err != nil {
 				t.Fatal(err)
 			}
+			p.env = append(p.env, "HARMONY_REGISTRY="+clustertest.Registry(t)+"/"+p.name) // several have an app web
 			p.addServer(program)
 			p.releaseInitialized(filepath.Join(filepath.Dir(folder), "args"))
 		})
