@@ -77,7 +77,10 @@ checks, deploy to production, smoke checks. The same command runs on a laptop an
 the topology selects the tools.
 
 Every other command is a plugin: 'harmony build' runs the first harmony-build on PATH.`,
-		Example: `  # a whole release, by a tag such as fleet-operator-v1.4.0
+		Example: `  # write a harmony.yaml for the project in this folder
+  harmony init
+
+  # a whole release, by a tag such as fleet-operator-v1.4.0
   harmony release fleet-operator --from-tag fleet-operator-v1.4.0
 
   # show what that would do
@@ -96,7 +99,7 @@ Every other command is a plugin: 'harmony build' runs the first harmony-build on
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return protocol.Invalid("%w", err).WithHint("see '%s --help'", cmd.CommandPath())
 	})
-	root.AddCommand(h.release(), h.plan(), h.plugin(), h.version())
+	root.AddCommand(initialize(), h.release(), h.plan(), h.plugin(), h.version())
 	for stage, commands := range provided {
 		root.AddCommand(delegated(commands, func(args []string) error { return dispatch(stage, args) })...)
 	}

@@ -34,6 +34,11 @@ func TestMain(m *testing.M) {
 				plugin.Adapters[capability.HelmRegistry]{"none": newFake[capability.HelmRegistry], "oci": newFake[capability.HelmRegistry]}),
 				command.Flags(func(set *pflag.FlagSet) { set.Bool("explain", false, "") }))
 		},
+		"harmony-chart": func() {
+			stage := plugin.Publish("1.2.3", nil, plugin.Adapters[capability.HelmRegistry]{"none": newFake[capability.HelmRegistry]})
+			stage.Plugin = "chart"
+			stageMain(stage)
+		},
 		"harmony-deploy": func() {
 			stageMain(plugin.Deploy("1.2.3", plugin.Adapters[capability.ContinuousDelivery]{"helm": newFake[capability.ContinuousDelivery]}))
 		},
@@ -83,7 +88,7 @@ func (f fake) call(ctx context.Context, words ...string) error {
 	}
 	defer log.Close()
 	if f.env.DryRun {
-		name = "dry " + name
+		fmt.Fprint(log, "dry ")
 	}
 	fmt.Fprintln(log, name)
 	f.env.Progress(protocol.Event{Metadata: protocol.Metadata{Name: words[1]}, Phase: words[0], Message: "working"})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"slices"
@@ -59,9 +60,21 @@ func (h *harmony) runPlan(cmd *cobra.Command, f *releaseFlags, patterns []string
 	if err != nil {
 		return err
 	}
-	release.DryRun = true
 	console := term.New(term.Options{Err: cmd.ErrOrStderr(), Getenv: os.Getenv, Quiet: f.quiet})
 	defer console.Close()
+	plan, code, err := planOfRelease(cmd.Context(), release, console, console.Failure)
+	if h.code = code; err != nil {
+		return err
+	}
+	if f.output == "json" {
+		return term.WriteJSON(cmd.OutOrStdout(), plan)
+	}
+	return plan.table(cmd)
+}
+
+// planOfRelease runs a release dry, and returns what it would do with the exit status.
+func planOfRelease(ctx context.Context, release pipeline.Release, console *term.Console, failed func(protocol.Failure)) (planOf, int, error) {
+	release.DryRun = true
 	var mu sync.Mutex
 	plan := planOf{Topology: release.Topology.Name}
 	release.Event = func(e protocol.Event) {
@@ -80,20 +93,15 @@ func (h *harmony) runPlan(cmd *cobra.Command, f *releaseFlags, patterns []string
 		plan.Steps = append(plan.Steps, step)
 	}
 	release.Failed = func(failure protocol.Failure) {
-		console.Failure(failure)
+		failed(failure)
 		mu.Lock()
 		defer mu.Unlock()
 		plan.Failures = append(plan.Failures, failure)
 	}
-	if h.code, err = release.Run(cmd.Context()); err != nil {
-		return err
-	}
+	code, err := release.Run(ctx)
 	plan.Targets = release.Targets
 	plan.sort(release.Apps)
-	if f.output == "json" {
-		return term.WriteJSON(cmd.OutOrStdout(), plan)
-	}
-	return plan.table(cmd)
+	return plan, code, err
 }
 
 // documents prints the start of a stream: the topology and the apps.

@@ -93,7 +93,7 @@ func checkCycle(apps []protocol.AppSpec, taken map[string]document, p *problems)
 // protocol.ExitInvalid.
 func Given(name, from string, apps []protocol.AppSpec, topologies []protocol.Topology, pipelines []protocol.Pipeline) (*Project, error) {
 	project := &Project{
-		File: from, Root: filepath.Dir(from), Name: label(name),
+		File: from, Root: filepath.Dir(from), Name: Label(name),
 		Apps: apps, Topologies: topologies, Pipelines: pipelines,
 	}
 	var documents []document

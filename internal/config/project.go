@@ -72,7 +72,7 @@ func Find(dir string) (string, error) {
 	if _, err := os.Stat(filepath.Join(start, "harmony.yml")); err == nil {
 		return "", missing.WithHint("rename harmony.yml to %s", FileName)
 	}
-	return "", missing.WithHint("change to the project's folder, name the file with --file, or write one: see the README, \"A first app\"")
+	return "", missing.WithHint("change to the project's folder, name the file with --file, or write one: harmony init")
 }
 
 // isTop reports whether no parent folder belongs to the project.
@@ -131,7 +131,7 @@ func Load(file string) (*Project, error) {
 		return nil, protocol.Invalid("read %s: %w", displayName(abs), err)
 	}
 	root := filepath.Dir(abs)
-	project := &Project{File: abs, Root: root, Name: label(filepath.Base(root))}
+	project := &Project{File: abs, Root: root, Name: Label(filepath.Base(root))}
 	found := &problems{file: displayName(abs)}
 	documents := parse(data, found)
 	if len(documents) == 0 && len(found.found) == 0 {
@@ -242,8 +242,9 @@ func within(top, folder string) bool {
 // maxLabel leaves room for "-production" in the 63 bytes of a namespace.
 const maxLabel = 52
 
-// label makes a DNS label of a folder's name: MyShop 2 becomes myshop-2.
-func label(name string) string {
+// Label makes a DNS label of a folder's name, of at most 52 characters: MyShop 2 becomes
+// myshop-2. Without a letter or digit it is project.
+func Label(name string) string {
 	words := strings.FieldsFunc(strings.ToLower(name), func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < '0' || c > '9')
 	})

@@ -107,7 +107,7 @@ func Environ() []string {
 	keep := strings.Split(os.Getenv(keepVariable), ",")
 	return slices.DeleteFunc(WithoutRegistry(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
-		return secret(strings.ToUpper(name)) && !slices.Contains(keep, name)
+		return IsSecret(strings.ToUpper(name)) && !slices.Contains(keep, name)
 	})
 }
 
@@ -131,9 +131,9 @@ func WithoutRepository(env []string) []string {
 	})
 }
 
-// secret reports whether a variable contains a secret, by its name. The address of
+// IsSecret reports whether a variable contains a secret, by its name. The address of
 // an agent and git's configuration do not count.
-func secret(name string) bool {
+func IsSecret(name string) bool {
 	if name == "SSH_AUTH_SOCK" || strings.HasPrefix(name, "GIT_CONFIG_") {
 		return false
 	}

@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nationtech/harmony/internal/clustertest"
+)
+
+// unreleasable are the repositories of the corpus that cannot be released yet, and why.
+var unreleasable = map[string]string{
+	"two-images": "an app has one image; the chart's second one is none that can be pulled",
+	"umbrella":   "charts of others are not released",
+}
+
+// Each repository of the corpus goes from harmony init to two checked targets, with no
+// edit in between.
+func TestCorpus(t *testing.T) {
+	folders, err := filepath.Glob("../corpus/*/repo")
+	if err != nil || len(folders) < 12 {
+		t.Fatalf("%d repositories, %v", len(folders), err)
+	}
+	program := filepath.Join(t.TempDir(), "server")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../internal/clustertest/app")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, folder := range folders {
+		name := filepath.Base(filepath.Dir(folder))
+		t.Run(name, func(t *testing.T) {
+			if why := unreleasable[name]; why != "" {
+				t.Skip(why)
+			}
+			p := newFolder(t)
+			if err := os.CopyFS(p.dir, os.DirFS(folder)); err != nil {
+				t.Fatal(err)
+			}
+			p.env = append(p.env, "HARMONY_REGISTRY="+clustertest.Registry(t)+"/"+p.name) // several have an app web
+			p.addServer(program)
+			p.releaseInitialized(filepath.Join(filepath.Dir(folder), "args"))
+		})
+	}
+}
+
+// addServer puts the program that the images contain beside each Dockerfile, and at the
+// top.
+func (p *project) addServer(program string) {
+	p.t.Helper()
+	p.copyIn(program, "server")
+	dockerfiles, err := filepath.Glob(filepath.Join(p.dir, "*", "Dockerfile"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	deeper, err := filepath.Glob(filepath.Join(p.dir, "*", "*", "Dockerfile"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, file := range slices.Concat(dockerfiles, deeper) {
+		folder, err := filepath.Rel(p.dir, filepath.Dir(file))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.copyIn(program, filepath.Join(folder, "server"))
+	}
+}
+
+// releaseInitialized runs init with the flags in a file, if there is one, and releases all
+// apps.
+func (p *project) releaseInitialized(args string) {
+	p.t.Helper()
+	flags, _ := os.ReadFile(args) // most have none
+	if out := p.run("harmony", append([]string{"init"}, strings.Fields(string(flags))...)...); out.code != 0 {
+		if strings.Contains(out.stderr, "spec.chart.image: is required") {
+			p.t.Skip("harmony does not find the image's place in a chart yet")
+		}
+		p.t.Fatalf("init: exit status %d\n%s%s", out.code, out.stdout, out.stderr)
+	}
+	released := p.must("harmony", "release", "--all", "--version", "1.0.0", "-o", "json")
+	list := documents(p.t, released.stdout)
+	apps := len(only(list, "ImageRef")) / 2 // of build, and of publish
+	if deploys := only(list, "DeployResult"); apps == 0 || len(deploys) != 2*apps {
+		p.t.Errorf("%d deploys of %d apps\n%s", len(deploys), apps, released.stderr)
+	}
+	reports := only(list, "SmokeReport")
+	if len(reports) != 2*apps || slices.ContainsFunc(reports, func(d document) bool { return !d.Spec.Passed }) {
+		p.t.Errorf("smoke reports %+v", reports)
+	}
+}
