@@ -103,13 +103,16 @@ func (b *bench) print(ctx context.Context, chosen []section) error {
 			failed = append(failed, s.name)
 			b.say("%s could not be measured: %v", s.name, err)
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if ctx.Err() != nil { // what was measured is shown all the same
+			break
 		}
 	}
 	fmt.Printf("%s\nbefore: %s\nafter:  %s\n\n", host(), before, machine())
 	if err := table(os.Stdout, rows); err != nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("could not measure %s", strings.Join(failed, ", "))
