@@ -116,7 +116,7 @@ func (b *builder) open(app protocol.AppSpec) (*job, error) {
 	} else {
 		j.source, err = buildable.Open(buildable.Options{
 			App: app, Platforms: platforms, Created: b.created, Memory: j.memory, DryRun: b.env.DryRun, Finder: lock.Finder(os.Getenv("PATH")),
-			Progress: func(phase, message string) { j.tell(phase, "%s", message) },
+			Digest: b.bases.Digest, Progress: func(phase, message string) { j.tell(phase, "%s", message) },
 		})
 	}
 	return j, err

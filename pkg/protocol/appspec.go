@@ -68,25 +68,6 @@ type Dockerfile struct {
 	SSH map[string]string `json:"ssh,omitempty"`
 }
 
-// Buildable is an image source that needs no Dockerfile.
-type Buildable struct {
-	// Type names the kind of source: "go" compiles a main package, "static"
-	// serves a folder of files, "rust-leptos" compiles a Leptos application; any
-	// other NAME is the executable harmony-buildable-NAME.
-	Type string `json:"type"`
-	// Folder is what static serves, relative to the project root.
-	Folder string `json:"folder,omitempty"`
-	// Settings are those of the other types, handed to them as they are.
-	Settings map[string]any `json:"settings,omitempty"`
-	// Main, LDFlags and Tags are of go. Main is the package to compile, relative to the project root, such as
-	// ./cmd/operator; "." when empty.
-	Main string `json:"main,omitempty"`
-	// LDFlags are flags for the Go linker, such as -X main.name=value.
-	LDFlags []string `json:"ldflags,omitempty"`
-	// Tags are Go build tags.
-	Tags []string `json:"tags,omitempty"`
-}
-
 // ChartSource says where the chart comes from. Exactly one of Path, Builder and
 // Workload is set.
 type ChartSource struct {

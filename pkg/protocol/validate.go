@@ -63,9 +63,7 @@ func (s ImageSource) validate(p *problems, field string) {
 		d.validateReferences(p, field+".dockerfile")
 	}
 	if b := s.Buildable; b != nil {
-		p.must(b.Type != "", field+".buildable.type", "is required, for example go")
-		p.local(field+".buildable.main", b.Main)
-		p.local(field+".buildable.folder", b.Folder)
+		b.validate(p, field+".buildable")
 	}
 	for i, platform := range s.Platforms {
 		at := fmt.Sprintf("%s.platforms[%d]", field, i)

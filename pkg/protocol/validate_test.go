@@ -47,6 +47,22 @@ func TestAppSpecValidate(t *testing.T) {
 		{"two images", func(a *app) { a.Image.Dockerfile = &protocol.Dockerfile{} }, []string{"spec.image"}},
 		{"repository", func(a *app) { a.Image.Repository = "Fleet:x" }, []string{"spec.image.repository"}},
 		{"buildable", func(a *app) { a.Image.Buildable = &protocol.Buildable{Main: "/etc"} }, []string{"spec.image.buildable.main", "spec.image.buildable.type"}},
+		{"all of a program", func(a *app) {
+			a.Image.Buildable = &protocol.Buildable{
+				Type: "go", Base: "gcr.io/distroless/static:nonroot@sha256:" + strings.Repeat("a", 64), Files: map[string]string{"ui": "/home/app/ui", "a b.yaml": "/etc/app/", "b.yaml": "/etc/app/"},
+				WorkingDir: "/home/app", Env: map[string]string{"A_1": `"$x \y"`}, Entrypoint: "/home/app/operator", User: "app:1000", CGO: true,
+			}
+		}, nil},
+		{"nothing of a program", func(a *app) {
+			a.Image.Buildable = &protocol.Buildable{
+				Type: "go", Base: "a b", Files: map[string]string{"../ui": "/ui", "a": "home", "b": "/x", "c": "/x", "d": "/a/../b", "e": "/$HOME"},
+				WorkingDir: "app", Env: map[string]string{"A-B": "x", "LINES": "a\nb"}, Entrypoint: "bin/../x", User: "Root User",
+			}
+		}, []string{
+			"spec.image.buildable.base", "spec.image.buildable.entrypoint", "spec.image.buildable.env.A-B", "spec.image.buildable.env.LINES", "spec.image.buildable.files.../ui",
+			"spec.image.buildable.files.a", "spec.image.buildable.files.c", "spec.image.buildable.files.d", "spec.image.buildable.files.e",
+			"spec.image.buildable.user", "spec.image.buildable.workingDir",
+		}},
 		{"dockerfile", func(a *app) {
 			a.Image = protocol.ImageSource{Dockerfile: &protocol.Dockerfile{Path: "../Dockerfile", Context: "/"}}
 		}, []string{"spec.image.dockerfile.context", "spec.image.dockerfile.path"}},

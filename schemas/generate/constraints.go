@@ -77,6 +77,8 @@ func constrain(definitions jsonschema.Definitions) {
 		{"ImageRef", "digest", pattern(digestPattern)},
 		{"ImageRef", "platforms", items(pattern(platformPattern))},
 		{"ImageSource", "platforms", items(pattern(platformPattern))},
+		{"Buildable", "workingDir", pattern(`^/`)},
+		{"Buildable", "files", values(pattern(`^/`))},
 		{"ChartRef", "digest", pattern(digestPattern)},
 		{"DeployResult", "image", pattern(digestPattern)},
 		{"DeployResult", "chart", pattern(digestPattern)},
@@ -133,6 +135,10 @@ func pattern(p string) func(*jsonschema.Schema) {
 
 func items(apply func(*jsonschema.Schema)) func(*jsonschema.Schema) {
 	return func(s *jsonschema.Schema) { apply(s.Items) }
+}
+
+func values(apply func(*jsonschema.Schema)) func(*jsonschema.Schema) {
+	return func(s *jsonschema.Schema) { apply(s.AdditionalProperties) }
 }
 
 func between(low, high json.Number) func(*jsonschema.Schema) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -16,6 +17,7 @@ import (
 // it was needed: a program whose sources changed usually has to be compiled.
 type ahead struct {
 	dir    string
+	flags  []string // for the linker
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -35,7 +37,7 @@ func (g *golang) startAhead(ctx context.Context, before *inputs.Trace) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &ahead{dir: dir, cancel: cancel, done: make(chan struct{})}
+	a := &ahead{dir: dir, flags: g.ldflags, cancel: cancel, done: make(chan struct{})}
 	g.ahead = a
 	go func() {
 		defer close(a.done)
@@ -57,9 +59,9 @@ func (g *golang) startAhead(ctx context.Context, before *inputs.Trace) error {
 
 func (a *ahead) binary(p ocispec.Platform) string { return filepath.Join(a.dir, platformName(p)) }
 
-// program puts the compiled program at a path: the one compiled ahead, if it was
+// compiled puts the compiled program at a path: the one compiled ahead, if it was
 // certainly made from what the survey saw.
-func (g *golang) program(ctx context.Context, p ocispec.Platform, path string) error {
+func (g *golang) compiled(ctx context.Context, p ocispec.Platform, path string) error {
 	if a := g.ahead; a != nil {
 		select {
 		case <-a.done:
@@ -68,7 +70,7 @@ func (g *golang) program(ctx context.Context, p ocispec.Platform, path string) e
 		}
 		// Nothing that the survey saw changed after the compiler had started
 		// reading; later changes show when the inputs are read again.
-		if !a.started.IsZero() && g.notes.SettledBefore(a.started) {
+		if !a.started.IsZero() && g.notes.SettledBefore(a.started) && slices.Equal(a.flags, g.ldflags) {
 			if a.err != nil {
 				return a.err
 			}

@@ -2,21 +2,22 @@
 // app's: each writes its own, with its build context, for any builder to build.
 //
 // The type go is a main package, compiled by the go command of the machine and
-// put on an empty image with the certificates of Mozilla's root programme;
-// static is a folder of files behind a small server; rust-leptos an application
+// put on a base image, or on an empty one with the certificates of Mozilla's root
+// programme; static is a folder of files behind a small server; rust-leptos an application
 // that cargo-leptos compiles. Any other NAME is the executable
 // harmony-buildable-NAME on PATH.
 //
-// What go compiles is what AppSpec says, not what the machine has set: cgo is
-// off, GOFLAGS is not used, and the levels of the processor (GOAMD64, GOARM, …)
-// are those of the platform. What remains of the environment, such as
-// GOEXPERIMENT, GOTOOLCHAIN and a go.work file, is a part of the input.
+// What go compiles is what AppSpec says and what go build would do here: GOFLAGS and
+// go.work count, and so do GOEXPERIMENT and GOTOOLCHAIN; all of them are a part of the
+// input. What the machine may not choose is set: cgo, and the levels of the processor
+// (GOAMD64, GOARM, …), which are those of the platform.
 package buildable
 
 import (
 	"context"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build/dockerfile"
@@ -55,6 +56,8 @@ type Options struct {
 	DryRun bool
 	// Finder looks for the executables of types that are not built in.
 	Finder discovery.Finder
+	// Digest looks up the digest of an image in its registry; it may be nil.
+	Digest func(ctx context.Context, name string) (digest.Digest, error)
 	// Progress reports what takes long; it may be nil.
 	Progress func(phase, message string)
 }

@@ -1,16 +1,16 @@
 package buildable
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,15 +27,17 @@ import (
 
 // format is part of every input digest. It must change with anything that makes a
 // different image of the same input.
-const format = "go 2"
+const format = "go 3"
 
-// golang compiles a Go main package and puts it on an empty image.
+// golang compiles a Go main package and puts it on a base image or an empty one.
 type golang struct {
 	options Options
 	source  protocol.Buildable
 	root    string // the project's folder
 
-	command string // the go command, absolute
+	command string   // the go command, absolute
+	ldflags []string // expanded
+	files   []addition
 	survey  survey
 	digests *inputs.Digests
 	notes   *inputs.Trace // of the survey
@@ -44,20 +46,37 @@ type golang struct {
 }
 
 func openGo(o Options) (Source, error) {
-	if err := errors.Join(o.fields("main", "ldflags", "tags"), o.checkLDFlags()); err != nil {
+	err := o.fields("main", "ldflags", "tags", "cgo", "base", "files", "workingDir", "env", "entrypoint", "user")
+	if err := cmp.Or(err, o.checkLDFlags(), o.checkWords(), o.checkCGO(), o.checkUser()); err != nil {
 		return nil, err
 	}
-	return &golang{options: o, source: *o.App.Image.Buildable, root: o.App.ProjectRoot}, nil
+	source := *o.App.Image.Buildable
+	if source.Base == scratch {
+		source.Base = ""
+	}
+	return &golang{options: o, source: source, root: o.App.ProjectRoot}, nil
 }
 
-// Inputs implements [Source]: sources, module versions, toolchain and flags.
+// Inputs implements [Source]: sources, module versions, toolchain, flags and files.
 // When nothing changed since the last time the go command is not started.
 func (g *golang) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item, error) {
-	if err := g.look(ctx); err != nil {
+	err := g.options.checkBase(ctx)
+	if err == nil {
+		g.ldflags, err = g.options.expand(ctx)
+	}
+	if err == nil {
+		err = g.look(ctx)
+	}
+	var files []inputs.Item
+	if err == nil {
+		files, err = g.addFiles(ctx)
+	}
+	if err != nil {
 		return dockerfile.Context{}, nil, err
 	}
 	g.digests.Save()
-	return g.dockerfile(), g.survey.Items, nil
+	flags := inputs.Item{Kind: inputs.Setting, Name: "ldflags", Value: fmt.Sprintf("%q", g.ldflags)}
+	return g.dockerfile(), slices.Concat(g.survey.Items, files, []inputs.Item{flags}), nil
 }
 
 // look brings the survey up to date.
@@ -100,24 +119,50 @@ func (g *golang) look(ctx context.Context) error {
 	return g.trace.Save(path + ".trace")
 }
 
-// dockerfile is /app/NAME over the base, run by nonroot.
+// dockerfile is the program and the files over the base.
 func (g *golang) dockerfile() dockerfile.Context {
 	w := newWriter("buildable go: " + g.main())
-	w.base()
-	w.program(g.options.Platforms, "/app/"+g.survey.Name)
-	w.line("ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/app")
-	w.run("/app/" + g.survey.Name)
+	program := g.program()
+	search := defaultPath
+	if g.source.Base == "" {
+		w.base()
+	} else {
+		w.line("FROM %s", g.source.Base)
+		search = "${PATH:-" + defaultPath + "}"
+	}
+	for i, file := range g.files {
+		w.line("COPY %s", jsonList([]string{file.source(i), file.to}))
+	}
+	w.program(g.options.Platforms, program)
+	w.line("ENV PATH=%s:%s", search, path.Dir(program))
+	for _, name := range slices.Sorted(maps.Keys(g.source.Env)) {
+		w.line("ENV %s=%s", name, quote(g.source.Env[name]))
+	}
+	w.run(cmp.Or(g.source.WorkingDir, "/"), cmp.Or(g.source.User, nonroot), program)
 	return w.context()
+}
+
+// program is the path of the program in the image.
+func (g *golang) program() string {
+	if path.IsAbs(g.source.Entrypoint) {
+		return g.source.Entrypoint
+	}
+	return "/app/" + cmp.Or(g.source.Entrypoint, g.survey.Name)
 }
 
 // Context implements [Source]: the program is compiled for each platform.
 func (g *golang) Context(ctx context.Context, dir string) (dockerfile.Context, error) {
-	if err := writeBase(ctx, dir, g.options.Created); err != nil {
+	if g.source.Base == "" {
+		if err := writeBase(ctx, dir, g.options.Created); err != nil {
+			return dockerfile.Context{}, err
+		}
+	}
+	if err := g.writeFiles(ctx, dir); err != nil {
 		return dockerfile.Context{}, err
 	}
 	for _, p := range g.options.Platforms {
 		g.options.progress("compile", fmt.Sprintf("%s for %s", g.main(), ocilayout.PlatformString(p)))
-		if err := writeProgram(dir, p, func(binary string) error { return g.program(ctx, p, binary) }); err != nil {
+		if err := writeProgram(dir, p, func(binary string) error { return g.compiled(ctx, p, binary) }); err != nil {
 			return dockerfile.Context{}, err
 		}
 	}
@@ -164,7 +209,7 @@ func (g *golang) key() string {
 	for _, variable := range slices.Sorted(slices.Values(os.Environ())) {
 		name, _, _ := strings.Cut(variable, "=")
 		// HOME and XDG_CONFIG_HOME lead to the file of `go env -w`.
-		if strings.HasPrefix(name, "GO") || name == "HOME" || name == "XDG_CONFIG_HOME" {
+		if strings.HasPrefix(name, "GO") || name == "HOME" || name == "XDG_CONFIG_HOME" || g.source.CGO && ofCompiler(name) {
 			fmt.Fprintf(h, "%q\n", variable)
 		}
 	}
@@ -173,17 +218,16 @@ func (g *golang) key() string {
 
 // fixed is the part of the input that does not depend on files.
 func (g *golang) fixed() string {
-	return fmt.Sprintf("%s created %d platforms %q main %q ldflags %q tags %q",
-		format, g.options.Created.Unix(), ocilayout.PlatformStrings(g.options.Platforms), g.main(), g.source.LDFlags, g.source.Tags)
+	return fmt.Sprintf("%s created %d platforms %q main %q tags %q cgo %t",
+		format, g.options.Created.Unix(), ocilayout.PlatformStrings(g.options.Platforms), g.main(), g.source.Tags, g.source.CGO)
 }
 
-// environment is that of the go command for a platform. Of a variable given twice
-// the last one counts.
+// environment is that of the go command for a platform: the user's own, with the
+// settings by which private modules are fetched (GOPRIVATE, GOAUTH, NETRC, SSH_AUTH_SOCK,
+// GIT_CONFIG_…). Of a variable given twice the last one counts.
 func environment(p ocispec.Platform) []string {
 	env := append(process.Environ(),
 		"GO111MODULE=on", "CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Architecture,
-		// With an empty GOFLAGS, that of `go env -w` would count.
-		"GOFLAGS=-trimpath",
 		"GOAMD64=v1", "GOARM=7", "GOARM64=v8.0", "GO386=sse2", "GORISCV64=rva20u64", "GOPPC64=power8",
 	)
 	switch number, _ := strings.CutPrefix(p.Variant, "v"); {
@@ -214,8 +258,12 @@ func (g *golang) onPackage(ctx context.Context, p ocispec.Platform, args ...stri
 
 // run runs the go command in the folder of the module.
 func (g *golang) run(ctx context.Context, p ocispec.Platform, args ...string) ([]byte, error) {
+	env := environment(p)
+	if g.source.CGO {
+		env = append(env, "CGO_ENABLED=1")
+	}
 	return process.Output(ctx, process.Command{
-		Args: append([]string{g.command}, args...), Dir: g.directory(), Env: environment(p),
+		Args: append([]string{g.command}, args...), Dir: g.directory(), Env: env,
 	})
 }
 
@@ -223,22 +271,12 @@ func (g *golang) run(ctx context.Context, p ocispec.Platform, args ...string) ([
 // and debug information are left out, which a later -s=false or -w=false in the
 // app's ldflags undoes.
 func (g *golang) compile(ctx context.Context, p ocispec.Platform, binary string) error {
-	ldflags := strings.Join(append([]string{"-s -w"}, g.source.LDFlags...), " ")
+	ldflags := strings.Join(append([]string{"-s -w"}, g.ldflags...), " ")
 	if _, err := g.onPackage(ctx, p, "build", "-ldflags="+ldflags, "-o", binary); err != nil {
 		return fmt.Errorf("compile %s for %s: %w", g.main(), ocilayout.PlatformString(p), err)
 	}
+	if g.source.Base == "" {
+		return g.checkStatic(binary)
+	}
 	return nil
-}
-
-// explain is the output of the go command, without its long arguments.
-func explain(err error) error {
-	var failure *process.Error
-	if !errors.As(err, &failure) {
-		return err
-	}
-	output := bytes.TrimSpace(failure.Output)
-	if bytes.Contains(output, []byte("unsupported GOOS/GOARCH")) {
-		return protocol.Invalid("%s", output)
-	}
-	return fmt.Errorf("%w\n%s", failure.Err, output)
 }

@@ -43,9 +43,13 @@ func write(t *testing.T, dir string, files map[string]string) {
 }
 
 func newGo(dir, memory string) *golang {
+	source := protocol.Buildable{Type: "go", Main: "./cmd/demo"}
 	return &golang{
-		source: protocol.Buildable{Type: "go", Main: "./cmd/demo"}, root: dir,
-		options: Options{Memory: memory, Platforms: []ocispec.Platform{{OS: "linux", Architecture: "amd64"}}, Created: time.Unix(0, 0)},
+		source: source, root: dir,
+		options: Options{
+			App:    protocol.AppSpec{Metadata: protocol.Metadata{Name: "demo"}, ProjectRoot: dir, Image: protocol.ImageSource{Buildable: &source}},
+			Memory: memory, Platforms: []ocispec.Platform{{OS: "linux", Architecture: "amd64"}}, Created: time.Unix(0, 0),
+		},
 	}
 }
 
@@ -73,6 +77,7 @@ func settle() { time.Sleep(60 * time.Millisecond) }
 // TestInputDigestAfterChange proves that what is remembered never hides a
 // change: after it the digest is the one that is found without any memory.
 func TestInputDigestAfterChange(t *testing.T) {
+	t.Setenv("GOFLAGS", "")
 	edit := func(name, from, to string) func(*testing.T, string, *golang) {
 		return func(t *testing.T, dir string, _ *golang) {
 			data, err := os.ReadFile(filepath.Join(dir, name))
@@ -101,28 +106,33 @@ func TestInputDigestAfterChange(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, false},
-		"a file is edited":                   {edit("cmd/demo/main.go", "main()", "main( )"), false},
-		"a file is added":                    {add("internal/say/more.go", "package say\n"), false},
-		"a test is added":                    {add("internal/say/say_test.go", "package say\n"), true},
-		"a file is removed":                  {func(t *testing.T, dir string, _ *golang) { remove(t, dir, "internal/say/extra.go") }, true},
-		"an ignored file is no longer":       {edit("internal/say/extra.go", "extra", "!extra"), false},
-		"an ignored file is edited":          {edit("internal/say/extra.go", "say\n", "say\n//\n"), true},
-		"an embedded file is edited":         {edit("cmd/demo/text/a", "A", "B"), false},
-		"an embedded file is added":          {add("cmd/demo/text/b", "B"), false},
-		"an embedded file in a new folder":   {add("cmd/demo/text/c/d", "D"), false},
-		"go.mod is edited":                   {edit("go.mod", "go 1.24", "go 1.25"), false},
-		"a replacement is edited":            {edit("near/near.go", "\"near\"", "\"far\""), false},
-		"the go.mod of a replacement":        {edit("near/go.mod", "go 1.24", "go 1.23"), false},
-		"one that no package is from":        {edit("unused/go.mod", "go 1.24", "go 1.23"), false},
-		"a go.mod cuts a package off":        {add("internal/go.mod", "module example.com/other\n"), false},
-		"a go.work appears above":            {add("../go.work", "go 1.25\n\nuse ./demo\n"), false},
-		"a profile is added":                 {add("cmd/demo/default.pgo", "profile"), false},
-		"a build tag is set":                 {func(_ *testing.T, _ string, g *golang) { g.source.Tags = []string{"extra"} }, false},
-		"a linker flag is set":               {func(_ *testing.T, _ string, g *golang) { g.source.LDFlags = []string{"-X main.x=y"} }, false},
+		"a file is edited":                 {edit("cmd/demo/main.go", "main()", "main( )"), false},
+		"a file is added":                  {add("internal/say/more.go", "package say\n"), false},
+		"a test is added":                  {add("internal/say/say_test.go", "package say\n"), true},
+		"a file is removed":                {func(t *testing.T, dir string, _ *golang) { remove(t, dir, "internal/say/extra.go") }, true},
+		"an ignored file is no longer":     {edit("internal/say/extra.go", "extra", "!extra"), false},
+		"an ignored file is edited":        {edit("internal/say/extra.go", "say\n", "say\n//\n"), true},
+		"an embedded file is edited":       {edit("cmd/demo/text/a", "A", "B"), false},
+		"an embedded file is added":        {add("cmd/demo/text/b", "B"), false},
+		"an embedded file in a new folder": {add("cmd/demo/text/c/d", "D"), false},
+		"go.mod is edited":                 {edit("go.mod", "go 1.24", "go 1.25"), false},
+		"a replacement is edited":          {edit("near/near.go", "\"near\"", "\"far\""), false},
+		"the go.mod of a replacement":      {edit("near/go.mod", "go 1.24", "go 1.23"), false},
+		"one that no package is from":      {edit("unused/go.mod", "go 1.24", "go 1.23"), false},
+		"a go.mod cuts a package off":      {add("internal/go.mod", "module example.com/other\n"), false},
+		"a go.work appears above":          {add("../go.work", "go 1.25\n\nuse ./demo\n"), false},
+		"a profile is added":               {add("cmd/demo/default.pgo", "profile"), false},
+		"a build tag is set":               {func(_ *testing.T, _ string, g *golang) { g.source.Tags = []string{"extra"} }, false},
+		"a linker flag is set": {func(_ *testing.T, _ string, g *golang) {
+			g.options.App.Image.Buildable.LDFlags = []string{"-X main.x=y"}
+		}, false},
 		"another platform":                   {func(_ *testing.T, _ string, g *golang) { g.options.Platforms[0].Variant = "v3" }, false},
 		"another time":                       {func(_ *testing.T, _ string, g *golang) { g.options.Created = time.Unix(1, 0) }, false},
 		"GOEXPERIMENT is set":                {func(t *testing.T, _ string, _ *golang) { t.Setenv("GOEXPERIMENT", "nogreenteagc") }, false},
-		"GOFLAGS is set":                     {func(t *testing.T, _ string, _ *golang) { t.Setenv("GOFLAGS", "-tags=extra") }, true},
+		"GOFLAGS is set":                     {func(t *testing.T, _ string, _ *golang) { t.Setenv("GOFLAGS", "-tags=extra") }, false},
+		"GOFLAGS that change no program":     {func(t *testing.T, _ string, _ *golang) { t.Setenv("GOFLAGS", "-v -p=1 -ldflags=-w -trimpath=false") }, true},
+		"GOFLAGS by go env -w":               {func(t *testing.T, _ string, _ *golang) { goEnvFile(t, "GOFLAGS=-gcflags=-l") }, false},
+		"another go.mod by GOFLAGS":          {func(t *testing.T, dir string, _ *golang) { otherModule(t, dir) }, false},
 		"another toolchain":                  {func(t *testing.T, _ string, _ *golang) { otherToolchain(t) }, false},
 		"something that is not compiled":     {add("README.md", "hello"), true},
 		"a package that nothing imports":     {add("internal/other/other.go", "package other\n"), true},
@@ -141,7 +151,8 @@ func TestInputDigestAfterChange(t *testing.T) {
 			settle()
 			after, err := inputDigest(t.Context(), g)
 			fresh := newGo(dir, t.TempDir())
-			fresh.source, fresh.options.Platforms, fresh.options.Created = g.source, g.options.Platforms, g.options.Created
+			fresh.source, fresh.options = g.source, g.options
+			fresh.options.Memory = t.TempDir()
 			truth, err2 := inputDigest(t.Context(), fresh)
 			if fmt.Sprint(err) != fmt.Sprint(err2) || after != truth {
 				t.Errorf("with memory %s, %v; without %s, %v", after, err, truth, err2)
@@ -235,6 +246,37 @@ func TestEnvironmentOfPlatforms(t *testing.T) {
 		name, value, _ := strings.Cut(want, "=")
 		if values[name] != value {
 			t.Errorf("%s: %s=%s, want %s", platform, name, values[name], value)
+		}
+	}
+}
+
+// goEnvFile is the file of go env -w. GOFLAGS of the environment is unset.
+func goEnvFile(t *testing.T, text string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "env")
+	if err := os.WriteFile(path, []byte(text+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOENV", path)
+	t.Setenv("GOFLAGS", "")
+}
+
+// otherModule has GOFLAGS name a go.mod of a newer language.
+func otherModule(t *testing.T, dir string) {
+	t.Helper()
+	write(t, dir, map[string]string{"other.mod": strings.Replace(module["go.mod"], "go 1.24", "go 1.25", 1)})
+	t.Setenv("GOFLAGS", "-modfile=other.mod")
+}
+
+// TestFlagsThatHideSources refuses what would compile something else than what is seen.
+func TestFlagsThatHideSources(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "demo")
+	write(t, dir, module)
+	for _, flag := range []string{"-toolexec=/bin/env", "-overlay=x.json", "-n"} {
+		t.Setenv("GOFLAGS", flag)
+		_, err := inputDigest(t.Context(), newGo(dir, t.TempDir()))
+		if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(fmt.Sprint(err), "GOFLAGS has "+strings.Split(flag, "=")[0]) {
+			t.Errorf("%s: status %d, %v", flag, protocol.ExitCode(err), err)
 		}
 	}
 }

@@ -158,7 +158,12 @@ func valueOf(e dockerfile.Entry, digests *inputs.Digests) (string, error) {
 		return "link " + e.Link, nil
 	}
 	sum, err := digests.Known(e.Host, e.Info, e.Open)
-	return fmt.Sprintf("%o %s", dockerfile.Checkout(e.Info.Mode()), sum), err
+	return checkoutValue(e.Info, sum), err
+}
+
+// checkoutValue is valueOf a file.
+func checkoutValue(info fs.FileInfo, sum string) string {
+	return fmt.Sprintf("%o %s", dockerfile.Checkout(info.Mode()), sum)
 }
 
 func (l *leptos) Context(ctx context.Context, dir string) (dockerfile.Context, error) {
@@ -179,16 +184,22 @@ func (l *leptos) Context(ctx context.Context, dir string) (dockerfile.Context, e
 
 // copy copies a source with the mode that a checkout gives it.
 func (l *leptos) copy(e dockerfile.Entry, to string) error {
+	if e.Kind == fs.ModeSymlink && (path.IsAbs(e.Link) || !filepath.IsLocal(path.Join(path.Dir(e.Path), e.Link))) {
+		return l.options.invalid("folder", "%s is a symbolic link to %s, which leads out of it", path.Join(l.folder, e.Path), e.Link)
+	}
+	return copyEntry(e, l.sums[e.Path], to)
+}
+
+// copyEntry copies an entry, whose valueOf is known, with the mode that a checkout
+// gives it.
+func copyEntry(e dockerfile.Entry, value, to string) error {
 	switch e.Kind {
 	case fs.ModeDir:
 		return os.MkdirAll(to, 0o755)
 	case fs.ModeSymlink:
-		if path.IsAbs(e.Link) || !filepath.IsLocal(path.Join(path.Dir(e.Path), e.Link)) {
-			return l.options.invalid("folder", "%s is a symbolic link to %s, which leads out of it", path.Join(l.folder, e.Path), e.Link)
-		}
 		return os.Symlink(e.Link, to)
 	}
-	_, sum, _ := strings.Cut(l.sums[e.Path], " ")
+	_, sum, _ := strings.Cut(value, " ")
 	if err := copyFile(siteFile{name: e.Path, host: e.Host, digest: sum}, to); err != nil {
 		return err
 	}

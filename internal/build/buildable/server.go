@@ -132,5 +132,5 @@ func (s *server) compile(ctx context.Context, p ocispec.Platform, source, binary
 
 // serverEnvironment leaves out what would change the program.
 func serverEnvironment(p ocispec.Platform) []string {
-	return append(environment(p), "GOTOOLCHAIN=local", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off", "GOENV=off")
+	return append(environment(p), "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=", "GOEXPERIMENT=", "GOFIPS140=off", "GOENV=off")
 }

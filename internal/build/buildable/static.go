@@ -174,7 +174,7 @@ func (s *static) dockerfile() dockerfile.Context {
 	w.line("COPY site/ /site/")
 	w.line("COPY site.json /app/site.json")
 	w.line("EXPOSE %d", s.settings.Port)
-	w.run(serverPath, "/app/site.json")
+	w.run("/", nonroot, serverPath, "/app/site.json")
 	return w.context()
 }
 

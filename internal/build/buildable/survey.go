@@ -30,7 +30,7 @@ type survey struct {
 
 // goEnv is the output of `go env -json`.
 type goEnv struct {
-	GOROOT, GOVERSION, GOENV, GOWORK, GOMODCACHE, GOEXPERIMENT, GOFIPS140 string
+	GOROOT, GOVERSION, GOENV, GOFLAGS, GOWORK, GOMODCACHE, GOEXPERIMENT, GOFIPS140 string
 }
 
 // goPackage is the output of `go list -json`.
@@ -125,7 +125,7 @@ func (s *surveyor) once(path string) bool {
 
 // toolchain notes the go command and what chooses its version.
 func (s *surveyor) toolchain(ctx context.Context) error {
-	out, err := s.golang.run(ctx, s.options.Platforms[0], "env", "-json", "GOROOT", "GOVERSION", "GOENV", "GOWORK", "GOMODCACHE", "GOEXPERIMENT", "GOFIPS140")
+	out, err := s.golang.run(ctx, s.options.Platforms[0], "env", "-json", "GOROOT", "GOVERSION", "GOENV", "GOFLAGS", "GOWORK", "GOMODCACHE", "GOEXPERIMENT", "GOFIPS140")
 	if err != nil {
 		return fmt.Errorf("ask for the go command's settings: %w", err)
 	}
@@ -141,7 +141,13 @@ func (s *surveyor) toolchain(ctx context.Context) error {
 	if s.env.GOENV != "off" && s.env.GOENV != "" {
 		files = append(files, s.env.GOENV)
 	}
-	return s.optional("", "", files...)
+	if err := s.optional("", "", files...); err != nil {
+		return err
+	}
+	if err := s.goFlags(); err != nil {
+		return err
+	}
+	return s.compilers(ctx)
 }
 
 // optional notes files that may be absent. If kind is not empty those that are there

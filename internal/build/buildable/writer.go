@@ -57,10 +57,11 @@ func (w *writer) program(platforms []ocispec.Platform, path string) {
 	w.line("COPY %s/%s %s", programFolder, name, path)
 }
 
-// run ends the Dockerfile: nonroot runs the command.
-func (w *writer) run(command ...string) {
-	w.line("WORKDIR /")
-	w.line("USER %d:%d", user, user)
+// run ends the Dockerfile: the user runs the command in the folder, which belongs to
+// root if it is new.
+func (w *writer) run(folder, user string, command ...string) {
+	w.line("WORKDIR %s", folder)
+	w.line("USER %s", user)
 	w.line("ENTRYPOINT %s", jsonList(command))
 }
 

@@ -116,7 +116,7 @@ func TestGoSameDigestInAnotherFolder(t *testing.T) {
 	app := goProject(t)
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
-	t.Setenv("GOFLAGS", "-tags=loud")
+	t.Setenv("GOFLAGS", os.Getenv("GOFLAGS")+" -v -p=1")
 	t.Setenv("GOAMD64", "v2")
 	second, _ := mustBuild(t, newBuilder(t), app)
 	if first.Digest != second.Digest || first.InputDigest != second.InputDigest {
