@@ -136,3 +136,19 @@ func TestFailureAhead(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestCompiledAheadOfACommit compiles again when the linker's flags are others by now.
+func TestCompiledAheadOfACommit(t *testing.T) {
+	dir, memory := built(t)
+	g := newGo(dir, memory)
+	g.options.App.Image.Buildable.LDFlags = []string{"-buildid=first"}
+	look(t, g)
+	g.options.App.Image.Buildable.LDFlags = []string{"-buildid=second"}
+	if _, err := inputDigest(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(programOf(t, g))
+	if err != nil || !bytes.Contains(program, []byte("Go\x00\x00second")) {
+		t.Errorf("%v; the program was compiled with the flags of before", err)
+	}
+}

@@ -40,14 +40,52 @@ func TestLinkerFlags(t *testing.T) {
 		"-s=/x":                                      false,
 		"-X\tmain.a=b\n-extld=/evil":                 false,
 		"all=-s":                                     false,
+		"cgo|-linkmode=external|-extldflags|-static": true,
+		"cgo|-linkmode|auto -extldflags=-static":     true,
+		"cgo|-extldflags=-static -Wl,-o,/x":          false,
+		"cgo|'-extldflags=-static -Wl,-o,/x'":        false,
+		"cgo|-extldflags|@flags":                     false,
+		"cgo|-extld=/evil":                           false,
+		"cgo|-linkmode=":                             false,
 	} {
 		t.Run(flags, func(t *testing.T) {
-			_, err := Open(optionsOf(t, protocol.Buildable{Type: "go", LDFlags: strings.Split(flags, "|")}, nil))
+			flags, cgo := strings.CutPrefix(flags, "cgo|")
+			_, err := Open(optionsOf(t, protocol.Buildable{Type: "go", LDFlags: strings.Split(flags, "|"), CGO: cgo}, nil))
 			if (err == nil) != ok || !ok && (protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), "image.buildable.ldflags: ")) {
 				t.Errorf("status %d, %v", protocol.ExitCode(err), err)
 			}
 		})
 	}
+}
+
+// FuzzLinkerFlags looks for flags that pass although the linker would run or write
+// something.
+func FuzzLinkerFlags(f *testing.F) {
+	for _, seed := range []string{"-X main.a=b", "-X 'main.a=b c' -s", "-extldflags -static", "-s -o=/x", "-X @flags", "{comit} {version}"} {
+		f.Add(seed, false)
+		f.Add(seed, true)
+	}
+	f.Fuzz(func(t *testing.T, flags string, cgo bool) {
+		o := Options{App: protocol.AppSpec{Image: protocol.ImageSource{Buildable: &protocol.Buildable{LDFlags: []string{flags}, CGO: cgo}}}}
+		_ = o.checkWords()
+		if o.checkLDFlags() != nil {
+			return
+		}
+		words, err := splitFlags(flags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, word := range words {
+			isValue := i > 0 && (words[i-1] == "-X" || words[i-1] == "--X" || words[i-1] == "-buildid" || words[i-1] == "--buildid")
+			name := strings.TrimLeft(word, "-")
+			if !isValue && word != name && (strings.HasPrefix(name, "o") || strings.HasPrefix(name, "extld=") || strings.HasPrefix(name, "cpuprofile")) {
+				t.Errorf("%q passes with %q", flags, word)
+			}
+			if strings.HasPrefix(word, "@") {
+				t.Errorf("%q passes with a file of flags", flags)
+			}
+		}
+	})
 }
 
 // TestCredentialsStayHere looks what the go command and an executable of a

@@ -175,3 +175,15 @@ func TestWithoutCredentials(t *testing.T) {
 		}
 	}
 }
+
+func FuzzWithoutCredentials(f *testing.F) {
+	f.Add("fatal: ", "https", "me:", "host/x: no")
+	f.Fuzz(func(t *testing.T, before, scheme, user, after string) {
+		if strings.ContainsAny(user, " \t\r\n\f\v/@\"'") {
+			t.Skip("not in a URL")
+		}
+		if got := withoutCredentials([]byte(before + scheme + "://" + user + "hunter2@" + after)); strings.Contains(string(got), user+"hunter2@") {
+			t.Errorf("%q", got)
+		}
+	})
+}
