@@ -46,9 +46,13 @@ type golang struct {
 }
 
 func openGo(o Options) (Source, error) {
-	err := o.fields("main", "ldflags", "tags", "cgo", "base", "files", "workingDir", "env", "entrypoint", "user")
-	if err := cmp.Or(err, o.checkLDFlags(), o.checkWords(), o.checkCGO(), o.checkUser()); err != nil {
+	if err := o.fields("main", "ldflags", "tags", "cgo", "base", "files", "workingDir", "env", "entrypoint", "user"); err != nil {
 		return nil, err
+	}
+	for _, check := range []func() error{o.checkLDFlags, o.checkWords, o.checkCGO, o.checkUser} {
+		if err := check(); err != nil {
+			return nil, err
+		}
 	}
 	source := *o.App.Image.Buildable
 	if source.Base == scratch {
