@@ -84,8 +84,11 @@ func sourceDate(text string) (time.Time, error) {
 var errChanged = errors.New("sources changed during the build")
 
 // BuildImage implements [capability.ContainerBuilder]. The image is Unchanged
-// when it was there before.
+// when it was there before. One that exists is only looked up.
 func (b *builder) BuildImage(ctx context.Context, app protocol.AppSpec) (ref protocol.ImageRef, err error) {
+	if app.Image.Ref != "" {
+		return b.existing(ctx, app)
+	}
 	j, err := b.open(app)
 	if err != nil {
 		return protocol.ImageRef{}, err

@@ -42,6 +42,9 @@ func NewLister(env capability.Environment, memory string, warn func(string)) *Li
 // files and folders that were read for it, as far as they are known. Both are there, too,
 // with the error that a file to be copied is not.
 func (l *Lister) Items(ctx context.Context, app protocol.AppSpec) (items []inputs.Item, paths []string, err error) {
+	if app.Image.Ref != "" {
+		return nil, nil, nil // it is in the AppSpec; nothing makes it
+	}
 	if d := app.Image.Dockerfile; d != nil {
 		// Their values are no part of the input, and need not be here.
 		without := *d

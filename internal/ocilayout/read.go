@@ -1,6 +1,7 @@
 package ocilayout
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type Content struct {
 	Blobs []v1.Descriptor
 
 	path   layout.Path
+	get    func(v1.Descriptor) ([]byte, error)
 	places map[digest.Digest]Place
 	seen   map[v1.Hash]bool
 }
@@ -45,6 +47,7 @@ type Manifest struct {
 // the digest want, if that is not empty. Manifests are verified; blobs are not.
 func Read(path, want string) (Content, error) {
 	c := Content{path: layout.Path(path), seen: map[v1.Hash]bool{}}
+	c.get = c.read
 	file, err := os.Open(filepath.Join(path, "index.json"))
 	if err != nil {
 		return c, protocol.Invalid("OCI layout: %w", err)
@@ -70,13 +73,30 @@ func Read(path, want string) (Content, error) {
 	return c, nil
 }
 
+// ReadFrom is the image of a root manifest or index in a registry: every blob has
+// its Place there. get returns a manifest, verified.
+func ReadFrom(at Place, root v1.Descriptor, get func(v1.Descriptor) ([]byte, error)) (Content, error) {
+	c := Content{seen: map[v1.Hash]bool{}, places: map[digest.Digest]Place{}}
+	c.get = func(d v1.Descriptor) ([]byte, error) {
+		if err := readable(d); err != nil {
+			return nil, err
+		}
+		return get(d)
+	}
+	err := c.manifest(root)
+	for _, blob := range c.Blobs {
+		c.places[digest.Digest(blob.Digest.String())] = at
+	}
+	return c, err
+}
+
 // manifest reads a manifest or index, after those that it lists.
 func (c *Content) manifest(d v1.Descriptor) error {
 	if c.seen[d.Digest] {
 		return nil
 	}
 	c.seen[d.Digest] = true
-	raw, err := c.read(d)
+	raw, err := c.get(d)
 	if err != nil {
 		return err
 	}
@@ -106,12 +126,19 @@ func (c *Content) manifest(d v1.Descriptor) error {
 	return nil
 }
 
-func (c *Content) read(d v1.Descriptor) ([]byte, error) {
+func readable(d v1.Descriptor) error {
 	if !d.MediaType.IsImage() && !d.MediaType.IsIndex() {
-		return nil, fmt.Errorf("manifest %s is of the unknown type %q", d.Digest, d.MediaType)
+		return fmt.Errorf("manifest %s is of the unknown type %q", d.Digest, d.MediaType)
 	}
 	if d.Size > maxManifest {
-		return nil, fmt.Errorf("manifest %s has %d bytes; registries take %d at most", d.Digest, d.Size, maxManifest)
+		return fmt.Errorf("manifest %s has %d bytes; registries take %d at most", d.Digest, d.Size, maxManifest)
+	}
+	return nil
+}
+
+func (c *Content) read(d v1.Descriptor) ([]byte, error) {
+	if err := readable(d); err != nil {
+		return nil, err
 	}
 	file, err := c.Open(d)
 	if err != nil {
@@ -122,8 +149,18 @@ func (c *Content) read(d v1.Descriptor) ([]byte, error) {
 	return io.ReadAll(checked)
 }
 
-// Open opens a blob of the folder.
-func (c *Content) Open(d v1.Descriptor) (io.ReadCloser, error) { return c.path.Blob(d.Digest) }
+// Open opens a blob of the folder, or a manifest that was read from a registry.
+func (c *Content) Open(d v1.Descriptor) (io.ReadCloser, error) {
+	if c.path != "" {
+		return c.path.Blob(d.Digest)
+	}
+	for _, m := range c.Manifests {
+		if m.Digest == d.Digest {
+			return io.NopCloser(bytes.NewReader(m.Raw)), nil
+		}
+	}
+	return nil, fmt.Errorf("blob %s: %w", d.Digest, fs.ErrNotExist)
+}
 
 func (c *Content) file(sum v1.Hash) string {
 	return filepath.Join(string(c.path), ocispec.ImageBlobsDir, sum.Algorithm, sum.Hex)
@@ -132,7 +169,7 @@ func (c *Content) file(sum v1.Hash) string {
 // Place is where a blob is that the folder does not have.
 func (c *Content) Place(d v1.Descriptor) (Place, bool) {
 	at, ok := c.places[digest.Digest(d.Digest.String())]
-	if ok {
+	if ok && c.path != "" {
 		_, err := os.Lstat(c.file(d.Digest))
 		ok = err != nil
 	}

@@ -3,6 +3,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/Masterminds/semver/v3"
@@ -49,8 +50,56 @@ func (f *Flags) MayReplace(name, release, held, digest string) error {
 	if f != nil && f.Overwrite || err == nil && version.IsDevelopment(*v) {
 		return nil
 	}
-	refused := &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("%s is already published with another digest: it is %s, this one is %s", name, held, digest)}
+	refused := &protocol.Error{Code: protocol.ExitFailed, Err: &released{name, held, digest}}
 	return refused.WithHint("a released version does not change: release a new version, or from the same source as %s; --overwrite replaces it for everybody", release)
+}
+
+// released is the error of a name that holds another digest.
+type released struct{ name, held, digest string }
+
+func (r *released) Error() string {
+	return fmt.Sprintf("%s is already published with another digest: it is %s, this one is %s", r.name, r.held, r.digest)
+}
+
+// Moved is err, which MayReplace may have made for the app's image, with the
+// app's image.ref in it: its tag has moved since the release.
+func Moved(app protocol.AppSpec, err error) error {
+	var other *released
+	if app.Image.Ref == "" || !errors.As(err, &other) {
+		return err
+	}
+	pinned, bad := app.Image.Existing()
+	if bad != nil {
+		return err
+	}
+	tag := pinned.Tag
+	if pinned.Digest != "" || tag == "" { // it does not move: the file was changed
+		return err
+	}
+	pinned.Digest = other.held
+	moved := &protocol.Error{Code: protocol.ExitFailed, Message: "the tag of image.ref " + app.Image.Ref + " has moved since version " + app.Version + " was released, or another image was named then", Err: err}
+	return moved.WithHint("release a new version, or the image that was released: image.ref: %s; --overwrite replaces it for everybody", pinned)
+}
+
+// ChartMoved is err, which MayReplace may have made for the chart of an app whose
+// image stays where it is: only the chart tells then that the tag of image.ref
+// has moved.
+func ChartMoved(app protocol.AppSpec, image protocol.ImageRef, err error) error {
+	named, bad := app.Image.Existing()
+	if !app.Image.Stays() || bad != nil || named.Digest != "" || !errors.As(err, new(*released)) {
+		return err
+	}
+	moved := &protocol.Error{Code: protocol.ExitFailed, Message: "the tag of image.ref " + app.Image.Ref + " may have moved since version " + app.Version + " was released: it is " + image.Digest + " now", Err: err}
+	return moved.WithHint("release a new version, or name the image that was released by its digest: image.ref: %s@sha256:…; the chart that is published has it", named)
+}
+
+// InPlace is the published image of an app whose image stays where it is.
+func InPlace(env capability.Environment, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
+	if image.Digest == "" || image.Location != protocol.InRegistry {
+		return protocol.ImageRef{}, protocol.Invalid("image %s of %s was not looked up in its registry", image, app.Name).WithHint("build it first")
+	}
+	image.Metadata, image.Unchanged, image.Planned = app.Metadata, true, env.DryRun
+	return image, nil
 }
 
 // Pack packages the chart of an app, and sends its warnings as progress. Only a dry

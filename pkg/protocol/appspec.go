@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 )
 
@@ -31,18 +32,59 @@ type AppSpec struct {
 // DocumentKind implements [Spec].
 func (AppSpec) DocumentKind() Kind { return KindAppSpec }
 
-// ImageSource says what an image is made of: a Dockerfile or a buildable.
+// ImageSource says where an image comes from: a Dockerfile, a buildable, or an
+// image that exists. Exactly one of Dockerfile, Buildable and Ref is set.
 type ImageSource struct {
 	// Repository is the path under the registry's prefix; the app's name when
 	// empty.
 	Repository string `json:"repository,omitempty"`
+	// Ref is an image that exists: ghcr.io/org/app:1.2, with a tag, a digest or
+	// both. The registry is docker.io when it names none.
+	Ref string `json:"ref,omitempty"`
+	// Mirror says whether the image of Ref is copied to the topology's registry;
+	// true when absent. With false it is deployed from where it is.
+	Mirror *bool `json:"mirror,omitempty"`
 	// Dockerfile builds the image from a Dockerfile.
 	Dockerfile *Dockerfile `json:"dockerfile,omitempty"`
 	// Buildable builds the image without one.
 	Buildable *Buildable `json:"buildable,omitempty"`
 	// Platforms lists os/arch or os/arch/variant; linux on the architecture of
-	// the building machine when empty.
+	// the building machine when empty. The image of Ref must have them; it keeps
+	// the others too.
 	Platforms []string `json:"platforms,omitempty"`
+}
+
+// Existing is the image of Ref with its registry and whole repository:
+// docker.io/library/nginx:1.27 for nginx:1.27.
+func (s ImageSource) Existing() (ImageRef, error) {
+	ref, err := ParseImageRef(s.Ref)
+	switch {
+	case err != nil:
+		return ImageRef{}, err
+	case ref.Tag == "" && ref.Digest == "":
+		return ImageRef{}, fmt.Errorf("image reference %q: needs a tag or a digest", s.Ref)
+	case ref.Registry == "":
+		ref.Registry = "docker.io"
+	}
+	if ref.Registry == "docker.io" && !strings.Contains(ref.Repository, "/") {
+		ref.Repository = "library/" + ref.Repository
+	}
+	return ref, nil
+}
+
+// Stays reports an image that exists and is deployed from where it is.
+func (s ImageSource) Stays() bool { return s.Ref != "" && s.Mirror != nil && !*s.Mirror }
+
+// PublishedImage is the name of the app's image once it is published, without
+// tag and digest: under url, that of the topology's OCIRegistry, or where it
+// stays.
+func (a AppSpec) PublishedImage(url string) (ImageRef, error) {
+	if !a.Image.Stays() {
+		return ParseImageRef(strings.Trim(url, "/") + "/" + cmp.Or(a.Image.Repository, a.Name))
+	}
+	ref, err := a.Image.Existing()
+	ref.Tag, ref.Digest = "", ""
+	return ref, err
 }
 
 // Dockerfile is an image source described by a Dockerfile.

@@ -88,5 +88,5 @@ func ExampleAppSpec_Validate() {
 	fmt.Println(app.Validate())
 	// Output:
 	// spec.chart.path: "../chart" leads out of the project: a path is relative and does not climb with ..
-	// spec.image: needs dockerfile or buildable
+	// spec.image: needs dockerfile, buildable or ref
 }

@@ -55,8 +55,7 @@ func (a AppSpec) Validate() error {
 
 func (s ImageSource) validate(p *problems, field string) {
 	p.must(s.Repository == "" || repositoryPattern.MatchString(s.Repository), field+".repository", "%q is not a repository path such as fleet/operator", s.Repository)
-	p.must(s.Dockerfile != nil || s.Buildable != nil, field, "needs dockerfile or buildable")
-	p.must(s.Dockerfile == nil || s.Buildable == nil, field, "has both dockerfile and buildable; remove one")
+	s.validateSource(p, field)
 	if d := s.Dockerfile; d != nil {
 		p.local(field+".dockerfile.path", d.Path)
 		p.local(field+".dockerfile.context", d.Context)
@@ -70,6 +69,25 @@ func (s ImageSource) validate(p *problems, field string) {
 		p.must(platformPattern.MatchString(platform), at, "%q is not os/arch, for example linux/amd64", platform)
 		p.once(at, s.Platforms, i)
 	}
+}
+
+func (s ImageSource) validateSource(p *problems, field string) {
+	var sources []string
+	if s.Dockerfile != nil {
+		sources = append(sources, "dockerfile")
+	}
+	if s.Buildable != nil {
+		sources = append(sources, "buildable")
+	}
+	if s.Ref != "" {
+		sources = append(sources, "ref")
+		_, err := s.Existing()
+		p.must(err == nil, field+".ref", "%v; want for example ghcr.io/org/app:1.2", err)
+	}
+	p.must(len(sources) > 0, field, "needs dockerfile, buildable or ref")
+	p.must(len(sources) < 2, field, "has %s; keep one", strings.Join(sources, " and "))
+	p.must(s.Mirror == nil || s.Ref != "", field+".mirror", "is for ref only: an image that is built is always published")
+	p.must(s.Repository == "" || !s.Stays(), field+".repository", "is where the image is copied to, and mirror: false copies nothing; remove one")
 }
 
 // validateReferences checks what the build takes by reference.

@@ -149,7 +149,7 @@ func between(low, high json.Number) func(*jsonschema.Schema) {
 // newer stage may know a further kind of each.
 func choose(definitions jsonschema.Definitions) {
 	definitions["Metadata"].Properties.Value("name").Pattern = namePattern
-	definitions["ImageSource"].OneOf = oneOf("dockerfile", "buildable")
+	definitions["ImageSource"].OneOf = oneOf("dockerfile", "buildable", "ref")
 	definitions["ChartImage"].OneOf = []*jsonschema.Schema{
 		{Required: []string{"value"}},
 		{Required: []string{"repository"}, AnyOf: oneOf("tag", "digest")},

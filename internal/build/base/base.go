@@ -96,6 +96,42 @@ func (r Registry) Resolve(ctx context.Context, reference string, sum digest.Dige
 	return image, nil
 }
 
+// Platforms are those of the images that a reference stands for, without
+// attestations. sum is the digest of the reference.
+func (r Registry) Platforms(ctx context.Context, reference string, sum digest.Digest) ([]ocispec.Platform, error) {
+	ref, err := r.parse(reference)
+	if err != nil {
+		return nil, err
+	}
+	data, err := r.manifest(ctx, ref.Context(), sum)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", reference, err)
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(data, &index); err != nil {
+		return nil, fmt.Errorf("%s: manifest: %w", reference, err)
+	}
+	if len(index.Manifests) == 0 {
+		image, err := r.image(ctx, ref.Context(), data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", reference, err)
+		}
+		return []ocispec.Platform{image.Config.Platform}, nil
+	}
+	var found []ocispec.Platform
+	for _, m := range index.Manifests {
+		if m.Platform != nil && m.Platform.OS != "unknown" {
+			found = append(found, *m.Platform)
+		}
+	}
+	return found, nil
+}
+
+// MayBePlain reports whether a registry may be reached by plain http.
+func (r Registry) MayBePlain(registry string) bool {
+	return registry == r.Insecure || auth.IsLoopback(registry)
+}
+
 func (r Registry) resolve(ctx context.Context, ref name.Reference, sum digest.Digest, platform ocispec.Platform) (_ *Image, err error) {
 	if sum == "" {
 		if sum, err = r.lookUp(ctx, ref); err != nil {
@@ -175,7 +211,7 @@ func (r Registry) image(ctx context.Context, repository name.Repository, data []
 	if manifest.Config.Size > maxConfig {
 		return nil, fmt.Errorf("configuration: is larger than %d bytes", maxConfig)
 	}
-	b := &Image{Repository: repository, Insecure: r.insecure(repository) || auth.IsLoopback(repository.RegistryStr())}
+	b := &Image{Repository: repository, Insecure: r.MayBePlain(repository.RegistryStr())}
 	var config []byte
 	if err := r.Read(ctx, repository, manifest.Config, whole(&config, maxConfig)); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)

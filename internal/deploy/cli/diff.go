@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -214,7 +215,7 @@ func published(ctx context.Context, topology protocol.Topology, app protocol.App
 	if err != nil {
 		return release{}, err
 	}
-	image, err := lookup(ctx, *images, cmp.Or(app.Image.Repository, app.Name), app)
+	image, err := publishedImage(ctx, *images, app)
 	if err != nil {
 		return release{}, err
 	}
@@ -226,6 +227,32 @@ func published(ctx context.Context, topology protocol.Topology, app protocol.App
 		Metadata: app.Metadata, URL: "oci://" + chart.Registry + "/" + chart.Repository, Chart: chartName, ChartVersion: app.Version,
 		Digest: chart.Digest, Image: app.Chart.ImagePlaces(), Insecure: charts.Insecure,
 	}}, nil
+}
+
+// publishedImage is the app's image of its version. For one that stays where it is, image.ref
+// tells which.
+func publishedImage(ctx context.Context, registry protocol.Provider, app protocol.AppSpec) (protocol.ImageRef, error) {
+	if !app.Image.Stays() {
+		return lookup(ctx, registry, cmp.Or(app.Image.Repository, app.Name), app)
+	}
+	image, err := app.Image.Existing()
+	if err != nil {
+		return image, protocol.Invalid("app %q: spec.image.ref: %w", app.Name, err)
+	}
+	image.Metadata, image.Location = app.Metadata, protocol.InRegistry
+	if image.Digest != "" {
+		return image, nil
+	}
+	ref, err := name.NewTag(image.String())
+	if err != nil {
+		return image, protocol.Invalid("app %q: %w", app.Name, err)
+	}
+	found, err := remote.Head(ref, auth.Options(ctx, ref, false)...)
+	if err != nil {
+		return image, fmt.Errorf("look up %s: %w", ref, auth.Classify(err))
+	}
+	image.Digest = found.Digest.String()
+	return image, nil
 }
 
 // lookup asks a registry for the digest of the app's version.

@@ -1,7 +1,6 @@
 package flux
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -30,7 +29,7 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 		return protocol.DeployResult{}, err
 	}
 	if registry := a.Env.Topology.OCIRegistry; registry != nil {
-		d.Image, err = protocol.ParseImageRef(registry.URL + "/" + cmp.Or(app.Image.Repository, app.Name))
+		d.Image, err = app.PublishedImage(registry.URL)
 		if err != nil {
 			return protocol.DeployResult{}, err
 		}

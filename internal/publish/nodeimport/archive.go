@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -74,6 +75,74 @@ func readLayout(ctx context.Context, path, digest string) (a archive, err error)
 	if err != nil {
 		return a, err
 	}
+	return archiveOf(ctx, content), nil
+}
+
+// readRegistry reads the manifests of an image that exists: of an index, the one for the
+// nodes' platform.
+func readRegistry(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (archive, error) {
+	at := ocilayout.Place{Registry: image.Registry, Repository: image.Repository, Insecure: image.Insecure}
+	failed := func(err error) (archive, error) { return archive{}, fmt.Errorf("read image %s: %w", image, err) }
+	ref, err := name.NewDigest(image.FullName()+"@"+image.Digest, auth.Naming(image.Insecure)...)
+	if err != nil {
+		return archive{}, protocol.Invalid("%w", err)
+	}
+	puller, err := remote.NewPuller(auth.Options(ctx, ref.Context(), image.Insecure)...)
+	if err != nil {
+		return failed(err)
+	}
+	get := func(d v1.Descriptor) ([]byte, error) {
+		got, err := puller.Get(ctx, ref.Context().Digest(d.Digest.String()))
+		if err != nil {
+			return nil, auth.Classify(err)
+		}
+		return got.Manifest, nil
+	}
+	got, err := puller.Get(ctx, ref)
+	if err != nil {
+		return failed(auth.Classify(err))
+	}
+	root := got.Descriptor
+	if root.MediaType.IsIndex() {
+		if root, err = choose(got, app); err != nil {
+			return failed(err)
+		}
+	}
+	content, err := ocilayout.ReadFrom(at, root, get)
+	if err != nil {
+		return failed(err)
+	}
+	return archiveOf(ctx, content), nil
+}
+
+// choose picks the manifest in an index for the app's one platform, or for that of this
+// machine, on which the nodes of k3d and kind run too. For several platforms it is the
+// whole index.
+func choose(index *remote.Descriptor, app protocol.AppSpec) (v1.Descriptor, error) {
+	if len(app.Image.Platforms) > 1 {
+		return index.Descriptor, nil
+	}
+	platform := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	for _, text := range app.Image.Platforms {
+		p, err := v1.ParsePlatform(text)
+		if err != nil {
+			return v1.Descriptor{}, protocol.Invalid("%w", err)
+		}
+		platform = *p
+	}
+	list, err := v1.ParseIndexManifest(bytes.NewReader(index.Manifest))
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	for _, d := range list.Manifests {
+		if d.Platform != nil && d.Platform.Satisfies(platform) {
+			return d, nil
+		}
+	}
+	return v1.Descriptor{}, protocol.Invalid("it has no image for %s", platform)
+}
+
+func archiveOf(ctx context.Context, content ocilayout.Content) (a archive) {
 	blobs := content.Blobs
 	for _, m := range content.Manifests {
 		a.root, blobs = m.Descriptor, append(blobs, m.Descriptor)
@@ -86,10 +155,10 @@ func readLayout(ctx context.Context, path, digest string) (a archive, err error)
 			return content.Open(d)
 		})
 	}
-	return a, nil
+	return a
 }
 
-// fetch takes a blob of a base image out of its registry.
+// fetch takes a blob out of the registry that has it.
 func fetch(ctx context.Context, at ocilayout.Place, d v1.Descriptor) (io.ReadCloser, error) {
 	reference, err := name.NewDigest(at.Registry+"/"+at.Repository+"@"+d.Digest.String(), auth.Naming(at.Insecure)...)
 	if err != nil {
@@ -97,7 +166,7 @@ func fetch(ctx context.Context, at ocilayout.Place, d v1.Descriptor) (io.ReadClo
 	}
 	layer, err := remote.Layer(reference, auth.Options(ctx, reference, at.Insecure)...)
 	if err != nil {
-		return nil, fmt.Errorf("fetch the base image's layer %s: %w", reference, err)
+		return nil, fmt.Errorf("fetch layer %s: %w", reference, err)
 	}
 	return layer.Compressed()
 }

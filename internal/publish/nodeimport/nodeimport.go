@@ -12,6 +12,7 @@
 package nodeimport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,8 +52,12 @@ func New(flags *publish.Flags) capability.Adapter[capability.OCIRegistry] {
 	}
 }
 
-// PushImage implements [capability.OCIRegistry].
+// PushImage implements [capability.OCIRegistry]. Of an image that exists the
+// nodes get the one of their platform, unless it stays where it is.
 func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
+	if app.Image.Stays() {
+		return publish.InPlace(r.env, app, image)
+	}
 	imported := image
 	imported.Metadata, imported.Registry, imported.Tag = app.Metadata, Registry, protocol.TagOf(app.Version)
 	imported.Location, imported.Path, imported.ID, imported.Insecure = protocol.InNodes, "", "", false
@@ -61,6 +66,13 @@ func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image pr
 		return protocol.ImageRef{}, err
 	}
 	var exported archive
+	if image.Location == protocol.InRegistry {
+		var err error
+		if exported, err = readRegistry(ctx, app, image); err != nil {
+			return protocol.ImageRef{}, err
+		}
+		imported.Repository, imported.Digest = cmp.Or(app.Image.Repository, app.Name), exported.root.Digest.String()
+	}
 	if image.Location == protocol.InDaemon {
 		image.Metadata = app.Metadata
 		imported.Digest = saved.InCache(r.env.Cache).Digest(image)
@@ -83,7 +95,7 @@ func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image pr
 		err = r.bring(ctx, lacking, exported, image, imported)
 	}
 	if err != nil {
-		return protocol.ImageRef{}, err
+		return protocol.ImageRef{}, publish.Moved(app, err)
 	}
 	return imported, nil
 }
@@ -99,6 +111,7 @@ func (r *registry) refuse(app protocol.AppSpec, image, imported protocol.ImageRe
 		if err := saved.CheckID(image); err != nil {
 			return err
 		}
+	case image.Location == protocol.InRegistry && app.Image.Ref != "":
 	case image.Location != protocol.InLayout && image.Location != "":
 		return protocol.Unsupported("the adapter node-import cannot import an image from the location %q", image.Location).
 			WithHint("it takes images from an OCI layout folder or a Docker-compatible daemon")

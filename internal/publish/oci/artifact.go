@@ -78,7 +78,41 @@ func readLayout(path, want string) (artifact, error) {
 	if err != nil {
 		return artifact{}, err
 	}
-	var a artifact
+	return artifactOf(content), nil
+}
+
+// abroad is an image of another registry: the manifests of all platforms and the
+// attestations that its index lists. Blobs are taken from there when they are
+// uploaded.
+func (c *client) abroad(ctx context.Context, image protocol.ImageRef) (artifact, error) {
+	at := ocilayout.Place{Registry: image.Registry, Repository: image.Repository, Insecure: image.Insecure}
+	other, err := c.other(at)
+	if err != nil {
+		return artifact{}, err
+	}
+	ref, err := name.NewDigest(image.FullName()+"@"+image.Digest, other.naming...)
+	if err != nil {
+		return artifact{}, protocol.Invalid("%w", err)
+	}
+	get := func(d v1.Descriptor) ([]byte, error) {
+		got, err := other.puller.Get(ctx, ref.Context().Digest(d.Digest.String()))
+		if err != nil {
+			return nil, err
+		}
+		return got.Manifest, nil
+	}
+	root, err := other.puller.Get(ctx, ref)
+	var content ocilayout.Content
+	if err == nil {
+		content, err = ocilayout.ReadFrom(at, root.Descriptor, get)
+	}
+	if err != nil {
+		return artifact{}, other.fail(ctx, "read "+ref.Name(), err)
+	}
+	return artifactOf(content), nil
+}
+
+func artifactOf(content ocilayout.Content) (a artifact) {
 	for _, m := range content.Manifests {
 		a.manifests = append(a.manifests, manifest{m.Descriptor, m.Raw})
 	}
@@ -98,20 +132,29 @@ func readLayout(path, want string) (artifact, error) {
 		}
 		a.blobs = append(a.blobs, b)
 	}
-	return a, nil
+	return a
+}
+
+// other is a client of the registry of a place, to read from.
+func (c *client) other(at ocilayout.Place) (*client, error) {
+	env := c.env
+	env.Provider = protocol.Provider{URL: at.Registry, Insecure: at.Insecure}
+	other, err := newClient(env, c.field, nil)
+	if err != nil {
+		return nil, err
+	}
+	other.patience = c.patience
+	return other, nil
 }
 
 // fetched is the blob with its bytes taken out of the registry that has them.
 func (c *client) fetched(ctx context.Context, b blob) blob {
 	at := *b.elsewhere
 	b.open = func() (io.ReadCloser, error) {
-		env := c.env
-		env.Provider = protocol.Provider{URL: at.Registry, Insecure: at.Insecure}
-		other, err := newClient(env, c.field, nil)
+		other, err := c.other(at)
 		if err != nil {
 			return nil, err
 		}
-		other.patience = c.patience
 		ref, err := name.NewDigest(at.Registry+"/"+at.Repository+"@"+b.descriptor.Digest.String(), other.naming...)
 		if err != nil {
 			return nil, protocol.Invalid("%w", err)
@@ -123,10 +166,10 @@ func (c *client) fetched(ctx context.Context, b blob) blob {
 		}
 		switch {
 		case isNotFound(err):
-			lost := &protocol.Error{Code: protocol.ExitFailed, Message: "the base image's layer " + ref.Name() + " does not exist any more", Err: err}
-			return nil, lost.WithHint("build again with --no-cache")
+			lost := &protocol.Error{Code: protocol.ExitFailed, Message: "layer " + ref.Name() + " does not exist any more", Err: err}
+			return nil, lost.WithHint("if it is of a base image, build again with --no-cache")
 		case err != nil:
-			return nil, other.fail(ctx, "fetch the base image's layer "+ref.Name(), err)
+			return nil, other.fail(ctx, "fetch layer "+ref.Name(), err)
 		}
 		return ocilayout.Checked(bytes, b.descriptor), nil
 	}

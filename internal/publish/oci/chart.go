@@ -62,7 +62,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 	}
 	ref.Digest = content.root().descriptor.Digest.String()
 	if ref.Unchanged, err = r.published(ctx, tag, app.Version, ref.Digest); err != nil {
-		return protocol.ChartRef{}, err
+		return protocol.ChartRef{}, publish.ChartMoved(app, image, err)
 	}
 	if !ref.Unchanged && !r.env.DryRun {
 		if err := r.push(ctx, app.Metadata, tag, content); err != nil {

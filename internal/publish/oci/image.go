@@ -28,8 +28,11 @@ func NewRegistry(flags *publish.Flags) capability.Adapter[capability.OCIRegistry
 
 // PushImage implements [capability.OCIRegistry]. An image with an input
 // digest gets the tag of protocol.InputTag as well, by which the next build
-// finds it.
+// finds it. One that exists is copied, unless it stays where it is.
 func (r imageRegistry) PushImage(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ImageRef, error) {
+	if app.Image.Stays() {
+		return publish.InPlace(r.env, app, image)
+	}
 	path, err := r.destination(app, image)
 	if err != nil {
 		return protocol.ImageRef{}, err
@@ -55,11 +58,11 @@ func (r imageRegistry) PushImage(ctx context.Context, app protocol.AppSpec, imag
 		return pushed, nil
 	}
 	if pushed.Unchanged, err = r.published(ctx, tag, app.Version, image.Digest); err != nil {
-		return protocol.ImageRef{}, err
+		return protocol.ImageRef{}, publish.Moved(app, err)
 	}
 	if !pushed.Unchanged && !r.env.DryRun {
 		if err := r.bring(ctx, app.Metadata, image, tag); err != nil {
-			return protocol.ImageRef{}, err
+			return protocol.ImageRef{}, publish.Moved(app, err)
 		}
 	}
 	pushed.Insecure = r.guard.Plain()
@@ -80,6 +83,9 @@ func (r imageRegistry) destination(app protocol.AppSpec, image protocol.ImageRef
 	case protocol.InDaemon:
 		return r.path(image.Repository), saved.CheckID(image)
 	case protocol.InRegistry:
+		if app.Image.Ref != "" {
+			return r.path(cmp.Or(app.Image.Repository, app.Name)), nil
+		}
 		if image.Registry != r.host {
 			return "", protocol.Unsupported("image %s is in another registry than %s, which %s.url names", image.FullName(), r.host, r.field)
 		}
@@ -102,6 +108,13 @@ func (r imageRegistry) bring(ctx context.Context, app protocol.Metadata, image p
 	}
 	if _, err := v1.NewHash(image.Digest); err != nil {
 		return protocol.Invalid("%w", err)
+	}
+	if image.Location == protocol.InRegistry && image.Registry != r.host {
+		content, err := r.abroad(ctx, image)
+		if err != nil {
+			return err
+		}
+		return r.push(ctx, app, tag, content)
 	}
 	from, read := tag.Repository, r.get
 	if image.Location == protocol.InRegistry && image.Repository != from.RepositoryStr() {

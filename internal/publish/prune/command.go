@@ -139,7 +139,9 @@ func repositoriesOf(topology protocol.Topology, apps []protocol.AppSpec) ([]Repo
 	}
 	var list []Repository
 	for _, app := range apps {
-		list = append(list, Repository{strings.Trim(images.URL, "/") + "/" + cmp.Or(app.Image.Repository, app.Name), app.ProjectRoot})
+		if !app.Image.Stays() {
+			list = append(list, Repository{strings.Trim(images.URL, "/") + "/" + cmp.Or(app.Image.Repository, app.Name), app.ProjectRoot})
+		}
 		if charts != nil && charts.Adapter == "oci" && charts.URL != "" {
 			name, err := chartName(app)
 			if err != nil {
