@@ -156,6 +156,7 @@ func TestExplain(t *testing.T) {
 		word string
 	}{
 		{"refused", &url.Error{Op: "Get", URL: "https://x/?token=secret", Err: fmt.Errorf("dial: %w", syscall.ECONNREFUSED)}, protocol.ExitRetryable, "eu.example.com"},
+		{"cut while it was written", &url.Error{Op: "Get", URL: "https://x/", Err: fmt.Errorf("write: %w", syscall.EPIPE)}, protocol.ExitRetryable, "cannot be reached"},
 		{"cut", fmt.Errorf("read: %w", io.ErrUnexpectedEOF), protocol.ExitRetryable, "cannot be reached"},
 		{"busy", apierrors.NewTooManyRequests("slow down", 1), protocol.ExitRetryable, "slow down"},
 		{"internal", apierrors.NewInternalError(errors.New("etcdserver: leader changed")), protocol.ExitRetryable, "leader changed"},
