@@ -32,10 +32,11 @@ func TestCorpus(t *testing.T) {
 	}
 	for _, folder := range folders {
 		name := filepath.Base(filepath.Dir(folder))
+		if why := unreleasable[name]; why != "" {
+			t.Logf("%s is not released: %s", name, why)
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
-			if why := unreleasable[name]; why != "" {
-				t.Skip(why)
-			}
 			p := newFolder(t)
 			if err := os.CopyFS(p.dir, os.DirFS(folder)); err != nil {
 				t.Fatal(err)
