@@ -17,7 +17,7 @@ type Chart struct {
 	// registry keeps. Annotations are those of the artifact's manifest.
 	Config      []byte
 	Annotations map[string]string
-	// Archive is the .tgz, as helm package makes it. There is none in a plan that
+	// Archive is the .tgz, as helm package makes it. It is empty in a plan that
 	// does not know the image's digest.
 	Archive []byte
 	// Image is where the chart's values take the image.

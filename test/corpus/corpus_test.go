@@ -97,7 +97,7 @@ func check(t *testing.T, name, file string) {
 	}
 }
 
-// compare compares with what is kept; HARMONY_TEST_UPDATE=1 keeps it anew.
+// compare compares with the golden file; HARMONY_TEST_UPDATE=1 rewrites it.
 func compare(t *testing.T, file string, got []byte) {
 	t.Helper()
 	if os.Getenv("HARMONY_TEST_UPDATE") != "" {

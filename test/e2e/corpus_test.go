@@ -13,7 +13,7 @@ import (
 
 // unreleasable are the repositories of the corpus that cannot be released yet, and why.
 var unreleasable = map[string]string{
-	"two-images": "an app has one image; the chart's second one is none that can be pulled",
+	"two-images": "an app has one image so far, and the chart's second image cannot be pulled",
 	"umbrella":   "charts of others are not released",
 }
 

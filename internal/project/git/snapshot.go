@@ -159,7 +159,7 @@ func (r Repository) overlay(ctx context.Context, dir string, submodules map[stri
 	return nil
 }
 
-// replace copies a file or link, or nothing if there is none.
+// replace copies a file or link; a missing one is not copied.
 func replace(from, to *os.Root, path string) error {
 	info, err := from.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {

@@ -61,7 +61,7 @@ func syntax(err error) (int, string) {
 	return line, "not YAML: " + match[2]
 }
 
-// templateLine is the first line with a template's braces, 0 when there is none.
+// templateLine is the number of the first line with template braces, or 0.
 func templateLine(data []byte) int {
 	before, _, ok := bytes.Cut(data, []byte("{{"))
 	if !ok {
@@ -90,7 +90,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// at is the value under keys; an empty node when there is none.
+// at returns the value under keys, or an empty node.
 func at(n *yaml.Node, keys ...string) *yaml.Node {
 	n = resolve(n)
 	for _, key := range keys {
