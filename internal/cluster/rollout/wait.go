@@ -257,13 +257,16 @@ func (w *waiter) ended(ctx context.Context) error {
 	watchErr := w.watchErr
 	w.mu.Unlock()
 	for _, f := range w.followed {
-		switch {
-		case !f.synced():
+		if !f.synced() {
 			if watchErr == nil {
 				return fmt.Errorf("%s cannot be read", f.Workload)
 			}
 			return fmt.Errorf("%s cannot be read: %w", f.Workload, watchErr)
-		case !f.status.Ready:
+		}
+		if err := f.update(); err != nil { // the last change may not have been looked at
+			return err
+		}
+		if !f.status.Ready {
 			p := failed(f.snapshot, f.status.Message)
 			if len(f.status.Suspects) > 0 {
 				p = f.status.Suspects[0]
@@ -271,6 +274,9 @@ func (w *waiter) ended(ctx context.Context) error {
 			p.Workload, p.Late = f.Workload, true
 			return errors.New(diagnose(ctx, w.client, p, f.uid()))
 		}
+	}
+	if w.options.Check == nil && !w.options.FailOnly {
+		return nil
 	}
 	return errors.New("all workloads are ready, but their running images could not be verified yet")
 }

@@ -188,7 +188,7 @@ func TestWaitSaysWhatWasSeenLast(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, _, ended := following(t, name, time.Second, Options{Check: func([]Snapshot) (bool, error) { return false, nil }})
+			_, _, ended := following(t, name, 5*time.Second, Options{Check: func([]Snapshot) (bool, error) { return false, nil }})
 			if err := <-ended; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %q", err, want)
 			}
