@@ -87,10 +87,13 @@ func (f fake) call(ctx context.Context, words ...string) error {
 		return err
 	}
 	defer log.Close()
+	line := name + "\n"
 	if f.env.DryRun {
-		fmt.Fprint(log, "dry ")
+		line = "dry " + line
 	}
-	fmt.Fprintln(log, name)
+	if _, err := log.WriteString(line); err != nil { // in one write, for others write too
+		return err
+	}
 	f.env.Progress(protocol.Event{Metadata: protocol.Metadata{Name: words[1]}, Phase: words[0], Message: "working"})
 	for _, entry := range strings.Fields(os.Getenv("FAKE_FAIL")) {
 		call, code, _ := strings.Cut(entry, "=")
