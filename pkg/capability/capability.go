@@ -66,6 +66,16 @@ type ClusterDelivery interface {
 		each func(protocol.DeployResult)) (protocol.DeployResult, error)
 }
 
+// Remover is a [ContinuousDelivery] that can also take an app away again.
+type Remover interface {
+	// Remove takes the app off the target and waits until its objects and pods are
+	// gone: the outcome is protocol.OutcomeRemoved, or protocol.OutcomeAbsent when
+	// there is nothing to remove, which is no error. What the chart keeps stays, as
+	// do volume claims and namespaces, and is told as Kept. An app that harmony did
+	// not deliver is an error of status protocol.ExitUnsupported.
+	Remove(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error)
+}
+
 // Monitoring watches a deployed app.
 type Monitoring interface {
 	// Monitor makes the environment watch the app on the target as its AppSpec

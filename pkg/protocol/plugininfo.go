@@ -28,6 +28,9 @@ type PluginInfo struct {
 	// ContainerBuilder: [daemonless, docker]. A topology that lacks one cannot run
 	// the stage.
 	Capabilities map[string][]string `json:"capabilities,omitempty"`
+	// Commands are those of the plugin beside its stage's own: a delivery plugin that
+	// can take apps away lists uninstall.
+	Commands []string `json:"commands,omitempty"`
 	// Flags are for help and completion.
 	Flags []Flag `json:"flags,omitempty"`
 }

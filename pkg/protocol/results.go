@@ -57,10 +57,20 @@ const (
 // devices pull it, and not all of them have reported that they run it.
 const OutcomePublished Outcome = "published"
 
+// The outcomes of an uninstall: the app was there and is gone, or it was not there.
+const (
+	OutcomeRemoved Outcome = "removed"
+	OutcomeAbsent  Outcome = "absent"
+)
+
 // Delivered reports an outcome after which this release runs. One that is not
 // known does: a deploy that failed has its Failure in any case.
 func (o Outcome) Delivered() bool {
-	return o != OutcomeRolledBack && o != OutcomeFailed && o != OutcomeSkipped
+	switch o {
+	case OutcomeRolledBack, OutcomeFailed, OutcomeSkipped, OutcomeRemoved, OutcomeAbsent:
+		return false
+	}
+	return true
 }
 
 // DeployResult is the proof of a deploy: the digests that really run.
@@ -105,7 +115,28 @@ type DeployResult struct {
 	// Published is the desired state of an edgeDevice target. Image and Chart are
 	// empty there until every known device has reported that it runs them.
 	Published *PublishedState `json:"published,omitempty"`
+	// Removed are the objects that an uninstall deletes, and Kept those of the app
+	// that it leaves on the cluster.
+	Removed []ObjectRef `json:"removed,omitempty"`
+	// Kept are objects that stay.
+	Kept []ObjectRef `json:"kept,omitempty"`
 }
+
+// ObjectRef names an object of a cluster.
+type ObjectRef struct {
+	// Resource is its kind with the API group, in lower case, as kubectl takes it:
+	// deployment.apps, persistentvolumeclaim.
+	Resource string `json:"resource"`
+	// Name is the object's.
+	Name string `json:"name"`
+	// Namespace is empty for an object that is in none.
+	Namespace string `json:"namespace,omitempty"`
+	// Context is the kubeconfig context of its cluster, where one was named.
+	Context string `json:"context,omitempty"`
+}
+
+// String is resource/name, as kubectl takes it.
+func (r ObjectRef) String() string { return r.Resource + "/" + r.Name }
 
 // ClusterCount counts the clusters of a target by what became of them.
 type ClusterCount struct {
@@ -123,6 +154,10 @@ type ClusterCount struct {
 	Failed int `json:"failed,omitempty"`
 	// Skipped counts those that were not tried.
 	Skipped int `json:"skipped,omitempty"`
+	// Removed counts those that an uninstall removed the app from.
+	Removed int `json:"removed,omitempty"`
+	// Absent counts those that an uninstall did not find the app on.
+	Absent int `json:"absent,omitempty"`
 }
 
 // counter is where clusters of the outcome are counted; nil for others.
@@ -130,6 +165,7 @@ func (n *ClusterCount) counter(o Outcome) *int {
 	return map[Outcome]*int{
 		OutcomeInstalled: &n.Installed, OutcomeUpgraded: &n.Upgraded, OutcomeUnchanged: &n.Unchanged,
 		OutcomeRolledBack: &n.RolledBack, OutcomeFailed: &n.Failed, OutcomeSkipped: &n.Skipped,
+		OutcomeRemoved: &n.Removed, OutcomeAbsent: &n.Absent,
 	}[o]
 }
 
@@ -144,7 +180,7 @@ func (n *ClusterCount) Add(o Outcome) {
 // Outcome is that of the target: the worst of its clusters, or the greatest
 // change.
 func (n ClusterCount) Outcome() Outcome {
-	for _, o := range []Outcome{OutcomeFailed, OutcomeRolledBack, OutcomeUpgraded, OutcomeInstalled, OutcomeUnchanged} {
+	for _, o := range []Outcome{OutcomeFailed, OutcomeRolledBack, OutcomeUpgraded, OutcomeInstalled, OutcomeUnchanged, OutcomeRemoved, OutcomeAbsent} {
 		if *n.counter(o) > 0 {
 			return o
 		}

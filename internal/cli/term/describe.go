@@ -65,13 +65,21 @@ func describeDeploy(d protocol.DeployResult) string {
 		return describePublished(d)
 	}
 	text := string(d.Outcome)
+	if d.Outcome == protocol.OutcomeAbsent {
+		text = "not installed"
+	}
 	if d.Planned && d.Outcome != protocol.OutcomeUnchanged {
 		text = map[protocol.Outcome]string{
 			protocol.OutcomeInstalled: "would install", protocol.OutcomeUpgraded: "would upgrade",
+			protocol.OutcomeRemoved: "would remove", protocol.OutcomeAbsent: "not installed",
 		}[d.Outcome]
 	}
+	where := " in "
+	if d.Outcome == protocol.OutcomeRemoved {
+		where = " from "
+	}
 	if d.Namespace != "" {
-		text += " in " + d.Namespace
+		text += where + d.Namespace
 	}
 	if d.Cluster != "" {
 		text += " of " + d.Cluster
@@ -118,6 +126,7 @@ func describeClusters(n protocol.ClusterCount) string {
 	}{
 		{n.Installed, protocol.OutcomeInstalled}, {n.Upgraded, protocol.OutcomeUpgraded}, {n.Unchanged, protocol.OutcomeUnchanged},
 		{n.RolledBack, protocol.OutcomeRolledBack}, {n.Failed, protocol.OutcomeFailed}, {n.Skipped, protocol.OutcomeSkipped},
+		{n.Removed, protocol.OutcomeRemoved}, {n.Absent, protocol.OutcomeAbsent},
 	} {
 		if part.count > 0 && part.count != n.Total {
 			parts = append(parts, fmt.Sprintf("%d %s", part.count, part.outcome))

@@ -1,5 +1,5 @@
 // Package cli holds the commands of harmony-deploy besides the stage itself:
-// diff, status and rollback.
+// diff, status, rollback and uninstall.
 package cli
 
 import (
@@ -33,7 +33,7 @@ type Tools struct {
 
 // Options are the commands, for a stage's command line.
 func (t Tools) Options() []command.Option {
-	return []command.Option{command.Subcommand(t.diff()), command.Subcommand(t.status()), command.Subcommand(t.rollback())}
+	return []command.Option{command.Subcommand(t.diff()), command.Subcommand(t.status()), command.Subcommand(t.rollback()), command.Subcommand(t.uninstall())}
 }
 
 // project is the project that the flags of a command name.

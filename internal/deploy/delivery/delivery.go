@@ -34,6 +34,7 @@ type Adapter interface {
 	// Rollback brings an app back to the release of a version, or to the one
 	// before when to is empty, and proves it as a deploy does.
 	Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error)
+	capability.Remover
 	// Status lists what runs of the app. What cannot be read has an entry that says
 	// why, in addition to the error.
 	Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error)
@@ -55,6 +56,11 @@ func (u Unsupported) cannot(what string) *protocol.Error {
 // Rollback is unsupported.
 func (u Unsupported) Rollback(_ context.Context, app protocol.AppSpec, _, _ string) (protocol.DeployResult, error) {
 	return protocol.DeployResult{}, u.cannot("rollback").WithHint("release the earlier version again: harmony release %s --version …", app.Name)
+}
+
+// Remove is unsupported.
+func (u Unsupported) Remove(context.Context, protocol.AppSpec, string) (protocol.DeployResult, error) {
+	return protocol.DeployResult{}, u.cannot("uninstall")
 }
 
 // Status is unsupported.

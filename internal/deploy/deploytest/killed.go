@@ -23,6 +23,8 @@ type killed struct {
 	Metadata                       protocol.Metadata
 	Image                          protocol.ImageRef
 	Chart                          protocol.ChartRef
+	// Remove makes it an uninstall.
+	Remove bool
 }
 
 const killedVariable = "HARMONY_TEST_DEPLOY"
@@ -45,7 +47,11 @@ func deployOnce(make delivery.Constructor, input string) int {
 	k.App.Metadata = k.Metadata
 	env := environment(k.Adapter, k.Namespace, k.Settings, false, func(protocol.Event) {})
 	a, err := make(&conn.Flags{Kubeconfig: k.Kubeconfig})(context.Background(), env)
-	if err == nil {
+	switch {
+	case err != nil:
+	case k.Remove:
+		_, err = a.Remove(context.Background(), k.App, Target)
+	default:
 		_, err = a.Deploy(context.Background(), k.App, Target, k.Image, k.Chart)
 	}
 	if err != nil {
@@ -58,8 +64,19 @@ func deployOnce(make delivery.Constructor, input string) int {
 // KillAfter runs a deploy in another process and kills it after a while.
 func (w *World) KillAfter(while time.Duration) {
 	w.T.Helper()
+	w.kill(while, false)
+}
+
+// KillRemoveAfter runs an uninstall in another process and kills it after a while.
+func (w *World) KillRemoveAfter(while time.Duration) {
+	w.T.Helper()
+	w.kill(while, true)
+}
+
+func (w *World) kill(while time.Duration, remove bool) {
+	w.T.Helper()
 	spec := w.Spec()
-	input, err := json.Marshal(killed{w.Cluster.Kubeconfig, w.Namespace, w.name, w.Settings, spec, spec.Metadata, w.Image, w.Chart()})
+	input, err := json.Marshal(killed{w.Cluster.Kubeconfig, w.Namespace, w.name, w.Settings, spec, spec.Metadata, w.Image, w.Chart(), remove})
 	if err != nil {
 		w.T.Fatal(err)
 	}

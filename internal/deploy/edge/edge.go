@@ -71,6 +71,12 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 	return result, nil
 }
 
+// Remove is unsupported: a device goes on running what it has pulled.
+func (a *adapter) Remove(context.Context, protocol.AppSpec, string) (protocol.DeployResult, error) {
+	return protocol.DeployResult{}, protocol.Unsupported("uninstall does not reach edge devices: they go on running what they have pulled").
+		WithHint("delete the app's OCIRepository and HelmRelease on the devices, as they were set up there")
+}
+
 // open makes a deployment that only reads.
 func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error) {
 	place, err := devices.Of(a.env.Topology, target, app.Name)

@@ -131,6 +131,28 @@ func (d *fanned) Rollback(ctx context.Context, app protocol.AppSpec, target, to 
 	return r.run(ctx)
 }
 
+// Remove takes the app off every cluster of the target, in the same waves. It
+// stops after as many failures as a deploy does.
+func (d *fanned) Remove(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error) {
+	if a := d.single(target); a != nil {
+		return a.Remove(ctx, app, target)
+	}
+	clusters, err := conn.Clusters(ctx, d.flags, d.env.Topology, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if w, ok := d.one.(whole); ok && w.TakesAll(len(clusters)) {
+		return protocol.DeployResult{}, protocol.Unsupported("the %d clusters of target %q are delivered to by an ApplicationSet, which uninstall does not remove", len(clusters), target).
+			WithHint("delete it with kubectl delete applicationset APPLICATION --cascade=orphan, set the adapter's setting applicationSet to false, and run this again")
+	}
+	r := d.rollout(app, target, clusters, func(protocol.DeployResult) {})
+	r.what = "uninstall " + app.Name + " from " + target
+	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
+		return a.Remove(ctx, app, target)
+	}
+	return r.run(ctx)
+}
+
 // Status shows what runs on every cluster of the target, in the target's order. A
 // cluster that cannot be read has an entry that says why; the error next to the
 // entries is that of the first of them, with the worst status of all.

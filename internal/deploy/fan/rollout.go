@@ -25,6 +25,8 @@ type rollout struct {
 	multi    protocol.MultiCluster
 	clusters []conn.Cluster
 	each     func(protocol.DeployResult)
+	// what names the work for people: deploy app to production.
+	what string
 	// act is done on every cluster, and undo on those of a wave that is given up;
 	// nil where the topology does not want that.
 	act, undo action
@@ -46,7 +48,7 @@ type end struct {
 func (d *fanned) rollout(app protocol.AppSpec, target string, clusters []conn.Cluster, each func(protocol.DeployResult)) *rollout {
 	return &rollout{
 		fanned: d, app: app, target: target, multi: *d.env.Topology.Targets[target].MultiCluster,
-		clusters: clusters, each: each, done: make([]end, len(clusters)),
+		clusters: clusters, each: each, done: make([]end, len(clusters)), what: "deploy " + app.Name + " to " + target,
 	}
 }
 
@@ -142,13 +144,15 @@ func (r *rollout) finish(i int, result protocol.DeployResult, err error) {
 	r.each(result)
 }
 
-// proven copies the digests of a cluster into the verdict.
+// proven copies the digests of a cluster into the verdict, and the objects that an
+// uninstall removed and kept there.
 func (r *rollout) proven(verdict *protocol.DeployResult, result protocol.DeployResult) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if verdict.Image == "" {
 		verdict.Image, verdict.Chart, verdict.Version = result.Image, result.Chart, result.Version
 	}
+	verdict.Removed, verdict.Kept = append(verdict.Removed, result.Removed...), append(verdict.Kept, result.Kept...)
 }
 
 // stopped reports that more clusters failed than allowed. A dry run covers them all.
@@ -230,12 +234,12 @@ func (r *rollout) conclude(ctx context.Context, verdict protocol.DeployResult, w
 	if r.failures == 0 && ctx.Err() == nil {
 		return verdict, nil
 	}
-	if verdict.Outcome.Delivered() || verdict.Outcome == protocol.OutcomeSkipped {
+	if verdict.Outcome != protocol.OutcomeRolledBack {
 		verdict.Outcome = protocol.OutcomeFailed
 	}
 	verdict.Image, verdict.Chart = "", ""
 	if ctx.Err() != nil && r.failures == 0 {
-		return verdict, fmt.Errorf("deploy %s to %s: interrupted, with %d of %d clusters done: %w", r.app.Name, r.target, r.finished, len(r.clusters), ctx.Err())
+		return verdict, fmt.Errorf("%s: interrupted, with %d of %d clusters done: %w", r.what, r.finished, len(r.clusters), ctx.Err())
 	}
 	return verdict, r.failure(count, where)
 }
@@ -270,7 +274,7 @@ func (r *rollout) failure(count protocol.ClusterCount, where string) error {
 		hint = "fix the failing clusters and run the same command again: clusters that are done are left as they are"
 	}
 	code := protocol.WorstCode(codes...)
-	if begun := count.Installed + count.Upgraded + count.RolledBack; begun > 0 && (code == protocol.ExitInvalid || code == protocol.ExitUnsupported) {
+	if begun := count.Installed + count.Upgraded + count.RolledBack + count.Removed; begun > 0 && (code == protocol.ExitInvalid || code == protocol.ExitUnsupported) {
 		code = protocol.ExitFailed // these two say that nothing was started
 	}
 	return &protocol.Error{Code: code, Message: text, Hint: hint}

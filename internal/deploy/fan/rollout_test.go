@@ -244,3 +244,49 @@ func BenchmarkFleet(b *testing.B) {
 		})
 	}
 }
+
+// remove takes the app off the fleet.
+func (f *fleet) remove(t *testing.T, kubeconfig string, multi protocol.MultiCluster) (protocol.DeployResult, error) {
+	t.Helper()
+	f.order = nil
+	env := capability.Environment{
+		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "ci"}, Targets: map[string]protocol.Target{"production": {MultiCluster: &multi}}},
+		Provider: protocol.Provider{Adapter: "standin"}, Progress: f.observe,
+	}
+	d, err := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: kubeconfig}}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"](t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.(capability.Remover).Remove(t.Context(), protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "1.0.0"}}, "production")
+}
+
+func TestRemoveInWaves(t *testing.T) {
+	f := newFleet()
+	kubeconfig, names := kubeconfigOf(t, 4)
+	for _, name := range names[:3] {
+		f.runs[name] = "v1"
+	}
+	multi := protocol.MultiCluster{Selector: "fleet", Waves: []any{1, "100%"}, Parallel: 1, Namespace: "fleet"}
+
+	// The first wave fails: nothing of the second is touched.
+	f.bad["c000"] = protocol.ExitFailed
+	result, err := f.remove(t, kubeconfig, multi)
+	if protocol.ExitCode(err) != protocol.ExitFailed || !strings.Contains(err.Error(), "c000: a finalizer holds it") || result.Outcome != protocol.OutcomeFailed {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if !slices.Equal(f.order, []string{"c000"}) || len(f.runs) != 3 {
+		t.Errorf("removed from %v, left %v", f.order, f.runs)
+	}
+
+	delete(f.bad, "c000")
+	result, err = f.remove(t, kubeconfig, multi)
+	if want := (protocol.ClusterCount{Total: 4, Removed: 3, Absent: 1}); err != nil || result.Outcome != protocol.OutcomeRemoved || *result.Clusters != want {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if len(f.runs) != 0 || !slices.Equal(f.order, names) || len(result.Kept) != 3 {
+		t.Errorf("left %v after %v, kept %v", f.runs, f.order, result.Kept)
+	}
+	if result, err = f.remove(t, kubeconfig, multi); err != nil || result.Outcome != protocol.OutcomeAbsent {
+		t.Errorf("again: %+v, %v", result, err)
+	}
+}

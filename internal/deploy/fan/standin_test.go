@@ -111,6 +111,24 @@ func (s *standIn) Rollback(_ context.Context, app protocol.AppSpec, target, to s
 	return protocol.DeployResult{Metadata: app.Metadata, Target: target, Adapter: "standin", Outcome: protocol.OutcomeRolledBack, Image: f.runs[name]}, nil
 }
 
+func (s *standIn) Remove(_ context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error) {
+	f, name := s.fleet, s.env.Cluster
+	f.enter(name)
+	defer f.leave()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	result := protocol.DeployResult{Metadata: app.Metadata, Target: target, Adapter: "standin", Outcome: protocol.OutcomeAbsent}
+	if code := f.bad[name]; code != 0 {
+		return protocol.DeployResult{}, &protocol.Error{Code: code, Message: "a finalizer holds it"}
+	}
+	if f.runs[name] != "" {
+		delete(f.runs, name)
+		result.Outcome = protocol.OutcomeRemoved
+		result.Kept = []protocol.ObjectRef{{Resource: "configmap", Name: "settings", Namespace: "fleet", Context: name}}
+	}
+	return result, nil
+}
+
 func (f *fleet) enter(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

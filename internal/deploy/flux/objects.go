@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -133,17 +132,17 @@ func (d *deployment) look(ctx context.Context) (source, release seen, err error)
 // What cannot be deleted is for the next deploy.
 func (d *deployment) prune(ctx context.Context) {
 	namespace, name := d.sourceAt()
-	resource := d.Dynamic.Resource(sources).Namespace(namespace)
-	list, err := resource.List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(d.sourceLabels()).String()})
+	charts, err := d.charts(ctx)
 	if err != nil {
 		d.Say("warning", "old OCIRepositories are left: %s", err.Error())
 		return
 	}
-	for _, old := range list.Items {
-		if old.GetName() == name || !isOurs(seen{api.Seen{Unstructured: &old}}) {
+	for _, old := range charts {
+		if old.GetName() == name {
 			continue
 		}
-		err := resource.Delete(ctx, old.GetName(), metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.GetUID()))})
+		err := d.Dynamic.Resource(sources).Namespace(namespace).
+			Delete(ctx, old.GetName(), metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.GetUID()))})
 		if err != nil && !apierrors.IsNotFound(err) {
 			d.Say("warning", "OCIRepository %s is left: %v", old.GetName(), err)
 		}

@@ -139,7 +139,9 @@ document a line.`,
 		Use: "describe", Short: "Print what this plugin is and can do, as a PluginInfo document",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return protocol.NewWriter(f.streams.Out).WriteSpec(f.stage.Info(flagsOf(root.Flags())))
+			info := f.stage.Info(flagsOf(root.Flags()))
+			info.Commands = commandsOf(root)
+			return protocol.NewWriter(f.streams.Out).WriteSpec(info)
 		},
 	}, &cobra.Command{
 		Use: "version", Short: "Print the version of this plugin", Args: cobra.NoArgs,
@@ -181,6 +183,19 @@ func (f *commandLine) usage(err error) {
 	if err := protocol.NewWriter(f.streams.Out).WriteSpec(failure); err != nil {
 		fmt.Fprintf(f.streams.Err, "error: %v\n", err)
 	}
+}
+
+// commandsOf lists the commands that options added, for describe.
+func commandsOf(root *cobra.Command) []string {
+	var names []string
+	for _, c := range root.Commands() {
+		switch name := c.Name(); name {
+		case "describe", "version", "help", "completion":
+		default:
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // flagsOf lists the flags of a command line for describe.

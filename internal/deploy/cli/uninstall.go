@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nationtech/harmony/internal/cli/term"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// uninstall are the flags of the command.
+type uninstall struct {
+	project
+	all, dryRun, yes bool
+}
+
+func (t Tools) uninstall() *cobra.Command {
+	u := &uninstall{}
+	cmd := &cobra.Command{
+		Use:   "uninstall APP... [--all]",
+		Short: "Remove apps from a target",
+		Long: `Remove apps from a target, and wait until their objects and pods are gone. Apps
+that depend on others go first.
+
+What the chart keeps (helm.sh/resource-policy: keep), CustomResourceDefinitions,
+namespaces and the volume claims of StatefulSets stay: they are listed, with the
+command that deletes them. An app that is not installed is no error. One that
+harmony did not deploy is refused.
+
+On a terminal harmony asks first; elsewhere --yes is needed.`,
+		Example: `  harmony uninstall fleet-operator --target staging --dry-run
+  harmony uninstall fleet-operator --target staging
+  harmony uninstall --all --target staging --yes -o json`,
+		RunE: func(cmd *cobra.Command, patterns []string) error {
+			if err := u.check(patterns); err != nil {
+				return err
+			}
+			return t.runUninstall(cmd.Context(), u, patterns)
+		},
+	}
+	t.register(cmd, &u.project)
+	u.registerOutput(cmd)
+	set := cmd.Flags()
+	set.BoolVar(&u.all, "all", false, "all apps of harmony.yaml")
+	set.BoolVar(&u.dryRun, "dry-run", false, "list what would be removed and kept, and change nothing")
+	set.BoolVarP(&u.yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func (u *uninstall) check(patterns []string) error {
+	if u.all == (len(patterns) > 0) {
+		return protocol.Invalid("name the apps to uninstall, or say --all")
+	}
+	return u.checkOutput()
+}
+
+func (t Tools) runUninstall(ctx context.Context, u *uninstall, patterns []string) error {
+	topology, apps, err := u.read(ctx, patterns)
+	if err != nil {
+		return err
+	}
+	target, err := u.oneTarget(topology)
+	if err != nil {
+		return err
+	}
+	if d := topology.ContinuousDelivery; d != nil && d.Plugin != "" && d.Plugin != discovery.Prefix+capability.StageDeploy {
+		return protocol.Unsupported("topology %q delivers by the plugin %s, and this command knows the adapters of harmony-deploy only", topology.Name, d.Plugin).
+			WithHint("a plugin that can uninstall lists the command in %s describe, and is asked with %s uninstall", d.Plugin, d.Plugin)
+	}
+	if apps, err = capability.Order(apps); err != nil {
+		return err
+	}
+	slices.Reverse(apps) // dependents first
+	if !u.dryRun && !u.yes {
+		if err := t.confirm(topology, target, apps); err != nil {
+			return err
+		}
+	}
+	console, progress := t.console()
+	defer console.Close()
+	adapter, err := t.open(ctx, topology, adapterOf(topology), u.dryRun, progress(target))
+	if err != nil {
+		return err
+	}
+	return t.removeEach(ctx, u, adapter, target, apps)
+}
+
+// removeEach removes the apps one after the other. What an app depends on stays
+// while the app does.
+func (t Tools) removeEach(ctx context.Context, u *uninstall, adapter delivery.Adapter, target string, apps []protocol.AppSpec) error {
+	var errs []error
+	needed := map[string]string{} // by the app that is still there
+	for _, app := range apps {
+		var result protocol.DeployResult
+		var err error
+		if by := needed[app.Name]; by != "" {
+			err = &protocol.Error{Code: protocol.ExitFailed, Message: fmt.Sprintf("%s is not uninstalled: %s depends on it, and is still there", app.Name, by)}
+		} else {
+			result, err = adapter.Remove(ctx, app, target)
+		}
+		if err != nil {
+			for _, dependency := range app.DependsOn {
+				needed[dependency] = app.Name
+			}
+			errs = append(errs, err)
+		} else if err := t.printRemoved(u.output, target, result); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return together(errs)
+}
+
+// together is one error for several apps, with the worst of their statuses.
+func together(errs []error) error {
+	if len(errs) < 2 {
+		return delivery.Worst(errs)
+	}
+	var lines []string
+	codes := make([]int, len(errs))
+	for i, err := range errs {
+		lines, codes[i] = append(lines, err.Error()), protocol.ExitCode(err)
+	}
+	return &protocol.Error{Code: protocol.WorstCode(codes...), Message: strings.Join(lines, "\n"), Hint: protocol.HintOf(errs[0])}
+}
+
+// confirm asks a person, or fails where there is none.
+func (t Tools) confirm(topology protocol.Topology, target string, apps []protocol.AppSpec) error {
+	var names []string
+	for _, app := range apps {
+		names = append(names, app.Name)
+	}
+	if !term.IsTerminal(t.Streams.In) || !term.IsTerminal(t.Streams.Err) {
+		return protocol.Invalid("uninstall asks before it removes %s from %s, and there is no terminal", strings.Join(names, ", "), target).
+			WithHint("say --yes, or see what would be removed with --dry-run")
+	}
+	return ask(t.Streams.In, t.Streams.Err, fmt.Sprintf("Uninstall %s from %s (%s)? [y/N] ", strings.Join(names, ", "), target, place(topology.Targets[target])))
+}
+
+// ask fails unless the answer is yes.
+func ask(in io.Reader, out io.Writer, question string) error {
+	if _, err := fmt.Fprint(out, question); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return err
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return &protocol.Error{Code: protocol.ExitFailed, Message: "not confirmed: nothing was changed"}
+}
+
+// place says where a target is.
+func place(t protocol.Target) string {
+	switch {
+	case t.InCluster != nil && t.InCluster.Context != "":
+		return "context " + t.InCluster.Context + ", namespace " + t.InCluster.Namespace
+	case t.InCluster != nil:
+		return "current context, namespace " + t.InCluster.Namespace
+	case t.MultiCluster != nil:
+		return "several clusters, namespace " + t.MultiCluster.Namespace
+	}
+	return "edge devices"
+}
+
+// printRemoved prints the end of an uninstall: in text with what would go, where
+// nothing is changed, and with what stays and the commands that delete it.
+func (t Tools) printRemoved(output, target string, r protocol.DeployResult) error {
+	if output == "json" {
+		return protocol.NewWriter(t.Streams.Out).WriteSpec(r)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s on %s: %s\n", r.Name, target, term.Describe(r))
+	keeps := "keeps"
+	if r.Planned {
+		keeps = "would keep"
+		for _, o := range r.Removed {
+			fmt.Fprintf(&text, "  would delete %s\n", o)
+		}
+	}
+	for _, o := range r.Kept {
+		fmt.Fprintf(&text, "  %s %s\n", keeps, o)
+	}
+	if !r.Planned {
+		for _, command := range commands(r.Kept) {
+			fmt.Fprintf(&text, "  delete with: %s\n", command)
+		}
+	}
+	_, err := io.WriteString(t.Streams.Out, term.Clean(text.String()))
+	return err
+}
+
+// commands delete objects, one for each namespace of each cluster.
+func commands(objects []protocol.ObjectRef) []string {
+	var list []string
+	at := map[string]int{}
+	for _, o := range objects {
+		command := "kubectl delete"
+		if o.Context != "" {
+			command += " --context " + o.Context
+		}
+		if o.Namespace != "" {
+			command += " --namespace " + o.Namespace
+		}
+		i, known := at[command]
+		if !known {
+			i = len(list)
+			at[command] = i
+			list = append(list, command)
+		}
+		list[i] += " " + o.String()
+	}
+	return list
+}

@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/plugin/command"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+const fleetProject = `apiVersion: harmony.nationtech.io/v1
+kind: AppSpec
+metadata: {name: store}
+spec: {image: {dockerfile: {}}, chart: {path: chart, image: {value: image}}}
+---
+apiVersion: harmony.nationtech.io/v1
+kind: AppSpec
+metadata: {name: front}
+spec: {image: {dockerfile: {}}, chart: {path: chart, image: {value: image}}, dependsOn: [store]}
+---
+apiVersion: harmony.nationtech.io/v1
+kind: Topology
+metadata: {name: office}
+spec:
+  continuousDelivery: {adapter: standin}
+  targets:
+    staging: {inCluster: {context: office, namespace: fleet}}
+    other: {inCluster: {namespace: fleet}}
+---
+apiVersion: harmony.nationtech.io/v1
+kind: Topology
+metadata: {name: acme}
+spec:
+  continuousDelivery: {adapter: standin, plugin: harmony-deploy-acme}
+  targets:
+    staging: {inCluster: {namespace: fleet}}
+`
+
+// remover is an adapter that removes apps, and keeps something of each.
+type remover struct {
+	capability.ContinuousDelivery
+	delivery.Unsupported
+	dryRun bool
+	order  *[]string
+	fails  map[string]error
+}
+
+func (r remover) Remove(_ context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error) {
+	*r.order = append(*r.order, app.Name)
+	result := protocol.DeployResult{
+		Metadata: app.Metadata, Target: target, Adapter: "standin", Namespace: "fleet", Outcome: protocol.OutcomeRemoved, Planned: r.dryRun,
+		Removed: []protocol.ObjectRef{{Resource: "deployment.apps", Name: app.Name, Namespace: "fleet"}},
+		Kept: []protocol.ObjectRef{
+			{Resource: "persistentvolumeclaim", Name: "data-" + app.Name + "-0", Namespace: "fleet", Context: "office"},
+			{Resource: "configmap", Name: app.Name, Namespace: "fleet", Context: "office"},
+		},
+	}
+	return result, r.fails[app.Name]
+}
+
+// runUninstall runs the command on the project above.
+func runUninstall(t *testing.T, fails map[string]error, args ...string) (out string, order []string, err error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "harmony.yaml")
+	if err := os.WriteFile(file, []byte(fleetProject), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var printed bytes.Buffer
+	tools := Tools{
+		Adapters: map[string]capability.Adapter[capability.ContinuousDelivery]{
+			"standin": func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
+				return remover{Unsupported: "standin", dryRun: env.DryRun, order: &order, fails: fails}, nil
+			},
+		},
+		Bind:    func(*pflag.FlagSet) {},
+		Streams: command.Streams{In: strings.NewReader("yes\n"), Out: &printed, Err: io.Discard, Getenv: func(string) string { return "" }},
+	}
+	root := &cobra.Command{Use: "test", SilenceErrors: true, SilenceUsage: true}
+	for _, option := range tools.Options() {
+		option(root)
+	}
+	root.SetArgs(append([]string{"uninstall", "--file", file}, args...))
+	err = root.ExecuteContext(t.Context())
+	return printed.String(), order, err
+}
+
+func TestUninstallTakesDependentsFirst(t *testing.T) {
+	out, order, err := runUninstall(t, nil, "--all", "--topology", "office", "--target", "staging", "--yes")
+	if err != nil || !slices.Equal(order, []string{"front", "store"}) {
+		t.Fatalf("removed %v, %v", order, err)
+	}
+	want := `front on staging: removed from fleet
+  keeps persistentvolumeclaim/data-front-0
+  keeps configmap/front
+  delete with: kubectl delete --context office --namespace fleet persistentvolumeclaim/data-front-0 configmap/front
+store on staging`
+	if !strings.HasPrefix(out, want) {
+		t.Errorf("output:\n%s", out)
+	}
+}
+
+func TestUninstallDryRun(t *testing.T) {
+	out, _, err := runUninstall(t, nil, "store", "--topology", "office", "--target", "staging", "--dry-run")
+	want := `store on staging: would remove from fleet
+  would delete deployment.apps/store
+  would keep persistentvolumeclaim/data-store-0
+  would keep configmap/store
+`
+	if err != nil || out != want {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestUninstallLeavesWhatIsNeeded(t *testing.T) {
+	fails := map[string]error{"front": protocol.Retryable("the server is away")}
+	out, order, err := runUninstall(t, fails, "--all", "--topology", "office", "--target", "staging", "--yes", "-o", "json")
+	if out != "" || !slices.Equal(order, []string{"front"}) || protocol.ExitCode(err) != protocol.ExitFailed {
+		t.Errorf("removed %v, %v\n%s", order, err, out)
+	}
+	for _, words := range []string{"the server is away", "store is not uninstalled: front depends on it"} {
+		if err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%v does not say %q", err, words)
+		}
+	}
+}
+
+func TestUninstallRefuses(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"nothing named":    {[]string{"--topology", "office", "--target", "staging", "--yes"}, protocol.ExitInvalid, "or say --all"},
+		"both":             {[]string{"store", "--all", "--topology", "office", "--target", "staging", "--yes"}, protocol.ExitInvalid, "or say --all"},
+		"no target":        {[]string{"store", "--topology", "office", "--yes"}, protocol.ExitInvalid, "no target given"},
+		"an unknown app":   {[]string{"shop", "--topology", "office", "--target", "staging", "--yes"}, protocol.ExitInvalid, "shop"},
+		"an odd format":    {[]string{"store", "-o", "yaml"}, protocol.ExitInvalid, "yaml"},
+		"no terminal":      {[]string{"store", "--topology", "office", "--target", "staging"}, protocol.ExitInvalid, "there is no terminal"},
+		"another's plugin": {[]string{"store", "--topology", "acme", "--yes"}, protocol.ExitUnsupported, "harmony-deploy-acme"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, order, err := runUninstall(t, nil, test.args...)
+			if protocol.ExitCode(err) != test.code || err == nil || !strings.Contains(err.Error(), test.says) || len(order) > 0 {
+				t.Errorf("status %d, removed %v: %v", protocol.ExitCode(err), order, err)
+			}
+		})
+	}
+}
+
+func TestAsk(t *testing.T) {
+	for answer, want := range map[string]bool{"y\n": true, "YES\n": true, "yes": true, "n\n": false, "\n": false, "": false, "yesterday\n": false} {
+		var out bytes.Buffer
+		if err := ask(strings.NewReader(answer), &out, "Sure? "); (err == nil) != want || out.String() != "Sure? " {
+			t.Errorf("answer %q: %v", answer, err)
+		}
+	}
+	broken := errors.New("broken")
+	if err := ask(brokenReader{broken}, io.Discard, ""); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+}
+
+type brokenReader struct{ err error }
+
+func (b brokenReader) Read([]byte) (int, error) { return 0, b.err }
