@@ -191,7 +191,8 @@ type TargetValues struct {
 	// Values override those of ValuesFiles.
 	Values map[string]any `json:"values,omitempty"`
 	// ValuesFiles are YAML files relative to the chart's folder, or to the
-	// project root when the chart has no file of that name.
+	// project root when the chart has no file of that name. SOPS may have encrypted
+	// them, as YAML or JSON: only a deploy and a diff decrypt them.
 	ValuesFiles []string `json:"valuesFiles,omitempty"`
 }
 

@@ -58,6 +58,10 @@ func recipes() []recipe {
 			stamps:   []string{"helm.sh/helm/v3/internal/version.version=v$version"},
 		},
 		{
+			name: "sops", module: "github.com/getsops/sops/v3", cold: 3 * time.Minute, use: forTests,
+			binaries: map[string]string{"sops": "github.com/getsops/sops/v3/cmd/sops"},
+		},
+		{
 			name: "crane", module: "github.com/google/go-containerregistry", cold: 30 * time.Second, use: forBench,
 			binaries: map[string]string{"crane": "github.com/google/go-containerregistry/cmd/crane"},
 			stamps:   []string{"github.com/google/go-containerregistry/cmd/crane/cmd.Version=$version"},

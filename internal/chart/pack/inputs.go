@@ -62,15 +62,11 @@ func Inputs(ctx context.Context, app protocol.AppSpec) (chart.Inputs, error) {
 		}
 	}
 	for _, target := range slices.Sorted(maps.Keys(app.Targets)) {
-		of, err := values.Of(app, target)
+		set, err := values.StandIns(app, target) // whose digest is that of the ciphertext
 		if err != nil {
 			return made, err
 		}
-		sum, err := values.Digest(of)
-		if err != nil {
-			return made, err
-		}
-		made.Items = append(made.Items, chart.Input{Kind: "values of target", Name: target, Value: sum})
+		made.Items = append(made.Items, chart.Input{Kind: "values of target", Name: target, Value: set.Digest})
 		for _, name := range app.Targets[target].ValuesFiles {
 			made.Paths = append(made.Paths, filepath.Join(app.ProjectRoot, app.Chart.Path, name), filepath.Join(app.ProjectRoot, name))
 		}

@@ -37,6 +37,8 @@ const kubeVersion = "v1.35.0"
 type variant struct {
 	name   string // how an error calls it
 	values map[string]any
+	// encrypted are the values files whose secrets are replaced by stand-ins.
+	encrypted []string
 }
 
 // variants are the chart's defaults, and over them the values of each target.
@@ -46,17 +48,17 @@ func variants(app protocol.AppSpec) ([]variant, error) {
 		if err := checkValuesFiles(app, target); err != nil {
 			return nil, protocol.Invalid("values of target %q: %w", target, err)
 		}
-		merged, err := values.Of(app, target)
+		set, err := values.StandIns(app, target) // a key is only needed where the target is deployed
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, variant{name: fmt.Sprintf("the values of target %q", target), values: merged})
+		all = append(all, variant{fmt.Sprintf("the values of target %q", target), set.All, set.Encrypted})
 	}
 	return all, nil
 }
 
 // checkValuesFiles refuses files that are too large, or that have a key twice.
-// One that is missing is for [values.Of] to report.
+// One that is missing is for [values.StandIns] to report.
 func checkValuesFiles(app protocol.AppSpec, target string) error {
 	for _, name := range app.Targets[target].ValuesFiles {
 		for _, folder := range []string{app.Chart.Path, ""} {
@@ -105,6 +107,9 @@ func (p *packing) checkRendered(ctx context.Context, source Source) (told verdic
 			// The targets give what the defaults leave open or switch off.
 		case isMissing && missing.Asked:
 			told.warnings = append(told.warnings, fmt.Sprintf("chart %s cannot be checked with %s before it is deployed, because a template looks objects up in the cluster: %s", source.Name, v.name, missing.Text))
+		case len(v.encrypted) > 0 && !isUnused && ctx.Err() == nil:
+			told.warnings = append(told.warnings, fmt.Sprintf("chart %s cannot be checked with %s before it is deployed, because %s is encrypted and stand-ins for its secrets do not fit: %v",
+				source.Name, v.name, strings.Join(v.encrypted, ", "), err))
 		default:
 			return told, fmt.Errorf("with %s: %w", v.name, err)
 		}

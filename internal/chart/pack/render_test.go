@@ -247,3 +247,26 @@ func TestOnlyWhatADeployRendersCounts(t *testing.T) {
 		})
 	}
 }
+
+// A machine that packs has no key: what is encrypted has stand-ins.
+func TestEncryptedValues(t *testing.T) {
+	t.Setenv("PATH", "")
+	const secrets = "password: ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]\nport: ENC[AES256_GCM,data:x,iv:x,tag:x,type:int]\nsops: {mac: x, lastmodified: x}\n"
+	for schema, warned := range map[string]bool{
+		`{"properties": {"password": {"type": "string"}, "port": {"type": "integer"}}}`: false,
+		`{"properties": {"password": {"pattern": "^[0-9]+$"}}}`:                         true,
+	} {
+		root := t.TempDir()
+		write(t, filepath.Join(root, "chart"), changed("values.schema.json", schema))
+		write(t, root, map[string]string{"secrets.yaml": secrets})
+		spec := app(root, protocol.ChartImage{Value: "image"})
+		spec.Targets = map[string]protocol.TargetValues{"staging": {ValuesFiles: []string{"secrets.yaml"}}}
+		packed, err := Pack(t.Context(), spec, image())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := strings.Join(packed.Warnings, "\n"); warned != (text != "") || warned && !strings.Contains(text, "secrets.yaml is encrypted") {
+			t.Errorf("%s: warnings %q", schema, text)
+		}
+	}
+}

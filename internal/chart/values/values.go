@@ -1,8 +1,9 @@
-// Package values makes the Helm values of an app for a target, and compares two
-// sets of them.
+// Package values makes the Helm values of an app for a target, knows which of them
+// are secret, and compares two sets of them.
 package values
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -19,31 +20,100 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
+// Set is the values of an app for a target, and what of them is secret.
+type Set struct {
+	// All are what the chart gets, what is secret in the clear.
+	All map[string]any
+	// Encrypted are the values files that SOPS encrypted, in order. Without one
+	// nothing is secret.
+	Encrypted []string
+	// Digest stands for the values and can be shown: it is made from what is secret
+	// as it is encrypted.
+	Digest string
+
+	masks *masks
+}
+
 // Of makes the values of an app for a target: its values files in order, then
-// its values, as helm's -f and --set take them.
-func Of(app protocol.AppSpec, target string) (map[string]any, error) {
-	settings := app.Targets[target]
-	values := map[string]any{}
-	for _, name := range settings.ValuesFiles {
-		file, err := readValues(app, name)
-		if err != nil {
-			return nil, protocol.Invalid("values of %s for target %q: %w", app.Name, target, err)
-		}
-		values = merge(values, file)
+// its values, as helm's -f and --set take them. Files that SOPS encrypted are
+// decrypted by the sops on PATH. Without sops or a key it is an error of status
+// protocol.ExitUnsupported.
+func Of(ctx context.Context, app protocol.AppSpec, target string) (Set, error) {
+	var secret []string
+	set, err := of(app, target, func(f file) (map[string]any, error) {
+		open, err := f.decrypt(ctx, app.ProjectRoot)
+		secret = append(secret, scalars(f.values, open)...)
+		return open, err
+	})
+	if err == nil && len(set.Encrypted) > 0 {
+		set.masks = newMasks(secret)
 	}
-	return merge(values, Whole(settings.Values).(map[string]any)), nil
+	return set, err
+}
+
+// StandIns are the values as [Of] makes them, but for what SOPS encrypted: it is
+// replaced by something of its type. No key is needed.
+func StandIns(app protocol.AppSpec, target string) (Set, error) {
+	return of(app, target, func(f file) (map[string]any, error) { return standIns(f.values).(map[string]any), nil })
+}
+
+// InClear makes the values for a place, such as an Argo CD Application, where anybody
+// who sees it reads them. Encrypted files are an error of status
+// protocol.ExitUnsupported.
+func InClear(app protocol.AppSpec, target, place string) (Set, error) {
+	set, err := StandIns(app, target)
+	if err == nil && len(set.Encrypted) > 0 {
+		return Set{}, protocol.Unsupported("values of %s for target %q: %s is encrypted with SOPS, and %s would hold its values in the clear", app.Name, target, set.Encrypted[0], place).
+			WithHint("take it out of valuesFiles and have the chart refer to a Secret that is already there, or deliver with adapter helm")
+	}
+	return set, err
+}
+
+// of makes the values. open gives those of an encrypted file.
+func of(app protocol.AppSpec, target string, open func(file) (map[string]any, error)) (Set, error) {
+	settings := app.Targets[target]
+	set, sealed := Set{All: map[string]any{}}, map[string]any{}
+	where := fmt.Sprintf("values of %s for target %q", app.Name, target)
+	for _, name := range settings.ValuesFiles {
+		f, err := readValues(app, name)
+		if err != nil {
+			return Set{}, protocol.Invalid("%s: %w", where, err)
+		}
+		values := f.values
+		if f.encrypted {
+			set.Encrypted = append(set.Encrypted, name)
+			if values, err = open(f); err != nil {
+				return Set{}, fmt.Errorf("%s: %w", where, err)
+			}
+		}
+		set.All, sealed = merge(set.All, values), merge(sealed, f.values)
+	}
+	own := Whole(settings.Values).(map[string]any)
+	set.All = merge(set.All, own)
+	var err error
+	set.Digest, err = Digest(merge(sealed, own))
+	return set, err
+}
+
+// file is a values file. When it is encrypted, values are the encrypted ones,
+// without the metadata of SOPS.
+type file struct {
+	name      string
+	data      []byte
+	values    map[string]any
+	encrypted bool
 }
 
 // readValues reads a values file from the chart's folder, or from the project's
 // root when the chart has none of that name. No link leads out of the project:
 // what templates print of a file of the machine ends in logs.
-func readValues(app protocol.AppSpec, name string) (map[string]any, error) {
+func readValues(app protocol.AppSpec, name string) (file, error) {
 	if !filepath.IsLocal(name) {
-		return nil, fmt.Errorf("%q leads out of the project", name)
+		return file{}, fmt.Errorf("%q leads out of the project", name)
 	}
 	root, err := os.OpenRoot(app.ProjectRoot)
 	if err != nil {
-		return nil, err
+		return file{}, err
 	}
 	defer root.Close()
 	data, err := root.ReadFile(filepath.Join(app.Chart.Path, name))
@@ -51,16 +121,24 @@ func readValues(app protocol.AppSpec, name string) (map[string]any, error) {
 		data, err = root.ReadFile(name)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is neither in the chart's folder %s nor in %s", name, app.Chart.Path, app.ProjectRoot)
+		return file{}, fmt.Errorf("%s is neither in the chart's folder %s nor in %s", name, app.Chart.Path, app.ProjectRoot)
 	}
 	if err != nil {
-		return nil, err
+		return file{}, err
 	}
+	return parse(name, data)
+}
+
+func parse(name string, data []byte) (file, error) {
 	values, err := chartutil.ReadValues(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return file{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return values, nil
+	f := file{name: name, data: data, values: values, encrypted: isEncrypted(values)}
+	if f.encrypted {
+		delete(f.values, metadataKey)
+	}
+	return f, nil
 }
 
 // merge returns base with over laid over it, map by map.

@@ -37,10 +37,11 @@ func TestOf(t *testing.T) {
 	}
 	app.Targets["t"] = protocol.TargetValues{ValuesFiles: app.Targets["t"].ValuesFiles, Values: values}
 
-	got, err := Of(app, "t")
+	set, err := Of(t.Context(), app, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
+	got := set.All
 	text, err := json.Marshal(got)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +54,7 @@ func TestOf(t *testing.T) {
 		t.Errorf("big is a %T: a template would print it as 1e+06", got["big"])
 	}
 
-	if got, err := Of(app, "other"); err != nil || len(got) != 0 {
+	if got, err := Of(t.Context(), app, "other"); err != nil || len(got.All) != 0 || got.IsSecret() {
 		t.Errorf("a target without values: %v, %v", got, err)
 	}
 }
@@ -70,7 +71,7 @@ func TestValuesFilesThatCannotBeRead(t *testing.T) {
 	}
 	for file, word := range map[string]string{"link.yaml": "escapes", "folder/secret.yaml": "escapes", "absent.yaml": "neither", "../up.yaml": "leads out", "bad.yaml": "bad.yaml"} {
 		app := protocol.AppSpec{ProjectRoot: root, Targets: map[string]protocol.TargetValues{"t": {ValuesFiles: []string{file}}}}
-		_, err := Of(app, "t")
+		_, err := Of(t.Context(), app, "t")
 		if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: error %v, want invalid input that says %q", file, err, word)
 		}

@@ -23,6 +23,8 @@ type Object struct {
 	// Before is nil for an object that would be made, After for one that would
 	// be deleted.
 	Before, After *unstructured.Unstructured
+	// Mask takes out of a text what is secret wherever it stands; nil when nothing is.
+	Mask func(string) string
 }
 
 // String is Kind namespace/name, and where there are several the cluster.
@@ -72,7 +74,7 @@ func Write(w io.Writer, objects []Object, colour bool) (int, error) {
 }
 
 func (o Object) unified() (string, error) {
-	before, after := mask(o.Before, o.After)
+	before, after := o.masked()
 	from, err := text(before)
 	if err != nil {
 		return "", err
@@ -88,7 +90,11 @@ func (o Object) unified() (string, error) {
 	if after == nil {
 		diff.ToFile = "/dev/null"
 	}
-	return difflib.GetUnifiedDiffString(diff)
+	made, err := difflib.GetUnifiedDiffString(diff)
+	if o.Mask != nil {
+		made = o.Mask(made)
+	}
+	return made, err
 }
 
 func lines(text string) []string {

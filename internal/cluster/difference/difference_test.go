@@ -169,3 +169,20 @@ data:
 		})
 	}
 }
+
+// What is known to be secret is masked wherever it stands, and so is what it replaces.
+func TestWhatIsKnownIsMasked(t *testing.T) {
+	const before = "kind: ConfigMap\nmetadata: {name: x}\ndata: {host: old-host-value, level: info, url: 'http://old-host-value/'}\n"
+	o := Object{Kind: "ConfigMap", Name: "x", Before: object(t, before), After: object(t, strings.ReplaceAll(before, "old-host", "new-host")),
+		Mask: func(text string) string { return strings.ReplaceAll(text, "new-host-value", "***") }}
+	var b bytes.Buffer
+	n, err := Write(&b, []Object{o}, false)
+	if err != nil || n != 1 || strings.Contains(b.String(), "host-value") {
+		t.Errorf("%d changed, %v, a secret is shown:\n%s", n, err, b.String())
+	}
+	for _, line := range []string{"-  host: '*** (before)'", "+  host: '*** (after)'", "   level: info"} {
+		if !strings.Contains(b.String(), line+"\n") {
+			t.Errorf("%q is missing in:\n%s", line, b.String())
+		}
+	}
+}

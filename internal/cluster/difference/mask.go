@@ -19,14 +19,20 @@ const (
 // lastApplied is where kubectl apply keeps a copy of the whole object.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// mask takes the values out of a Secret, and those that look like secrets out of
+// masked takes the values out of a Secret, and those that look like secrets out of
 // all other objects: the values of a HelmRelease, the parameters of an Application,
-// a container's environment, a file in a ConfigMap.
-func mask(before, after *unstructured.Unstructured) (map[string]any, map[string]any) {
-	a, b := Essence(before), Essence(after)
+// a container's environment, a file in a ConfigMap. What is known to be secret is
+// taken out with what it replaces.
+func (o Object) masked() (map[string]any, map[string]any) {
+	a, b := Essence(o.Before), Essence(o.After)
 	inA, inB := secrets{}, secrets{}
-	inA.find("", a, isSecret(before) || isSecret(after))
-	inB.find("", b, isSecret(before) || isSecret(after))
+	whole := isSecret(o.Before) || isSecret(o.After)
+	inA.find("", a, whole)
+	inB.find("", b, whole)
+	if o.Mask != nil {
+		inB.known("", b, func(_, text string) bool { return o.Mask(text) != text })
+		inA.known("", a, func(path, text string) bool { return inB[path].set != nil || o.Mask(text) != text })
+	}
 	inA.replace(inB, maskedBefore)
 	inB.replace(inA, maskedAfter)
 	return a, b
@@ -89,6 +95,31 @@ func (s secrets) find(path string, object map[string]any, whole bool) {
 		}
 	}
 	s.walkMap(path, object, false)
+}
+
+// known adds the texts and numbers of an object that are secret, each whole.
+func (s secrets) known(path string, value any, secret func(path, text string) bool) {
+	add := func(path string, member any, set func(any)) {
+		switch member.(type) {
+		case map[string]any, []any:
+			s.known(path, member, secret)
+		case nil, bool:
+		default:
+			if secret(path, fmt.Sprint(member)) {
+				s[path] = place{value: member, set: set}
+			}
+		}
+	}
+	switch v := value.(type) {
+	case map[string]any:
+		for key, member := range v {
+			add(path+"/"+key, member, func(to any) { v[key] = to })
+		}
+	case []any:
+		for i, member := range v {
+			add(fmt.Sprintf("%s/%d", path, i), member, func(to any) { v[i] = to })
+		}
+	}
 }
 
 // walk searches a value. under is true below a key that names secrets.

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
@@ -31,7 +32,7 @@ func newFanout(t *testing.T, clusters int) *fanout {
 				App:     protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "2.0.0"}}, Target: "production",
 				Image:    protocol.ImageRef{Registry: "registry.example.com", Repository: "fleet/app", Digest: newDigest},
 				Chart:    protocol.ChartRef{URL: "oci://registry.example.com/charts/app", Digest: newDigest},
-				Values:   map[string]any{"greeting": "{{ .Name }}", "list": []any{"{{x}}", 1}},
+				Values:   values.Set{All: map[string]any{"greeting": "{{ .Name }}", "list": []any{"{{x}}", 1}}},
 				Progress: func(protocol.Event) {},
 			},
 			settings: options{project: "default", timeout: time.Minute, namespace: "argocd"},

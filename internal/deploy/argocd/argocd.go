@@ -99,7 +99,7 @@ func (a *adapter) deployment(call delivery.Call, image protocol.ImageRef, chart 
 	d := &deployment{Call: call, settings: a.settings}
 	d.Image, d.Chart = image, chart
 	var err error
-	if d.Values, err = values.Of(d.App, d.Target); err != nil {
+	if d.Values, err = values.InClear(d.App, d.Target, "an Argo CD Application"); err != nil {
 		return nil, err
 	}
 	if d.argo, err = a.connectArgo(call.Cluster, a.settings.applicationOf(d.App.Name, d.Target)); err != nil {

@@ -23,7 +23,7 @@ import (
 // the Application is written. A chart that cannot be rendered here is left to Argo
 // CD.
 func (d *deployment) checked(ctx context.Context, first bool) error {
-	rendered, err := delivery.Render(ctx, d.Discovery, d.App, d.Target, d.Namespace, d.Chart, d.Values, first)
+	rendered, err := delivery.Render(ctx, d.Discovery, d.App, d.Target, d.Namespace, d.Chart, d.Values.All, first)
 	if err != nil {
 		d.Say("warning", "the chart is not checked before Argo CD gets it: %v", err)
 		return nil

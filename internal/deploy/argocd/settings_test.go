@@ -2,6 +2,8 @@ package argocd
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -174,4 +176,15 @@ func TestSettingsOfACluster(t *testing.T) {
 
 func read(from map[string]any) (options, error) {
 	return readSettings(capability.Environment{Provider: protocol.Provider{Settings: from}})
+}
+
+func TestEncryptedValuesAreRefused(t *testing.T) {
+	app := protocol.AppSpec{ProjectRoot: t.TempDir(), Targets: map[string]protocol.TargetValues{"staging": {ValuesFiles: []string{"secrets.yaml"}}}}
+	if err := os.WriteFile(filepath.Join(app.ProjectRoot, "secrets.yaml"), []byte("sops: {mac: x, lastmodified: x}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := (&adapter{}).deployment(delivery.Call{App: app, Target: "staging"}, protocol.ImageRef{}, protocol.ChartRef{})
+	if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), "secrets.yaml is encrypted") || protocol.HintOf(err) == "" {
+		t.Errorf("error %v with hint %q, want unsupported", err, protocol.HintOf(err))
+	}
 }

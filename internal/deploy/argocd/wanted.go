@@ -76,8 +76,8 @@ type wanted struct {
 
 func newWanted(d *deployment) (wanted, error) {
 	helm := map[string]any{"releaseName": d.App.Name}
-	if len(d.Values) > 0 {
-		helm["valuesObject"] = d.Values
+	if len(d.Values.All) > 0 {
+		helm["valuesObject"] = d.Values.All
 	}
 	from, err := plain(map[string]any{
 		"repoURL": d.Chart.URL, "path": ".", "targetRevision": d.Chart.Digest, "helm": helm,

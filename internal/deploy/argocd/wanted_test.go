@@ -58,7 +58,7 @@ func wantedFor(t *testing.T, s options) (*deployment, []place) {
 	t.Helper()
 	s.project, s.manage = "default", true
 	d := deploymentFor("https://one:6443", "https://one:6443", s)
-	d.Values = map[string]any{"replicas": int64(2), "big": int64(10000000), "ratio": 0.5, "none": nil, "list": []any{int64(1), "two"}}
+	d.Values.All = map[string]any{"replicas": int64(2), "big": int64(10000000), "ratio": 0.5, "none": nil, "list": []any{int64(1), "two"}}
 	var err error
 	if d.want, err = newWanted(d); err != nil {
 		t.Fatal(err)

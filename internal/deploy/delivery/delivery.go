@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/restmapper"
 
+	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/difference"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
@@ -167,8 +168,8 @@ type Call struct {
 	Target string
 	Image  protocol.ImageRef
 	Chart  protocol.ChartRef
-	// Values are those of the app for the target.
-	Values   map[string]any
+	// Values are those of the app for the target; see [Call.Use].
+	Values   values.Set
 	DryRun   bool
 	Progress func(protocol.Event)
 }
@@ -176,6 +177,17 @@ type Call struct {
 // Say reports one line of progress.
 func (c *Call) Say(phase, format string, args ...any) {
 	c.Progress(protocol.Event{Phase: phase, Message: Clean(fmt.Sprintf(format, args...))})
+}
+
+// Use makes the values those of the call. What is secret of them is not in its
+// progress and errors from then on.
+func (c *Call) Use(v values.Set) {
+	c.Values = v
+	progress := c.Progress
+	c.Progress = func(e protocol.Event) {
+		e.Message = v.Mask(e.Message)
+		progress(e)
+	}
 }
 
 // Clean makes text from a cluster fit to be shown on one line.
@@ -198,7 +210,8 @@ func (c *Call) Lock(at *Cluster, namespace, release, what string) Change {
 	}
 }
 
-// Explained is [Explain] for a call to the API server of conn.
+// Explained is [Explain] for a call to the API server of conn, without what is
+// secret.
 func (c *Call) Explained(ctx context.Context, conn *conn.Conn, limit time.Duration, err error) error {
-	return Explain(ctx, conn, "deploy "+c.App.Name+" to "+c.Target, limit, err)
+	return c.Values.Masked(Explain(ctx, conn, "deploy "+c.App.Name+" to "+c.Target, limit, err))
 }

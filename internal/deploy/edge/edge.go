@@ -97,9 +97,11 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 		return nil, err
 	}
 	d.image, d.chart = image, chart
-	if d.values, err = values.Of(app, target); err != nil {
+	set, err := values.InClear(app, target, "what devices pull")
+	if err != nil {
 		return nil, err
 	}
+	d.values = set.All
 	onMachine := image.Location != protocol.InRegistry && image.Location != ""
 	switch {
 	case onMachine && !d.dryRun:

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -290,5 +292,17 @@ func TestRegistryThatIsAway(t *testing.T) {
 	w.topology.OCIRegistry = nil
 	if _, err := w.try(); protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(protocol.HintOf(err), "edgeDevice.registry") {
 		t.Errorf("no registry: %v", err)
+	}
+}
+
+func TestEncryptedValuesAreRefused(t *testing.T) {
+	w := newWorld(t)
+	w.app.ProjectRoot = t.TempDir()
+	if err := os.WriteFile(filepath.Join(w.app.ProjectRoot, "secrets.yaml"), []byte("sops: {mac: x, lastmodified: x}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.app.Targets[target] = protocol.TargetValues{ValuesFiles: []string{"secrets.yaml"}}
+	if _, err := w.try(); protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), "secrets.yaml is encrypted") {
+		t.Errorf("error %v, want unsupported", err)
 	}
 }

@@ -61,9 +61,11 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 		return protocol.DeployResult{}, err
 	}
 	d.Image, d.Chart = image, chart
-	if d.Values, err = values.Of(app, target); err != nil {
+	set, err := values.InClear(app, target, "a HelmRelease")
+	if err != nil {
 		return protocol.DeployResult{}, err
 	}
+	d.Use(set)
 	return d.bounded(ctx, d.run)
 }
 

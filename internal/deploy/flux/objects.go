@@ -74,7 +74,7 @@ func (d *deployment) wantedRelease() (*unstructured.Unstructured, error) {
 	if d.settings.serviceAccount != "" {
 		spec["serviceAccountName"] = d.settings.serviceAccount
 	}
-	return api.Release(d.Namespace, d.App.Name, chart, d.settings.retries, d.settings.rollback, d.Values, spec)
+	return api.Release(d.Namespace, d.App.Name, chart, d.settings.retries, d.settings.rollback, d.Values.All, spec)
 }
 
 // checked examines what Flux would apply, before the HelmRelease is written: what
@@ -94,7 +94,7 @@ func (d *deployment) checked(ctx context.Context, p *parts) error {
 			before = r.objects
 		}
 	}
-	rendered, err := delivery.Render(ctx, d.Discovery, d.App, d.Target, d.Namespace, d.Chart, d.Values, before == nil)
+	rendered, err := delivery.Render(ctx, d.Discovery, d.App, d.Target, d.Namespace, d.Chart, d.Values.All, before == nil)
 	if err != nil {
 		d.Say("warning", "the chart is not checked before Flux gets it: %s", err.Error())
 	}

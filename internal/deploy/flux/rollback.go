@@ -173,7 +173,7 @@ func (d *deployment) become(ctx context.Context, current, source seen, r *releas
 	if d.Chart, err = d.chartOf(ctx, current, source, r); err != nil {
 		return err
 	}
-	d.Values, _ = deployvalues.Whole(map[string]any(r.Config)).(map[string]any)
+	d.Values.All, _ = deployvalues.Whole(map[string]any(r.Config)).(map[string]any)
 	d.App.Version = versionOf(r)
 	return nil
 }

@@ -271,7 +271,7 @@ func (d *deployment) isWanted(r *release.Release) bool {
 	if version := r.Chart.Metadata.Version; strings.Contains(version, "+") && !isOf(version, d.Chart.Digest) {
 		return false
 	}
-	return sameValues(r.Config, d.Values)
+	return sameValues(r.Config, d.Values.All)
 }
 
 func sameValues(a, b map[string]any) bool {

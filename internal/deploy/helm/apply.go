@@ -51,7 +51,7 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	if !isGone(last) {
 		options.Revision, options.IsInstall, options.IsUpgrade = last.Version+1, false, true
 	}
-	r, err := file.Render(engine.New(d.Config), look, d.Values, options, d.config.Capabilities)
+	r, err := file.Render(engine.New(d.Config), look, d.Values.All, options, d.config.Capabilities)
 	if err != nil {
 		return prepared{}, protocol.Invalid("chart %q with the values of target %q: %w", d.Chart.Chart, d.Target, err)
 	}
@@ -179,7 +179,7 @@ func (d *deployment) action(ctx context.Context, p prepared, last *release.Relea
 		install := action.NewInstall(d.config)
 		install.ReleaseName, install.Namespace, install.Description = d.App.Name, d.Namespace, description
 		install.Timeout, install.Replace, install.SkipCRDs = timeout, true, true
-		r, err := install.RunWithContext(ctx, p.chart, d.Values)
+		r, err := install.RunWithContext(ctx, p.chart, d.Values.All)
 		if err != nil {
 			return nil, fmt.Errorf("install release %s: %w", d.App.Name, err)
 		}
@@ -192,7 +192,7 @@ func (d *deployment) action(ctx context.Context, p prepared, last *release.Relea
 	upgrade := action.NewUpgrade(d.config)
 	upgrade.Namespace, upgrade.Description = d.Namespace, description
 	upgrade.Timeout, upgrade.MaxHistory, upgrade.ResetValues, upgrade.SkipCRDs = timeout, d.settings.maxHistory, true, true
-	r, err := upgrade.RunWithContext(ctx, d.App.Name, p.chart, d.Values)
+	r, err := upgrade.RunWithContext(ctx, d.App.Name, p.chart, d.Values.All)
 	if err != nil {
 		return nil, fmt.Errorf("upgrade release %s: %w", d.App.Name, err)
 	}

@@ -33,7 +33,7 @@ func (d *deployment) plan(ctx context.Context, last *release.Release) (protocol.
 // and what a deploy would make of them, by a dry run of the API server. Hooks
 // are not among them.
 func (a *adapter) Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error) {
-	d, err := a.prepare(app, target, image, chart)
+	d, err := a.prepare(ctx, app, target, image, chart)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,12 @@ func (a *adapter) Diff(ctx context.Context, app protocol.AppSpec, target string,
 		return nil, d.Explain(err)
 	}
 	objects, err := d.differences(ctx, last)
-	return objects, d.Explain(err)
+	if d.Values.IsSecret() {
+		for i := range objects {
+			objects[i].Mask = d.Values.Mask
+		}
+	}
+	return objects, d.Values.Masked(d.Explain(err))
 }
 
 func (d *deployment) differences(ctx context.Context, last *release.Release) ([]difference.Object, error) {

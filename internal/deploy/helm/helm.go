@@ -66,7 +66,7 @@ type deployment struct {
 // name. An error of status protocol.ExitInvalid or protocol.ExitUnsupported
 // means that nothing was changed.
 func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	d, err := a.prepare(app, target, image, chart)
+	d, err := a.prepare(ctx, app, target, image, chart)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -78,7 +78,7 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 }
 
 // prepare opens a deployment of an image and a chart.
-func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+func (a *adapter) prepare(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
 	d, err := a.open(app, target)
 	if err != nil {
 		return nil, err
@@ -87,13 +87,14 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 		return nil, err
 	}
 	d.Image, d.Chart = image, chart
-	if d.Values, err = values.Of(app, target); err != nil {
+	set, err := values.Of(ctx, app, target)
+	if err != nil {
 		return nil, err
 	}
-	d.want = record{chart: chart.Digest, image: image.Digest}
+	d.Use(set)
+	d.want = record{chart: chart.Digest, image: image.Digest, values: set.Digest}
 	d.prover = proof.NewProver(app.Name, image)
-	d.want.values, err = values.Digest(d.Values)
-	return d, err
+	return d, nil
 }
 
 // open makes a deployment that only reads the release; it sends nothing.
