@@ -196,7 +196,7 @@ func (g *generated) rebuilt(cache string) map[string]string {
 		if err != nil {
 			g.Fatalf("%s: %v", app.Name, err)
 		}
-		of, err := values.Of(app, "production")
+		of, err := values.Of(g.Context(), app, "production")
 		if err != nil {
 			g.Fatal(err)
 		}
