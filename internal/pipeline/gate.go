@@ -179,6 +179,11 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 			return info, err
 		}
 	}
+	for _, app := range r.Apps {
+		if err := info.CheckApp(app); err != nil {
+			return info, err
+		}
+	}
 	for _, name := range n.capabilities {
 		adapter, has := provided[name].Adapter, info.Capabilities[name]
 		if adapter != "" && !slices.Contains(has, adapter) {

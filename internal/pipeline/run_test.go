@@ -71,6 +71,23 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// A plugin that does not know of several images stops the release of an app that has
+// some, before anything is started.
+func TestSeveralImagesNeedTheFeature(t *testing.T) {
+	several := app("a")
+	several.Images = map[string]protocol.AppImage{"worker": {}}
+	r := newRun(t, several)
+	_, err := r.release.Run(t.Context())
+	if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), "does not know spec.images") {
+		t.Errorf("got %v", err)
+	}
+	for line := range strings.Lines(read(r.notes)) {
+		if !strings.Contains(line, " describe ") {
+			t.Errorf("it was started: %s", line)
+		}
+	}
+}
+
 // Documents that wait to be taken are kept, however many there are.
 func TestNoDocumentIsLost(t *testing.T) {
 	r := newRun(t, app("a"), app("b", "a"))

@@ -54,7 +54,11 @@ func (r *run) dependencies(a *app) (failed *app, waiting bool) {
 }
 
 func (r *run) start(ctx context.Context, a *app) {
-	work, err := r.open(ctx)
+	err := r.stage.check(a.in)
+	var work Work
+	if err == nil {
+		work, err = r.open(ctx)
+	}
 	if err != nil {
 		r.failApp(a, err)
 		return

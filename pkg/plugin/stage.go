@@ -30,6 +30,10 @@ type Stage struct {
 	Produces []protocol.Kind
 	// Capabilities maps a capability to its adapters, for describe.
 	Capabilities map[string][]string
+	// Features are what the stage can do that not every plugin can, such as
+	// protocol.FeatureImages. An app that needs another one is refused, with status
+	// protocol.ExitUnsupported.
+	Features []string
 	// Ordered is true when an app's work waits for that of the apps which it
 	// depends on.
 	Ordered bool
@@ -145,6 +149,7 @@ func (s Stage) Info(flags []protocol.Flag) protocol.PluginInfo {
 		Consumes:     append(append([]protocol.Kind{protocol.KindTopology}, s.Needs...), s.Awaits...),
 		Produces:     s.Produces,
 		Capabilities: s.Capabilities,
+		Features:     s.Features,
 		Flags:        flags,
 	}
 }

@@ -17,17 +17,19 @@ type Adapters[C any] map[string]capability.Adapter[C]
 // names in order, for describe and messages.
 func (a Adapters[C]) names() []string { return slices.Sorted(maps.Keys(a)) }
 
-// Build is the stage that makes images.
+// Build is the stage that makes images, those of one app side by side: an adapter
+// makes one image at a time, and needs to know nothing of the others.
 func Build(version string, builders Adapters[capability.ContainerBuilder]) Stage {
 	return Stage{
 		Name: capability.StageBuild, Version: version, Description: "Build the container images of apps",
 		Needs:        []protocol.Kind{protocol.KindAppSpec},
 		Produces:     []protocol.Kind{protocol.KindImageRef},
 		Capabilities: map[string][]string{capability.NameContainerBuilder: builders.names()},
+		Features:     []string{protocol.FeatureImages},
 		Open: func(ctx context.Context, env Environment) (Work, error) {
-			builder, err := open(ctx, env, capability.NameContainerBuilder, builders)
+			builder, err := open(ctx, byImage(env), capability.NameContainerBuilder, builders)
 			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
-				image, err := builder.BuildImage(ctx, in.App)
+				image, err := eachImage(ctx, in.App, builder.BuildImage)
 				return emitted(emit, image, err)
 			}, err
 		},
@@ -35,7 +37,10 @@ func Build(version string, builders Adapters[capability.ContainerBuilder]) Stage
 }
 
 // Publish is the stage that brings images and charts into registries. Without
-// images it takes each image as it is, and makes charts only.
+// images it takes each image as it is, and makes charts only. The images of one app
+// are pushed side by side, one at a time by an adapter. A HelmRegistry gets all of
+// them: where all of charts write every image into the chart, and see that it is
+// used, the stage's Features can have protocol.FeatureImages.
 func Publish(version string, images Adapters[capability.OCIRegistry], charts Adapters[capability.HelmRegistry]) Stage {
 	stage := Stage{
 		Name: capability.StagePublish, Version: version, Description: "Publish images and charts to registries",
@@ -51,7 +56,7 @@ func Publish(version string, images Adapters[capability.OCIRegistry], charts Ada
 		var registry capability.OCIRegistry
 		var err error
 		if images != nil {
-			registry, err = open(ctx, env, capability.NameOCIRegistry, images)
+			registry, err = open(ctx, byImage(env), capability.NameOCIRegistry, images)
 		}
 		if err != nil {
 			return nil, err
@@ -70,7 +75,7 @@ func publish(ctx context.Context, registry capability.OCIRegistry, helm capabili
 	image := *in.Image
 	if registry != nil {
 		var err error
-		if image, err = registry.PushImage(ctx, in.App, image); err != nil {
+		if image, err = pushImages(ctx, registry, in.App, image); err != nil {
 			return err
 		}
 		emit(image)
@@ -87,7 +92,8 @@ func emitted(emit func(protocol.Spec), result protocol.Spec, err error) error {
 	return err
 }
 
-// Deploy is the stage that brings released apps to a target.
+// Deploy is the stage that brings released apps to a target. Its Features can have
+// protocol.FeatureImages where every adapter proves that all images run.
 func Deploy(version string, deliveries Adapters[capability.ContinuousDelivery]) Stage {
 	return Stage{
 		Name: capability.StageDeploy, Version: version, Description: "Deploy released apps to a target",

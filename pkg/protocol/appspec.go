@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// AppSpec is one releasable component as data: one image, one chart. It names
+// AppSpec is one releasable component as data: its images and one chart. It names
 // nothing that does work; that is the topology's.
 type AppSpec struct {
 	// Metadata is the envelope's: app and version, or a name of its own.
@@ -16,6 +16,9 @@ type AppSpec struct {
 	ProjectRoot string `json:"projectRoot,omitempty"`
 	// Image is where the app's container image comes from.
 	Image ImageSource `json:"image"`
+	// Images are further images of the same app and chart, by a name of the user's
+	// choice. A plugin that takes them has [FeatureImages].
+	Images map[string]AppImage `json:"images,omitempty"`
 	// Chart is where the app's Helm chart comes from.
 	Chart ChartSource `json:"chart"`
 	// Targets holds the chart values of each target, by the target's name.
@@ -35,8 +38,8 @@ func (AppSpec) DocumentKind() Kind { return KindAppSpec }
 // ImageSource says where an image comes from: a Dockerfile, a buildable, or an
 // image that exists. Exactly one of Dockerfile, Buildable and Ref is set.
 type ImageSource struct {
-	// Repository is the path under the registry's prefix; the app's name when
-	// empty.
+	// Repository is the path under the registry's prefix. When it is empty, it is the
+	// app's name, or that of the app's image with a dash and the name of a further one.
 	Repository string `json:"repository,omitempty"`
 	// Ref is an image that exists: ghcr.io/org/app:1.2, with a tag, a digest or
 	// both. The registry is docker.io when it names none.
@@ -80,7 +83,7 @@ func (s ImageSource) Stays() bool { return s.Ref != "" && s.Mirror != nil && !*s
 // stays.
 func (a AppSpec) PublishedImage(url string) (ImageRef, error) {
 	if !a.Image.Stays() {
-		return ParseImageRef(strings.Trim(url, "/") + "/" + cmp.Or(a.Image.Repository, a.Name))
+		return ParseImageRef(strings.Trim(url, "/") + "/" + a.Repository())
 	}
 	ref, err := a.Image.Existing()
 	ref.Tag, ref.Digest = "", ""

@@ -106,6 +106,8 @@ type PublishedState struct {
 	Digest string `json:"digest"`
 	// Image and Chart are the digests that the state asks for, proven or not.
 	Image string `json:"image"`
+	// Images are the digests of the app's further images, by their names.
+	Images map[string]string `json:"images,omitempty"`
 	// Chart is the digest of the chart's manifest.
 	Chart string `json:"chart"`
 	// Unchanged is true when the same was published before.

@@ -39,6 +39,8 @@ type ImageRef struct {
 	Digest string `json:"digest,omitempty"`
 	// ID is what a daemon calls the image: sha256:…, for InDaemon.
 	ID string `json:"id,omitempty"`
+	// Images are the app's further images, by the names of [AppSpec.Images].
+	Images map[string]ImageRef `json:"images,omitempty"`
 	// Platforms lists what is in the image, as os/arch or os/arch/variant.
 	Platforms []string `json:"platforms,omitempty"`
 	// InputDigest is that of everything that the image was made from, where the
@@ -51,7 +53,8 @@ type ImageRef struct {
 	Path string `json:"path,omitempty"`
 	// Insecure is true when the registry is spoken to by plain http.
 	Insecure bool `json:"insecure,omitempty"`
-	// Unchanged is true when there was nothing to build or push.
+	// Unchanged is true when there was nothing to build or push of this image; see
+	// [ImageRef.AllUnchanged].
 	Unchanged bool `json:"unchanged,omitempty"`
 	// Planned is true in a dry run: nothing was done. Digest is then empty when
 	// only the work itself could tell it.

@@ -31,6 +31,9 @@ type PluginInfo struct {
 	// Commands are those of the plugin beside its stage's own: a delivery plugin that
 	// can take apps away lists uninstall.
 	Commands []string `json:"commands,omitempty"`
+	// Features are what the plugin can do with apps that not all plugins can, such as
+	// [FeatureImages]. An app that needs another one is not given to it.
+	Features []string `json:"features,omitempty"`
 	// Flags are for help and completion.
 	Flags []Flag `json:"flags,omitempty"`
 }

@@ -22,6 +22,8 @@ type ChartRef struct {
 	Digest string `json:"digest"`
 	// Image tells where the chart's values take the image; they hold it already.
 	Image ChartImage `json:"image"`
+	// Images tells the same of the app's further images, by their names.
+	Images map[string]ChartImage `json:"images,omitempty"`
 	// Insecure is true when the registry is spoken to by plain http.
 	Insecure bool `json:"insecure,omitempty"`
 	// Unchanged is true when the chart was there before.
@@ -96,6 +98,9 @@ type DeployResult struct {
 	Image string `json:"image"`
 	// Chart is the digest of the chart.
 	Chart string `json:"chart"`
+	// Images are the digests of the app's further images that are proven too, by the
+	// names of [AppSpec.Images].
+	Images map[string]string `json:"images,omitempty"`
 	// PreviousImage is the digest before, where it is known.
 	PreviousImage string `json:"previousImage,omitempty"`
 	// PreviousChart is the chart's digest before, where it is known.

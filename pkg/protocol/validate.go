@@ -25,6 +25,7 @@ func (a AppSpec) Validate() error {
 	}
 	a.Image.validate(&p, "spec.image")
 	a.Chart.validate(&p, "spec.chart")
+	a.validateImages(&p)
 	for name, target := range a.Targets {
 		field := "spec.targets." + name
 		p.name(field, "a target's", name)
@@ -128,11 +129,14 @@ func (s ChartSource) validate(p *problems, field string) {
 	}
 	p.must(len(sources) > 0, field+".path", "is required: the chart's folder; or builder or workload instead")
 	p.must(len(sources) < 2, field, "has %s; keep one", strings.Join(sources, " and "))
-	image, at := s.Image, field+".image"
-	made := s.Builder != nil || s.Workload != nil
+	s.Image.validate(p, field+".image", s.Path == "" && (s.Builder != nil || s.Workload != nil))
+}
+
+// validate checks places; made says that the chart is one that knows them itself.
+func (image ChartImage) validate(p *problems, at string, made bool) {
 	switch {
 	case image == ChartImage{}: // a chart that is made says it; that of a path is searched
-	case s.Path == "" && made:
+	case made:
 		p.add(at, "is for path only: other charts know where the image goes")
 	case image.Value != "" && image != (ChartImage{Value: image.Value}):
 		p.add(at, "has value and other fields: value takes the whole reference, so it must be the only one")

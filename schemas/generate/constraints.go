@@ -77,11 +77,13 @@ func constrain(definitions jsonschema.Definitions) {
 		{"ImageRef", "digest", pattern(digestPattern)},
 		{"ImageRef", "platforms", items(pattern(platformPattern))},
 		{"ImageSource", "platforms", items(pattern(platformPattern))},
+		{"AppImage", "platforms", items(pattern(platformPattern))},
 		{"Buildable", "workingDir", pattern(`^/`)},
 		{"Buildable", "files", values(pattern(`^/`))},
 		{"ChartRef", "digest", pattern(digestPattern)},
 		{"DeployResult", "image", pattern(digestPattern)},
 		{"DeployResult", "chart", pattern(digestPattern)},
+		{"DeployResult", "images", values(pattern(digestPattern))},
 		{"DeployResult", "previousImage", pattern(digestPattern)},
 		{"DeployResult", "previousChart", pattern(digestPattern)},
 		{"PublishedState", "digest", pattern(digestPattern)},
@@ -150,6 +152,7 @@ func between(low, high json.Number) func(*jsonschema.Schema) {
 func choose(definitions jsonschema.Definitions) {
 	definitions["Metadata"].Properties.Value("name").Pattern = namePattern
 	definitions["ImageSource"].OneOf = oneOf("dockerfile", "buildable", "ref")
+	definitions["AppImage"].OneOf = oneOf("dockerfile", "buildable", "ref")
 	definitions["ChartImage"].OneOf = []*jsonschema.Schema{
 		{Required: []string{"value"}},
 		{Required: []string{"repository"}, AnyOf: oneOf("tag", "digest")},

@@ -26,6 +26,13 @@ const (
 	app          = `{"apiVersion":"harmony.nationtech.io/v1","kind":"AppSpec","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"projectRoot":"/nonexistent","image":{"dockerfile":{}},"chart":{"path":"chart","image":{"value":"image"}},"smoke":[{"name":"up","rollout":{}}],"future":1}}`
 )
 
+// Documents of an app with a second image, which only the AppSpec knows of.
+const (
+	severalApp   = `{"apiVersion":"harmony.nationtech.io/v1","kind":"AppSpec","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"projectRoot":"/nonexistent","image":{"dockerfile":{}},"images":{"second":{"dockerfile":{"context":"second"}}},"chart":{"path":"chart"}}}`
+	severalImage = `{"apiVersion":"harmony.nationtech.io/v1","kind":"ImageRef","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"repository":"conformance"}}`
+	severalChart = `{"apiVersion":"harmony.nationtech.io/v1","kind":"ChartRef","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"path":"/nonexistent.tgz","chart":"conformance","chartVersion":"1.2.3","digest":"","image":{"value":"image"}}}`
+)
+
 // failure is one of an earlier stage.
 func failure(code int) string {
 	return fmt.Sprintf(`{"apiVersion":"harmony.nationtech.io/v1","kind":"Failure","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"stage":"earlier","code":%d,"message":"failed before","future":"x"}}`, code)
@@ -91,6 +98,27 @@ func failedApp(ctx context.Context, s *subject) error {
 		}
 	}
 	return nil
+}
+
+// severalImages gives an app with two images to a plugin that has to do with images
+// and does not say that it knows of such apps.
+func severalImages(ctx context.Context, s *subject) error {
+	_, documents, err := s.answer(ctx, "", "describe")
+	if err != nil || len(documents) != 1 {
+		return err // the check describe says why
+	}
+	info, err := protocol.Decode[protocol.PluginInfo](documents[0])
+	if err != nil {
+		return err
+	}
+	if info.CheckApp(protocol.AppSpec{Images: map[string]protocol.AppImage{"second": {}}}) == nil {
+		return nil
+	}
+	r, err := s.with(ctx, stream(topology, severalApp, severalImage, severalChart))
+	if err == nil && r.code != protocol.ExitUnsupported {
+		return fmt.Errorf("describe lists no feature %s, and it exited with status %d", protocol.FeatureImages, r.code)
+	}
+	return err
 }
 
 func exitStatus(ctx context.Context, s *subject) error {

@@ -70,6 +70,7 @@ func TestFaultsAreSeen(t *testing.T) {
 		{"own-failure", `"$GOOD" "$@"; exit 0`},
 		{"exit-status", `"$GOOD" "$@"; code=$?; [ $code != 1 ] || exit 0; exit $code`},
 		{"own-failure", `cat; echo '{"apiVersion":"harmony.nationtech.io/v1","kind":"Failure","metadata":{"name":""},"spec":{"stage":"x","code":512,"message":"m"}}'; exit 0`},
+		{"several-images", `[ "$1" != describe ] || { "$GOOD" describe | sed 's/"stage":"smoke"/"stage":"deploy"/'; exit 0; }; cat`},
 		{"no-input", `"$GOOD" "$@"; exit 0`},
 		{"garbage", `"$GOOD" "$@" || exit 1`},
 		{"garbage", `"$GOOD" "$@" | grep -v Failure; exit 2`},

@@ -27,7 +27,11 @@ func (f *commandLine) vet(ctx context.Context, s protocol.Spec) error {
 			}
 		}
 	case protocol.ImageRef:
-		return f.vetPlain(ctx, d.Registry, d.Insecure)
+		for _, image := range d.All() {
+			if err := f.vetPlain(ctx, image.Registry, image.Insecure); err != nil {
+				return err
+			}
+		}
 	case protocol.ChartRef:
 		return f.vetPlain(ctx, d.URL, d.Insecure)
 	}
