@@ -22,7 +22,9 @@ type Chart struct {
 	Archive []byte
 	// Image is where the chart's values take the image.
 	Image protocol.ChartImage
-	// Found is true when rendering told Image, and not who wrote the app.
+	// Images tells the same of the app's further images; each has an entry.
+	Images map[string]protocol.ChartImage
+	// Found is true when rendering told one of them, and not who wrote the app.
 	Found bool
 	// Warnings say what could not be checked.
 	Warnings []string

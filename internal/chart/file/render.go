@@ -130,14 +130,34 @@ func (e UnusedError) Error() string { return e.err.Error() }
 func (e UnusedError) Unwrap() error { return e.err }
 
 // Uses fails with an [UnusedError] when no container takes the image by its
-// digest: the chart would deploy something else than what was released. Hooks do
-// not count, for they end. In a plan the digest may not be known yet.
+// digest, or one of its further images: the chart would deploy something else than
+// what was released. Hooks do not count, for they end, but for a further image,
+// which may be all that it is for. In a plan the digest may not be known yet.
 func (r Rendered) Uses(image protocol.ImageRef, ref protocol.ChartRef) error {
+	if err := r.UsesOne("", image, ref); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(image.Images)) {
+		if err := r.UsesOne(name, image.Images[name], ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UsesOne is [Rendered.Uses] for one image: the further one of that name, or the
+// app's own when the name is empty.
+func (r Rendered) UsesOne(further string, image protocol.ImageRef, ref protocol.ChartRef) error {
 	if image.Digest == "" {
 		return nil
 	}
+	field, objects := "spec.chart.image", r.Objects
+	if further != "" {
+		field, objects = "spec.images."+further+".chart", slices.Concat(r.Objects, r.Hooks)
+		ref.Image = ref.Images[further]
+	}
 	var found []Use
-	for _, o := range r.Objects {
+	for _, o := range objects {
 		for _, used := range images(o) {
 			parsed, err := protocol.ParseImageRef(used)
 			if err == nil && parsed.Digest == image.Digest && parsed.FullName() == image.FullName() {
@@ -146,10 +166,10 @@ func (r Rendered) Uses(image protocol.ImageRef, ref protocol.ChartRef) error {
 			found = append(found, Use{used, Title(o), r.Source(o)})
 		}
 	}
-	return UnusedError{unused(image, ref, found), found}
+	return UnusedError{unused(image, ref, field, found), found}
 }
 
-func unused(image protocol.ImageRef, ref protocol.ChartRef, found []Use) error {
+func unused(image protocol.ImageRef, ref protocol.ChartRef, field string, found []Use) error {
 	what := "there are no containers"
 	if len(found) > 0 {
 		texts := make([]string, len(found))
@@ -163,7 +183,7 @@ func unused(image protocol.ImageRef, ref protocol.ChartRef, found []Use) error {
 			WithHint("do not replace the image in the values of a target")
 	}
 	return protocol.Invalid("chart %q does not use the image: no container takes %s, which is in %s: %s", ref.Chart, image, ref.Image.Places(), what).
-		WithHint("use %s in the templates, and do not replace it in the values of a target; spec.chart.image says where it is", ref.Image.Places())
+		WithHint("use %s in the templates, and do not replace it in the values of a target; %s says where it is", ref.Image.Places(), field)
 }
 
 // Title names an object as kubectl does.

@@ -40,26 +40,27 @@ func Pack(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (c
 // app, and its values take the image where source.Image says; in the chart of a
 // path, when source.Image is empty, in the one place where that works. The objects
 // that it renders, with its own values and with those of each of the app's targets,
-// are checked. A chart that Helm or the cluster would not take, or that does not use
-// the image, is an error of status protocol.ExitInvalid, which names the file, and
+// are checked. The app's further images go where source.Images says, or the same way.
+// A chart that Helm or the cluster would not take, or that does not use all
+// images, is an error of status protocol.ExitInvalid, which names the file, and
 // the line where there is one. When the image's digest is not known yet, the chart
 // has no archive.
 func PackSource(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source) (chart.Chart, error) {
-	planned := image.Digest == ""
+	planned := !image.AllPinned()
 	if planned && app.Chart.Builder == nil { // what a plugin made has no digest in it
-		image.Digest = unknownDigest
+		image = foreseen(image)
 	}
 	p := packing{app: app, image: image, name: source.Name}
 	if err := p.identify(tree(source.Files)); err != nil {
 		return chart.Chart{}, fmt.Errorf("chart %s: %w", source.Name, err)
 	}
-	made, err := p.draft(ctx, source.Image)
+	made, err := p.draft(ctx, source)
 	if err != nil {
 		return chart.Chart{}, err
 	}
 	packed := chart.Chart{
 		Name: p.metadata.Name, Version: p.metadata.Version, Annotations: annotations(p.metadata),
-		Image: made.image, Found: made.image != source.Image, Warnings: made.warnings,
+		Image: made.image, Images: made.images, Found: made.image != source.Image || !maps.Equal(made.images, source.imagesOf(app)), Warnings: made.warnings,
 	}
 	packed.Config, err = json.Marshal(p.metadata)
 	if err == nil && !planned {

@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -19,9 +18,13 @@ const unknownDigest = "sha256:00000000000000000000000000000000000000000000000000
 
 // packing is a chart on its way into an archive.
 type packing struct {
-	app   protocol.AppSpec
-	image protocol.ImageRef
-	name  string // how errors call the chart
+	app protocol.AppSpec
+	// image is the one that is placed: the app's own, or the further one of that name.
+	image   protocol.ImageRef
+	further string
+	// others are images whose places are known.
+	others []placed
+	name   string // how errors call the chart
 	// files have the release in Chart.yaml, and the image is not in values.yaml yet.
 	files    tree
 	metadata *helmchart.Metadata
@@ -30,8 +33,9 @@ type packing struct {
 
 // draft is a chart with the image in one of its places, and what rendering it told.
 type draft struct {
-	files tree
-	image protocol.ChartImage
+	files  tree
+	image  protocol.ChartImage
+	images map[string]protocol.ChartImage // of the further images
 	verdict
 }
 
@@ -50,11 +54,12 @@ func (p *packing) identify(files tree) error {
 	return p.files.set(chartFile, []setting{{"version", p.app.Version}, {"appVersion", p.app.Version}})
 }
 
-// draft is the chart with the image at the places, or where it is found to go.
-func (p *packing) draft(ctx context.Context, places protocol.ChartImage) (draft, error) {
-	search := places == (protocol.ChartImage{}) && p.app.Chart.Path != ""
-	files, err := p.with(places)
-	if err == nil && search {
+// draft is the chart with the images at the places, or where they are found to go.
+func (p *packing) draft(ctx context.Context, source Source) (draft, error) {
+	images := p.images(source)
+	p.others = images[1:]
+	files, err := p.with(source.Image)
+	if err == nil && slices.ContainsFunc(images, p.isSearched) {
 		err = maps.Clone(files).set(valuesFile, nil) // finds what is wrong in it
 	}
 	if err != nil {
@@ -68,7 +73,20 @@ func (p *packing) draft(ctx context.Context, places protocol.ChartImage) (draft,
 	if p.variants, err = variants(p.app); err != nil {
 		return draft{}, protocol.Invalid("chart %s: %w", p.name, err)
 	}
-	if search {
+	if p.others = nil; len(images) > 1 {
+		return p.several(ctx, images)
+	}
+	return p.place(ctx, source.Image)
+}
+
+// isSearched reports an image whose place is to be found.
+func (p *packing) isSearched(one placed) bool {
+	return one.places == (protocol.ChartImage{}) && p.app.Chart.Path != ""
+}
+
+// place is the chart with the image at the places, or where it is found to go.
+func (p *packing) place(ctx context.Context, places protocol.ChartImage) (draft, error) {
+	if p.isSearched(placed{places: places}) {
 		return p.find(ctx)
 	}
 	made, err := p.try(ctx, places)
@@ -78,22 +96,12 @@ func (p *packing) draft(ctx context.Context, places protocol.ChartImage) (draft,
 	return made, err
 }
 
-// with is the chart's files with the image at the places.
+// with is the chart's files with the image at the places, and the others at theirs.
 func (p *packing) with(places protocol.ChartImage) (tree, error) {
-	repository, tag := p.image.FullName(), p.image.Tag
-	if places.Registry != "" {
-		repository = p.image.Repository
+	var settings []setting
+	for _, one := range append(slices.Clone(p.others), placed{image: p.image, places: places}) {
+		settings = append(settings, one.settings(p.app.Version)...)
 	}
-	if places.Digest == "" && p.image.Digest != "" {
-		tag = cmp.Or(tag, protocol.TagOf(p.app.Version)) + "@" + p.image.Digest
-	}
-	settings := slices.DeleteFunc([]setting{
-		{places.Value, p.image.String()},
-		{places.Registry, p.image.Registry},
-		{places.Repository, repository},
-		{places.Tag, tag},
-		{places.Digest, p.image.Digest},
-	}, func(s setting) bool { return s.path == "" })
 	files := maps.Clone(p.files)
 	if len(settings) == 0 {
 		return files, nil
@@ -108,8 +116,11 @@ func (p *packing) try(ctx context.Context, places protocol.ChartImage) (draft, e
 	if err != nil {
 		return draft{}, fmt.Errorf("chart %s: %w", p.name, err)
 	}
-	made := draft{files: files, image: places}
-	made.verdict, err = p.checkRendered(ctx, Source{Name: p.name, Files: files, Image: places})
+	made := draft{files: files, image: places, images: map[string]protocol.ChartImage{}}
+	for _, other := range p.others {
+		made.images[other.name] = other.places
+	}
+	made.verdict, err = p.checkRendered(ctx, Source{Name: p.name, Files: files, Image: places, Images: made.images})
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return made, fmt.Errorf("check chart %s: %w", p.name, err)

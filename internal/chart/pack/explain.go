@@ -96,7 +96,7 @@ func (p *packing) none(ctx context.Context, failures []failure) error {
 	if len(failures) == 0 {
 		made, err := p.try(ctx, protocol.ChartImage{})
 		if err == nil {
-			err = made.unproven()
+			err = p.unproven(made)
 		}
 		if !errors.As(err, &unused) {
 			other = err
@@ -144,5 +144,5 @@ func (p *packing) fixed(images []file.Use) error {
 		value, template = `image: {repository: "", tag: ""}`, `image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"`
 	}
 	return protocol.Invalid("chart %s: no value is found that takes the image; the images of the containers come from\n%s", p.name, strings.Join(short(texts), "\n")).
-		WithHint("if a value takes it, name it in spec.chart.image; else change two lines, those of the app's container:\n%s: %s\n%s: %s", defaults, value, lines[0], template)
+		WithHint("if a value takes it, name it in %s; else change two lines, those of the app's container:\n%s: %s\n%s: %s", p.field(), defaults, value, lines[0], template)
 }

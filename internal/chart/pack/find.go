@@ -21,8 +21,6 @@ import (
 // which only a person knows which one is the app.
 const maxCandidates = 16
 
-const sayWhere = "say in spec.chart.image where the chart's values take the image"
-
 // candidate is a map of the chart's values that could take the image, in one of
 // several ways: those that are likelier come first.
 type candidate struct {
@@ -31,31 +29,11 @@ type candidate struct {
 }
 
 // find is the chart with the image in the one place of its values where that
-// works: containers run it, by its digest, with the values of every target.
+// works.
 func (p *packing) find(ctx context.Context) (draft, error) {
-	all, err := p.candidates()
+	works, failures, err := p.working(ctx)
 	if err != nil {
-		return draft{}, protocol.Invalid("chart %s: %w", p.name, err)
-	}
-	if len(all) > maxCandidates {
-		return draft{}, p.choose(fmt.Sprintf("its values have %d places that may take the image, and at most %d are tried", len(all), maxCandidates), first(all))
-	}
-	limited, cancel := context.WithTimeoutCause(ctx, renderTime, fmt.Errorf("no place for the image was found within %s", renderTime))
-	defer cancel()
-	var works []draft
-	var failures []failure
-	for _, c := range all {
-		made, failed := p.tryWays(limited, c)
-		switch {
-		case ctx.Err() != nil:
-			return draft{}, fmt.Errorf("check chart %s: %w", p.name, context.Cause(ctx))
-		case limited.Err() != nil:
-			return draft{}, protocol.Invalid("chart %s: %w", p.name, context.Cause(limited)).WithHint(sayWhere)
-		}
-		if failed == nil {
-			works = append(works, made)
-		}
-		failures = append(failures, failed...)
+		return draft{}, err
 	}
 	switch len(works) {
 	case 0:
@@ -63,11 +41,45 @@ func (p *packing) find(ctx context.Context) (draft, error) {
 	case 1:
 		return works[0], nil
 	}
-	var places []protocol.ChartImage
-	for _, made := range works {
-		places = append(places, made.image)
+	return draft{}, p.choose(fmt.Sprintf("%d places in its values take the image", len(works)), placesOf(works))
+}
+
+func placesOf(works []draft) []protocol.ChartImage {
+	places := make([]protocol.ChartImage, len(works))
+	for i, made := range works {
+		places[i] = made.image
 	}
-	return draft{}, p.choose(fmt.Sprintf("%d places in its values take the image", len(works)), places)
+	return places
+}
+
+// working are the charts with the image in each place of its values where that
+// works: containers run it, by its digest, with the values of every target. The
+// failures are those of the places where it does not.
+func (p *packing) working(ctx context.Context) (works []draft, failures []failure, err error) {
+	all, err := p.candidates()
+	if err != nil {
+		return nil, nil, protocol.Invalid("chart %s: %w", p.name, err)
+	}
+	all = slices.DeleteFunc(all, p.isTaken)
+	if len(all) > maxCandidates {
+		return nil, nil, p.choose(fmt.Sprintf("its values have %d places that may take the image, and at most %d are tried", len(all), maxCandidates), first(all))
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, renderTime, fmt.Errorf("no place for the image was found within %s", renderTime))
+	defer cancel()
+	for _, c := range all {
+		made, failed := p.tryWays(limited, c)
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, fmt.Errorf("check chart %s: %w", p.name, context.Cause(ctx))
+		case limited.Err() != nil:
+			return nil, nil, protocol.Invalid("chart %s: %w", p.name, context.Cause(limited)).WithHint("%s", p.sayWhere())
+		}
+		if failed == nil {
+			works = append(works, made)
+		}
+		failures = append(failures, failed...)
+	}
+	return works, failures, nil
 }
 
 // first is the likeliest way of each.
@@ -83,10 +95,10 @@ func first(all []candidate) []protocol.ChartImage {
 func (p *packing) choose(why string, places []protocol.ChartImage) error {
 	lines := make([]string, len(places))
 	for i, place := range places {
-		lines[i] = "\nimage: " + place.String()
+		lines[i] = "\n" + p.key() + ": " + place.String()
 	}
 	return protocol.Invalid("chart %s: %s:%s", p.name, why, strings.Join(lines, "")).
-		WithHint("put the line of app %s under spec.chart in harmony.yaml", p.app.Name)
+		WithHint("put the line of %s under %s in harmony.yaml", p.subject(), p.under())
 }
 
 // failure is what came of an image in its place.
@@ -109,7 +121,7 @@ func (p *packing) tryWays(ctx context.Context, c candidate) (draft, []failure) {
 		made, err := p.try(ctx, way)
 		proven := made.proven > 0
 		if err == nil && !proven {
-			err = made.unproven()
+			err = p.unproven(made)
 		} else if err != nil && way.Tag != "" && way.Digest == "" {
 			made, err = p.beside(ctx, way, err)
 		}
@@ -123,8 +135,8 @@ func (p *packing) tryWays(ctx context.Context, c candidate) (draft, []failure) {
 }
 
 // unproven is the error for a chart that could not be rendered to the end.
-func (d draft) unproven() error {
-	return protocol.Invalid("%s", strings.Join(d.warnings, "\n")).WithHint(sayWhere)
+func (p *packing) unproven(made draft) error {
+	return protocol.Invalid("%s", strings.Join(made.warnings, "\n")).WithHint("%s", p.sayWhere())
 }
 
 // half is an image that has the name of the app's, and not its digest, if err

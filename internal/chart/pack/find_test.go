@@ -2,6 +2,8 @@ package pack
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,10 +21,13 @@ import (
 //	named: {…}    the places in harmony.yaml, which are searched when it is absent
 //	target: {…}   the values of a target
 //	place: {…}    the places that are found, and value: PATH TEXT in values.yaml
+//	image: NAME {…}    a further image with the places in harmony.yaml, {} for none
+//	placed: NAME {…}   the places that are found for it
 //	error: TEXT   what the error has, and hint: TEXT its hint
 type expected struct {
 	app                   protocol.AppSpec
 	place                 string
+	placed                map[string]string
 	values, errors, hints []string
 }
 
@@ -30,6 +35,7 @@ func readExpected(t *testing.T, text, root string) (want expected) {
 	t.Helper()
 	want.app = app(root, protocol.ChartImage{})
 	want.app.Version = "1.4.0"
+	want.app.Images, want.placed = map[string]protocol.AppImage{}, map[string]string{}
 	for line := range strings.Lines(strings.ReplaceAll(text, "{root}", root)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		var err error
@@ -42,6 +48,14 @@ func readExpected(t *testing.T, text, root string) (want expected) {
 			want.app.Targets = map[string]protocol.TargetValues{"staging": values}
 		case "place":
 			want.place = value
+		case "image":
+			name, places, _ := strings.Cut(value, " ")
+			further := protocol.AppImage{}
+			err = yaml.Unmarshal([]byte(places), &further.Chart)
+			want.app.Images[name] = further
+		case "placed":
+			name, places, _ := strings.Cut(value, " ")
+			want.placed[name] = places
 		case "value":
 			want.values = append(want.values, value)
 		case "error":
@@ -87,11 +101,29 @@ func TestImageFindsItsPlace(t *testing.T) {
 	}
 }
 
+// images are the app's image and its further ones, each with a digest of its own.
+func images(app protocol.AppSpec) protocol.ImageRef {
+	ref := image()
+	ref.Images = map[string]protocol.ImageRef{}
+	for name := range app.Images {
+		further := image()
+		further.Repository += "-" + name
+		further.Digest = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(name)))
+		ref.Images[name] = further
+	}
+	return ref
+}
+
 func checkPlace(t *testing.T, want expected) {
 	t.Helper()
-	packed, err := Pack(t.Context(), want.app, image())
+	release := images(want.app)
+	packed, err := Pack(t.Context(), want.app, release)
 	plan := image()
-	plan.Digest = ""
+	plan.Digest, plan.Images = "", map[string]protocol.ImageRef{}
+	for name, further := range release.Images {
+		further.Digest = ""
+		plan.Images[name] = further
+	}
 	planned, planErr := Pack(t.Context(), want.app, plan)
 	if (err == nil) != (planErr == nil) {
 		t.Errorf("a plan gives %v, a release %v", planErr, err)
@@ -110,6 +142,11 @@ func checkPlace(t *testing.T, want expected) {
 	if err != nil {
 		t.Fatalf("%v; %s", err, protocol.HintOf(err))
 	}
+	for name := range want.app.Images {
+		if found := packed.Images[name]; found.String() != want.placed[name] || planned.Images[name] != found {
+			t.Errorf("place of %s %s, planned %s; want %s", name, found, planned.Images[name], want.placed[name])
+		}
+	}
 	if packed.Image.String() != want.place || !packed.Found || planned.Image != packed.Image || planned.Archive != nil {
 		t.Errorf("place %s, found %t, planned %s; want %s", packed.Image, packed.Found, planned.Image, want.place)
 	}
@@ -120,8 +157,11 @@ func checkPlace(t *testing.T, want expected) {
 		}
 	}
 	named := want.app
-	named.Chart.Image = packed.Image
-	again, err := Pack(t.Context(), named, image())
+	named.Chart.Image, named.Images = packed.Image, map[string]protocol.AppImage{}
+	for name, places := range packed.Images {
+		named.Images[name] = protocol.AppImage{Chart: places}
+	}
+	again, err := Pack(t.Context(), named, release)
 	if err != nil || again.Digest() != packed.Digest() || again.Found {
 		t.Errorf("with its place named, the chart is another one (%v), or was searched again", err)
 	}

@@ -95,6 +95,10 @@ func chartInputs(ctx context.Context, app protocol.AppSpec, made *chart.Inputs) 
 	app.Version = "0.0.0"
 	image := protocol.ImageRef{Metadata: app.Metadata, Registry: "registry.invalid", Repository: app.Name, Tag: "0.0.0", Digest: "sha256:" + strings.Repeat("0", 64)}
 	release := packing{app: app, image: image, name: source.Name}
+	for _, name := range app.ImageNames() {
+		image.Repository = app.ForImage(name).Name
+		release.others = append(release.others, placed{name, image, app.Images[name].Chart})
+	}
 	if err := release.identify(files); err != nil {
 		return err
 	}

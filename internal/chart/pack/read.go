@@ -152,8 +152,23 @@ type Source struct {
 	// Files are the chart's files by their path in it, with slashes. Packaging
 	// changes Chart.yaml and values.yaml.
 	Files map[string][]byte
-	// Image tells where the chart's values take the image.
-	Image protocol.ChartImage
+	// Image tells where the chart's values take the image, and Images the app's
+	// further images, by their names.
+	Image  protocol.ChartImage
+	Images map[string]protocol.ChartImage
+}
+
+// imagesOf are the places of each further image of the app, empty where none is
+// said.
+func (s Source) imagesOf(app protocol.AppSpec) map[string]protocol.ChartImage {
+	if len(app.Images) == 0 {
+		return nil
+	}
+	all := map[string]protocol.ChartImage{}
+	for name := range app.Images {
+		all[name] = s.Images[name]
+	}
+	return all
 }
 
 // Read reads the chart in a folder, without what .helmignore leaves out, or in
@@ -194,12 +209,15 @@ func sourceOf(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef
 	case app.Chart.Builder != nil:
 		err = builder.Ask(ctx, app, image, func(dir string, ref protocol.ChartRef) error {
 			source, err = Read(ctx, dir)
-			source.Image = ref.Image
+			source.Image, source.Images = ref.Image, ref.Images
 			return err
 		})
 	default:
 		source, err = Read(ctx, filepath.Join(app.ProjectRoot, app.Chart.Path))
-		source.Image = app.Chart.Image
+		source.Image, source.Images = app.Chart.Image, map[string]protocol.ChartImage{}
+		for name, further := range app.Images {
+			source.Images[name] = further.Chart
+		}
 	}
 	return source, err
 }

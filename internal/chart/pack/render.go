@@ -97,7 +97,7 @@ type verdict struct {
 // a deploy renders the chart again.
 func (p *packing) checkRendered(ctx context.Context, source Source) (told verdict, err error) {
 	for i, v := range p.variants {
-		err := checkVariant(ctx, p.app, p.image, source, v)
+		err := p.checkVariant(ctx, source, v)
 		missing, isMissing := errors.AsType[file.MissingError](err)
 		_, isUnused := errors.AsType[file.UnusedError](err)
 		switch {
@@ -117,7 +117,7 @@ func (p *packing) checkRendered(ctx context.Context, source Source) (told verdic
 	return told, nil
 }
 
-func checkVariant(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, source Source, v variant) error {
+func (p *packing) checkVariant(ctx context.Context, source Source, v variant) error {
 	loaded, err := loader.LoadFiles(tree(source.Files).buffered()) // rendering changes it
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func checkVariant(ctx context.Context, app protocol.AppSpec, image protocol.Imag
 	}
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	capabilities.KubeVersion = *version
-	release := chartutil.ReleaseOptions{Name: app.Name, Namespace: "default", Revision: 1, IsInstall: true}
+	release := chartutil.ReleaseOptions{Name: p.app.Name, Namespace: "default", Revision: 1, IsInstall: true}
 	bounded := &boundedEngine{ctx: ctx}
 	rendered, err := file.Render(bounded, loaded, v.values, release, capabilities)
 	if err != nil {
@@ -137,10 +137,10 @@ func checkVariant(ctx context.Context, app protocol.AppSpec, image protocol.Imag
 	if err := checkObjects(rendered); err != nil {
 		return err
 	}
-	if err := rendered.Uses(image, protocol.ChartRef{Chart: loaded.Name(), Image: source.Image}); err != nil {
+	if err := p.uses(rendered, loaded.Name(), source); err != nil {
 		return err
 	}
-	return checkSize(app, loaded, v.values, bounded.files)
+	return checkSize(p.app, loaded, v.values, bounded.files)
 }
 
 // boundedEngine runs templates without a cluster, for a limited time. Helm's
