@@ -16,6 +16,7 @@ import (
 	"github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 func main() {
@@ -28,5 +29,7 @@ func main() {
 	bind := func(set *pflag.FlagSet) { kubeflags.Bind(&flags.Flags, set) }
 	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: project.Standard()}
 	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind))
-	project.Main(plugin.Deploy(suite.Version(), adapters), options...)
+	stage := plugin.Deploy(suite.Version(), adapters)
+	stage.Features = []string{protocol.FeatureImages}
+	project.Main(stage, options...)
 }

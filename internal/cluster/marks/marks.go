@@ -21,6 +21,7 @@ const (
 	Release   = Domain + "release"
 	Wave      = Domain + "wave"
 	Image     = Domain + "image"
+	Images    = Domain + "images"
 	Version   = Domain + "version"
 	Chart     = Domain + "chart"
 	Values    = Domain + "values"

@@ -109,25 +109,71 @@ func repository(reference string) string {
 	return name
 }
 
-// Prover proves that the pods of a release run its image, as often as it is
+// Prover proves that the pods of a release run its images, as often as it is
 // asked during a rollout. It is not safe for use by several goroutines.
 type Prover struct {
+	release string
+	// images are the app's own, first, and its further images.
+	images []one
+}
+
+// one is an image to be proven.
+type one struct {
 	release string
 	image   protocol.ImageRef
 	// digests are the names of the image that are known so far.
 	digests Digests
 }
 
-// NewProver makes the prover of a release. It asks the image's registry when a
-// runtime reports the image under a name that only the registry knows.
-func NewProver(release string, image protocol.ImageRef) *Prover {
-	return &Prover{release: release, image: image, digests: Of(image)}
+// Objects are those of a release.
+type Objects struct {
+	// Applied are there as long as the release is.
+	Applied []*unstructured.Unstructured
+	// Hooks reads those that had run to their end before the release was in force, and
+	// may be gone: a further image can be all that one of them is for. May be nil.
+	Hooks func(context.Context) ([]*unstructured.Unstructured, error)
 }
 
-// Proven reports whether the image is what runs in the pods of the release,
+// NewProver makes the prover of a release and all its images. It asks an image's
+// registry when a runtime reports the image under a name that only the registry
+// knows.
+func NewProver(release string, image protocol.ImageRef) *Prover {
+	p := &Prover{release: release}
+	for _, image := range image.All() {
+		p.images = append(p.images, one{release, image, Of(image)})
+	}
+	return p
+}
+
+// Proven reports whether the images are what runs in the pods of the release,
 // whose objects those are; false when that cannot be said yet. An image that is
-// not used, or another digest that runs in its place, is an error.
-func (p *Prover) Proven(ctx context.Context, objects []*unstructured.Unstructured, snapshots []rollout.Snapshot) (bool, error) {
+// not used, or another digest that runs in its place, is an error. A further image
+// may also have been run by a hook.
+func (p *Prover) Proven(ctx context.Context, objects Objects, snapshots []rollout.Snapshot) (bool, error) {
+	all := true
+	for i := range p.images {
+		proven, err := p.images[i].proven(ctx, objects.Applied, snapshots)
+		if errors.As(err, new(unusedError)) && i > 0 && objects.Hooks != nil {
+			hooks, failed := objects.Hooks(ctx)
+			if failed != nil {
+				return false, errors.Join(err, failed)
+			}
+			if manifest.Uses(manifest.Images(hooks), p.images[i].image.Digest) {
+				proven, err = true, nil
+			}
+		}
+		if err != nil {
+			return false, err
+		}
+		all = all && proven
+	}
+	return all, nil
+}
+
+// unusedError reports an image that nothing of the release runs.
+type unusedError struct{ error }
+
+func (p *one) proven(ctx context.Context, objects []*unstructured.Unstructured, snapshots []rollout.Snapshot) (bool, error) {
 	v := Examine(p.image, p.digests, snapshots)
 	if len(v.Others) > 0 {
 		if err := p.digests.Learn(ctx, p.image, v.Others); err != nil {
@@ -147,10 +193,10 @@ func (p *Prover) Proven(ctx context.Context, objects []*unstructured.Unstructure
 	if manifest.Uses(manifest.Images(idle(objects, snapshots)), p.image.Digest) {
 		return true, nil
 	}
-	return false, fmt.Errorf("release %s does not use the image: no container runs %s@%s", p.release, p.image.FullName(), p.image.Digest)
+	return false, unusedError{fmt.Errorf("release %s does not use the image: no container runs %s@%s", p.release, p.image.FullName(), p.image.Digest)}
 }
 
-func (p *Prover) wrong(v Verdict) error {
+func (p *one) wrong(v Verdict) error {
 	others := make([]string, len(v.Others))
 	for i, c := range v.Others {
 		others[i] = c.String()
@@ -188,6 +234,20 @@ func DigestIn(objects []*unstructured.Unstructured, repository protocol.ImageRef
 		digest = found
 	}
 	return digest
+}
+
+// ImagesIn are those of the images whose repositories the objects pin to a digest,
+// with that digest: what runs of an app's further images, which may be others than
+// those wanted.
+func ImagesIn(objects []*unstructured.Unstructured, images map[string]protocol.ImageRef) map[string]protocol.ImageRef {
+	found := map[string]protocol.ImageRef{}
+	for name, image := range images {
+		image.Tag, image.Digest = "", DigestIn(objects, image)
+		if image.Digest != "" {
+			found[name] = image
+		}
+	}
+	return found
 }
 
 // Of is the digest of the reference alone, which is what containerd and CRI-O

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"context"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -61,6 +62,56 @@ func TestExamineSeesOldPods(t *testing.T) {
 	v := Examine(image, Of(image), []rollout.Snapshot{{Old: []*corev1.Pod{old}}})
 	if len(v.Others) != 1 || !strings.Contains(v.Others[0].String(), wrong) {
 		t.Errorf("verdict %+v, want the old pod's digest", v)
+	}
+}
+
+// Every image has to run; a further one may have been run by a hook.
+func TestProverOfSeveralImages(t *testing.T) {
+	of := func(name, digest string) string { return "localhost:5000/fleet/operator" + name + "@" + digest }
+	all := image
+	all.Images = map[string]protocol.ImageRef{"worker": {Registry: image.Registry, Repository: image.Repository + "-worker", Digest: wrong}}
+	own, worker := pod(of("", right), "x@"+right), pod(of("-worker", wrong), "x@"+wrong)
+	hooks := func(images ...string) func(context.Context) ([]*unstructured.Unstructured, error) {
+		return func(context.Context) (objects []*unstructured.Unstructured, err error) {
+			for _, image := range images {
+				objects = append(objects, &unstructured.Unstructured{Object: map[string]any{
+					"kind": "Job", "spec": map[string]any{"containers": []any{map[string]any{"image": image}}},
+				}})
+			}
+			return objects, nil
+		}
+	}
+	for name, test := range map[string]struct {
+		pods   []*corev1.Pod
+		hooks  func(context.Context) ([]*unstructured.Unstructured, error)
+		proven bool
+		fails  string
+	}{
+		"both run":              {[]*corev1.Pod{own, worker}, nil, true, ""},
+		"one is starting":       {[]*corev1.Pod{own, pod(of("-worker", wrong), "")}, nil, false, ""},
+		"one does not run":      {[]*corev1.Pod{own}, nil, false, "no container runs " + of("-worker", wrong)},
+		"another digest of one": {[]*corev1.Pod{own, pod(of("-worker", right), "x@"+right)}, nil, false, "should run " + of("-worker", wrong)},
+		"a hook has run one":    {[]*corev1.Pod{own}, hooks(of("-worker", wrong)), true, ""},
+		"a hook of another":     {[]*corev1.Pod{own}, hooks(of("-worker", right)), false, "no container runs " + of("-worker", wrong)},
+		"a hook of the app's":   {[]*corev1.Pod{worker}, hooks(of("", right)), false, "no container runs " + of("", right)},
+	} {
+		proven, err := NewProver("operator", all).Proven(t.Context(), Objects{Hooks: test.hooks}, []rollout.Snapshot{{Current: test.pods}})
+		if proven != test.proven || (err == nil) != (test.fails == "") || err != nil && !strings.Contains(err.Error(), test.fails) {
+			t.Errorf("%s: %t, %v; want %t, %q", name, proven, err, test.proven, test.fails)
+		}
+	}
+}
+
+func TestImagesIn(t *testing.T) {
+	objects := []*unstructured.Unstructured{{Object: map[string]any{"spec": map[string]any{"containers": []any{
+		map[string]any{"image": "localhost:5000/worker:1@" + right}, map[string]any{"image": "localhost:5000/loose:1"},
+	}}}}}
+	known := map[string]protocol.ImageRef{}
+	for _, name := range []string{"worker", "loose", "absent"} {
+		known[name] = protocol.ImageRef{Registry: "localhost:5000", Repository: name, Tag: "2", Digest: wrong}
+	}
+	if found := ImagesIn(objects, known); len(found) != 1 || found["worker"].String() != "localhost:5000/worker@"+right {
+		t.Errorf("got %v", found)
 	}
 }
 

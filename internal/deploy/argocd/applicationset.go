@@ -55,6 +55,10 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 			"maxUpdate":        f.multi.AtOnce(),
 		})
 	}
+	notes := map[string]any{marks.Image: r.Image, marks.Version: r.Version}
+	if r.Images != "" {
+		notes[marks.Images] = r.Images
+	}
 	return plain(map[string]any{
 		"goTemplate": true, "goTemplateOptions": []any{"missingkey=error"},
 		"generators": []any{map[string]any{"list": map[string]any{"elements": elements}}},
@@ -65,7 +69,7 @@ func (f *fanout) setSpec(r release) (map[string]any, error) {
 			"metadata": map[string]any{
 				"name":        "{{.application}}",
 				"labels":      map[string]any{marks.ManagedBy: marks.Harmony, marks.App: f.App.Name, marks.Target: f.Target, marks.Wave: "{{.wave}}"},
-				"annotations": map[string]any{marks.Image: r.Image, marks.Version: r.Version},
+				"annotations": notes,
 			},
 			"spec": map[string]any{
 				"project": f.want.project, "source": escape(r.Source),

@@ -97,6 +97,9 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 // the settings name another.
 func (a *adapter) deployment(call delivery.Call, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
 	d := &deployment{Call: call, settings: a.settings}
+	if charts := a.Env.Topology.HelmRegistry; charts != nil && chart.URL == "" {
+		chart.Insecure = charts.Insecure
+	}
 	d.Image, d.Chart = image, chart
 	var err error
 	if d.Values, err = values.InClear(d.App, d.Target, "an Argo CD Application"); err != nil {
@@ -124,6 +127,7 @@ func (d *deployment) lock(what string, work func(context.Context) (protocol.Depl
 func (d *deployment) result(outcome protocol.Outcome, now, before release) protocol.DeployResult {
 	r := d.Result(Name, outcome)
 	r.Image, r.Chart, r.PreviousImage, r.PreviousChart = now.digest(), now.chart(), before.digest(), before.chart()
+	r.Images = status.Digests(now.Images)
 	return r
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -193,7 +194,7 @@ func (f *fanout) finish(i int, outcome protocol.Outcome, message string) {
 	result := f.Result(Name, outcome)
 	result.Context, result.Cluster, result.Message = "", f.members[i].Name, message
 	if outcome.Delivered() {
-		result.Image, result.Chart = f.want.digest(), f.want.chart()
+		result.Image, result.Images, result.Chart = f.want.digest(), status.Digests(f.want.Images), f.want.chart()
 	}
 	f.ends[i] = result
 	f.each(result)
@@ -211,7 +212,7 @@ func (f *fanout) conclude(failure error) (protocol.DeployResult, error) {
 	result := f.Result(Name, count.Outcome())
 	result.Context, result.Clusters = "", &count
 	if failure == nil {
-		result.Image, result.Chart = f.want.digest(), f.want.chart()
+		result.Image, result.Images, result.Chart = f.want.digest(), status.Digests(f.want.Images), f.want.chart()
 	} else if result.Outcome.Delivered() || result.Outcome == protocol.OutcomeSkipped {
 		result.Outcome = protocol.OutcomeFailed
 	}

@@ -66,7 +66,22 @@ func (d *deployment) running(ctx context.Context, found *application) (bool, err
 	if err != nil {
 		return false, err
 	}
-	return d.Runs(ctx, workloads, objects)
+	return d.Runs(ctx, workloads, proof.Objects{Applied: objects, Hooks: d.hooksOf(releaseOf(found))})
+}
+
+// hooksOf reads the hooks of a release, which Argo CD may have deleted: they are
+// those of its chart.
+func (d *deployment) hooksOf(r release) func(context.Context) ([]*unstructured.Unstructured, error) {
+	return func(ctx context.Context) ([]*unstructured.Unstructured, error) {
+		chart, values := d.Chart, d.Values.All
+		if chart.Digest != r.chart() && r.Source != nil {
+			chart.URL, _ = r.Source["repoURL"].(string)
+			chart.Digest = r.chart()
+			values, _, _ = unstructured.NestedMap(r.Source, "helm", "valuesObject")
+		}
+		rendered, err := delivery.Render(ctx, d.Discovery, d.App, d.Target, d.Namespace, chart, values, false)
+		return rendered.Hooks, err
+	}
 }
 
 // follow waits until what was synced is rolled out, its image proven to run,
@@ -80,15 +95,15 @@ func (d *deployment) follow(ctx context.Context, want release, image protocol.Im
 	if s := found.Status.OperationState; s != nil && s.Phase == api.Succeeded && s.SyncResult != nil && !fresh(found) {
 		from = applied(s)
 	}
-	if err := d.rolledOut(ctx, from, image); err != nil {
+	if err := d.rolledOut(ctx, from, image, want); err != nil {
 		return err
 	}
 	return d.awaitHealthy(ctx, want)
 }
 
-// rolledOut waits until the workloads among the objects are ready, with the
-// image proven to run.
-func (d *deployment) rolledOut(ctx context.Context, from []reference, image protocol.ImageRef) error {
+// rolledOut waits until the workloads among the objects of a release are ready,
+// with its images proven to run.
+func (d *deployment) rolledOut(ctx context.Context, from []reference, image protocol.ImageRef, r release) error {
 	workloads, objects, err := d.workloads(ctx, from)
 	if err != nil {
 		return err
@@ -96,7 +111,9 @@ func (d *deployment) rolledOut(ctx context.Context, from []reference, image prot
 	prover := proof.NewProver(d.App.Name, image)
 	err = rollout.Wait(ctx, d.Client, workloads, rollout.Options{
 		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
-		Check: func(s []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, objects, s) },
+		Check: func(s []rollout.Snapshot) (bool, error) {
+			return prover.Proven(ctx, proof.Objects{Applied: objects, Hooks: d.hooksOf(r)}, s)
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("%w%s", err, d.unhealthy(ctx))

@@ -118,7 +118,7 @@ func (d *deployment) drift(found *application) []string {
 // told. It is a failure when the release no longer runs.
 func (d *deployment) reported(ctx context.Context, found *application) (protocol.DeployResult, error) {
 	drift := d.drift(found)
-	if err := d.rolledOut(ctx, references(found), d.Image); err != nil {
+	if err := d.rolledOut(ctx, references(found), d.Image, d.want.release); err != nil {
 		return protocol.DeployResult{}, delivery.Drifted(err, drift)
 	}
 	result := d.result(protocol.OutcomeUnchanged, d.want.release, d.want.release)

@@ -40,8 +40,10 @@ func (f *fanout) proven(a *application, r release) bool {
 		return false
 	}
 	for _, running := range a.Status.Summary.Images {
-		if proof.SameRepository(running, image) && !strings.HasSuffix(running, "@"+image.Digest) {
-			return false
+		for _, one := range image.All() {
+			if proof.SameRepository(running, one) && !strings.HasSuffix(running, "@"+one.Digest) {
+				return false
+			}
 		}
 	}
 	return true

@@ -28,6 +28,8 @@ type release struct {
 	// the app's.
 	Image   string `json:"image"`
 	Version string `json:"version,omitempty"`
+	// Images are the further images, as their mark has them.
+	Images string `json:"images,omitempty"`
 }
 
 func (r release) chart() string {
@@ -47,6 +49,7 @@ func (r release) image(like protocol.ImageRef) (protocol.ImageRef, error) {
 		return protocol.ImageRef{}, fmt.Errorf("the release before: %w", err)
 	}
 	image.Location, image.Insecure = protocol.InRegistry, like.Insecure && image.Registry == like.Registry
+	image.Images = marks.ReadImages(r.Images, image)
 	return image, nil
 }
 
@@ -57,12 +60,15 @@ func releaseOf(a *application) release {
 	}
 	from, _, _ := unstructured.NestedMap(a.Object, "spec", "source")
 	notes := a.GetAnnotations()
-	return release{Source: from, Image: notes[marks.Image], Version: notes[marks.Version]}
+	return release{Source: from, Image: notes[marks.Image], Images: notes[marks.Images], Version: notes[marks.Version]}
 }
 
 func (r release) write(object *unstructured.Unstructured) error {
 	annotate(object, marks.Image, r.Image)
 	annotate(object, marks.Version, r.Version)
+	if object.GetAnnotations()[marks.Images] != r.Images {
+		annotate(object, marks.Images, r.Images)
+	}
 	unstructured.RemoveNestedField(object.Object, "spec", "sources")
 	return unstructured.SetNestedMap(object.Object, r.Source, "spec", "source")
 }
@@ -86,7 +92,7 @@ func newWanted(d *deployment) (wanted, error) {
 		return wanted{}, fmt.Errorf("values: %w", err)
 	}
 	return wanted{
-		release: release{Source: from, Image: d.Image.FullName() + "@" + d.Image.Digest, Version: d.App.Version},
+		release: release{Source: from, Image: d.Image.FullName() + "@" + d.Image.Digest, Images: marks.WriteImages(d.Image.Images), Version: d.App.Version},
 		project: d.settings.project, syncOptions: withOption(withOption(d.settings.syncOptions, "CreateNamespace=true"), respectIgnored),
 	}, nil
 }
@@ -115,7 +121,7 @@ func plain(value map[string]any) (map[string]any, error) {
 func (w wanted) matches(a *application, places []place) bool {
 	now := releaseOf(a)
 	ignored, _, _ := unstructured.NestedSlice(a.Object, "spec", "ignoreDifferences")
-	return len(ignoring(ignored)) == len(ignored) && now.Image == w.Image && len(a.Spec.Sources) == 0 && equality.Semantic.DeepEqual(now.Source, w.Source) &&
+	return len(ignoring(ignored)) == len(ignored) && now.Image == w.Image && now.Images == w.Images && len(a.Spec.Sources) == 0 && equality.Semantic.DeepEqual(now.Source, w.Source) &&
 		a.Spec.Project == w.project && slices.Contains(places, a.Spec.Destination) && !slices.ContainsFunc(w.syncOptions, func(o string) bool {
 		return !slices.Contains(a.Spec.SyncPolicy.SyncOptions, o)
 	})

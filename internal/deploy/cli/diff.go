@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -215,7 +214,7 @@ func published(ctx context.Context, topology protocol.Topology, app protocol.App
 	if err != nil {
 		return release{}, err
 	}
-	image, err := publishedImage(ctx, *images, app)
+	image, err := publishedImages(ctx, *images, app)
 	if err != nil {
 		return release{}, err
 	}
@@ -225,19 +224,46 @@ func published(ctx context.Context, topology protocol.Topology, app protocol.App
 	}
 	return release{app: app, image: &image, chart: &protocol.ChartRef{
 		Metadata: app.Metadata, URL: "oci://" + chart.Registry + "/" + chart.Repository, Chart: chartName, ChartVersion: app.Version,
-		Digest: chart.Digest, Image: app.Chart.ImagePlaces(), Insecure: charts.Insecure,
+		Digest: chart.Digest, Image: app.Chart.ImagePlaces(), Images: places(app), Insecure: charts.Insecure,
 	}}, nil
+}
+
+// places are those of the further images, as far as the app names them.
+func places(app protocol.AppSpec) map[string]protocol.ChartImage {
+	all := map[string]protocol.ChartImage{}
+	for name, further := range app.Images {
+		all[name] = further.Chart
+	}
+	return all
+}
+
+// publishedImages are the app's images of its version.
+func publishedImages(ctx context.Context, registry protocol.Provider, app protocol.AppSpec) (protocol.ImageRef, error) {
+	image, err := publishedImage(ctx, registry, app)
+	for _, name := range app.ImageNames() {
+		if err != nil {
+			break
+		}
+		var further protocol.ImageRef
+		further, err = publishedImage(ctx, registry, app.ForImage(name))
+		further.Metadata = app.Metadata
+		if image.Images == nil {
+			image.Images = map[string]protocol.ImageRef{}
+		}
+		image.Images[name] = further
+	}
+	return image, err
 }
 
 // publishedImage is the app's image of its version. For one that stays where it is, image.ref
 // tells which.
 func publishedImage(ctx context.Context, registry protocol.Provider, app protocol.AppSpec) (protocol.ImageRef, error) {
 	if !app.Image.Stays() {
-		return lookup(ctx, registry, cmp.Or(app.Image.Repository, app.Name), app)
+		return lookup(ctx, registry, app.Repository(), app)
 	}
 	image, err := app.Image.Existing()
 	if err != nil {
-		return image, protocol.Invalid("app %q: spec.image.ref: %w", app.Name, err)
+		return image, protocol.Invalid("app %q: %s.ref: %w", app.Name, app.ImageField(), err)
 	}
 	image.Metadata, image.Location = app.Metadata, protocol.InRegistry
 	if image.Digest != "" {

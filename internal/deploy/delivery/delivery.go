@@ -89,14 +89,15 @@ func Of(name string, c capability.ContinuousDelivery) Adapter {
 // may have.
 func Published(env capability.Environment, app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) error {
 	what := ""
-	switch {
-	case env.DryRun:
-		return nil
-	case image.Digest == "":
-		what = "image " + image.String()
-	case chart.Digest == "":
+	for _, one := range image.All() {
+		if one.Digest == "" {
+			what = "image " + one.String()
+		}
+	}
+	if what == "" && chart.Digest == "" {
 		what = "chart " + chart.Chart
-	default:
+	}
+	if env.DryRun || what == "" {
 		return nil
 	}
 	return protocol.Invalid("%s of %s has no digest", what, app.Name).WithHint("publish it first")

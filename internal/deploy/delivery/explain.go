@@ -9,7 +9,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
@@ -141,9 +140,9 @@ func Ready(snapshots []rollout.Snapshot) (bool, error) {
 	return true, nil
 }
 
-// Runs reports that every workload is ready, and that the image runs in those of
-// the objects. What speaks against the image is told, and is no error.
-func (c *Call) Runs(ctx context.Context, workloads []rollout.Workload, objects []*unstructured.Unstructured) (bool, error) {
+// Runs reports that every workload is ready, and that the images run in those of
+// the objects. What speaks against an image is told, and is no error.
+func (c *Call) Runs(ctx context.Context, workloads []rollout.Workload, objects proof.Objects) (bool, error) {
 	snapshots, err := rollout.Read(ctx, c.Client, workloads)
 	if err != nil {
 		return false, err

@@ -63,7 +63,7 @@ func (d *deployment) artifact(ctx context.Context) (v1.Image, error) {
 		return nil, err
 	}
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), configType)
-	image = mutate.Annotations(image, map[string]string{
+	annotations := map[string]string{
 		annotationSource:   cmp.Or(d.chart.URL, d.chart.Chart),
 		annotationRevision: d.app.Version + "@" + d.chart.Digest,
 		annotationCreated:  epoch.Format(time.RFC3339),
@@ -71,7 +71,11 @@ func (d *deployment) artifact(ctx context.Context) (v1.Image, error) {
 		marks.Version:      d.app.Version,
 		marks.Image:        d.image.Digest,
 		marks.Chart:        d.chart.Digest,
-	}).(v1.Image)
+	}
+	if len(d.image.Images) > 0 {
+		annotations[marks.Images] = marks.WriteImages(d.image.Images)
+	}
+	image = mutate.Annotations(image, annotations).(v1.Image)
 	return mutate.Append(image, mutate.Addendum{Layer: layer})
 }
 

@@ -102,11 +102,13 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 		return nil, err
 	}
 	d.values = set.All
-	onMachine := image.Location != protocol.InRegistry && image.Location != ""
+	for _, one := range image.All() {
+		if one.Location != protocol.InRegistry && one.Location != "" && !d.dryRun {
+			return nil, protocol.Unsupported("image %s of %s is not in a registry: devices pull it", one, app.Name).
+				WithHint("set spec.ociRegistry of the topology to {adapter: oci, url: …}")
+		}
+	}
 	switch {
-	case onMachine && !d.dryRun:
-		return nil, protocol.Unsupported("image %s of %s is not in a registry: devices pull it", image, app.Name).
-			WithHint("set spec.ociRegistry of the topology to {adapter: oci, url: …}")
 	case chart.URL == "" && d.place.Target.FormOr() == protocol.EdgeHelmRelease:
 		return nil, protocol.Unsupported("the chart of %s is a file on this machine: devices pull it", app.Name).
 			WithHint("set spec.helmRegistry of the topology to {adapter: oci, url: …}, or the target's form to %s", protocol.EdgeManifests)
@@ -117,7 +119,7 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 // run publishes the state where devices do not follow it already, and
 // returns what they report.
 func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
-	if d.dryRun && (d.chart.Digest == "" || d.image.Digest == "") {
+	if d.dryRun && (d.chart.Digest == "" || !d.image.AllPinned()) {
 		return d.result(published{}, devices.Progress{}), nil // not known before it is published
 	}
 	artifact, err := d.artifact(ctx)
@@ -213,14 +215,14 @@ func (d *deployment) result(p published, reported devices.Progress) protocol.Dep
 		Outcome: protocol.OutcomePublished, Planned: d.dryRun,
 		PreviousImage: p.previous.Annotations[marks.Image], PreviousChart: p.previous.Annotations[marks.Chart],
 		Published: &protocol.PublishedState{
-			URL: d.place.URL(), Digest: p.digest, Image: d.image.Digest, Chart: d.chart.Digest, Unchanged: p.unchanged,
+			URL: d.place.URL(), Digest: p.digest, Image: d.image.Digest, Images: d.image.ImageDigests(), Chart: d.chart.Digest, Unchanged: p.unchanged,
 			Ready: reported.Count(protocol.DeviceReady), Total: len(reported.Devices), Devices: reported.Worst(mostDevices),
 		},
 	}
 	if !reported.Ready() {
 		return r
 	}
-	r.Image, r.Chart = d.image.Digest, d.chart.Digest
+	r.Image, r.Images, r.Chart = d.image.Digest, d.image.ImageDigests(), d.chart.Digest
 	switch {
 	case p.unchanged:
 		r.Outcome = protocol.OutcomeUnchanged
@@ -253,7 +255,7 @@ func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target strin
 	}
 	d.become(now)
 	e.Adapter, e.Object, e.State = Name, d.place.URL(), status.Published
-	e.Version, e.Image, e.Chart = d.app.Version, d.image.Digest, d.chart.Digest
+	e.Version, e.Image, e.Images, e.Chart = d.app.Version, d.image.Digest, d.image.ImageDigests(), d.chart.Digest
 	e.Healthy, e.Message = reported.Ready(), reported.String()
 	if e.Healthy {
 		e.State = string(protocol.DeviceReady)

@@ -80,5 +80,6 @@ func (d *deployment) earlier(ctx context.Context, now devices.Artifact, to strin
 func (d *deployment) become(state devices.Artifact) {
 	d.app.Version = state.Annotations[marks.Version]
 	d.image.Digest = state.Annotations[marks.Image]
+	d.image.Images = marks.ReadImages(state.Annotations[marks.Images], d.image)
 	d.chart.Digest = state.Annotations[marks.Chart]
 }

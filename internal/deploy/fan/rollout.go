@@ -126,7 +126,7 @@ func (r *rollout) finish(i int, result protocol.DeployResult, err error) {
 	if err != nil {
 		result.Message = brief(err)
 		if result.Outcome != protocol.OutcomeRolledBack {
-			result.Outcome, result.Image, result.Chart = protocol.OutcomeFailed, "", ""
+			result.Outcome, result.Image, result.Images, result.Chart = protocol.OutcomeFailed, "", nil, ""
 		}
 	}
 	r.mu.Lock()
@@ -150,7 +150,7 @@ func (r *rollout) proven(verdict *protocol.DeployResult, result protocol.DeployR
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if verdict.Image == "" {
-		verdict.Image, verdict.Chart, verdict.Version = result.Image, result.Chart, result.Version
+		verdict.Image, verdict.Images, verdict.Chart, verdict.Version = result.Image, result.Images, result.Chart, result.Version
 	}
 	verdict.Removed, verdict.Kept = append(verdict.Removed, result.Removed...), append(verdict.Kept, result.Kept...)
 }
@@ -237,7 +237,7 @@ func (r *rollout) conclude(ctx context.Context, verdict protocol.DeployResult, w
 	if verdict.Outcome != protocol.OutcomeRolledBack {
 		verdict.Outcome = protocol.OutcomeFailed
 	}
-	verdict.Image, verdict.Chart = "", ""
+	verdict.Image, verdict.Images, verdict.Chart = "", nil, ""
 	if ctx.Err() != nil && r.failures == 0 {
 		return verdict, fmt.Errorf("%s: interrupted, with %d of %d clusters done: %w", r.what, r.finished, len(r.clusters), ctx.Err())
 	}

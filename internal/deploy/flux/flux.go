@@ -87,19 +87,21 @@ func (d *deployment) bounded(ctx context.Context, do func(context.Context) (prot
 type standing struct {
 	revision     int
 	image, chart string
+	images       map[string]protocol.ImageRef // the further ones
 }
 
 // result is the document for an outcome, with the release now and before.
 func (d *deployment) result(outcome protocol.Outcome, now, before standing) protocol.DeployResult {
 	r := d.Result(Name, outcome)
 	r.Revision, r.Image, r.Chart = now.revision, now.image, now.chart
+	r.Images = protocol.ImageRef{Images: now.images}.ImageDigests()
 	r.PreviousImage, r.PreviousChart = before.image, before.chart
 	return r
 }
 
 // wanted is the release to be deployed, as a revision.
 func (d *deployment) wanted(revision int) standing {
-	return standing{revision: revision, image: d.Image.Digest, chart: d.Chart.Digest}
+	return standing{revision: revision, image: d.Image.Digest, images: d.Image.Images, chart: d.Chart.Digest}
 }
 
 type options struct {

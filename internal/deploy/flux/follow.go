@@ -154,7 +154,7 @@ func (d *deployment) prove(ctx context.Context, s seen, image protocol.ImageRef)
 	prover := proof.NewProver(d.App.Name, image)
 	return rollout.Wait(ctx, d.Client, r.workloads, rollout.Options{
 		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
-		Check: func(seen []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, r.objects, seen) },
+		Check: func(seen []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, r.proof(), seen) },
 	})
 }
 
@@ -193,7 +193,7 @@ func (d *deployment) afterFailure(ctx context.Context, s seen, token string, bef
 	}
 	if now.image != "" {
 		image := d.Image
-		image.Digest = now.image
+		image.Digest, image.Images = now.image, now.images
 		if err := d.prove(ctx, s, image); err != nil {
 			return protocol.DeployResult{}, errors.Join(failed, fmt.Errorf("after the rollback: %w", err))
 		}

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	deployvalues "github.com/nationtech/harmony/internal/chart/values"
-	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/registry/auth"
@@ -163,11 +162,11 @@ func versionOf(r *release.Release) string {
 
 // become makes the deployment that of a revision.
 func (d *deployment) become(ctx context.Context, current, source seen, r *release.Release) error {
-	objects, err := manifest.Parse(r.Manifest)
+	made, err := d.storedOf(r)
 	if err != nil {
-		return fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
+		return err
 	}
-	if d.Image, err = d.imageIn(current, objects); err != nil {
+	if d.Image, err = d.imageIn(current, made); err != nil {
 		return fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
 	}
 	if d.Chart, err = d.chartOf(ctx, current, source, r); err != nil {
@@ -179,8 +178,9 @@ func (d *deployment) become(ctx context.Context, current, source seen, r *releas
 }
 
 // imageIn finds the app's image among those of a revision: it is of the
-// repository that the HelmRelease names now, or else the topology.
-func (d *deployment) imageIn(current seen, objects []*unstructured.Unstructured) (protocol.ImageRef, error) {
+// repository that the HelmRelease names now, or else the topology. Further images
+// that the HelmRelease names and the revision does not have are not its.
+func (d *deployment) imageIn(current seen, made *stored) (protocol.ImageRef, error) {
 	image := d.Image
 	if note := current.GetAnnotations()[marks.Image]; note != "" {
 		var err error
@@ -188,11 +188,12 @@ func (d *deployment) imageIn(current seen, objects []*unstructured.Unstructured)
 			return image, fmt.Errorf("%s: annotation %s: %w", current, marks.Image, err)
 		}
 	}
-	image.Tag, image.Digest = "", proof.DigestIn(objects, image)
+	image.Tag, image.Digest = "", proof.DigestIn(made.objects, image)
 	if image.Digest == "" {
 		return image, fmt.Errorf("it does not pin an image from %s", image.FullName())
 	}
 	image.Insecure, image.Location = d.Image.Insecure, protocol.InRegistry
+	image.Images = made.images(marks.ReadImages(current.GetAnnotations()[marks.Images], image))
 	return image, nil
 }
 

@@ -135,7 +135,7 @@ func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
 	}
 	// What runs in the image's place, and what else somebody changed, is for Flux
 	// to mend, which is then asked to.
-	runs, err := d.Runs(ctx, r.workloads, r.objects)
+	runs, err := d.Runs(ctx, r.workloads, r.proof())
 	return runs && (len(d.drifted) == 0 || d.settings.reportDrift), err
 }
 
@@ -251,6 +251,9 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	annotations := map[string]string{
 		meta.ReconcileRequestAnnotation: token, "reconcile.fluxcd.io/resetAt": token,
 		marks.Image: d.Image.FullName() + "@" + d.Image.Digest, marks.Version: d.App.Version,
+	}
+	if had := p.seen.exists() && p.seen.GetAnnotations()[marks.Images] != ""; had || len(d.Image.Images) > 0 {
+		annotations[marks.Images] = marks.WriteImages(d.Image.Images)
 	}
 	if before.chart != "" {
 		annotations[marks.ChartBefore] = before.chart

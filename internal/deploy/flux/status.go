@@ -22,6 +22,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // The conditions of a HelmRelease in addition to those that all objects of Flux have,
@@ -199,8 +200,19 @@ type stored struct {
 	version   int
 	objects   []*unstructured.Unstructured
 	workloads []rollout.Workload
+	hooks     []*unstructured.Unstructured
 	// hasHooks is true when something runs before the objects are applied.
 	hasHooks bool
+}
+
+// proof are the objects as a proof takes them.
+func (r *stored) proof() proof.Objects {
+	return proof.Objects{Applied: r.objects, Hooks: func(context.Context) ([]*unstructured.Unstructured, error) { return r.hooks, nil }}
+}
+
+// images are those of the further images that the revision pins.
+func (r *stored) images(images map[string]protocol.ImageRef) map[string]protocol.ImageRef {
+	return proof.ImagesIn(slices.Concat(r.objects, r.hooks), images)
 }
 
 // storage is Helm's own, in the namespace that Flux keeps it in.
@@ -289,7 +301,11 @@ func (d *deployment) storedOf(r *release.Release) (*stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
 	}
-	return &stored{version: r.Version, objects: objects, workloads: workloads, hasHooks: len(r.Hooks) > 0}, nil
+	hooks, err := delivery.Hooks(r)(context.Background())
+	if err != nil {
+		return nil, fmt.Errorf("hooks of revision %d of release %s: %w", r.Version, r.Name, err)
+	}
+	return &stored{version: r.Version, objects: objects, workloads: workloads, hooks: hooks, hasHooks: len(r.Hooks) > 0}, nil
 }
 
 // standing is what is in force: the newest revision that Flux knows of, or what
@@ -304,13 +320,13 @@ func (d *deployment) standing(ctx context.Context, s seen) (standing, error) {
 		if err != nil {
 			return standing{}, err
 		}
-		return standing{revision: r.version, image: proof.DigestIn(r.objects, d.Image)}, nil
+		return standing{revision: r.version, image: proof.DigestIn(r.objects, d.Image), images: r.images(d.Image.Images)}, nil
 	}
 	now := standing{revision: s.revision(), chart: s.inForce()}
 	r, err := d.read(ctx, s, now.revision)
 	if err != nil || r == nil {
 		return now, err
 	}
-	now.image = proof.DigestIn(r.objects, d.Image)
+	now.image, now.images = proof.DigestIn(r.objects, d.Image), r.images(d.Image.Images)
 	return now, nil
 }

@@ -18,7 +18,7 @@ import (
 // plan says what would be done. Where the chart is there already, the API server
 // is asked to try every object, so that what it would refuse is reported now.
 func (d *deployment) plan(ctx context.Context, last *release.Release) (protocol.DeployResult, error) {
-	if d.Chart.Digest != "" && !d.Chart.Planned && d.Image.Digest != "" && !d.applied(last) {
+	if d.Chart.Digest != "" && !d.Chart.Planned && d.Image.AllPinned() && !d.applied(last) {
 		if _, err := d.differences(ctx, last); err != nil {
 			return protocol.DeployResult{}, err
 		}

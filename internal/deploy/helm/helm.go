@@ -24,6 +24,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/config/settings"
@@ -92,7 +93,7 @@ func (a *adapter) prepare(ctx context.Context, app protocol.AppSpec, target stri
 		return nil, err
 	}
 	d.Use(set)
-	d.want = record{chart: chart.Digest, image: image.Digest, values: set.Digest}
+	d.want = record{chart: chart.Digest, image: image.Digest, images: marks.WriteImages(image.Images), values: set.Digest}
 	d.prover = proof.NewProver(app.Name, image)
 	return d, nil
 }
@@ -113,7 +114,7 @@ func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error)
 
 func (d *deployment) result(outcome protocol.Outcome, revision int, before record) protocol.DeployResult {
 	r := d.Result(Name, outcome)
-	r.Revision, r.Image, r.Chart = revision, d.Image.Digest, d.Chart.Digest
+	r.Revision, r.Image, r.Images, r.Chart = revision, d.Image.Digest, d.Image.ImageDigests(), d.Chart.Digest
 	r.PreviousImage, r.PreviousChart = before.image, before.chart
 	return r
 }

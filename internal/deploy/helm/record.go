@@ -18,7 +18,9 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -27,13 +29,17 @@ import (
 // with what it is about, and an upgrade by plain helm has none. Labels of the
 // release would be inherited by such an upgrade and then lie.
 type record struct {
-	// chart and image are digests; values is that of the values.
-	chart, image, values string
+	// chart and image are digests; values is that of the values. images are the further
+	// images, as their mark has them.
+	chart, image, images, values string
 }
 
 func (r record) write(annotations map[string]string) {
 	annotations[marks.Chart] = r.chart
 	annotations[marks.Image] = r.image
+	if r.images != "" {
+		annotations[marks.Images] = r.images
+	}
 	annotations[marks.Values] = r.values
 }
 
@@ -43,7 +49,7 @@ func recordOf(r *release.Release) record {
 		return record{}
 	}
 	a := r.Chart.Metadata.Annotations
-	return record{chart: a[marks.Chart], image: a[marks.Image], values: a[marks.Values]}
+	return record{chart: a[marks.Chart], image: a[marks.Image], images: a[marks.Images], values: a[marks.Values]}
 }
 
 // last is the newest revision of a release, or nil. Only that one is
@@ -96,7 +102,7 @@ func imageOf(r *release.Release, digest string) (protocol.ImageRef, error) {
 	return protocol.ImageRef{}, fmt.Errorf("revision %d of release %s has no container with the image %s", r.Version, r.Name, digest)
 }
 
-// proven reports whether the image is what runs in the pods of the revision.
+// proven reports whether the images are what runs in the pods of the revision.
 func (d *deployment) proven(ctx context.Context, r *release.Release, snapshots []rollout.Snapshot) (bool, error) {
 	if d.prover == nil {
 		return true, nil
@@ -105,7 +111,7 @@ func (d *deployment) proven(ctx context.Context, r *release.Release, snapshots [
 	if err != nil {
 		return false, err
 	}
-	return d.prover.Proven(ctx, objects, snapshots)
+	return d.prover.Proven(ctx, proof.Objects{Applied: objects, Hooks: delivery.Hooks(r)}, snapshots)
 }
 
 // foreignAge is how old a pending revision of plain helm, which takes no lease,

@@ -6,13 +6,13 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/release"
 
-	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 func TestLoadChart(t *testing.T) {
-	want := record{chart: "c", image: "i", values: "v"}
+	want := record{chart: "c", image: "i", images: "x=i@sha256:i", values: "v"}
 	save := func(c *chart.Chart) []byte {
 		t.Helper()
 		path, err := chartutil.Save(c, t.TempDir())
@@ -29,7 +29,7 @@ func TestLoadChart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := record{loaded.Metadata.Annotations[marks.Chart], loaded.Metadata.Annotations[marks.Image], loaded.Metadata.Annotations[marks.Values]}
+	got := recordOf(&release.Release{Chart: loaded})
 	if got != want {
 		t.Errorf("record %+v, want %+v", got, want)
 	}

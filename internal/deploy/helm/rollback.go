@@ -11,6 +11,7 @@ import (
 	"helm.sh/helm/v3/pkg/releaseutil"
 
 	"github.com/nationtech/harmony/internal/cluster/lease"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -157,17 +158,19 @@ func (d *deployment) rollbackTo(ctx context.Context, to *release.Release) (proto
 	return back.result(protocol.OutcomeRolledBack, now.Version, recordOf(before)), nil
 }
 
-// revision is the same deployment with the image and the chart of a revision.
+// revision is the same deployment with the images and the chart of a revision.
 // Those of one that harmony did not make are not known, and so not proven.
 func (d *deployment) revision(r *release.Release) (*deployment, error) {
-	return d.withImage(r, recordOf(r).image)
+	made := recordOf(r)
+	return d.withImage(r, made.image, made.images)
 }
 
-// withImage is revision for an image whose digest is known from elsewhere.
-func (d *deployment) withImage(r *release.Release, digest string) (*deployment, error) {
+// withImage is revision for images that are known from elsewhere: the app's own by
+// its digest, further ones as their mark has them.
+func (d *deployment) withImage(r *release.Release, digest, images string) (*deployment, error) {
 	of := *d
 	of.want, of.prover = recordOf(r), nil
-	of.want.image = digest
+	of.want.image, of.want.images = digest, images
 	of.Chart.Digest, of.Image.Digest = of.want.chart, of.want.image
 	if of.want.image == "" {
 		return &of, nil
@@ -177,6 +180,7 @@ func (d *deployment) withImage(r *release.Release, digest string) (*deployment, 
 		return nil, err
 	}
 	image.Insecure, image.Location = d.Image.Insecure, d.Image.Location
+	image.Images = marks.ReadImages(images, image)
 	of.Image, of.prover = image, proof.NewProver(d.App.Name, image)
 	return &of, nil
 }

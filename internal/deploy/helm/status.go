@@ -14,9 +14,11 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	argo "github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	flux "github.com/nationtech/harmony/internal/deploy/flux/api"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -72,19 +74,24 @@ func (d *deployment) status(ctx context.Context) ([]status.Entry, error) {
 // complete adds the release itself to what Flux reports about it, and
 // what runs of it: after a rollback by Flux that is not what it is configured to run.
 func (d *deployment) complete(ctx context.Context, e *status.Entry, last *release.Release) error {
-	image := ""
+	image, images := "", ""
 	if like, err := protocol.ParseImageRef(e.Reference); err == nil {
 		objects, err := manifest.Parse(last.Manifest)
 		if err != nil {
 			return err
 		}
+		hooks, err := delivery.Hooks(last)(ctx)
+		if err != nil {
+			return err
+		}
 		image = proof.DigestIn(objects, like)
+		images = marks.WriteImages(proof.ImagesIn(append(objects, hooks...), marks.ReadImages(e.References, like)))
 	}
-	of, err := d.withImage(last, image)
+	of, err := d.withImage(last, image, images)
 	if err != nil {
 		return err
 	}
-	e.Image = image
+	e.Image, e.Images = image, status.Digests(images)
 	e.Version, _, _ = strings.Cut(versionOf(last), "+") // Flux adds the digest to the chart's version
 	if e.Drift, err = of.drift(ctx, last, e.DriftIgnore...); err != nil {
 		return err
@@ -102,7 +109,7 @@ func (d *deployment) entry(ctx context.Context, last *release.Release) (status.E
 	since := last.Info.LastDeployed.Time.UTC()
 	e := status.Entry{
 		Adapter: Name, Object: "release " + last.Name, Revision: last.Version, Since: &since,
-		State: string(last.Info.Status), Image: made.image, Chart: made.chart, Version: versionOf(last),
+		State: string(last.Info.Status), Image: made.image, Images: status.Digests(made.images), Chart: made.chart, Version: versionOf(last),
 	}
 	of, err := d.revision(last)
 	if err != nil {

@@ -6,12 +6,14 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // Entry is an app in one place.
@@ -35,6 +37,8 @@ type Entry struct {
 	// Image and Chart are digests, where they are known.
 	Image string `json:"image,omitempty"`
 	Chart string `json:"chart,omitempty"`
+	// Images are the digests of the app's further images, by their names.
+	Images map[string]string `json:"images,omitempty"`
 	// Since is when this was delivered, in UTC.
 	Since *time.Time `json:"since,omitempty"`
 	// State is the adapter's own word: deployed, failed, Synced, …; absent when
@@ -47,16 +51,34 @@ type Entry struct {
 	Message string `json:"message,omitempty"`
 
 	// Reference is the whole name of the image that a controller is configured to run,
-	// and DriftIgnore are the JSON pointers of fields that others may change: for
-	// those who look closer.
+	// References are those of the further images, as their mark has them, and
+	// DriftIgnore are the JSON pointers of fields that others may change: for those who
+	// look closer.
 	Reference   string   `json:"-"`
+	References  string   `json:"-"`
 	DriftIgnore []string `json:"-"`
 }
 
 // Annotated takes what harmony wrote onto an object: the release that it runs.
 func (e *Entry) Annotated(notes map[string]string) {
-	e.Reference, e.Version = notes[marks.Image], notes[marks.Version]
+	e.Reference, e.References, e.Version = notes[marks.Image], notes[marks.Images], notes[marks.Version]
 	e.Image = e.Reference[strings.LastIndex(e.Reference, "@")+1:]
+	e.Images = Digests(e.References)
+}
+
+// Digests are those of further images, as their mark has them.
+func Digests(images string) map[string]string {
+	return protocol.ImageRef{Images: marks.ReadImages(images, protocol.ImageRef{})}.ImageDigests()
+}
+
+// images are the digests for people: that of the app's own image, and the further
+// ones with their names.
+func (e Entry) images() string {
+	text := dash(short(e.Image))
+	for _, name := range slices.Sorted(maps.Keys(e.Images)) {
+		text += ", " + name + " " + short(e.Images[name])
+	}
+	return text
 }
 
 // Absent is the state of an app that is not there, and Unknown that of one whose
@@ -100,7 +122,7 @@ func Table(w io.Writer, entries []Entry, now time.Time) error {
 	for _, e := range entries {
 		message, _, _ := strings.Cut(e.Message, "\n")
 		rows = append(rows, []string{
-			e.App, e.Target, strings.TrimPrefix(cmp.Or(e.Context, e.Device)+"/"+e.Namespace, "/"), dash(e.Adapter), dash(e.Version), dash(short(e.Image)),
+			e.App, e.Target, strings.TrimPrefix(cmp.Or(e.Context, e.Device)+"/"+e.Namespace, "/"), dash(e.Adapter), dash(e.Version), e.images(),
 			dash(age(e.Since, now)), e.State, e.healthy(), dash(strings.Join(e.Drift, ", ")), message,
 		})
 	}

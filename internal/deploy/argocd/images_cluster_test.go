@@ -1,0 +1,5 @@
+package argocd
+
+import "testing"
+
+func TestSeveralImages(t *testing.T) { newWorld(t).SeveralImages() }

@@ -1,0 +1,5 @@
+package flux
+
+import "testing"
+
+func TestSeveralImages(t *testing.T) { newWorld(t).SeveralImages() }
