@@ -15,6 +15,7 @@ import (
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 func main() {
@@ -22,6 +23,7 @@ func main() {
 	stage := plugin.Publish(suite.Version(), nil, plugin.Adapters[capability.HelmRegistry]{
 		"oci": oci.NewHelmRegistry(flags, pack.Pack), "none": none.NewHelmRegistry(flags, pack.Pack),
 	})
+	stage.Features = []string{protocol.FeatureImages}
 	stage.Plugin, stage.Description = charts.Plugin, "Package the charts of published images, and publish them"
 	project.Main(stage, command.Flags(flags.BindCharts), command.Subcommand(prune.Command()), command.Subcommand(pack.Command()))
 }

@@ -73,9 +73,11 @@ func named(project *config.Project) []string {
 		if app.Chart.Builder != nil {
 			names = append(names, app.Chart.Builder.Plugin)
 		}
-		if b := app.Image.Buildable; b != nil { // harmony's own types have no plugin
-			if p, err := pathFinder().Find("buildable-" + b.Type); err == nil {
-				names = append(names, p.Name)
+		for _, one := range app.ForEachImage() {
+			if b := one.Image.Buildable; b != nil { // harmony's own types have no plugin
+				if p, err := pathFinder().Find("buildable-" + b.Type); err == nil {
+					names = append(names, p.Name)
+				}
 			}
 		}
 	}

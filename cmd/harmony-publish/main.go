@@ -15,6 +15,7 @@ import (
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 func main() {
@@ -24,7 +25,7 @@ func main() {
 		plugin.Adapters[capability.OCIRegistry]{"oci": oci.NewRegistry(flags), "node-import": nodeimport.New(flags)},
 		plugin.Adapters[capability.HelmRegistry]{"oci": made.Open, "none": made.Open},
 	)
-	stage.Close = made.Close
+	stage.Close, stage.Features = made.Close, []string{protocol.FeatureImages}
 	project.Main(stage,
 		command.Flags(flags.Bind), cli.Check(flags, os.Getenv), cli.Eject(flags, os.Getenv), command.Subcommand(charts.Prune()))
 }

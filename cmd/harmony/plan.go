@@ -146,13 +146,23 @@ func (p planOf) table(cmd *cobra.Command) error {
 	return term.Table(cmd.OutOrStdout(), rows)
 }
 
-// found says where the image goes in a chart, if the app does not.
+// found says where the images go in a chart, if the app does not.
 func found(apps []protocol.AppSpec, ref protocol.ChartRef) string {
 	i := slices.IndexFunc(apps, func(app protocol.AppSpec) bool { return app.Name == ref.Name })
-	if i < 0 || apps[i].Chart.Path == "" || ref.Image == apps[i].Chart.Image || ref.Image == (protocol.ChartImage{}) {
+	if i < 0 || apps[i].Chart.Path == "" {
 		return ""
 	}
-	return "; the image goes to " + ref.Image.Places()
+	text := ""
+	tell := func(what string, said, found protocol.ChartImage) {
+		if found != said && found != (protocol.ChartImage{}) {
+			text += "; " + what + " goes to " + found.Places()
+		}
+	}
+	tell("the image", apps[i].Chart.Image, ref.Image)
+	for _, name := range apps[i].ImageNames() {
+		tell("image "+name, apps[i].Images[name].Chart, ref.Images[name])
+	}
+	return text
 }
 
 func describeStep(t protocol.Topology, s protocol.Spec, stage, target string) planned {
@@ -161,7 +171,7 @@ func describeStep(t protocol.Topology, s protocol.Spec, stage, target string) pl
 	p.Capability, p.Adapter = pipeline.Provider(t, s)
 	switch d := s.(type) {
 	case protocol.ImageRef:
-		p.Change = !d.Unchanged
+		p.Change = !d.AllUnchanged()
 	case protocol.ChartRef:
 		p.Change = !d.Unchanged
 	case protocol.Result:

@@ -97,11 +97,7 @@ func renderAll(ctx context.Context, project *config.Project) error {
 	var errs []error
 	for _, app := range project.Apps {
 		app.Version = proofVersion
-		image := protocol.ImageRef{Metadata: app.Metadata, Registry: "registry.example.com", Repository: app.Name, Tag: proofVersion, Planned: true}
-		if app.Image.Repository != "" {
-			image.Repository = app.Image.Repository
-		}
-		err := charts.Send(app, image)
+		err := charts.Send(app, plannedImage(app))
 		if err == nil {
 			_, err = process.Await[protocol.ChartRef](ctx, charts, app.Name)
 		}
@@ -114,6 +110,18 @@ func renderAll(ctx context.Context, project *config.Project) error {
 		return errors.Join(errs...)
 	}
 	return closed
+}
+
+// plannedImage are the app's images as they will be published.
+func plannedImage(app protocol.AppSpec) protocol.ImageRef {
+	image := protocol.ImageRef{Metadata: app.Metadata, Registry: "registry.example.com", Repository: app.Repository(), Tag: proofVersion, Planned: true}
+	for _, name := range app.ImageNames() {
+		if image.Images == nil {
+			image.Images = map[string]protocol.ImageRef{}
+		}
+		image.Images[name] = plannedImage(app.ForImage(name))
+	}
+	return image
 }
 
 // startCharts starts harmony-chart for a dry run without a registry.

@@ -15,19 +15,19 @@ import (
 func (b *builder) existing(ctx context.Context, app protocol.AppSpec) (protocol.ImageRef, error) {
 	ref, err := app.Image.Existing()
 	if err != nil {
-		return protocol.ImageRef{}, protocol.Invalid("%s: spec.image.ref: %w", app.Name, err)
+		return protocol.ImageRef{}, protocol.Invalid("%s: %s.ref: %w", app.Name, app.ImageField(), err)
 	}
 	j := &job{builder: b, app: app}
 	j.tell("resolve", "%s", ref)
 	pinned := digest.Digest(ref.Digest)
 	if pinned == "" {
 		if pinned, err = b.bases.Digest(ctx, ref.String()); err != nil {
-			return protocol.ImageRef{}, fmt.Errorf("%s: spec.image.ref: %w", app.Name, err)
+			return protocol.ImageRef{}, fmt.Errorf("%s: %s.ref: %w", app.Name, app.ImageField(), err)
 		}
 	}
 	has, err := b.bases.Platforms(ctx, ref.String(), pinned)
 	if err != nil {
-		return protocol.ImageRef{}, fmt.Errorf("%s: spec.image.ref: %w", app.Name, err)
+		return protocol.ImageRef{}, fmt.Errorf("%s: %s.ref: %w", app.Name, app.ImageField(), err)
 	}
 	for _, text := range app.Image.Platforms {
 		want, err := parsePlatforms([]string{text})
@@ -35,7 +35,7 @@ func (b *builder) existing(ctx context.Context, app protocol.AppSpec) (protocol.
 			return protocol.ImageRef{}, err
 		}
 		if _, err := b.bases.Resolve(ctx, ref.String(), pinned, want[0]); err != nil {
-			return protocol.ImageRef{}, fmt.Errorf("%s: spec.image.platforms: %w", app.Name, err)
+			return protocol.ImageRef{}, fmt.Errorf("%s: %s.platforms: %w", app.Name, app.ImageField(), err)
 		}
 	}
 	ref.Metadata, ref.Digest, ref.Platforms = app.Metadata, pinned.String(), ocilayout.PlatformStrings(has)

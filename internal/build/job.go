@@ -64,7 +64,7 @@ func (j *job) attempt(ctx context.Context) (protocol.ImageRef, error) {
 // reference is what is known about the image before it is made.
 func (j *job) reference(in input) protocol.ImageRef {
 	ref := protocol.ImageRef{
-		Metadata: j.app.Metadata, Repository: cmp.Or(j.app.Image.Repository, j.app.Name),
+		Metadata: j.app.Metadata, Repository: j.app.Repository(),
 		Tag: protocol.TagOf(j.app.Version), Planned: j.env.DryRun,
 		Platforms: ocilayout.PlatformStrings(j.platforms),
 	}

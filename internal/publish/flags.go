@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/spf13/pflag"
@@ -77,20 +79,40 @@ func Moved(app protocol.AppSpec, err error) error {
 		return err
 	}
 	pinned.Digest = other.held
-	moved := &protocol.Error{Code: protocol.ExitFailed, Message: "the tag of image.ref " + app.Image.Ref + " has moved since version " + app.Version + " was released, or another image was named then", Err: err}
-	return moved.WithHint("release a new version, or the image that was released: image.ref: %s; --overwrite replaces it for everybody", pinned)
+	moved := &protocol.Error{Code: protocol.ExitFailed, Message: "the tag of " + imageRef(app) + " has moved since version " + app.Version + " was released, or another image was named then", Err: err}
+	return moved.WithHint("release a new version, or the image that was released: %s: %s; --overwrite replaces it for everybody", field(app), pinned)
 }
 
-// ChartMoved is err, which MayReplace may have made for the chart of an app whose
-// image stays where it is: only the chart tells then that the tag of image.ref
+// field is how messages call the field with the app's image.
+func field(app protocol.AppSpec) string {
+	return strings.TrimPrefix(app.ImageField(), "spec.") + ".ref"
+}
+
+// imageRef is the field with its value.
+func imageRef(app protocol.AppSpec) string { return field(app) + " " + app.Image.Ref }
+
+// ChartMoved is err, which MayReplace may have made for the chart of an app of which
+// an image stays where it is: only the chart tells then that the tag of image.ref
 // has moved.
 func ChartMoved(app protocol.AppSpec, image protocol.ImageRef, err error) error {
-	named, bad := app.Image.Existing()
-	if !app.Image.Stays() || bad != nil || named.Digest != "" || !errors.As(err, new(*released)) {
+	if !errors.As(err, new(*released)) {
 		return err
 	}
-	moved := &protocol.Error{Code: protocol.ExitFailed, Message: "the tag of image.ref " + app.Image.Ref + " may have moved since version " + app.Version + " was released: it is " + image.Digest + " now", Err: err}
-	return moved.WithHint("release a new version, or name the image that was released by its digest: image.ref: %s@sha256:…; the chart that is published has it", named)
+	for _, one := range app.ForEachImage() {
+		held := image
+		if _, name := protocol.SplitImage(one.Name); name != "" {
+			held = image.Images[name]
+		}
+		if named, bad := one.Image.Existing(); one.Image.Stays() && bad == nil && named.Digest == "" {
+			return mayHaveMoved(one, named, held, err)
+		}
+	}
+	return err
+}
+
+func mayHaveMoved(app protocol.AppSpec, named, image protocol.ImageRef, err error) error {
+	moved := &protocol.Error{Code: protocol.ExitFailed, Message: "the tag of " + imageRef(app) + " may have moved since version " + app.Version + " was released: it is " + image.Digest + " now", Err: err}
+	return moved.WithHint("release a new version, or name the image that was released by its digest: %s: %s@sha256:…; the chart that is published has it", field(app), named)
 }
 
 // InPlace is the published image of an app whose image stays where it is.
@@ -105,7 +127,8 @@ func InPlace(env capability.Environment, app protocol.AppSpec, image protocol.Im
 // Pack packages the chart of an app, and sends its warnings as progress. Only a dry
 // run packages one for an image that is planned. f may be nil.
 func (f *Flags) Pack(ctx context.Context, env capability.Environment, pack chart.Packer, app protocol.AppSpec, image protocol.ImageRef) (chart.Chart, error) {
-	if (image.Digest == "" || image.Planned) && !env.DryRun {
+	planned := slices.ContainsFunc(image.All(), func(one protocol.ImageRef) bool { return one.Digest == "" || one.Planned })
+	if planned && !env.DryRun {
 		return chart.Chart{}, protocol.Invalid("image of %s is only planned: its chart cannot name it by digest", app.Name).WithHint("build and publish it first, without --dry-run")
 	}
 	packed, err := pack(ctx, app, image)
@@ -113,7 +136,20 @@ func (f *Flags) Pack(ctx context.Context, env capability.Environment, pack chart
 		env.Progress(protocol.Event{Metadata: app.Metadata, Phase: "warning", Message: text})
 	}
 	if err == nil && packed.Found && f != nil && f.Explain {
-		env.Progress(protocol.Event{Metadata: app.Metadata, Phase: protocol.PhaseExplain, Message: fmt.Sprintf("the image goes to %s, as rendering the chart shows; chart.image: %s", packed.Image.Places(), packed.Image)})
+		explain(env, app, packed)
 	}
 	return packed, err
+}
+
+// explain tells the places that rendering the chart has shown.
+func explain(env capability.Environment, app protocol.AppSpec, packed chart.Chart) {
+	tell := func(what, field string, said, found protocol.ChartImage) {
+		if found != said {
+			env.Progress(protocol.Event{Metadata: app.Metadata, Phase: protocol.PhaseExplain, Message: fmt.Sprintf("%s goes to %s, as rendering the chart shows; %s: %s", what, found.Places(), field, found)})
+		}
+	}
+	tell("the image", "chart.image", app.Chart.Image, packed.Image)
+	for _, name := range app.ImageNames() {
+		tell("image "+name, "images."+name+".chart", app.Images[name].Chart, packed.Images[name])
+	}
 }

@@ -88,6 +88,24 @@ func TestAffected(t *testing.T) {
 			r.git("tag", "-f", "since")
 			r.write("b/file", "B")
 		}, "", "b"},
+		{"a further image", func(r repository) {
+			r.write("harmony.yaml", strings.NewReplacer("workload: {ports: [{name: http, port: 8080}]}", "path: a").Replace(appSpec("a", "  images: {c: {dockerfile: {path: c.Dockerfile}}}\n"))+appSpec("b", ""))
+			r.write("a/Chart.yaml", "apiVersion: v2\nname: a\nversion: 0.0.0\n")
+			r.write("c.Dockerfile", "FROM scratch\nCOPY c /\n")
+			r.write("c/file", "c")
+			r.commit("x")
+			r.git("tag", "-f", "since")
+			r.write("c/file", "C")
+		}, "", "a"},
+		{"what no further image copies", func(r repository) {
+			r.write("harmony.yaml", strings.NewReplacer("workload: {ports: [{name: http, port: 8080}]}", "path: a").Replace(appSpec("a", "  images: {c: {dockerfile: {path: c.Dockerfile}}}\n"))+appSpec("b", ""))
+			r.write("a/Chart.yaml", "apiVersion: v2\nname: a\nversion: 0.0.0\n")
+			r.write("c.Dockerfile", "FROM scratch\nCOPY c /\n")
+			r.write("c/file", "c")
+			r.commit("x")
+			r.git("tag", "-f", "since")
+			r.write("d/file", "D")
+		}, "", ""},
 		{"a new app", func(r repository) {
 			r.write("harmony.yaml", appSpec("a", "")+appSpec("b", "")+appSpec("c", ""))
 			r.write("c.Dockerfile", "FROM scratch\n")

@@ -119,19 +119,27 @@ func (p *project) list(ctx context.Context, dir string, names []string) (side, e
 	return s, nil
 }
 
-// image lists the AppSpec and what the image is made from.
+// image lists the AppSpec and what the images are made from.
 func (p *project) image(ctx context.Context, dir string, app protocol.AppSpec) listed {
 	l := listed{paths: map[string]bool{}}
 	if l.items, l.err = specItems(dir, app); l.err != nil {
 		return l
 	}
-	items, paths, err := p.lister.Items(ctx, app)
-	if err != nil {
-		l.err = within(dir, err)
-	}
-	l.items = append(l.items, items...)
-	for _, path := range paths {
-		l.paths[relative(dir, path)] = true
+	for _, one := range app.ForEachImage() {
+		items, paths, err := p.lister.Items(ctx, one)
+		if err != nil {
+			l.err = errors.Join(l.err, within(dir, err))
+		}
+		_, image := protocol.SplitImage(one.Name)
+		for _, item := range items {
+			if image != "" {
+				item.Name = "image " + image + ": " + item.Name
+			}
+			l.items = append(l.items, item)
+		}
+		for _, path := range paths {
+			l.paths[relative(dir, path)] = true
+		}
 	}
 	return l
 }

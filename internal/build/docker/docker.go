@@ -7,7 +7,6 @@
 package docker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +85,7 @@ func nameOf(r build.Request, ref protocol.ImageRef) string {
 
 // repository is that of an app's images in the daemon.
 func repository(r build.Request) string {
-	return "harmony/" + cmp.Or(r.App.Image.Repository, r.App.Name)
+	return "harmony/" + r.App.Repository()
 }
 
 // Find implements [build.Backend].

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -48,7 +50,12 @@ func describeImage(d protocol.ImageRef) string {
 			name += ":" + d.Tag
 		}
 	}
-	return action(d.Unchanged, d.Planned, done, would) + " image " + name + short(cmp.Or(d.Digest, d.ID))
+	text := action(d.Unchanged, d.Planned, done, would) + " image " + name + short(cmp.Or(d.Digest, d.ID))
+	for _, further := range slices.Sorted(maps.Keys(d.Images)) {
+		image := d.Images[further]
+		text += ", " + action(image.Unchanged, image.Planned, done, would) + " " + further + short(cmp.Or(image.Digest, image.ID))
+	}
+	return text
 }
 
 func describeChart(d protocol.ChartRef) string {

@@ -268,8 +268,14 @@ func (m *matcher) chartApp(p pair, taken map[string]bool) App {
 	app.Spec.Image = p.images[0].Source
 	app.Spec.Chart.Path = p.chart.Folder
 	app.Spec.Smoke = []protocol.SmokeCheck{{Name: "ready", Rollout: &protocol.RolloutCheck{}}}
+	names := map[string]bool{}
 	for _, other := range p.images[1:] {
-		app.Notes = append(app.Notes, fmt.Sprintf("the chart runs a second image, %s of %s, which this app does not build: the chart's own value holds for it", other.Name, other.place()))
+		if app.Spec.Images == nil {
+			app.Spec.Images = map[string]protocol.AppImage{}
+		}
+		further := unique(other.Name, names)
+		app.Spec.Images[further] = protocol.AppImage{ImageSource: other.Source}
+		app.Notes = append(app.Notes, fmt.Sprintf("the image %s, of %s: the chart runs it too", further, other.place()))
 	}
 	return app
 }

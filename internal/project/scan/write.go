@@ -66,6 +66,7 @@ func (a App) write(out *bytes.Buffer) error {
 		empty bool
 	}{
 		{"image", a.Spec.Image, false},
+		{"images", a.Spec.Images, len(a.Spec.Images) == 0},
 		{"chart", a.Spec.Chart, false},
 		{"smoke", a.Spec.Smoke, len(a.Spec.Smoke) == 0},
 		{"dependsOn", a.Spec.DependsOn, len(a.Spec.DependsOn) == 0},

@@ -12,7 +12,6 @@
 package nodeimport
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +70,7 @@ func (r *registry) PushImage(ctx context.Context, app protocol.AppSpec, image pr
 		if exported, err = readRegistry(ctx, app, image); err != nil {
 			return protocol.ImageRef{}, err
 		}
-		imported.Repository, imported.Digest = cmp.Or(app.Image.Repository, app.Name), exported.root.Digest.String()
+		imported.Repository, imported.Digest = app.Repository(), exported.root.Digest.String()
 	}
 	if image.Location == protocol.InDaemon {
 		image.Metadata = app.Metadata

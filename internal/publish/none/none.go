@@ -41,9 +41,9 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 	ref := protocol.ChartRef{
 		Metadata: app.Metadata,
 		Chart:    packed.Name, ChartVersion: packed.Version,
-		Image: packed.Image, Planned: r.env.DryRun,
+		Image: packed.Image, Images: packed.Images, Planned: r.env.DryRun,
 	}
-	if image.Digest == "" {
+	if !image.AllPinned() {
 		return ref, nil
 	}
 	ref.Digest = packed.Digest()

@@ -50,10 +50,10 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 		Metadata: app.Metadata,
 		URL:      "oci://" + r.host + "/" + path,
 		Chart:    packed.Name, ChartVersion: packed.Version,
-		Image: packed.Image, Planned: r.env.DryRun,
+		Image: packed.Image, Images: packed.Images, Planned: r.env.DryRun,
 		Insecure: r.guard.MayBePlain(),
 	}
-	if image.Digest == "" {
+	if !image.AllPinned() {
 		return ref, nil
 	}
 	content, err := chartArtifact(packed)

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"cmp"
 	"context"
 	"strings"
 
@@ -84,7 +83,7 @@ func (r imageRegistry) destination(app protocol.AppSpec, image protocol.ImageRef
 		return r.path(image.Repository), saved.CheckID(image)
 	case protocol.InRegistry:
 		if app.Image.Ref != "" {
-			return r.path(cmp.Or(app.Image.Repository, app.Name)), nil
+			return r.path(app.Repository()), nil
 		}
 		if image.Registry != r.host {
 			return "", protocol.Unsupported("image %s is in another registry than %s, which %s.url names", image.FullName(), r.host, r.field)
@@ -92,7 +91,7 @@ func (r imageRegistry) destination(app protocol.AppSpec, image protocol.ImageRef
 		if image.Repository != r.vouched && (r.prefix == "" || strings.HasPrefix(image.Repository, r.prefix+"/")) {
 			return image.Repository, nil
 		}
-		return r.path(cmp.Or(app.Image.Repository, app.Name)), nil
+		return r.path(app.Repository()), nil
 	}
 	return "", protocol.Unsupported("the adapter oci cannot push an image from the location %q", image.Location).
 		WithHint("it takes images from an OCI layout folder, a Docker-compatible daemon or the registry itself")

@@ -139,8 +139,10 @@ func repositoriesOf(topology protocol.Topology, apps []protocol.AppSpec) ([]Repo
 	}
 	var list []Repository
 	for _, app := range apps {
-		if !app.Image.Stays() {
-			list = append(list, Repository{strings.Trim(images.URL, "/") + "/" + cmp.Or(app.Image.Repository, app.Name), app.ProjectRoot})
+		for _, one := range app.ForEachImage() {
+			if !one.Image.Stays() {
+				list = append(list, Repository{strings.Trim(images.URL, "/") + "/" + one.Repository(), app.ProjectRoot})
+			}
 		}
 		if charts != nil && charts.Adapter == "oci" && charts.URL != "" {
 			name, err := chartName(app)

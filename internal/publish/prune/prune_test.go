@@ -81,6 +81,25 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// The repositories of an app are those of all its images, but for one that stays where
+// it is.
+func TestRepositories(t *testing.T) {
+	stays := false
+	topology := protocol.Topology{OCIRegistry: &protocol.Provider{Adapter: "oci", URL: "registry.example.com/fleet"}}
+	app := protocol.AppSpec{Metadata: protocol.Metadata{Name: "shop"}, Images: map[string]protocol.AppImage{
+		"worker": {}, "migrate": {ImageSource: protocol.ImageSource{Repository: "jobs/migrate"}},
+		"proxy": {ImageSource: protocol.ImageSource{Ref: "nginx:1", Mirror: &stays}},
+	}}
+	list, err := repositoriesOf(topology, []protocol.AppSpec{app})
+	var got []string
+	for _, r := range list {
+		got = append(got, r.Name)
+	}
+	if want := "registry.example.com/fleet/shop registry.example.com/fleet/jobs/migrate registry.example.com/fleet/shop-worker"; err != nil || strings.Join(got, " ") != want {
+		t.Errorf("got %q, %v; want %s", got, err, want)
+	}
+}
+
 func TestParseAge(t *testing.T) {
 	for text, want := range map[string]time.Duration{"": 0, "30d": 720 * time.Hour, "12h": 12 * time.Hour, "0d": -1, "-1h": -1, "d": -1, "1d2": -1, "1.5d": -1, "30": -1} {
 		got, err := parseAge(text)
