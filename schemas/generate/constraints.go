@@ -28,7 +28,7 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[protocol.ImageLocation]():
 		return enum(protocol.InDaemon, protocol.InLayout, protocol.InRegistry, protocol.InNodes)
 	case reflect.TypeFor[protocol.Outcome]():
-		return enum(protocol.OutcomeInstalled, protocol.OutcomeUpgraded, protocol.OutcomeUnchanged, protocol.OutcomeRolledBack, protocol.OutcomeFailed, protocol.OutcomeSkipped, protocol.OutcomePublished)
+		return enum(protocol.OutcomeInstalled, protocol.OutcomeUpgraded, protocol.OutcomeUnchanged, protocol.OutcomeRolledBack, protocol.OutcomeFailed, protocol.OutcomeSkipped, protocol.OutcomePublished, protocol.OutcomeRemoved, protocol.OutcomeAbsent)
 	case reflect.TypeFor[protocol.EdgeForm]():
 		return enum(protocol.EdgeManifests, protocol.EdgeHelmRelease)
 	case reflect.TypeFor[protocol.DeviceState]():
