@@ -46,6 +46,11 @@ func (l Layouts) Make(ctx context.Context, r Request, ref protocol.ImageRef, wri
 	}
 	defer func() { err = errors.Join(err, draft.Discard()) }()
 	images, err := write(draft)
+	for _, list := range r.Context.SBOMs {
+		if err == nil {
+			images, err = draft.Attest(images, list.Platform, ocilayout.PredicateSPDX, list.SPDX)
+		}
+	}
 	if err == nil {
 		err = r.Verify(ctx)
 	}

@@ -48,6 +48,9 @@ type Buildable struct {
 	// User runs the program, as USER or USER:GROUP, names or numbers; 65532:65532
 	// when empty. Without a base the only names are root and nonroot.
 	User string `json:"user,omitempty"`
+	// SBOM puts the list of the Go modules in the program next to the image, as an
+	// SPDX document in an attestation.
+	SBOM bool `json:"sbom,omitempty"`
 }
 
 var (

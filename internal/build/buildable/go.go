@@ -46,7 +46,7 @@ type golang struct {
 }
 
 func openGo(o Options) (Source, error) {
-	if err := o.fields("main", "ldflags", "tags", "cgo", "base", "files", "workingDir", "env", "entrypoint", "user"); err != nil {
+	if err := o.fields("main", "ldflags", "tags", "cgo", "base", "files", "workingDir", "env", "entrypoint", "user", "sbom"); err != nil {
 		return nil, err
 	}
 	for _, check := range []func() error{o.checkLDFlags, o.checkWords, o.checkCGO, o.checkUser} {
@@ -79,8 +79,11 @@ func (g *golang) Inputs(ctx context.Context) (dockerfile.Context, []inputs.Item,
 		return dockerfile.Context{}, nil, err
 	}
 	g.digests.Save()
-	flags := inputs.Item{Kind: inputs.Setting, Name: "ldflags", Value: fmt.Sprintf("%q", g.ldflags)}
-	return g.dockerfile(), slices.Concat(g.survey.Items, files, []inputs.Item{flags}), nil
+	settings := []inputs.Item{{Kind: inputs.Setting, Name: "ldflags", Value: fmt.Sprintf("%q", g.ldflags)}}
+	if g.source.SBOM {
+		settings = append(settings, inputs.Item{Kind: inputs.Setting, Name: "sbom", Value: sbomFormat})
+	}
+	return g.dockerfile(), slices.Concat(g.survey.Items, files, settings), nil
 }
 
 // look brings the survey up to date.
@@ -164,13 +167,23 @@ func (g *golang) Context(ctx context.Context, dir string) (dockerfile.Context, e
 	if err := g.writeFiles(ctx, dir); err != nil {
 		return dockerfile.Context{}, err
 	}
+	c := g.dockerfile()
 	for _, p := range g.options.Platforms {
-		g.options.progress("compile", fmt.Sprintf("%s for %s", g.main(), ocilayout.PlatformString(p)))
+		name := ocilayout.PlatformString(p)
+		g.options.progress("compile", fmt.Sprintf("%s for %s", g.main(), name))
 		if err := writeProgram(dir, p, func(binary string) error { return g.compiled(ctx, p, binary) }); err != nil {
 			return dockerfile.Context{}, err
 		}
+		if !g.source.SBOM {
+			continue
+		}
+		list, err := g.sbom(filepath.Join(dir, programFolder, platformName(p)))
+		if err != nil {
+			return dockerfile.Context{}, err
+		}
+		c.SBOMs = append(c.SBOMs, dockerfile.SBOM{Platform: name, SPDX: list})
 	}
-	return writeDockerfile(dir, g.dockerfile())
+	return writeDockerfile(dir, c)
 }
 
 // locate finds the go command and the folder of the package.

@@ -21,7 +21,7 @@ func (o Options) fields(allowed ...string) error {
 		"folder": b.Folder != "", "settings": len(b.Settings) > 0,
 		"main": b.Main != "", "ldflags": len(b.LDFlags) > 0, "tags": len(b.Tags) > 0, "cgo": b.CGO,
 		"base": b.Base != "", "files": len(b.Files) > 0, "workingDir": b.WorkingDir != "", "env": len(b.Env) > 0,
-		"entrypoint": b.Entrypoint != "", "user": b.User != "",
+		"entrypoint": b.Entrypoint != "", "user": b.User != "", "sbom": b.SBOM,
 	}
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		if set[name] && !slices.Contains(allowed, name) {

@@ -97,6 +97,10 @@ func (b *backend) Options() map[string]string {
 
 // Check implements [build.Backend].
 func (b *backend) Check(_ context.Context, r build.Request) error {
+	if source := r.App.Image.Buildable; source != nil && source.SBOM && b.settings.Push == pushAlways {
+		return protocol.Unsupported("%s: image.buildable.sbom: the SBOM is put next to the image on this machine, but containerBuilder.settings.push is always", r.App.Name).
+			WithHint("take push out: harmony publish pushes the image with its SBOM")
+	}
 	for name, value := range r.Context.Contexts {
 		if strings.HasPrefix(value, "target:") {
 			return protocol.Unsupported("%s: the context %s: a builder's Dockerfile frontend does not take %s", r.Context.Name, name, value).
@@ -147,7 +151,7 @@ func (b *backend) buildOn(ctx context.Context, c *client.Client, address string,
 		CacheFrom: forApp(b.settings.cacheFrom, r.App.Name), CacheTo: forApp(b.settings.cacheTo, r.App.Name),
 		SBOM: b.settings.sbom, Provenance: b.settings.Provenance, Progress: b.env.Progress,
 	}
-	if b.pushes(address) {
+	if b.pushes(address) && len(r.Context.SBOMs) == 0 {
 		pushed, err := b.push(ctx, c, r, o, ref)
 		if err == nil || ctx.Err() != nil || b.settings.Push == pushAlways || !isOutOfReach(err) {
 			return pushed, err

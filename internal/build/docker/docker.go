@@ -71,6 +71,10 @@ func (b *backend) Check(_ context.Context, r build.Request) error {
 		return protocol.Unsupported("the adapter docker makes images of one platform; %s asks for %d", r.App.Name, len(r.Platforms)).
 			WithHint("the adapter buildkit, or daemonless without RUN, makes images of several platforms")
 	}
+	if b := r.App.Image.Buildable; b != nil && b.SBOM {
+		return protocol.Unsupported("%s: image.buildable.sbom: a docker daemon keeps no SBOM next to an image", r.App.Name).
+			WithHint("the adapters daemonless, auto and buildkit do; in a topology: spec: {containerBuilder: {adapter: daemonless}}")
+	}
 	return nil
 }
 

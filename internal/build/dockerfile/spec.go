@@ -25,6 +25,15 @@ type Context struct {
 	// Secrets and SSH are what RUN can mount.
 	Secrets []Secret
 	SSH     []SSH
+	// SBOMs say what is in the image, for platforms; they go next to it.
+	SBOMs []SBOM
+}
+
+// SBOM is an SPDX document, as JSON, about the image of a platform, os/arch or
+// os/arch/variant.
+type SBOM struct {
+	Platform string
+	SPDX     []byte
 }
 
 // Secret is one that RUN --mount=type=secret,id=ID can read. Its value is read
