@@ -2,13 +2,16 @@ package pack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/Masterminds/semver/v3"
 	helmchart "helm.sh/helm/v3/pkg/chart"
 
+	"github.com/nationtech/harmony/internal/chart/file"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -110,9 +113,27 @@ func (p *packing) with(places protocol.ChartImage) (tree, error) {
 }
 
 // try renders the chart with the image at the places. An error tells why a deploy
-// would fail.
+// would fail. A value that takes the digest gets it with sha256: in front, or without
+// if the templates write that themselves.
 func (p *packing) try(ctx context.Context, places protocol.ChartImage) (draft, error) {
+	made, err := p.tryDigest(ctx, places, p.image.Digest)
+	_, unused := errors.AsType[file.UnusedError](err)
+	_, hex, whole := strings.Cut(p.image.Digest, ":")
+	if places.Digest == "" || !unused || !whole || ctx.Err() != nil {
+		return made, err
+	}
+	if bare, bareErr := p.tryDigest(ctx, places, hex); bareErr == nil && bare.proven > 0 {
+		return bare, nil
+	}
+	return made, err
+}
+
+// tryDigest is try with the digest written as it is given.
+func (p *packing) tryDigest(ctx context.Context, places protocol.ChartImage, digest string) (draft, error) {
 	files, err := p.with(places)
+	if err == nil && places.Digest != "" && digest != p.image.Digest {
+		err = files.set(valuesFile, []setting{{places.Digest, digest}})
+	}
 	if err != nil {
 		return draft{}, fmt.Errorf("chart %s: %w", p.name, err)
 	}

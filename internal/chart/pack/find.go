@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -207,8 +208,15 @@ var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 // look adds the places in a map of values, whose path ends with a dot unless it
 // is empty.
 func look(values map[string]any, path string, found map[string][]protocol.ChartImage) {
-	if ways := waysOf(values, path); len(ways) > 0 {
+	ways := ofMap.ways(values, path)
+	if value := firstOf(values, path, []string{"image"}); value != "" {
+		ways = append(ways, protocol.ChartImage{Value: value})
+	}
+	if len(ways) > 0 {
 		found[path] = ways
+	}
+	if ways := flat.ways(values, path); len(ways) > 0 {
+		found[path+"image"] = ways // no map's path: those of maps are empty or end with a dot
 	}
 	for key, value := range values {
 		below, isMap := value.(map[string]any)
@@ -218,32 +226,47 @@ func look(values map[string]any, path string, found map[string][]protocol.ChartI
 	}
 }
 
-// waysOf lists how a map of values could take the image.
-func waysOf(values map[string]any, path string) (ways []protocol.ChartImage) {
-	at := func(key string) string {
-		value, held := values[key]
-		switch value.(type) {
-		case map[string]any, []any:
-			held = false
-		}
-		if !held {
-			return ""
-		}
-		return path + key
+// keys are the names that values have for the parts of an image, the usual one first.
+type keys struct{ registry, repository, tag, digest []string }
+
+var (
+	// ofMap are those in a map that is about an image, and flat those in one that is about
+	// other things, too.
+	ofMap = keys{[]string{"registry"}, []string{"repository", "repo", "name", "image"}, []string{"tag"}, []string{"digest", "sha", "sha256"}}
+	flat  = keys{
+		[]string{"imageRegistry"}, []string{"imageRepository", "imageRepo", "imageName", "image"},
+		[]string{"imageTag", "imageVersion"}, []string{"imageDigest", "imageSha", "imageSHA", "imageSha256"},
 	}
-	registry, tag, digest := at("registry"), at("tag"), at("digest")
-	for _, key := range []string{"repository", "repo", "name", "image"} {
-		repository := at(key)
-		if repository == "" || key != "repository" && tag == "" && digest == "" {
+)
+
+// ways lists how a map of values could take the image in several of them.
+func (k keys) ways(values map[string]any, path string) (ways []protocol.ChartImage) {
+	registry, tag, digest := firstOf(values, path, k.registry), firstOf(values, path, k.tag), firstOf(values, path, k.digest)
+	for i, key := range k.repository {
+		repository := firstOf(values, path, []string{key})
+		if repository == "" || i > 0 && tag == "" && digest == "" {
 			continue
 		}
 		if digest != "" {
 			ways = append(ways, protocol.ChartImage{Registry: registry, Repository: repository, Tag: tag, Digest: digest})
 		}
-		ways = append(ways, protocol.ChartImage{Registry: registry, Repository: repository, Tag: path + "tag"})
-	}
-	if value := at("image"); value != "" {
-		ways = append(ways, protocol.ChartImage{Value: value})
+		ways = append(ways, protocol.ChartImage{Registry: registry, Repository: repository, Tag: cmp.Or(tag, path+k.tag[0])})
 	}
 	return ways
+}
+
+// firstOf is the path of the first of the keys that has a single value in the map at the
+// path; empty when none has.
+func firstOf(values map[string]any, path string, names []string) string {
+	for _, key := range names {
+		value, held := values[key]
+		switch value.(type) {
+		case map[string]any, []any:
+		default:
+			if held {
+				return path + key
+			}
+		}
+	}
+	return ""
 }
