@@ -42,6 +42,8 @@ type builder struct {
 	bases     base.Registry
 	published *published // nil without a registry to look in
 	created   time.Time
+	// unstamped is set where the inputs are only listed, without a version.
+	unstamped bool
 }
 
 // New makes a ContainerBuilder that has the backend build only what neither it nor the
@@ -118,7 +120,7 @@ func (b *builder) open(app protocol.AppSpec) (*job, error) {
 		j.source, err = openProject(app, j.memory)
 	} else {
 		j.source, err = buildable.Open(buildable.Options{
-			App: app, Platforms: platforms, Created: b.created, Memory: j.memory, DryRun: b.env.DryRun, Finder: lock.Finder(os.Getenv("PATH")),
+			App: app, Platforms: platforms, Created: b.created, Memory: j.memory, DryRun: b.env.DryRun, Unstamped: b.unstamped, Finder: lock.Finder(os.Getenv("PATH")),
 			Digest: b.bases.Digest, Progress: func(phase, message string) { j.tell(phase, "%s", message) },
 		})
 	}

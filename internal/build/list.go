@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -33,7 +34,7 @@ func NewLister(env capability.Environment, memory string, warn func(string)) *Li
 	bases := Bases(env)
 	env.Cache, env.DryRun, env.Progress = memory, true, func(protocol.Event) {}
 	return &Lister{&builder{
-		env: env, bases: bases, created: time.Unix(0, 0).UTC(),
+		env: env, bases: bases, created: time.Unix(0, 0).UTC(), unstamped: true,
 		backend: &listing{bases: bases, warn: warn, known: map[string]*known{}},
 	}}
 }
@@ -63,10 +64,21 @@ func (l *Lister) Items(ctx context.Context, app protocol.AppSpec) (items []input
 	for _, item := range in.items {
 		paths = append(paths, item.Path)
 	}
-	if app.Image.Dockerfile != nil {
-		paths = append(paths, in.context.Dockerfile+".dockerignore", filepath.Join(in.context.Dir, ".dockerignore"))
-	}
+	paths = append(paths, ignoreFiles(app, in)...)
 	return in.items, slices.DeleteFunc(paths, func(path string) bool { return !filepath.IsAbs(path) }), whole(ctx, app, in)
+}
+
+// ignoreFiles are the paths of what may say which files of a folder do not count.
+func ignoreFiles(app protocol.AppSpec, in input) []string {
+	if app.Image.Dockerfile != nil {
+		return []string{in.context.Dockerfile + ".dockerignore", filepath.Join(in.context.Dir, ".dockerignore")}
+	}
+	var paths []string
+	b := app.Image.Buildable
+	for _, folder := range append(slices.Sorted(maps.Keys(b.Files)), b.Folder) {
+		paths = append(paths, filepath.Join(app.ProjectRoot, folder, ".dockerignore"))
+	}
+	return paths
 }
 
 // whole is an error if a Dockerfile copies a file that is not there. The builder would

@@ -54,6 +54,9 @@ type Options struct {
 	Memory string
 	// DryRun asks to change nothing but what is in Memory.
 	DryRun bool
+	// Unstamped leaves {version}, {commit} and {date} in linker flags as they are: for a
+	// listing of inputs in which a release is no change.
+	Unstamped bool
 	// Finder looks for the executables of types that are not built in.
 	Finder discovery.Finder
 	// Digest looks up the digest of an image in its registry; it may be nil.

@@ -55,7 +55,7 @@ func (g *golang) addFiles(ctx context.Context) ([]inputs.Item, error) {
 			return nil, err
 		}
 		for i, e := range a.entries {
-			items = append(items, inputs.Item{Kind: inputs.File, Name: path.Join(a.from, e.Path), Value: a.values[i]})
+			items = append(items, inputs.Item{Kind: inputs.File, Name: path.Join(a.from, e.Path), Value: a.values[i], Path: e.Host})
 		}
 		g.files = append(g.files, a)
 	}

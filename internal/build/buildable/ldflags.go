@@ -116,6 +116,9 @@ func (o Options) checkWords() error {
 // expand fills in {version}, {commit} and {date}. Git is asked only for what is there.
 func (o Options) expand(ctx context.Context) ([]string, error) {
 	flags := o.App.Image.Buildable.LDFlags
+	if o.Unstamped {
+		return flags, nil
+	}
 	has := func(word string) bool {
 		return slices.ContainsFunc(flags, func(flag string) bool { return strings.Contains(flag, word) })
 	}

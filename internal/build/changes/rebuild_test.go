@@ -204,7 +204,7 @@ func (g *generated) rebuilt(cache string) map[string]string {
 		if err != nil || image.InputDigest == "" {
 			g.Fatalf("%s: %v, input digest %q", app.Name, err, image.InputDigest)
 		}
-		made[app.Name] = fmt.Sprintln(image.InputDigest, chart.Digest(), of, string(spec))
+		made[app.Name] = fmt.Sprintln(image.InputDigest, chart.Digest(), of.Digest, string(spec))
 	}
 	return made
 }

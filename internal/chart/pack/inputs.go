@@ -94,16 +94,26 @@ func chartInputs(ctx context.Context, app protocol.AppSpec, made *chart.Inputs) 
 	}
 	app.Version = "0.0.0"
 	image := protocol.ImageRef{Metadata: app.Metadata, Registry: "registry.invalid", Repository: app.Name, Tag: "0.0.0", Digest: "sha256:" + strings.Repeat("0", 64)}
-	release := packing{app: app, image: image, name: source.Name}
+	source.Image, source.Images, image.Images = app.Chart.Image, map[string]protocol.ChartImage{}, map[string]protocol.ImageRef{}
 	for _, name := range app.ImageNames() {
-		image.Repository = app.ForImage(name).Name
-		release.others = append(release.others, placed{name, image, app.Images[name].Chart})
+		further := image
+		further.Images, further.Repository = nil, app.ForImage(name).Name
+		source.Images[name], image.Images[name] = app.Images[name].Chart, further
 	}
+	release := packing{app: app, image: image, name: source.Name}
+	images := release.images(source)
+	release.others = images[1:]
 	if err := release.identify(files); err != nil {
 		return err
 	}
-	if files, err = release.with(app.Chart.Image); err != nil {
+	if files, err = release.with(source.Image); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(images, release.isSearched) {
+		// A chart in which an image finds no place is no error here, but one of its release.
+		if made, err := release.draft(ctx, source); err == nil {
+			files = made.files
+		}
 	}
 	for _, name := range files.names() {
 		sum := sha256.Sum256(files[name])
