@@ -15,6 +15,7 @@ import (
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/internal/plugins/discovery"
 	source "github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
@@ -125,6 +126,17 @@ func (t Tools) open(ctx context.Context, topology protocol.Topology, name string
 	return delivery.Of(own.Adapter, opened), err
 }
 
+// delivers refuses a topology that delivers by a third party's plugin, whose adapters
+// are not known here even if one has a known name.
+func delivers(topology protocol.Topology, command string) error {
+	d := topology.ContinuousDelivery
+	if d == nil || d.Plugin == "" || d.Plugin == discovery.Prefix+capability.StageDeploy {
+		return nil
+	}
+	return protocol.Unsupported("topology %q delivers by the plugin %s, and this command knows the adapters of harmony-deploy only", topology.Name, d.Plugin).
+		WithHint("a plugin that has the command lists it in %[1]s describe, and is asked with %[1]s %[2]s", d.Plugin, command)
+}
+
 func adapterOf(topology protocol.Topology) string {
 	if topology.ContinuousDelivery == nil {
 		return ""
@@ -179,6 +191,9 @@ func (t Tools) runRollback(ctx context.Context, p *project, name, to string, dry
 	}
 	target, err := p.oneTarget(topology)
 	if err != nil {
+		return err
+	}
+	if err := delivers(topology, "rollback"); err != nil {
 		return err
 	}
 	console, progress := t.console()

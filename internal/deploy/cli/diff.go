@@ -67,6 +67,9 @@ func (t Tools) runDiff(ctx context.Context, p *project, patterns []string) (int,
 	if err != nil {
 		return 0, err
 	}
+	if err := delivers(topology, "diff"); err != nil {
+		return 0, err
+	}
 	console, progress := t.console()
 	defer console.Close()
 	adapter, err := t.open(ctx, topology, adapterOf(topology), true, progress(target))
@@ -104,6 +107,9 @@ func (t Tools) releases(ctx context.Context, p *project, patterns []string) (pro
 		}
 	}
 	topology, apps, err := p.read(ctx, patterns)
+	if err == nil {
+		err = delivers(topology, "diff") // before a registry is asked
+	}
 	if err != nil {
 		return topology, nil, err
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
-	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -72,9 +71,8 @@ func (t Tools) runUninstall(ctx context.Context, u *uninstall, patterns []string
 	if err != nil {
 		return err
 	}
-	if d := topology.ContinuousDelivery; d != nil && d.Plugin != "" && d.Plugin != discovery.Prefix+capability.StageDeploy {
-		return protocol.Unsupported("topology %q delivers by the plugin %s, and this command knows the adapters of harmony-deploy only", topology.Name, d.Plugin).
-			WithHint("a plugin that can uninstall lists the command in %s describe, and is asked with %s uninstall", d.Plugin, d.Plugin)
+	if err := delivers(topology, "uninstall"); err != nil {
+		return err
 	}
 	if apps, err = capability.Order(apps); err != nil {
 		return err

@@ -73,11 +73,21 @@ func (r remover) Remove(_ context.Context, app protocol.AppSpec, target string) 
 // runUninstall runs the command on the project above.
 func runUninstall(t *testing.T, fails map[string]error, args ...string) (out string, order []string, err error) {
 	t.Helper()
+	return runTool(t, fails, "uninstall", args...)
+}
+
+// runTool runs any of the commands.
+func runTool(t *testing.T, fails map[string]error, name string, args ...string) (out string, order []string, err error) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "harmony.yaml")
 	if err := os.WriteFile(file, []byte(fleetProject), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var printed bytes.Buffer
+	answer := ""
+	if name == "uninstall" {
+		answer = "yes\n"
+	}
 	tools := Tools{
 		Adapters: map[string]capability.Adapter[capability.ContinuousDelivery]{
 			"standin": func(_ context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
@@ -85,13 +95,13 @@ func runUninstall(t *testing.T, fails map[string]error, args ...string) (out str
 			},
 		},
 		Bind:    func(*pflag.FlagSet) {},
-		Streams: command.Streams{In: strings.NewReader("yes\n"), Out: &printed, Err: io.Discard, Getenv: func(string) string { return "" }},
+		Streams: command.Streams{In: strings.NewReader(answer), Out: &printed, Err: io.Discard, Getenv: func(string) string { return "" }},
 	}
 	root := &cobra.Command{Use: "test", SilenceErrors: true, SilenceUsage: true}
 	for _, option := range tools.Options() {
 		option(root)
 	}
-	root.SetArgs(append([]string{"uninstall", "--file", file}, args...))
+	root.SetArgs(append([]string{name, "--file", file}, args...))
 	err = root.ExecuteContext(t.Context())
 	return printed.String(), order, err
 }
@@ -156,6 +166,18 @@ func TestUninstallRefuses(t *testing.T) {
 				t.Errorf("status %d, removed %v: %v", protocol.ExitCode(err), order, err)
 			}
 		})
+	}
+}
+
+// What a third party's plugin delivers is not rolled back, compared or removed with an
+// adapter of ours that happens to have the name of its adapter.
+func TestAnotherPluginIsLeftAlone(t *testing.T) {
+	for _, name := range []string{"rollback", "diff", "uninstall"} {
+		_, _, err := runTool(t, nil, name, "store", "--topology", "acme", "--target", "staging")
+		want := "harmony-deploy-acme " + name
+		if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(protocol.HintOf(err), want) {
+			t.Errorf("%s: status %d, %v; the hint %q has no %q", name, protocol.ExitCode(err), err, protocol.HintOf(err), want)
+		}
 	}
 }
 
