@@ -42,7 +42,11 @@ func run(args []string) int {
 	h := &harmony{}
 	root := h.command()
 	root.SetArgs(args)
-	if err := root.ExecuteContext(ctx); err != nil {
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !h.began && protocol.ExitCode(err) == protocol.ExitFailed { // cobra's own, such as an unexpected argument
+		err = protocol.Invalid("%w", err).WithHint("see '%s --help'", cmd.CommandPath())
+	}
+	if err != nil {
 		return tell(err)
 	}
 	return h.code
@@ -65,7 +69,9 @@ func tell(err error) int {
 
 // harmony is the dispatcher's command line.
 type harmony struct {
-	code int
+	// began is set once the command line is valid, and a command runs.
+	began bool
+	code  int
 }
 
 func (h *harmony) command() *cobra.Command {
@@ -89,6 +95,7 @@ Every other command is a plugin: 'harmony build' runs the first harmony-build on
   # the same in single steps
   harmony build fleet-operator | harmony publish | harmony deploy --target staging | harmony smoke`,
 		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRun: func(*cobra.Command, []string) { h.began = true },
 	}
 	root.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
