@@ -44,31 +44,54 @@ func newCluster(conn *conn.Conn) (*cluster, error) {
 // get reads an object or a list of the namespace: group is api/v1 or
 // apis/GROUP/VERSION. What does not exist is an error that says so.
 func (c *cluster) get(ctx context.Context, group, resource string, query url.Values, into any) error {
-	address := fmt.Sprintf("%s/%s/namespaces/%s/%s", c.server, group, c.Namespace, resource)
-	if len(query) > 0 {
-		address += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	body, err := c.read(ctx, fmt.Sprintf("%s/namespaces/%s/%s", group, c.Namespace, resource), query)
 	if err != nil {
 		return err
-	}
-	req.Header.Set("Accept", "application/json")
-	resp, err := c.do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxObjects))
-	if err != nil {
-		return c.unreachable(err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return c.refusal(resp.StatusCode, resource, body)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("read %s of namespace %s: %w", resource, c.Namespace, err)
 	}
 	return nil
+}
+
+// read reads what is at a path of the API server, without its first slash.
+func (c *cluster) read(ctx context.Context, path string, query url.Values) ([]byte, error) {
+	address := c.server + "/" + path
+	if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := c.do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxObjects))
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		if _, resource, found := strings.Cut(path, "/namespaces/"+c.Namespace+"/"); found {
+			path = resource
+		}
+		return nil, c.refusal(resp.StatusCode, path, body)
+	}
+	return body, nil
+}
+
+// in is the same cluster in another namespace; empty is the one that it is in.
+func (c *cluster) in(namespace string) *cluster {
+	if c == nil || namespace == "" {
+		return c
+	}
+	other, place := *c, *c.Conn
+	place.Namespace = namespace
+	other.Conn = &place
+	return &other
 }
 
 func (c *cluster) do(req *http.Request) (*http.Response, error) {

@@ -3,6 +3,7 @@ package smoke
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -81,7 +82,7 @@ func (w world) send(t *testing.T, method, path string, body any) {
 }
 
 // deploy creates a Deployment and its Service with ports for HTTP (80), a
-// silent listener (90) and nothing at all (70).
+// silent listener (90), gRPC (60) and nothing at all (70).
 func (w world) deploy(t *testing.T, name, image string) {
 	t.Helper()
 	labels := object{"app.kubernetes.io/name": name, "app.kubernetes.io/instance": name}
@@ -99,6 +100,7 @@ func (w world) deploy(t *testing.T, name, image string) {
 		"metadata": object{"name": name},
 		"spec": object{"selector": labels, "ports": []object{
 			{"name": "web", "port": 80, "targetPort": 8080}, {"name": "raw", "port": 90, "targetPort": 9090}, {"name": "none", "port": 70, "targetPort": 7070},
+			{"name": "grpc", "port": 60, "targetPort": 9000},
 		}},
 	})
 }
@@ -209,6 +211,21 @@ func forwarded(name string, tcp protocol.TCPCheck) protocol.SmokeCheck {
 	return protocol.SmokeCheck{Name: name, TCP: &tcp, Timeout: protocol.Duration(3 * time.Second), Interval: 10 * quick}
 }
 
+func healthy(grpc protocol.GRPCCheck) protocol.SmokeCheck {
+	grpc.Service = "fleet"
+	return protocol.SmokeCheck{Name: "health", GRPC: &grpc, Timeout: protocol.Duration(3 * time.Second), Interval: 10 * quick}
+}
+
+var fleetLabel = map[string]string{instanceLabel: "fleet"}
+
+// objects is a check of Deployments where it does not say otherwise.
+func objects(resource protocol.ResourceCheck) protocol.SmokeCheck {
+	if resource.APIVersion = cmp.Or(resource.APIVersion, "apps/v1"); resource.Kind == "" {
+		resource.Kind = "Deployment"
+	}
+	return protocol.SmokeCheck{Name: "objects", Resource: &resource, Timeout: protocol.Duration(time.Second), Interval: 10 * quick}
+}
+
 func rollout(workload string, timeout time.Duration) protocol.SmokeCheck {
 	return protocol.SmokeCheck{
 		Name: "ready", Rollout: &protocol.RolloutCheck{Workload: workload},
@@ -244,6 +261,40 @@ func TestClusterNoticesUpdate(t *testing.T) {
 	report, err := w.check(t, rollout("", time.Second), proxied("still serving", protocol.HTTPCheck{}))
 	if protocol.ExitCode(err) != protocol.ExitSmoke || report.Checks[0].Message != "deployment/fleet: old pods still there: 1" {
 		t.Errorf("report %+v, error %v", report, err)
+	}
+}
+
+// A line that is forbidden ends the check at once; one from before does not count.
+func TestClusterLogs(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(t, "fleet", w.image)
+	writes := func(line string) protocol.SmokeCheck {
+		check := proxied("write", protocol.HTTPCheck{Port: 80, Path: "/log?line=" + line})
+		check.Timeout = protocol.Duration(30 * time.Second)
+		return check
+	}
+	if _, err := w.check(t, rollout("", 30*time.Second), writes("panic:+before")); err != nil {
+		t.Fatal(err)
+	}
+	logs := func(wait, since time.Duration) protocol.SmokeCheck {
+		return protocol.SmokeCheck{
+			Name: "logs", Logs: &protocol.LogsCheck{Forbid: []string{"^.*panic: (before|after)"}, Since: protocol.Duration(since)},
+			For: protocol.Duration(wait), Timeout: protocol.Duration(time.Minute), Interval: 10 * quick,
+		}
+	}
+	if report, err := w.check(t, logs(0, time.Minute)); protocol.ExitCode(err) != protocol.ExitSmoke || !strings.Contains(err.Error(), "panic: before") || report.Checks[0].Attempts != 1 {
+		t.Errorf("the minute before: %+v, %v", report, err)
+	}
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(2 * time.Second))) // the API counts seconds
+	if report, err := w.check(t, logs(300*time.Millisecond, 0)); err != nil || !strings.Contains(report.Checks[0].Message, "1 pods, 0 lines") {
+		t.Errorf("nothing new: %+v, %v", report, err)
+	}
+	late := writes("panic:+after")
+	late.Needs = []string{"first"}
+	first := logs(0, 0)
+	first.Name = "first"
+	if report, err := w.check(t, first, logs(30*time.Second, 0), late); protocol.ExitCode(err) != protocol.ExitSmoke || !strings.Contains(err.Error(), "panic: after") || statuses(report) != "passed failed passed" {
+		t.Errorf("while it looked: %+v, %v", report, err)
 	}
 }
 
@@ -290,6 +341,21 @@ func TestCluster(t *testing.T) {
 		{"tcp without pod", forwarded("p", protocol.TCPCheck{Service: "broken", Port: 90}), protocol.ExitSmoke, "no ready pod behind service broken"},
 		{"tcp without port", forwarded("p", protocol.TCPCheck{Service: "fleet", Port: 91}), protocol.ExitSmoke, "service fleet has no TCP port 91"},
 		{"tcp without service", forwarded("p", protocol.TCPCheck{Service: "none"}), protocol.ExitSmoke, "no service none in namespace " + w.Namespace},
+		{"grpc", healthy(protocol.GRPCCheck{Port: 60}), 0, "the server is SERVING"},
+		{"grpc of a service", healthy(protocol.GRPCCheck{Port: 60, Health: "orders"}), protocol.ExitSmoke, "orders is NOT_SERVING, expected SERVING"},
+		{"grpc of no service", healthy(protocol.GRPCCheck{Port: 60, Health: "books"}), protocol.ExitSmoke, "does not know the service books"},
+		{"grpc of HTTP", healthy(protocol.GRPCCheck{Port: 80}), protocol.ExitSmoke, "service fleet, pod fleet-"},
+		{"grpc refused", healthy(protocol.GRPCCheck{Port: 70}), protocol.ExitSmoke, "connection refused"},
+		{"condition", objects(protocol.ResourceCheck{Name: "fleet", Condition: "Available"}), 0, "1 of 1: deployment/fleet in namespace"},
+		{"other condition", objects(protocol.ResourceCheck{Name: "broken", Condition: "Available"}), protocol.ExitSmoke, "deployment/broken: condition Available is False, expected True: Deployment does not have minimum availability."},
+		{"no condition", objects(protocol.ResourceCheck{Name: "fleet", Condition: "Ready"}), protocol.ExitSmoke, "no condition Ready, expected True"},
+		{"field", objects(protocol.ResourceCheck{Name: "fleet", JSON: []protocol.JSONExpect{{Path: "{.spec.replicas}", Equals: 2}}}), protocol.ExitSmoke, "JSON {.spec.replicas} is 1, expected 2"},
+		{"no object", objects(protocol.ResourceCheck{Name: "none"}), protocol.ExitSmoke, "no deployment/none in namespace " + w.Namespace},
+		{"by label", objects(protocol.ResourceCheck{APIVersion: "v1", Kind: "Pod", Selector: fleetLabel, Condition: "Ready", AtLeast: 1}), 0, "1 of 1: pod with"},
+		{"too few", objects(protocol.ResourceCheck{APIVersion: "v1", Kind: "Pod", Selector: fleetLabel, AtLeast: 2}), protocol.ExitSmoke, "are as expected, not 2"},
+		{"without namespace", objects(protocol.ResourceCheck{APIVersion: "v1", Kind: "Namespace", Name: w.Namespace, JSON: []protocol.JSONExpect{{Path: "{.status.phase}", Equals: "Active"}}}), 0, "1 of 1"},
+		{"no kind", objects(protocol.ResourceCheck{Kind: "Ship", Name: "x"}), protocol.ExitSmoke, "does not have the kind Ship in apps/v1"},
+		{"no API", objects(protocol.ResourceCheck{APIVersion: "example.com/v1", Kind: "Ship", Name: "x"}), protocol.ExitSmoke, "does not have the API example.com/v1"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

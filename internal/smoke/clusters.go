@@ -2,13 +2,11 @@ package smoke
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -20,12 +18,18 @@ func (c *checker) checkAll(ctx context.Context, app protocol.AppSpec, target str
 	if err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	if _, err := newProbes(app, nil, nil); err != nil {
+	if _, err := newProbes(scene{app: app, target: target, topology: c.env.Topology}); err != nil {
 		return protocol.SmokeReport{}, err
 	}
 	inside, outside := app, app
 	inside.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), func(check protocol.SmokeCheck) bool { return !needsCluster(check) })
 	outside.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), needsCluster)
+	for _, check := range inside.Smoke {
+		if i := slices.IndexFunc(outside.Smoke, func(other protocol.SmokeCheck) bool { return slices.Contains(check.Needs, other.Name) }); i >= 0 {
+			return protocol.SmokeReport{}, protocol.Invalid("app %s: smoke check %s runs on each cluster of %s and cannot need %s, which runs once, after them",
+				app.Name, check.Name, target, outside.Smoke[i].Name)
+		}
+	}
 	report := protocol.SmokeReport{Metadata: app.Metadata, Target: target, Planned: c.env.DryRun, Checks: []protocol.CheckResult{}}
 	if len(inside.Smoke) > 0 {
 		err = c.checkEach(ctx, inside, target, clusters, &report)
@@ -74,30 +78,12 @@ func (c *checker) checkEach(ctx context.Context, app protocol.AppSpec, target st
 			report.Checks = append(report.Checks, check)
 		}
 	}
-	return failureOfAll(failed, len(clusters))
+	return failureOfAll(failed, fmt.Sprintf("smoke checks failed on %d of %d clusters", len(failed), len(clusters)))
 }
 
-// listed bounds how many clusters an error names, and wordy up to how many clusters
-// the report, which is one document, has the messages of passed checks.
-const (
-	listed = 10
-	wordy  = 50
-)
-
-// failureOfAll combines the errors of the clusters, with the worst of their
-// statuses; nil without any.
-func failureOfAll(failed []error, clusters int) error {
-	if len(failed) < 2 {
-		return errors.Join(failed...)
-	}
-	var codes []int
-	var lines []string
-	for _, err := range failed {
-		codes, lines = append(codes, protocol.ExitCode(err)), append(lines, err.Error())
-	}
-	text := fmt.Sprintf("smoke checks failed on %d of %d clusters%s", len(failed), clusters, term.Listed(lines, listed))
-	return &protocol.Error{Code: protocol.WorstCode(codes...), Message: text, Hint: protocol.HintOf(failed[0])}
-}
+// wordy is up to how many clusters the report, which is one document, has the messages of
+// passed checks.
+const wordy = 50
 
 func (c *checker) on(cluster conn.Cluster, target string) (*checker, error) {
 	flags, err := cluster.Flags()

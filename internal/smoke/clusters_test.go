@@ -90,10 +90,19 @@ func TestChecksOnEveryCluster(t *testing.T) {
 	}
 }
 
+func TestWhatRunsOnceComesLast(t *testing.T) {
+	kubeconfig, contexts, requests := clustersOf(t, 200)
+	url, _ := answering(t, 200)
+	_, err := checkClusters(t, kubeconfig, contexts, capability.Environment{}, get("site", url), needing(inside("ready"), "site"))
+	if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), "cannot need site") || requests[0].Load() != 0 {
+		t.Errorf("%v after %d requests", err, requests[0].Load())
+	}
+}
+
 func TestOneClusterFails(t *testing.T) {
 	kubeconfig, contexts, requests := clustersOf(t, 200, 418, 200)
 	url, site := answering(t, 200)
-	report, err := checkClusters(t, kubeconfig, contexts, capability.Environment{}, inside("ready"), inside("again"), get("site", url))
+	report, err := checkClusters(t, kubeconfig, contexts, capability.Environment{}, inside("ready"), needing(inside("again"), "ready"), get("site", url))
 	if protocol.ExitCode(err) != protocol.ExitSmoke || !strings.Contains(err.Error(), "production (b)") || !strings.Contains(err.Error(), "418") {
 		t.Errorf("%v with status %d", err, protocol.ExitCode(err))
 	}

@@ -27,12 +27,13 @@ func (c *checker) checkDevices(ctx context.Context, app protocol.AppSpec, target
 		}
 		outside.Smoke, at = append(outside.Smoke, check), append(at, i)
 	}
-	probes, err := newProbes(outside, nil, &place)
+	s := scene{app: outside, target: target, topology: c.env.Topology, devices: &place}
+	probes, err := newProbes(s)
 	if err != nil || c.env.DryRun {
 		return report, err
 	}
 	ran := protocol.SmokeReport{Target: target, Checks: skipped(outside.Smoke)}
-	err = c.runAll(ctx, outside, probes, &ran)
+	err = c.runAll(ctx, s, probes, &ran)
 	for i, result := range ran.Checks {
 		report.Checks[at[i]] = result
 	}
@@ -47,6 +48,8 @@ func skips(check protocol.SmokeCheck, place devices.Place) string {
 		return ""
 	case place.Target.Reports.Disabled:
 		return "these devices do not report"
+	case check.Resource != nil, check.Logs != nil:
+		return "the cluster of a device cannot be asked"
 	case check.Rollout == nil:
 		return "a service on a device cannot be reached"
 	}

@@ -33,7 +33,7 @@ func TestDevices(t *testing.T) {
 	checks := []protocol.SmokeCheck{
 		{Name: "ready", Rollout: &protocol.RolloutCheck{}, Timeout: 50 * quick / 10, Interval: quick},
 		{Name: "service", HTTP: &protocol.HTTPCheck{Service: "app", Port: 80, Path: "/"}},
-		get("outside", outside.URL),
+		needing(get("outside", outside.URL), "ready", "service"),
 	}
 	look := func() (protocol.SmokeReport, error) {
 		t.Helper()

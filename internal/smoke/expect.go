@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -24,6 +25,10 @@ type answer struct {
 	body   []byte
 	// cut is true when the body goes on after maxBody bytes.
 	cut bool
+	// took is how long it took from the request to the end of the body.
+	took time.Duration
+	// validUntil is the end of the server's certificate, where it has one.
+	validUntil time.Time
 }
 
 // expectation is an HTTPExpect with its paths read.
@@ -52,6 +57,12 @@ func (e expectation) match(a answer) error {
 		return fmt.Errorf("status %d, expected %d%s", a.status, e.Status, excerpt(a.body))
 	case e.Status == 0 && (a.status < 200 || a.status > 399):
 		return fmt.Errorf("status %d, expected 200 to 399%s", a.status, excerpt(a.body))
+	}
+	if limit := time.Duration(e.Within); limit > 0 && a.took > limit {
+		return fmt.Errorf("answered in %s, expected %s at most", a.took.Round(time.Millisecond), limit)
+	}
+	if left := time.Until(a.validUntil); e.CertificateValidFor > 0 && left < time.Duration(e.CertificateValidFor) {
+		return fmt.Errorf("the certificate is valid until %s, expected for another %s", a.validUntil.UTC().Format(time.DateTime), time.Duration(e.CertificateValidFor))
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
 		if err := matchHeader(a.header, name, e.Headers[name]); err != nil {

@@ -11,8 +11,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
+	"time"
 	"unicode"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,6 +28,8 @@ type httpProbe struct {
 	// path and query are what the check asks for, still escaped.
 	path, query string
 	method      string
+	headers     map[string]string
+	body        string
 	// client and base are for a URL, cluster for a service.
 	client  *http.Client
 	base    string
@@ -35,12 +37,22 @@ type httpProbe struct {
 }
 
 // newHTTPProbe checks everything that can be wrong before the first request.
-func newHTTPProbe(root string, check protocol.HTTPCheck, cluster *cluster) (probe, error) {
+func newHTTPProbe(root string, check protocol.HTTPCheck, cluster *cluster) (*httpProbe, error) {
 	expect, err := newExpectation(check.Expect)
 	if err != nil {
 		return nil, err
 	}
-	p := &httpProbe{check: check, expect: expect, cluster: cluster, method: cmp.Or(check.Method, http.MethodGet)}
+	p := &httpProbe{check: check, expect: expect, cluster: cluster, method: cmp.Or(check.Method, http.MethodGet), body: check.Body}
+	if check.BodyFile != "" {
+		body, err := readFile(root, check.BodyFile)
+		if err != nil {
+			return nil, fmt.Errorf("http.bodyFile: %w", err)
+		}
+		p.body = string(body)
+	}
+	if p.headers, err = readHeaders(root, check.Headers); err != nil {
+		return nil, err
+	}
 	path, _, _ := strings.Cut(check.Path, "#")
 	p.path, p.query, _ = strings.Cut(path, "?")
 	if check.URL == "" {
@@ -49,7 +61,7 @@ func newHTTPProbe(root string, check protocol.HTTPCheck, cluster *cluster) (prob
 	if err := p.setURL(); err != nil {
 		return nil, err
 	}
-	p.client, err = newClient(root, check.TLS)
+	p.client, err = p.newClient(root)
 	return p, err
 }
 
@@ -126,15 +138,20 @@ func unclean(path string) string {
 	}
 }
 
-func newClient(root string, config *protocol.TLSConfig) (*http.Client, error) {
-	settings, err := tlsConfig(root, config)
+func (p *httpProbe) newClient(root string) (*http.Client, error) {
+	settings, err := tlsConfig(root, p.check.TLS)
+	if err != nil {
+		err = fmt.Errorf("http.%w", err)
+	}
 	return &http.Client{
 		// A new connection for every attempt: the next one must not be answered by a
 		// pod that takes no new connections.
 		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, DisableKeepAlives: true, TLSClientConfig: settings},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: p.redirect,
 	}, err
 }
+
+const userAgent = "harmony-smoke"
 
 func tlsConfig(root string, config *protocol.TLSConfig) (*tls.Config, error) {
 	if config == nil {
@@ -144,50 +161,56 @@ func tlsConfig(root string, config *protocol.TLSConfig) (*tls.Config, error) {
 	if config.CAFile == "" {
 		return settings, nil
 	}
-	folder, err := os.OpenRoot(root)
+	pem, err := readFile(root, config.CAFile)
 	if err != nil {
-		return nil, fmt.Errorf("http.tls.caFile: %w", err)
-	}
-	defer folder.Close()
-	pem, err := folder.ReadFile(config.CAFile) // no link leads out of the project
-	if err != nil {
-		return nil, fmt.Errorf("http.tls.caFile: %w", err)
+		return nil, fmt.Errorf("tls.caFile: %w", err)
 	}
 	settings.RootCAs = x509.NewCertPool()
 	if !settings.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("http.tls.caFile: %s contains no PEM certificate", config.CAFile)
+		return nil, fmt.Errorf("tls.caFile: %s contains no PEM certificate", config.CAFile)
 	}
 	return settings, nil
 }
 
 func (p *httpProbe) attempt(ctx context.Context) (string, error) {
-	send, base, err := p.way(ctx)
+	a, err := p.ask(ctx)
 	if err != nil {
 		return "", err
-	}
-	req, err := p.request(ctx, base)
-	if err != nil {
-		return "", err
-	}
-	resp, err := send(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err != nil {
-		return "", fmt.Errorf("%s: read the answer: %w", p.name(), withoutURL(err))
-	}
-	a := answer{status: resp.StatusCode, header: resp.Header, body: body[:min(len(body), maxBody)], cut: len(body) > maxBody}
-	if p.cluster != nil && p.check.Service != "" {
-		if err := p.proxyError(a); err != nil {
-			return "", err
-		}
 	}
 	if err := p.expect.match(a); err != nil {
 		return "", fmt.Errorf("%s: %w", p.name(), err)
 	}
 	return fmt.Sprintf("%s: status %d", p.name(), a.status), nil
+}
+
+// ask sends the request and reads the answer of the app.
+func (p *httpProbe) ask(ctx context.Context) (answer, error) {
+	send, base, err := p.way(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	req, err := p.request(ctx, base)
+	if err != nil {
+		return answer{}, err
+	}
+	start := time.Now()
+	resp, err := send(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err != nil {
+		return answer{}, fmt.Errorf("%s: read the answer: %w", p.name(), withoutURL(err))
+	}
+	a := answer{status: resp.StatusCode, header: resp.Header, body: body[:min(len(body), maxBody)], cut: len(body) > maxBody, took: time.Since(start)}
+	if resp.TLS != nil && len(resp.TLS.PeerCertificates) > 0 {
+		a.validUntil = resp.TLS.PeerCertificates[0].NotAfter
+	}
+	if p.cluster != nil && p.check.Service != "" {
+		err = p.proxyError(a)
+	}
+	return a, err
 }
 
 // way is how a request is sent, and the URL that the path is appended to.
@@ -210,12 +233,12 @@ func (p *httpProbe) request(ctx context.Context, base string) (*http.Request, er
 	if p.query != "" {
 		address += "?" + p.query
 	}
-	req, err := http.NewRequestWithContext(ctx, p.method, address, strings.NewReader(p.check.Body))
+	req, err := http.NewRequestWithContext(ctx, p.method, address, strings.NewReader(p.body))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name(), withoutURL(err))
 	}
-	req.Header.Set("User-Agent", "harmony-smoke")
-	for name, value := range p.check.Headers {
+	req.Header.Set("User-Agent", userAgent)
+	for name, value := range p.headers {
 		if http.CanonicalHeaderKey(name) == "Host" {
 			req.Host = value
 			continue

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -160,6 +161,97 @@ func TestWhatTheProxyWouldNotHandOn(t *testing.T) {
 		check := protocol.HTTPCheck{Service: "x", Path: path, Headers: map[string]string{"X-Test": "y"}}
 		if _, err := newHTTPProbe("", check, nil); err != nil {
 			t.Errorf("%q: %v", path, err)
+		}
+	}
+}
+
+func TestHTTPReferences(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{"token": "from a file\n", "body.json": `{"a": 1}`} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("SHOP_TOKEN", "opensesame")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.Header.Get("Authorization") != "opensesame" || r.Header.Get("X-File") != "from a file" || string(body) != `{"a": 1}` {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer server.Close()
+	check := protocol.HTTPCheck{URL: server.URL, Method: "POST", BodyFile: "body.json", Headers: map[string]string{"Authorization": "env:SHOP_TOKEN", "X-File": "file:token"}}
+	if _, err := tryURL(t, root, check); err != nil {
+		t.Error(err)
+	}
+	for want, wrong := range map[string]protocol.HTTPCheck{
+		"the variable NO_TOKEN is not set": {URL: server.URL, Headers: map[string]string{"X": "env:NO_TOKEN"}},
+		"headers.X: openat missing":        {URL: server.URL, Headers: map[string]string{"X": "file:missing"}},
+		"http.bodyFile: openat missing":    {URL: server.URL, BodyFile: "missing"},
+	} {
+		if _, err := newHTTPProbe(root, wrong, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+// Headers and body go to the host that they are for, and no further.
+func TestRedirectsThatAreFollowed(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Token") != "" || r.Header.Get("Authorization") != "" {
+			t.Errorf("another host got %v", r.Header)
+		}
+		fmt.Fprint(w, "elsewhere")
+	}))
+	defer other.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/near":
+			http.Redirect(w, r, "/end", http.StatusTemporaryRedirect)
+		case "/far":
+			http.Redirect(w, r, other.URL, http.StatusFound)
+		case "/far-with-body":
+			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+		case "/round":
+			http.Redirect(w, r, "/round", http.StatusFound)
+		default:
+			body, _ := io.ReadAll(r.Body)
+			fmt.Fprintf(w, "the end, %s, %s", r.Header.Get("X-Token"), body)
+		}
+	}))
+	defer server.Close()
+	for name, c := range map[string]struct{ path, body, want, wrong string }{
+		"near":          {"/near", "a body", "the end, opensesame, a body", ""},
+		"far":           {"/far", "", "elsewhere", ""},
+		"far with body": {"/far-with-body", "a body", "", "a redirect would send the body to 127.0.0.1"},
+		"in a circle":   {"/round", "", "", "more than 10 redirects"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			check := protocol.HTTPCheck{
+				URL: server.URL, Path: c.path, Method: "POST", Body: c.body, FollowRedirects: true,
+				Headers: map[string]string{"X-Token": "opensesame", "Authorization": "opensesame"}, Expect: protocol.HTTPExpect{Body: c.want},
+			}
+			_, err := tryURL(t, "", check)
+			if c.wrong == "" && err != nil || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) {
+				t.Errorf("error %v, want %q", err, c.wrong)
+			}
+		})
+	}
+}
+
+func TestTimeAndCertificate(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Millisecond) }))
+	defer server.Close()
+	anyone := &protocol.TLSConfig{InsecureSkipVerify: true}
+	left := protocol.Duration(time.Until(server.Certificate().NotAfter))
+	for want, expect := range map[string]protocol.HTTPExpect{
+		"":                           {Within: protocol.Duration(time.Minute), CertificateValidFor: left - protocol.Duration(time.Hour)},
+		"expected 10ms at most":      {Within: protocol.Duration(10 * time.Millisecond)},
+		"the certificate is valid u": {CertificateValidFor: left + protocol.Duration(time.Hour)},
+	} {
+		_, err := tryURL(t, "", protocol.HTTPCheck{URL: server.URL, TLS: anyone, Expect: expect})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("error %v, want %q", err, want)
 		}
 	}
 }

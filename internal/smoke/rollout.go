@@ -9,8 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // The label and the annotation by which a workload is known to be of a release:
@@ -38,12 +36,13 @@ type rolloutProbe struct {
 	cluster *cluster
 }
 
-func newRolloutProbe(app string, check protocol.RolloutCheck, cluster *cluster) (probe, error) {
+// newRolloutProbe is for the workload, kind/name, or for all of the app when it is empty.
+func newRolloutProbe(app, workload string, cluster *cluster) (rolloutProbe, error) {
 	p := rolloutProbe{app: app, cluster: cluster}
-	if check.Workload == "" {
+	if workload == "" {
 		return p, nil
 	}
-	kind, name, _ := strings.Cut(check.Workload, "/")
+	kind, name, _ := strings.Cut(workload, "/")
 	kind, _, _ = strings.Cut(strings.ToLower(kind), ".")
 	p.name = name
 	for i, known := range workloadKinds {
@@ -52,7 +51,7 @@ func newRolloutProbe(app string, check protocol.RolloutCheck, cluster *cluster) 
 			return p, nil
 		}
 	}
-	return nil, fmt.Errorf("rollout.workload: %q is not deployment/NAME, statefulset/NAME or daemonset/NAME", check.Workload)
+	return p, fmt.Errorf("workload: %q is not deployment/NAME, statefulset/NAME or daemonset/NAME", workload)
 }
 
 func (p rolloutProbe) attempt(ctx context.Context) (string, error) {
@@ -111,8 +110,9 @@ type workload struct {
 	kind     string
 	Metadata metav1.ObjectMeta `json:"metadata"`
 	Spec     struct {
-		Replicas       *int `json:"replicas"`
-		Paused         bool `json:"paused"`
+		Replicas       *int                 `json:"replicas"`
+		Selector       metav1.LabelSelector `json:"selector"`
+		Paused         bool                 `json:"paused"`
 		UpdateStrategy struct {
 			Type          string `json:"type"`
 			RollingUpdate struct {

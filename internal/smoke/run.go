@@ -26,31 +26,58 @@ type probe interface {
 	attempt(ctx context.Context) (seen string, err error)
 }
 
-// newProbes makes the probe of every check: for a cluster, or for devices when
-// place is not nil. An invalid check is found here, before any is run, as an
-// error of status protocol.ExitInvalid.
-func newProbes(app protocol.AppSpec, cluster *cluster, place *devices.Place) ([]probe, error) {
-	probes := make([]probe, len(app.Smoke))
-	for i, check := range app.Smoke {
+// scene is what checks are about: an app on a target, in a cluster when that is not nil, or
+// on devices when those are not.
+type scene struct {
+	app      protocol.AppSpec
+	target   string
+	topology protocol.Topology
+	cluster  *cluster
+	devices  *devices.Place
+}
+
+// newProbes makes the probe of every check. An invalid check is found here, before any is
+// run, as an error of status protocol.ExitInvalid.
+func newProbes(s scene) ([]probe, error) {
+	probes := make([]probe, len(s.app.Smoke))
+	for i, check := range s.app.Smoke {
 		var err error
-		switch {
-		case check.Rollout != nil && place != nil:
-			probes[i] = reportsProbe{*place}
-		case check.Rollout != nil:
-			probes[i], err = newRolloutProbe(app.Name, *check.Rollout, cluster)
-		case check.HTTP != nil:
-			probes[i], err = newHTTPProbe(app.ProjectRoot, *check.HTTP, cluster)
-		case check.TCP != nil:
-			probes[i] = tcpProbe{check: *check.TCP, cluster: cluster}
-		default:
-			err = errors.New("needs rollout, http or tcp")
-		}
-		if err != nil {
-			return nil, protocol.Invalid("app %s: spec.smoke[%d] (%s): %w", app.Name, i, check.Name, err)
+		if probes[i], err = s.probe(check); err != nil {
+			if protocol.ExitCode(err) == protocol.ExitUnsupported {
+				return nil, err
+			}
+			return nil, protocol.Invalid("app %s: spec.smoke[%d] (%s): %w", s.app.Name, i, check.Name, err)
 		}
 	}
 	return probes, nil
 }
+
+func (s scene) probe(check protocol.SmokeCheck) (probe, error) {
+	switch {
+	case check.Rollout != nil && s.devices != nil:
+		return reportsProbe{*s.devices}, nil
+	case check.Rollout != nil:
+		return newRolloutProbe(s.app.Name, check.Rollout.Workload, s.cluster)
+	case check.HTTP != nil:
+		return newHTTPProbe(s.app.ProjectRoot, *check.HTTP, s.cluster)
+	case check.TCP != nil:
+		return tcpProbe{check: *check.TCP, cluster: s.cluster}, nil
+	case check.GRPC != nil:
+		return newGRPCProbe(s.app.ProjectRoot, *check.GRPC, s.cluster)
+	case check.Resource != nil:
+		return newResourceProbe(*check.Resource, s.cluster)
+	case check.Logs != nil:
+		return newLogsProbe(s.app.Name, check, s.cluster)
+	case check.Prometheus != nil:
+		return newPrometheusProbe(s.app.ProjectRoot, *check.Prometheus, s.cluster)
+	case check.Exec != nil:
+		return newExecProbe(s, *check.Exec)
+	}
+	return nil, errors.New("needs rollout, http, tcp, grpc, resource, logs, prometheus or exec")
+}
+
+// decided is the error of an attempt that no later one can change.
+type decided struct{ error }
 
 // blocked is the error of an attempt that could not check the app at all: the
 // API server did not answer, or did not allow it. It says nothing about the app.
@@ -79,40 +106,61 @@ func run(ctx context.Context, check protocol.SmokeCheck, p probe) (protocol.Chec
 }
 
 func repeat(parent context.Context, check protocol.SmokeCheck, p probe, attempts *int) (string, error) {
-	timeout := check.Timeout.Or(defaultTimeout)
+	timeout := check.Timeout.Or(defaultTimeout+time.Duration(check.For)) + time.Duration(check.StartupGrace)
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
-	inRow, want := 0, max(check.Successes, 1)
+	limit := max(minAttempt, timeout/3)
+	if check.Exec != nil {
+		limit = timeout // a program knows itself how long it takes
+	}
+	held := streak{want: max(check.Successes, 1), length: time.Duration(check.For)}
 	var last error
 	for {
 		*attempts++
-		seen, cut, err := attempt(ctx, p, max(minAttempt, timeout/3))
+		seen, cut, err := attempt(ctx, p, limit)
 		var b *blocked
 		switch {
 		case parent.Err() != nil:
 			return "", parent.Err()
 		case err == nil:
-			inRow++
-		case errors.As(err, &b) && b.final:
+			held.add()
+		case errors.As(err, new(decided)), errors.As(err, &b) && b.final:
 			return "", err
 		case cut && *attempts > 1: // it saw less than the previous one
 		default:
-			inRow, last = 0, err
+			held, last = streak{want: held.want, length: held.length}, err
 		}
-		if inRow == want {
+		if held.enough() {
 			return seen, nil
 		}
 		switch {
 		case pause(ctx, check.Interval.Or(defaultInterval)):
 		case parent.Err() != nil:
 			return "", parent.Err()
-		case inRow > 0:
-			return "", fmt.Errorf("passed %d times in a row within %s, not %d", inRow, timeout, want)
+		case held.n > 0 && held.n < held.want:
+			return "", fmt.Errorf("passed %d times in a row within %s, not %d", held.n, timeout, held.want)
+		case held.n > 0:
+			return "", fmt.Errorf("held for %s within %s, not for %s", time.Since(held.since).Round(time.Second), timeout, held.length)
 		default:
 			return "", last
 		}
 	}
 }
+
+// streak is how often in a row, and how long, a check has held.
+type streak struct {
+	want, n int
+	length  time.Duration
+	since   time.Time
+}
+
+func (s *streak) add() {
+	if s.n++; s.n == 1 {
+		s.since = time.Now()
+	}
+}
+
+func (s *streak) enough() bool { return s.n >= s.want && time.Since(s.since) >= s.length }
 
 // attempt makes one attempt within limit, and says so where there was no answer; cut
 // is true when that is because the check's own time was over.
@@ -147,6 +195,16 @@ func typeOf(check protocol.SmokeCheck) string {
 		return "rollout"
 	case check.HTTP != nil:
 		return "http"
+	case check.TCP != nil:
+		return "tcp"
+	case check.GRPC != nil:
+		return "grpc"
+	case check.Resource != nil:
+		return "resource"
+	case check.Logs != nil:
+		return "logs"
+	case check.Prometheus != nil:
+		return "prometheus"
 	}
-	return "tcp"
+	return "exec"
 }

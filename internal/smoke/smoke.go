@@ -1,6 +1,6 @@
 // Package smoke checks from outside whether a deployed app works:
 // its workloads are rolled out, it answers a request as expected, its port is
-// open. One file holds each kind of check.
+// open, a program says so. One file holds each kind of check.
 //
 // It speaks plain HTTP to a cluster, with a few small types of its own. The
 // typed clients of client-go would double the start time of harmony-smoke, and
@@ -9,8 +9,6 @@ package smoke
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
@@ -35,8 +33,8 @@ type checker struct {
 	flags *conn.Flags
 }
 
-// Check implements [capability.Checker]. The checks run in the order of the
-// app; those after the first one that fails are skipped. An app without checks
+// Check implements [capability.Checker]. The checks run side by side; one that needs
+// another begins after it, and is skipped when that one failed. An app without checks
 // passes.
 //
 // With the report comes an error of status protocol.ExitSmoke when the app
@@ -60,7 +58,8 @@ func (c *checker) checkOne(ctx context.Context, app protocol.AppSpec, target str
 	if err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	probes, err := newProbes(app, cluster, nil)
+	s := scene{app: app, target: target, topology: c.env.Topology, cluster: cluster}
+	probes, err := newProbes(s)
 	if err != nil {
 		return protocol.SmokeReport{}, err
 	}
@@ -69,7 +68,7 @@ func (c *checker) checkOne(ctx context.Context, app protocol.AppSpec, target str
 		report.Planned = true
 		return report, nil
 	}
-	err = c.runAll(ctx, app, probes, &report)
+	err = c.runAll(ctx, s, probes, &report)
 	report.Passed = err == nil
 	return report, err
 }
@@ -80,26 +79,6 @@ func skipped(checks []protocol.SmokeCheck) []protocol.CheckResult {
 		results[i] = protocol.CheckResult{Name: check.Name, Type: typeOf(check), Status: protocol.CheckSkipped}
 	}
 	return results
-}
-
-// runAll runs the checks until one fails, and writes what it saw into report.
-func (c *checker) runAll(ctx context.Context, app protocol.AppSpec, probes []probe, report *protocol.SmokeReport) error {
-	total := len(app.Smoke)
-	if total == 0 {
-		c.progress(app, 0, 0, "no smoke checks: nothing to check")
-	}
-	for i, check := range app.Smoke {
-		c.progress(app, i, total, check.Name)
-		result, err := run(ctx, check, probes[i])
-		report.Checks[i] = result
-		if err != nil {
-			return failure(app, c.place(report.Target), result, err)
-		}
-	}
-	if total > 0 {
-		c.progress(app, total, total, app.Smoke[total-1].Name)
-	}
-	return nil
 }
 
 // place is the target, with the cluster where it has several.
@@ -117,16 +96,6 @@ func (c *checker) progress(app protocol.AppSpec, current, total int, message str
 	})
 }
 
-// failure is the error of a check: of status protocol.ExitSmoke when the app did
-// not pass, else with the status that err has: interrupted, or the cluster's.
-func failure(app protocol.AppSpec, target string, result protocol.CheckResult, err error) error {
-	about := fmt.Sprintf("smoke check %q of %s on %s", result.Name, app.Name, target)
-	if errors.Is(err, context.Canceled) || errors.As(err, new(*blocked)) {
-		return fmt.Errorf("%s: %w", about, err)
-	}
-	return &protocol.Error{Code: protocol.ExitSmoke, Message: about + ": " + result.Message}
-}
-
 // connect makes the client of the target's cluster, or nil when no check needs
 // one. It reads the kubeconfig and sends no request yet.
 func (c *checker) connect(app protocol.AppSpec, target string) (*cluster, error) {
@@ -141,5 +110,5 @@ func (c *checker) connect(app protocol.AppSpec, target string) (*cluster, error)
 }
 
 func needsCluster(check protocol.SmokeCheck) bool {
-	return check.Rollout != nil || check.HTTP != nil && check.HTTP.Service != "" || check.TCP != nil && check.TCP.Service != ""
+	return check.Rollout != nil || check.Resource != nil || check.Logs != nil || serviceOf(check) != "" || check.Prometheus != nil && check.Prometheus.Service != ""
 }

@@ -64,6 +64,12 @@ func get(name, url string) protocol.SmokeCheck {
 	}
 }
 
+// needing is the check, after others.
+func needing(check protocol.SmokeCheck, names ...string) protocol.SmokeCheck {
+	check.Needs = names
+	return check
+}
+
 // answering starts a server that answers with the statuses in turn, the last
 // one for ever, and counts its requests.
 func answering(t *testing.T, statuses ...int) (url string, requests *atomic.Int64) {
@@ -104,8 +110,8 @@ func TestCheckReport(t *testing.T) {
 		{"passes", []protocol.SmokeCheck{get("up", ok)}, 0, "passed", 1, "status 200"},
 		{"tries again", []protocol.SmokeCheck{get("late", late)}, 0, "passed", 3, "status 200"},
 		{"counts in a row", []protocol.SmokeCheck{thrice}, 0, "passed", 4, "status 200"},
-		{"a failure skips the rest", []protocol.SmokeCheck{get("down", down), get("up", ok), get("up too", ok)},
-			protocol.ExitSmoke, "failed skipped skipped", 0, "status 503, expected 200 to 399"},
+		{"a failure skips what needs it", []protocol.SmokeCheck{get("down", down), needing(get("up", ok), "down"), needing(get("too", ok), "up"), get("beside", ok)},
+			protocol.ExitSmoke, "failed skipped skipped passed", 0, "status 503, expected 200 to 399"},
 		{"no checks", nil, 0, "", 0, ""},
 	}
 	for _, test := range tests {
@@ -244,14 +250,14 @@ func TestUnknownTarget(t *testing.T) {
 func TestProgress(t *testing.T) {
 	ok, _ := answering(t, 200)
 	var r recorder
-	if _, err := newChecker(t, capability.Environment{Progress: r.add}).Check(t.Context(), appWith(get("a", ok), get("b", ok)), "staging"); err != nil {
+	if _, err := newChecker(t, capability.Environment{Progress: r.add}).Check(t.Context(), appWith(get("a", ok), needing(get("b", ok), "a")), "staging"); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for _, e := range r.events {
 		got = append(got, fmt.Sprintf("%s %s %d/%d %s %s", e.Name, e.Phase, e.Current, e.Total, e.Unit, e.Message))
 	}
-	want := []string{"fleet-operator smoke 0/2 checks a", "fleet-operator smoke 1/2 checks b", "fleet-operator smoke 2/2 checks b"}
+	want := []string{"fleet-operator smoke 0/2 checks a", "fleet-operator smoke 1/2 checks a", "fleet-operator smoke 1/2 checks b", "fleet-operator smoke 2/2 checks b"}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("events %q, want %q", got, want)
 	}
@@ -263,7 +269,7 @@ func TestConcurrentApps(t *testing.T) {
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
-			if report, err := checker.Check(t.Context(), appWith(get("a", ok), get("b", ok)), "staging"); err != nil || !report.Passed {
+			if report, err := checker.Check(t.Context(), appWith(get("a", ok), needing(get("b", ok), "a")), "staging"); err != nil || !report.Passed {
 				t.Errorf("report %+v, error %v", report, err)
 			}
 		})

@@ -116,6 +116,9 @@ func ask(conn httpstream.Connection, port int, id string) (opened <-chan struct{
 	taken, end := make(chan struct{}), make(chan error, 1)
 	go func() {
 		refused, data, err := openStreams(conn, port, id)
+		if err == nil {
+			err = errors.Join(refused.Close(), data.Close()) // our direction only
+		}
 		if err != nil {
 			end <- fmt.Errorf("open the connection: %w", err)
 			return
@@ -157,7 +160,7 @@ func (c *cluster) upgradeError(err error) error {
 }
 
 // openStreams asks the node for a connection to the port: one stream carries
-// errors, the other carries data, of which we send none.
+// errors, the other data.
 func openStreams(conn httpstream.Connection, port int, id string) (refused, data httpstream.Stream, err error) {
 	headers := http.Header{}
 	headers.Set(corev1.PortHeader, strconv.Itoa(port))
@@ -167,10 +170,8 @@ func openStreams(conn httpstream.Connection, port int, id string) (refused, data
 		return nil, nil, err
 	}
 	headers.Set(corev1.StreamType, corev1.StreamTypeData)
-	if data, err = conn.CreateStream(headers); err != nil {
-		return nil, nil, err
-	}
-	return refused, data, errors.Join(refused.Close(), data.Close()) // our direction only
+	data, err = conn.CreateStream(headers)
+	return refused, data, err
 }
 
 // refusalOf reads the error that the node reports; its end without one means

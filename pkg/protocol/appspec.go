@@ -23,7 +23,8 @@ type AppSpec struct {
 	Chart ChartSource `json:"chart"`
 	// Targets holds the chart values of each target, by the target's name.
 	Targets map[string]TargetValues `json:"targets,omitempty"`
-	// Smoke lists the checks that a deployed app has to pass, in order.
+	// Smoke lists the checks that a deployed app has to pass. They run side by side, but
+	// for those that need others.
 	Smoke []SmokeCheck `json:"smoke,omitempty"`
 	// Monitoring says what is watched of the app once it runs.
 	Monitoring *Monitoring `json:"monitoring,omitempty"`
@@ -197,102 +198,6 @@ type TargetValues struct {
 	// project root when the chart has no file of that name. SOPS may have encrypted
 	// them, as YAML or JSON: only a deploy and a diff decrypt them.
 	ValuesFiles []string `json:"valuesFiles,omitempty"`
-}
-
-// SmokeCheck is one check of a deployed app. Exactly one of Rollout, HTTP and
-// TCP is set.
-type SmokeCheck struct {
-	// Name is unique within the app.
-	Name string `json:"name"`
-	// Rollout waits until the workloads are rolled out.
-	Rollout *RolloutCheck `json:"rollout,omitempty"`
-	// HTTP makes a request.
-	HTTP *HTTPCheck `json:"http,omitempty"`
-	// TCP opens a connection.
-	TCP *TCPCheck `json:"tcp,omitempty"`
-	// Timeout bounds the whole check, all attempts together; 60s when zero.
-	Timeout Duration `json:"timeout,omitempty"`
-	// Interval is the pause between attempts; 1s when zero.
-	Interval Duration `json:"interval,omitempty"`
-	// Successes is how often in a row the check must hold; 1 when zero.
-	Successes int `json:"successes,omitempty"`
-}
-
-// RolloutCheck holds when the workloads of the app's release are completely
-// rolled out: every replica updated, available and none of the old left.
-type RolloutCheck struct {
-	// Workload limits the check to one, as kind/name: deployment/fleet-operator.
-	Workload string `json:"workload,omitempty"`
-}
-
-// HTTPCheck sends one request, through the API server's service proxy or to a
-// URL, and holds when the answer is as expected.
-type HTTPCheck struct {
-	// Service is a Service in the target's namespace. Exactly one of Service
-	// and URL is set.
-	Service string `json:"service,omitempty"`
-	// Port is the service's port; its first one when zero.
-	Port int `json:"port,omitempty"`
-	// Scheme is http or https, for Service; http when empty.
-	Scheme string `json:"scheme,omitempty"`
-	// URL is absolute, http or https.
-	URL string `json:"url,omitempty"`
-	// Path is appended to the service's root or the URL.
-	Path string `json:"path,omitempty"`
-	// Method is GET when empty.
-	Method string `json:"method,omitempty"`
-	// Headers are those of the request.
-	Headers map[string]string `json:"headers,omitempty"`
-	// Body is sent as it is.
-	Body string `json:"body,omitempty"`
-	// Expect is what the response must be.
-	Expect HTTPExpect `json:"expect"`
-	// TLS says how the server's certificate is verified.
-	TLS *TLSConfig `json:"tls,omitempty"`
-}
-
-// HTTPExpect is the expected answer. What is not set is not looked at, but the
-// status: without one, any of 200 to 399 will do.
-type HTTPExpect struct {
-	// Status is the response's; any from 200 to 399 when it is 0.
-	Status int `json:"status,omitempty"`
-	// Headers maps a header's name to the value that it must have.
-	Headers map[string]string `json:"headers,omitempty"`
-	// Body is a text that the body must contain.
-	Body string `json:"body,omitempty"`
-	// JSON lists what must hold of a JSON body.
-	JSON []JSONExpect `json:"json,omitempty"`
-}
-
-// JSONExpect is one expectation of a JSON body.
-type JSONExpect struct {
-	// Path is a JSONPath as kubectl takes it: {.devices[0].id}.
-	Path string `json:"path"`
-	// Equals is the value that Path must have; when it is absent, Path must
-	// only exist.
-	Equals any `json:"equals,omitempty"`
-}
-
-// TLSConfig says how the server of an https URL is verified.
-type TLSConfig struct {
-	// CAFile is a PEM file relative to the project root.
-	CAFile string `json:"caFile,omitempty"`
-	// ServerName is verified instead of the URL's host.
-	ServerName string `json:"serverName,omitempty"`
-	// InsecureSkipVerify accepts any certificate.
-	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
-}
-
-// TCPCheck holds when a connection can be opened.
-type TCPCheck struct {
-	// Service is a Service in the target's namespace; the connection is opened
-	// to one of its ready pods through the API server. Exactly one of Service
-	// and Address is set.
-	Service string `json:"service,omitempty"`
-	// Port is the service's port.
-	Port int `json:"port,omitempty"`
-	// Address is host:port, reached directly.
-	Address string `json:"address,omitempty"`
 }
 
 // BuildContext is the answer of an executable harmony-buildable-NAME: the

@@ -216,7 +216,8 @@ func (SmokeReport) DocumentKind() Kind { return KindSmokeReport }
 // CheckStatus is how a check ended.
 type CheckStatus string
 
-// The statuses of a check. A check is skipped when one before it failed.
+// The statuses of a check. A check is skipped when one that it needs did not pass, or when it
+// cannot be run on the target.
 const (
 	CheckPassed  CheckStatus = "passed"
 	CheckFailed  CheckStatus = "failed"
@@ -229,7 +230,7 @@ type CheckResult struct {
 	Name string `json:"name"`
 	// Cluster is the cluster of a multiCluster target that it was run on.
 	Cluster string `json:"cluster,omitempty"`
-	// Type is rollout, http or tcp.
+	// Type is the kind of the check, such as rollout or http.
 	Type string `json:"type"`
 	// Status is the outcome.
 	Status CheckStatus `json:"status"`

@@ -2,8 +2,6 @@ package protocol
 
 import (
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -33,10 +31,7 @@ func (a AppSpec) Validate() error {
 			p.local(fmt.Sprintf("%s.valuesFiles[%d]", field, i), file)
 		}
 	}
-	distinct(&p, "spec.smoke", "check", a.Smoke, func(c SmokeCheck) string { return c.Name })
-	for i, check := range a.Smoke {
-		check.validate(&p, fmt.Sprintf("spec.smoke[%d]", i))
-	}
+	validateChecks(&p, "spec.smoke", a.Smoke)
 	if a.Monitoring != nil {
 		a.Monitoring.validate(&p, "spec.monitoring")
 	}
@@ -148,60 +143,4 @@ func (image ChartImage) validate(p *problems, at string, made bool) {
 	} {
 		p.must(path == "" || valuePattern.MatchString(path), at+"."+name, "%q is not a dotted path into the chart's values, for example image.digest", path)
 	}
-}
-
-func (c SmokeCheck) validate(p *problems, field string) {
-	p.must(c.Name != "", field+".name", "is required")
-	p.one(field, "rollout, http and tcp", c.Rollout != nil, c.HTTP != nil, c.TCP != nil)
-	if c.HTTP != nil {
-		c.HTTP.validate(p, field+".http")
-	}
-	if c.TCP != nil {
-		c.TCP.validate(p, field+".tcp")
-	}
-	p.notNegative(field+".timeout", int64(c.Timeout))
-	p.notNegative(field+".interval", int64(c.Interval))
-	p.notNegative(field+".successes", int64(c.Successes))
-}
-
-func (c HTTPCheck) validate(p *problems, field string) {
-	switch {
-	case (c.Service == "") == (c.URL == ""):
-		p.add(field, "needs exactly one of service and url")
-	case c.URL != "":
-		p.url(field+".url", c.URL)
-	default:
-		p.must(labelPattern.MatchString(c.Service), field+".service", "%q is not a service's name", c.Service)
-	}
-	p.among(field+".scheme", c.Scheme, "http", "https")
-	p.urlPath(field+".path", c.Path)
-	p.port(field+".port", c.Port)
-	if c.TLS != nil {
-		p.must(c.Service == "", field+".tls", "is for a url: the API server's proxy does not verify a service's certificate")
-		p.local(field+".tls.caFile", c.TLS.CAFile)
-	}
-	status := c.Expect.Status
-	p.must(status == 0 || status >= 100 && status <= 599, field+".expect.status", "%d is not an HTTP status", status)
-	for i, expect := range c.Expect.JSON {
-		p.must(expect.Path != "", fmt.Sprintf("%s.expect.json[%d].path", field, i), "is required, for example {.status}")
-	}
-}
-
-func (c TCPCheck) validate(p *problems, field string) {
-	switch {
-	case (c.Service == "") == (c.Address == ""):
-		p.add(field, "needs exactly one of service and address")
-	case c.Service != "":
-		p.must(labelPattern.MatchString(c.Service), field+".service", "%q is not a service's name", c.Service)
-	default:
-		p.must(hostPort(c.Address), field+".address", "%q is not host:port", c.Address)
-		p.must(c.Port == 0, field+".port", "is for a service; an address has its own")
-	}
-	p.port(field+".port", c.Port)
-}
-
-func hostPort(s string) bool {
-	host, port, err := net.SplitHostPort(s)
-	number, parseErr := strconv.ParseUint(port, 10, 16)
-	return err == nil && parseErr == nil && host != "" && number > 0
 }

@@ -92,6 +92,9 @@ func constrain(definitions jsonschema.Definitions) {
 		{"Failure", "code", between("1", "255")},
 		{"HTTPCheck", "port", between("0", "65535")},
 		{"TCPCheck", "port", between("0", "65535")},
+		{"GRPCCheck", "port", between("0", "65535")},
+		{"PrometheusCheck", "port", between("0", "65535")},
+		{"ResourceCheck", "atLeast", between("0", "")},
 		{"HTTPExpect", "status", between("0", "599")},
 		{"SmokeCheck", "successes", between("0", "")},
 		{"WorkloadPort", "port", between("1", "65535")},
@@ -158,11 +161,14 @@ func choose(definitions jsonschema.Definitions) {
 		{Required: []string{"repository"}, AnyOf: oneOf("tag", "digest")},
 	}
 	definitions["ChartSource"].OneOf = oneOf("path", "builder", "workload")
-	definitions["SmokeCheck"].OneOf = oneOf("rollout", "http", "tcp")
+	definitions["SmokeCheck"].OneOf = oneOf("rollout", "http", "tcp", "grpc", "resource", "logs", "prometheus", "exec")
 	definitions["HTTPCheck"].OneOf = oneOf("service", "url")
 	definitions["WebhookRoute"].OneOf = oneOf("url", "secret")
 	definitions["AlertRoute"].OneOf = oneOf("webhook", "slack", "pagerDuty", "email")
 	definitions["TCPCheck"].OneOf = oneOf("service", "address")
+	definitions["GRPCCheck"].OneOf = oneOf("service", "address")
+	definitions["PrometheusCheck"].OneOf = oneOf("service", "url")
+	definitions["ResourceCheck"].OneOf = oneOf("name", "selector")
 	definitions["MultiCluster"].AnyOf = oneOf("contexts", "selector", "argocd")
 	definitions["EdgeDevice"].OneOf = oneOf("device", "group")
 	definitions["Target"].OneOf = oneOf("inCluster", "multiCluster", "edgeDevice")
