@@ -1,9 +1,11 @@
 // Command harmony-chart is the part of the stage publish that needs the libraries of Helm
-// and Kubernetes: it makes charts, and finds what clusters still use before pruning.
+// and Kubernetes: it makes charts, pins those of others, and finds what clusters still use
+// before pruning.
 // Without them harmony-publish, which runs it, starts in a quarter of the time.
 package main
 
 import (
+	"github.com/nationtech/harmony/internal/chart/lock"
 	"github.com/nationtech/harmony/internal/chart/pack"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/internal/project"
@@ -25,5 +27,6 @@ func main() {
 	})
 	stage.Features = []string{protocol.FeatureImages}
 	stage.Plugin, stage.Description = charts.Plugin, "Package the charts of published images, and publish them"
-	project.Main(stage, command.Flags(flags.BindCharts), command.Subcommand(prune.Command()), command.Subcommand(pack.Command()))
+	project.Main(stage, command.Flags(flags.BindCharts),
+		command.Subcommand(prune.Command()), command.Subcommand(pack.Command()), command.Subcommand(lock.Command(project.Standard())))
 }

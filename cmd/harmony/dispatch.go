@@ -23,6 +23,9 @@ var provided = map[string][]suite.Command{
 		{Use: "affected [APP...]", Short: "Show which apps changed since a commit"},
 		{Use: "changelog APP", Short: "List the commits that changed an app between two releases"},
 	},
+	"chart": {
+		{Use: "lock [APP...]", Short: "Pin the charts of others that apps name"},
+	},
 	"deploy": {
 		{Use: "diff [APP...]", Short: "Show what a deploy would change on the cluster"},
 		{Use: "rollback APP", Short: "Roll an app back to an earlier release"},

@@ -115,6 +115,9 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (release 
 	if err := project.Require(release.Topology, config.Needs{OCIRegistry: true, HelmRegistry: true, Targets: release.Targets}); err != nil {
 		return release, err
 	}
+	if err := config.Locked(apps); err != nil {
+		return release, err
+	}
 	if release.Apps, err = f.source.WithVersions(ctx, apps); err != nil {
 		return release, err
 	}

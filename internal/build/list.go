@@ -43,7 +43,7 @@ func NewLister(env capability.Environment, memory string, warn func(string)) *Li
 // files and folders that were read for it, as far as they are known. Both are there, too,
 // with the error that a file to be copied is not.
 func (l *Lister) Items(ctx context.Context, app protocol.AppSpec) (items []inputs.Item, paths []string, err error) {
-	if app.Image.Ref != "" {
+	if app.Image.Ref != "" || app.Image.IsNone() {
 		return nil, nil, nil // it is in the AppSpec; nothing makes it
 	}
 	if d := app.Image.Dockerfile; d != nil {

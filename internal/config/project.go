@@ -139,6 +139,9 @@ func Load(file string) (*Project, error) {
 	}
 	resolveRoots(root, documents, found)
 	crossCheck(documents, found)
+	if err := attachLocks(root, documents, found); err != nil && len(found.found) == 0 {
+		return nil, err
+	}
 	if len(found.found) > 0 {
 		return nil, protocol.Invalid("%w", found)
 	}

@@ -184,6 +184,9 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 			return info, err
 		}
 	}
+	if err := r.checkImageless(n, plugin, info); err != nil {
+		return info, err
+	}
 	for _, name := range n.capabilities {
 		adapter, has := provided[name].Adapter, info.Capabilities[name]
 		if adapter != "" && !slices.Contains(has, adapter) {
@@ -193,6 +196,20 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 		}
 	}
 	return info, nil
+}
+
+// checkImageless refuses a stage that would wait for the image of an app that has
+// none.
+func (r Release) checkImageless(n need, plugin discovery.Plugin, info protocol.PluginInfo) error {
+	if n.stage != capability.StagePublish && n.stage != capability.StageDeploy || slices.Contains(info.Features, protocol.FeatureNoImage) {
+		return nil
+	}
+	i := slices.IndexFunc(r.Apps, func(app protocol.AppSpec) bool { return app.Image.IsNone() })
+	if i < 0 {
+		return nil
+	}
+	return protocol.Unsupported("plugin %s cannot %s app %q, which has no image", plugin.Path, n.stage, r.Apps[i].Name).
+		WithHint("it lacks the feature %q; a newer version may have it", protocol.FeatureNoImage)
 }
 
 // checkOffer checks what a pipeline needs of a stage that is not built in.

@@ -33,8 +33,13 @@ func (r releaser) PushImage(ctx context.Context, app protocol.AppSpec, image pro
 }
 
 // PushChart takes the second result of the publish stage, which makes the
-// chart after the image by itself.
+// chart after the image by itself. An app without an image begins with it.
 func (r releaser) PushChart(ctx context.Context, app protocol.AppSpec, _ protocol.ImageRef) (protocol.ChartRef, error) {
+	if app.Image.IsNone() {
+		if err := r.publish.Send(app); err != nil {
+			return protocol.ChartRef{}, err
+		}
+	}
 	return process.Await[protocol.ChartRef](ctx, r.publish, app.Name)
 }
 
@@ -45,7 +50,11 @@ type delivery struct {
 }
 
 func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	if err := d.deploy.Send(image, chart); err != nil {
+	made := []protocol.Spec{image, chart}
+	if app.Image.IsNone() {
+		made = made[1:]
+	}
+	if err := d.deploy.Send(made...); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	result, err := process.Await[protocol.DeployResult](ctx, d.deploy, app.Name)

@@ -162,6 +162,9 @@ func (r Release) introduce(p *process.Process, stage string) error {
 		return err
 	}
 	for _, app := range r.Apps {
+		if stage == capability.StagePublish && app.Image.IsNone() {
+			continue // its chart would be published at once: see releaser.PushChart
+		}
 		if err := p.Send(app); err != nil {
 			return err
 		}

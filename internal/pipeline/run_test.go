@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 )
 
 func app(name string, dependsOn ...string) protocol.AppSpec {
-	return protocol.AppSpec{Metadata: protocol.Metadata{Name: name}, DependsOn: dependsOn}
+	return protocol.AppSpec{Metadata: protocol.Metadata{Name: name}, Image: protocol.ImageSource{Ref: "app:1"}, DependsOn: dependsOn}
 }
 
 // Every result is told with the stage, and the target, that made it; the stages of
@@ -34,6 +35,18 @@ func TestResultsTellTheirStage(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// A stage that would wait for an image which never comes is refused before anything
+// is started.
+func TestAppWithoutImageNeedsTheFeature(t *testing.T) {
+	whole := app("b")
+	whole.Image = protocol.ImageSource{}
+	r := newRun(t, app("a"), whole)
+	_, err := r.release.Run(t.Context())
+	if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(fmt.Sprint(err), `harmony-publish cannot publish app "b", which has no image`) {
+		t.Errorf("%v", err)
 	}
 }
 

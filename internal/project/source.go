@@ -107,6 +107,9 @@ func (s Source) Read(ctx context.Context, patterns []string) (protocol.Topology,
 	if err := project.Require(topology, s.Needs); err != nil {
 		return none, nil, err
 	}
+	if err := config.Locked(apps); err != nil {
+		return none, nil, err
+	}
 	apps, err = s.WithVersions(ctx, apps)
 	return topology, apps, err
 }

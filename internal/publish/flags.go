@@ -128,7 +128,7 @@ func InPlace(env capability.Environment, app protocol.AppSpec, image protocol.Im
 // run packages one for an image that is planned. f may be nil.
 func (f *Flags) Pack(ctx context.Context, env capability.Environment, pack chart.Packer, app protocol.AppSpec, image protocol.ImageRef) (chart.Chart, error) {
 	planned := slices.ContainsFunc(image.All(), func(one protocol.ImageRef) bool { return one.Digest == "" || one.Planned })
-	if planned && !env.DryRun {
+	if planned && !(image.IsNone() && app.Image.IsNone()) && !env.DryRun {
 		return chart.Chart{}, protocol.Invalid("image of %s is only planned: its chart cannot name it by digest", app.Name).WithHint("build and publish it first, without --dry-run")
 	}
 	packed, err := pack(ctx, app, image)

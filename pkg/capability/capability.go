@@ -43,7 +43,8 @@ type OCIRegistry interface {
 // HelmRegistry holds charts.
 type HelmRegistry interface {
 	// PushChart packages the app's chart with the image written into its values
-	// and brings it into the registry, with the rules of PushImage.
+	// and brings it into the registry, with the rules of PushImage. The image of an
+	// app without one is only its metadata.
 	PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error)
 }
 
@@ -53,7 +54,9 @@ type ContinuousDelivery interface {
 	// and proves it. Nothing to do is no error but protocol.OutcomeUnchanged. A
 	// deploy that failed and was rolled back is an error, and has a result of
 	// protocol.OutcomeRolledBack that tells what runs now. What devices pull by
-	// themselves is protocol.OutcomePublished until they report that it runs.
+	// themselves is protocol.OutcomePublished until they report that it runs. Of an
+	// app without an image, whose image is only its metadata, it proves the images
+	// that the chart pins by digest.
 	Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error)
 }
 

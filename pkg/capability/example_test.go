@@ -13,7 +13,7 @@ import (
 // A pipeline is a list of scores on a topology, run in order.
 func Example() {
 	topology := &world{}
-	app := protocol.AppSpec{Metadata: protocol.Metadata{Name: "fleet-operator"}}
+	app := protocol.AppSpec{Metadata: protocol.Metadata{Name: "fleet-operator"}, Image: protocol.ImageSource{Ref: "ghcr.io/org/fleet-operator:1.4"}}
 	version := *semver.MustParse("1.4.0")
 
 	var record capability.Record

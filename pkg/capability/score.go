@@ -81,8 +81,11 @@ func NewReleaseScore[T Releaser](topology T, app protocol.AppSpec, version semve
 // Title implements [Score].
 func (ReleaseScore[T]) Title() string { return "release" }
 
-// Run implements [Score].
+// Run implements [Score]. Of an app without an image it publishes the chart alone.
 func (s ReleaseScore[T]) Run(ctx context.Context, record *Record) error {
+	if s.app.Image.IsNone() {
+		return s.pushChart(ctx, record, protocol.ImageRef{Metadata: s.app.Metadata})
+	}
 	built, err := s.topology.BuildImage(ctx, s.app)
 	if err := s.keep(record, StageBuild, built, err); err != nil {
 		return err
@@ -91,6 +94,10 @@ func (s ReleaseScore[T]) Run(ctx context.Context, record *Record) error {
 	if err := s.keep(record, StagePublish, image, err); err != nil {
 		return err
 	}
+	return s.pushChart(ctx, record, image)
+}
+
+func (s ReleaseScore[T]) pushChart(ctx context.Context, record *Record, image protocol.ImageRef) error {
 	chart, err := s.topology.PushChart(ctx, s.app, image)
 	return s.keep(record, StagePublish, chart, err)
 }
@@ -110,6 +117,9 @@ func (s DeployScore[T]) Title() string { return "deploy " + s.target }
 // Run implements [Score].
 func (s DeployScore[T]) Run(ctx context.Context, record *Record) error {
 	image, chart, ok := record.Artifacts(s.app.Name)
+	if s.app.Image.IsNone() {
+		image, ok = protocol.ImageRef{Metadata: s.app.Metadata}, chart.Name != ""
+	}
 	if !ok {
 		return &StageError{StageDeploy, s.target, fmt.Errorf("app %q has no published image and chart to deploy", s.app.Name)}
 	}

@@ -81,7 +81,11 @@ func (w *world) Monitor(_ context.Context, app protocol.AppSpec, target string) 
 }
 
 func scores(w *world) []capability.Score {
-	app, version := protocol.AppSpec{Metadata: protocol.Metadata{Name: "app"}}, *semver.MustParse("1.4.0")
+	return scoresOf(w, protocol.ImageSource{Ref: "app:1"})
+}
+
+func scoresOf(w *world, image protocol.ImageSource) []capability.Score {
+	app, version := protocol.AppSpec{Metadata: protocol.Metadata{Name: "app"}, Image: image}, *semver.MustParse("1.4.0")
 	return []capability.Score{
 		capability.NewReleaseScore(w, app, version),
 		capability.NewDeployScore(w, app, version, "staging"),
@@ -112,6 +116,26 @@ func TestPipelineOfScores(t *testing.T) {
 	}
 	if want := []string{"ImageRef of build", "ImageRef of publish", "ChartRef of publish", "DeployResult of deploy staging", "SmokeReport of smoke staging", "MonitoringResult of monitor staging"}; !reflect.DeepEqual(made, want) {
 		t.Errorf("documents %q, want %q", made, want)
+	}
+}
+
+// Of an app without an image only the chart is published and deployed.
+func TestAppWithoutImage(t *testing.T) {
+	w := &world{}
+	var record capability.Record
+	for _, score := range scoresOf(w, protocol.ImageSource{}) {
+		if err := score.Run(t.Context(), &record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"chart of ", "deploy  chart to staging", "check staging", "monitor 1.4.0 on staging"}; !reflect.DeepEqual(w.calls, want) {
+		t.Errorf("calls %q, want %q", w.calls, want)
+	}
+	if made := record.Of("app", "", protocol.KindImageRef); len(made) > 0 {
+		t.Errorf("there is an image: %v", made)
+	}
+	if err := scoresOf(w, protocol.ImageSource{})[1].Run(t.Context(), &capability.Record{}); err == nil {
+		t.Error("it is deployed without a chart")
 	}
 }
 

@@ -31,7 +31,7 @@ func (r *run) schedule(ctx context.Context) {
 
 func (r *run) ready(a *app) bool {
 	return a.pending && !a.running && !a.failed &&
-		a.in.missing(r.stage.Needs) == "" &&
+		a.in.missing(r.stage.needs(a.in)) == "" &&
 		(r.ended || a.in.missing(r.stage.Awaits) == "")
 }
 
@@ -130,8 +130,8 @@ func (r *run) failIncomplete() bool {
 		if a.failed || a.done && !a.pending || !r.selected(a) {
 			continue
 		}
-		if missing := a.in.missing(r.stage.Needs); missing != "" {
-			r.failApp(a, r.lacking(missing))
+		if missing := a.in.missing(r.stage.needs(a.in)); missing != "" {
+			r.failApp(a, r.lacking(a, missing))
 			return true
 		}
 		if !a.pending {
@@ -145,7 +145,10 @@ func (r *run) failIncomplete() bool {
 	return false
 }
 
-func (r *run) lacking(kind protocol.Kind) error {
+func (r *run) lacking(a *app, kind protocol.Kind) error {
+	if kind == protocol.KindImageRef && a.in.App.Name != "" && a.in.App.Image.IsNone() {
+		return protocol.Unsupported("stage %s of plugin %s needs an image, and app %q has none", r.stage.Name, r.stage.PluginName(), a.id.Name)
+	}
 	err := protocol.Invalid("the documents on stdin end without its %s", kind).
 		WithHint("stage %s needs %s; the stage before did not finish, or is missing in the pipe", r.stage.Name, joinKinds(r.stage.Needs))
 	if r.projected {

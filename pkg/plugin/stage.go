@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -34,6 +35,10 @@ type Stage struct {
 	// protocol.FeatureImages. An app that needs another one is refused, with status
 	// protocol.ExitUnsupported.
 	Features []string
+	// Imageless is true when the work does without the ImageRef of an app that has no
+	// image, see [protocol.FeatureNoImage]. Such an app fails in another stage that
+	// needs one.
+	Imageless bool
 	// Ordered is true when an app's work waits for that of the apps which it
 	// depends on.
 	Ordered bool
@@ -68,7 +73,7 @@ type Environment struct {
 type Inputs struct {
 	// App is the app's AppSpec.
 	App protocol.AppSpec
-	// Image is nil when the stream has none.
+	// Image is nil when the stream has none, as for an app without an image.
 	Image *protocol.ImageRef
 	// Chart is nil when the stream has none.
 	Chart *protocol.ChartRef
@@ -88,6 +93,14 @@ func (in Inputs) has(kind protocol.Kind) bool {
 		return len(in.Deployed) > 0
 	}
 	return false
+}
+
+// image is that of the stream, or only the metadata for an app that has none.
+func (in Inputs) image() protocol.ImageRef {
+	if in.Image == nil || in.App.Image.IsNone() {
+		return protocol.ImageRef{Metadata: in.App.Metadata}
+	}
+	return *in.Image
 }
 
 // missing is the first of the kinds that the inputs do not hold, or "".
@@ -149,7 +162,23 @@ func (s Stage) Info(flags []protocol.Flag) protocol.PluginInfo {
 		Consumes:     append(append([]protocol.Kind{protocol.KindTopology}, s.Needs...), s.Awaits...),
 		Produces:     s.Produces,
 		Capabilities: s.Capabilities,
-		Features:     s.Features,
+		Features:     s.features(),
 		Flags:        flags,
 	}
+}
+
+func (s Stage) features() []string {
+	if s.Imageless {
+		return append(slices.Clone(s.Features), protocol.FeatureNoImage)
+	}
+	return s.Features
+}
+
+// needs are the kinds of documents that the work for these inputs cannot start
+// without.
+func (s Stage) needs(in Inputs) []protocol.Kind {
+	if !s.Imageless || in.App.Name == "" || !in.App.Image.IsNone() {
+		return s.Needs
+	}
+	return slices.DeleteFunc(slices.Clone(s.Needs), func(k protocol.Kind) bool { return k == protocol.KindImageRef })
 }

@@ -94,3 +94,30 @@ func TestPublishChartsOnly(t *testing.T) {
 		t.Errorf("exit status %d, results %q", code, made)
 	}
 }
+
+// withoutImage is an app that has only a chart.
+var withoutImage = strings.Replace(appLine("b"), `"image":{"buildable":{"type":"go"}},"chart":{"path":"chart","image":{"value":"image"}}`, `"chart":{"path":"chart"}`, 1)
+
+// An app without an image is built by nobody, and its chart is published alone.
+func TestAppWithoutImage(t *testing.T) {
+	topology := strings.Replace(topologyLine, `"spec":{`, `"spec":{"helmRegistry":{"adapter":"x"},`, 1)
+	s := plugin.Publish("1.0.0", nil, plugin.Adapters[capability.HelmRegistry]{
+		"x": func(context.Context, capability.Environment) (capability.HelmRegistry, error) { return charted{}, nil },
+	})
+	read := []string{topology, withoutImage}
+	code, written := run(t, s, plugin.Invocation{}, read...)
+	if made := results(written, read); code != protocol.ExitOK || len(made) != 1 || !strings.Contains(made[0], `"kind":"ChartRef"`) {
+		t.Errorf("exit status %d, results %q", code, made)
+	}
+	if info := s.Info(nil); len(info.Features) != 1 || info.Features[0] != protocol.FeatureNoImage {
+		t.Errorf("describe answers the features %q", info.Features)
+	}
+}
+
+// A stage that knows nothing of such apps does not half of its work.
+func TestAppWithoutImageInAnotherStage(t *testing.T) {
+	code, written := run(t, stage(chart, protocol.KindImageRef), plugin.Invocation{}, topologyLine, withoutImage)
+	if code != protocol.ExitUnsupported || !strings.Contains(strings.Join(written, "\n"), `needs an image, and app \"b\" has none`) {
+		t.Errorf("exit status %d, wrote %q", code, written)
+	}
+}

@@ -29,6 +29,9 @@ func Build(version string, builders Adapters[capability.ContainerBuilder]) Stage
 		Open: func(ctx context.Context, env Environment) (Work, error) {
 			builder, err := open(ctx, byImage(env), capability.NameContainerBuilder, builders)
 			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
+				if in.App.Image.IsNone() {
+					return nil
+				}
 				image, err := eachImage(ctx, in.App, builder.BuildImage)
 				return emitted(emit, image, err)
 			}, err
@@ -47,6 +50,7 @@ func Publish(version string, images Adapters[capability.OCIRegistry], charts Ada
 		Needs:        []protocol.Kind{protocol.KindAppSpec, protocol.KindImageRef},
 		Produces:     []protocol.Kind{protocol.KindChartRef},
 		Capabilities: map[string][]string{capability.NameHelmRegistry: charts.names()},
+		Imageless:    true,
 	}
 	if images != nil {
 		stage.Produces = append([]protocol.Kind{protocol.KindImageRef}, stage.Produces...)
@@ -69,11 +73,11 @@ func Publish(version string, images Adapters[capability.OCIRegistry], charts Ada
 	return stage
 }
 
-// publish brings the image of an app into the registry, unless that is nil, and
-// then its chart.
+// publish brings the image of an app into the registry, unless that is nil or the
+// app has none, and then its chart.
 func publish(ctx context.Context, registry capability.OCIRegistry, helm capability.HelmRegistry, in Inputs, emit func(protocol.Spec)) error {
-	image := *in.Image
-	if registry != nil {
+	image := in.image()
+	if registry != nil && !in.App.Image.IsNone() {
 		var err error
 		if image, err = pushImages(ctx, registry, in.App, image); err != nil {
 			return err
@@ -101,6 +105,7 @@ func Deploy(version string, deliveries Adapters[capability.ContinuousDelivery]) 
 		Produces:     []protocol.Kind{protocol.KindDeployResult},
 		Capabilities: map[string][]string{capability.NameContinuousDelivery: deliveries.names()},
 		Ordered:      true,
+		Imageless:    true,
 		Open: func(ctx context.Context, env Environment) (Work, error) {
 			target, err := theTarget(env)
 			if err != nil {
@@ -120,9 +125,9 @@ func deploy(ctx context.Context, delivery capability.ContinuousDelivery, target 
 	var result protocol.DeployResult
 	var err error
 	if d, ok := delivery.(capability.ClusterDelivery); ok {
-		result, err = d.DeployEach(ctx, in.App, target, *in.Image, *in.Chart, func(r protocol.DeployResult) { emit(r) })
+		result, err = d.DeployEach(ctx, in.App, target, in.image(), *in.Chart, func(r protocol.DeployResult) { emit(r) })
 	} else {
-		result, err = delivery.Deploy(ctx, in.App, target, *in.Image, *in.Chart)
+		result, err = delivery.Deploy(ctx, in.App, target, in.image(), *in.Chart)
 	}
 	if err == nil || result.Outcome == protocol.OutcomeRolledBack || result.Outcome == protocol.OutcomeFailed {
 		emit(result)

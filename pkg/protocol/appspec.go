@@ -6,16 +6,17 @@ import (
 	"strings"
 )
 
-// AppSpec is one releasable component as data: its images and one chart. It names
-// nothing that does work; that is the topology's.
+// AppSpec is one releasable component as data: its images and one chart, or a chart
+// alone. It names nothing that does work; that is the topology's.
 type AppSpec struct {
 	// Metadata is the envelope's: app and version, or a name of its own.
 	Metadata `json:"-"`
 	// ProjectRoot is the folder that the other paths are relative to: in
 	// harmony.yaml relative to that file, in a document absolute.
 	ProjectRoot string `json:"projectRoot,omitempty"`
-	// Image is where the app's container image comes from.
-	Image ImageSource `json:"image"`
+	// Image is where the app's container image comes from. An app may have none, when
+	// its chart brings all images: no image is built or published for it.
+	Image ImageSource `json:"image,omitzero"`
 	// Images are further images of the same app and chart, by a name of the user's
 	// choice. A plugin that takes them has [FeatureImages].
 	Images map[string]AppImage `json:"images,omitempty"`
@@ -76,6 +77,9 @@ func (s ImageSource) Existing() (ImageRef, error) {
 	return ref, nil
 }
 
+// IsNone reports that the app has no image of its own.
+func (s ImageSource) IsNone() bool { return s.Dockerfile == nil && s.Buildable == nil && s.Ref == "" }
+
 // Stays reports an image that exists and is deployed from where it is.
 func (s ImageSource) Stays() bool { return s.Ref != "" && s.Mirror != nil && !*s.Mirror }
 
@@ -114,11 +118,25 @@ type Dockerfile struct {
 	SSH map[string]string `json:"ssh,omitempty"`
 }
 
-// ChartSource says where the chart comes from. Exactly one of Path, Builder and
+// ChartSource says where the chart comes from. Exactly one of Path, URL, Builder and
 // Workload is set.
 type ChartSource struct {
 	// Path of the chart's folder, relative to the project root.
 	Path string `json:"path,omitempty"`
+	// URL is where a chart is published: oci://registry.example.com/charts/redis, or
+	// the https address of a chart repository, which has the chart Name.
+	URL string `json:"url,omitempty"`
+	// Name of the chart in the repository of an https URL.
+	Name string `json:"name,omitempty"`
+	// Version is that of the chart at URL, an exact semantic version.
+	Version string `json:"version,omitempty"`
+	// Keyring is a file of public keys, as gpg --export writes it, relative to the
+	// project root. The chart at URL must have a provenance file that is signed with
+	// one of them.
+	Keyring string `json:"keyring,omitempty"`
+	// Locked is what harmony.lock has of the chart at URL. It is filled in when the
+	// project is read, and is not written into harmony.yaml.
+	Locked *LockedChart `json:"locked,omitempty"`
 	// Builder is an app plugin that makes the chart.
 	Builder *ChartBuilder `json:"builder,omitempty"`
 	// Workload describes the app; its chart is generated.

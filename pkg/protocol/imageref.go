@@ -116,6 +116,10 @@ func ParseImageRef(s string) (ImageRef, error) {
 	return ref, nil
 }
 
+// IsNone reports that it stands for no image: that of an app without one has only
+// its metadata.
+func (r ImageRef) IsNone() bool { return r.Repository == "" && r.Digest == "" }
+
 // FullName is registry/repository, without tag and digest.
 func (r ImageRef) FullName() string {
 	if r.Registry == "" {

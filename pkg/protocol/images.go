@@ -122,9 +122,10 @@ func (r ImageRef) AllUnchanged() bool {
 	return !slices.ContainsFunc(r.All(), func(image ImageRef) bool { return !image.Unchanged })
 }
 
-// AllPinned reports that all digests are known, those of the further images too.
+// AllPinned reports that all digests are known, those of the further images too. An app
+// without an image has none to know.
 func (r ImageRef) AllPinned() bool {
-	return !slices.ContainsFunc(r.All(), func(image ImageRef) bool { return image.Digest == "" })
+	return r.IsNone() || !slices.ContainsFunc(r.All(), func(image ImageRef) bool { return image.Digest == "" })
 }
 
 // ImageDigests are the digests of the further images, by name; nil when there are

@@ -6,6 +6,11 @@ const (
 	ProtocolMax = 1
 )
 
+// FeatureNoImage is that of a stage which does its work without an ImageRef for an
+// app whose AppSpec has no image. A release with such an app refuses a publish or
+// deploy stage that does not have it.
+const FeatureNoImage = "no-image"
+
 // PluginInfo is a plugin's answer to describe. Metadata holds the plugin's
 // name, without the harmony- prefix, and its version.
 type PluginInfo struct {
@@ -31,8 +36,9 @@ type PluginInfo struct {
 	// Commands are those of the plugin beside its stage's own: a delivery plugin that
 	// can take apps away lists uninstall.
 	Commands []string `json:"commands,omitempty"`
-	// Features are what the plugin can do with apps that not all plugins can, such as
-	// [FeatureImages]. An app that needs another one is not given to it.
+	// Features are those parts of the protocol that were added to its version 1 and
+	// that the plugin knows: [FeatureImages], [FeatureNoImage]. An app that needs another
+	// one is not given to it.
 	Features []string `json:"features,omitempty"`
 	// Flags are for help and completion.
 	Flags []Flag `json:"flags,omitempty"`

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -21,7 +22,13 @@ func (a AppSpec) Validate() error {
 		_, err := semver.StrictNewVersion(a.Version)
 		p.must(err == nil, "metadata.version", "%q is not a semantic version such as 1.4.0 or 1.4.0-rc.1", a.Version)
 	}
-	a.Image.validate(&p, "spec.image")
+	switch {
+	case a.withoutImage():
+	case a.Chart.URL != "":
+		p.add("spec.image", "is not used by a chart of others, which chart.url names: leave it out, or put the chart into the project and name its folder in chart.path")
+	default:
+		a.Image.validate(&p, "spec.image")
+	}
 	a.Chart.validate(&p, "spec.chart")
 	a.validateImages(&p)
 	for name, target := range a.Targets {
@@ -47,6 +54,12 @@ func (a AppSpec) Validate() error {
 		}
 	}
 	return p.err()
+}
+
+// withoutImage reports an app that says nothing of an image, and whose chart can do
+// without one.
+func (a AppSpec) withoutImage() bool {
+	return reflect.ValueOf(a.Image).IsZero() && len(a.Images) == 0 && (a.Chart.URL != "" || a.Chart.Path != "" && a.Chart.Image == ChartImage{})
 }
 
 func (s ImageSource) validate(p *problems, field string) {
@@ -118,12 +131,20 @@ func (s ChartSource) validate(p *problems, field string) {
 		sources = append(sources, "path")
 		p.local(field+".path", s.Path)
 	}
+	if s.URL != "" {
+		sources = append(sources, "url")
+	}
+	s.validatePublished(p, field)
 	if s.Workload != nil {
 		sources = append(sources, "workload")
 		s.Workload.validate(p, field+".workload")
 	}
-	p.must(len(sources) > 0, field+".path", "is required: the chart's folder; or builder or workload instead")
+	p.must(len(sources) > 0, field+".path", "is required: the chart's folder; or url, builder or workload instead")
 	p.must(len(sources) < 2, field, "has %s; keep one", strings.Join(sources, " and "))
+	if s.URL != "" && s.Image != (ChartImage{}) {
+		p.add(field+".image", "is for path only: an app with chart.url has no image of its own")
+		return
+	}
 	s.Image.validate(p, field+".image", s.Path == "" && (s.Builder != nil || s.Workload != nil))
 }
 

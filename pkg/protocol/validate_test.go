@@ -18,6 +18,13 @@ func valid() protocol.AppSpec {
 	}
 }
 
+// published makes the chart of the app one of others.
+func published(url, name, version string) func(*protocol.AppSpec) {
+	return func(a *protocol.AppSpec) {
+		a.Image, a.Chart = protocol.ImageSource{}, protocol.ChartSource{URL: url, Name: name, Version: version}
+	}
+}
+
 func httpCheck(c protocol.HTTPCheck) []protocol.SmokeCheck {
 	return []protocol.SmokeCheck{{Name: "h", HTTP: &c}}
 }
@@ -43,7 +50,42 @@ func TestAppSpecValidate(t *testing.T) {
 		{"version with v", func(a *app) { a.Version = "v1.4.0" }, []string{"metadata.version"}},
 		{"short version", func(a *app) { a.Version = "1.4" }, []string{"metadata.version"}},
 		{"whole version", func(a *app) { a.Version = "1.4.0-rc.1+build.5" }, nil},
-		{"no image", func(a *app) { a.Image = protocol.ImageSource{} }, []string{"spec.image"}},
+		{"no image for its place", func(a *app) { a.Image = protocol.ImageSource{} }, []string{"spec.image"}},
+		{"no image", func(a *app) { a.Image, a.Chart.Image = protocol.ImageSource{}, protocol.ChartImage{} }, nil},
+		{"an image of nothing", func(a *app) { a.Image, a.Chart.Image = protocol.ImageSource{Repository: "a"}, protocol.ChartImage{} }, []string{"spec.image"}},
+		{"no image for a generated chart", func(a *app) {
+			a.Image, a.Chart = protocol.ImageSource{}, protocol.ChartSource{Builder: &protocol.ChartBuilder{}}
+		}, []string{"spec.image"}},
+		{"chart of a registry", published("oci://registry.example.com/charts/redis", "", "20.1.0"), nil},
+		{"chart of a repository", published("https://charts.example.com/stable", "redis", "v20.1.0"), nil},
+		{"chart of a repository on this machine", published("http://127.0.0.1:8080", "redis", "20.1.0"), nil},
+		{"chart by plain http", published("http://charts.example.com", "redis", "20.1.0"), []string{"spec.chart.url"}},
+		{"chart of a file", published("file:///charts", "redis", "20.1.0"), []string{"spec.chart.url"}},
+		{"chart with a password", published("https://a:b@charts.example.com", "redis", "20.1.0"), []string{"spec.chart.url"}},
+		{"chart with a query", published("https://charts.example.com?a=b", "redis", "20.1.0"), []string{"spec.chart.url"}},
+		{"chart of a registry alone", published("oci://registry.example.com", "", "20.1.0"), []string{"spec.chart.url"}},
+		{"chart of a registry with a tag", published("oci://registry.example.com/charts/redis:20.1.0", "", "20.1.0"), []string{"spec.chart.url"}},
+		{"chart of a registry with a name", published("oci://registry.example.com/charts/redis", "redis", "20.1.0"), []string{"spec.chart.name"}},
+		{"chart of a repository without a name", published("https://charts.example.com", "", "20.1.0"), []string{"spec.chart.name"}},
+		{"chart with a path for a name", published("https://charts.example.com", "../redis", "20.1.0"), []string{"spec.chart.name"}},
+		{"chart of no version", published("oci://registry.example.com/charts/redis", "", ""), []string{"spec.chart.version"}},
+		{"chart of many versions", published("oci://registry.example.com/charts/redis", "", "^20"), []string{"spec.chart.version"}},
+		{"chart of others with an image", func(a *app) {
+			a.Chart = protocol.ChartSource{URL: "oci://registry.example.com/charts/redis", Version: "20.1.0", Image: protocol.ChartImage{Value: "image"}}
+		}, []string{"spec.chart.image", "spec.image"}},
+		{"locked to nothing", func(a *app) {
+			published("oci://registry.example.com/charts/redis", "", "20.1.0")(a)
+			a.Chart.Locked = &protocol.LockedChart{Digest: "20.1.0"}
+		}, []string{"spec.chart.locked.digest"}},
+		{"locked to plain http", func(a *app) {
+			published("https://charts.example.com", "redis", "20.1.0")(a)
+			a.Chart.Locked = &protocol.LockedChart{Digest: "sha256:" + strings.Repeat("a", 64), Archive: "http://example.com/redis.tgz"}
+		}, []string{"spec.chart.locked.archive"}},
+		{"a keyring outside", func(a *app) {
+			published("oci://registry.example.com/charts/redis", "", "20.1.0")(a)
+			a.Chart.Keyring = "../keys"
+		}, []string{"spec.chart.keyring"}},
+		{"a version of a chart in the project", func(a *app) { a.Chart.Version = "1.0.0" }, []string{"spec.chart.version"}},
 		{"two images", func(a *app) { a.Image.Dockerfile = &protocol.Dockerfile{} }, []string{"spec.image"}},
 		{"repository", func(a *app) { a.Image.Repository = "Fleet:x" }, []string{"spec.image.repository"}},
 		{"buildable", func(a *app) { a.Image.Buildable = &protocol.Buildable{Main: "/etc"} }, []string{"spec.image.buildable.main", "spec.image.buildable.type"}},

@@ -29,9 +29,9 @@ import (
 // Layer is the media type of the chart's archive.
 const Layer = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 
-// maxArchive bounds a chart's archive, in bytes; what it unpacks to is bounded
+// MaxArchive bounds a chart's archive, in bytes; what it unpacks to is bounded
 // by Helm's loader.
-const maxArchive = 20 << 20
+const MaxArchive = 20 << 20
 
 // Fetch reads the chart's archive and verifies it against the digest.
 func Fetch(ctx context.Context, ref protocol.ChartRef) ([]byte, error) {
@@ -52,7 +52,7 @@ func readArchive(path, digest string) ([]byte, error) {
 		return nil, protocol.Invalid("chart: %w", err)
 	}
 	defer file.Close()
-	archive, err := readAtMost(file, maxArchive)
+	archive, err := ReadAtMost(file, MaxArchive)
 	if err != nil {
 		return nil, protocol.Invalid("chart %s: %w", path, err)
 	}
@@ -79,7 +79,7 @@ func pullArchive(ctx context.Context, ref protocol.ChartRef) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	layer, err := archiveLayer(image)
+	layer, err := ArchiveLayer(image)
 	if err != nil {
 		return nil, err
 	}
@@ -88,12 +88,12 @@ func pullArchive(ctx context.Context, ref protocol.ChartRef) ([]byte, error) {
 		return nil, err
 	}
 	defer content.Close()
-	return readAtMost(content, maxArchive)
+	return ReadAtMost(content, MaxArchive)
 }
 
-// archiveLayer is the one layer with the chart; there may be a provenance file in
+// ArchiveLayer is the one layer with the chart; there may be a provenance file in
 // another.
-func archiveLayer(image v1.Image) (v1.Layer, error) {
+func ArchiveLayer(image v1.Image) (v1.Layer, error) {
 	manifest, err := image.Manifest()
 	if err != nil {
 		return nil, err
@@ -110,10 +110,11 @@ func archiveLayer(image v1.Image) (v1.Layer, error) {
 	return image.LayerByDigest(found[0])
 }
 
-func readAtMost(r io.Reader, limit int64) ([]byte, error) {
+// ReadAtMost reads all of r, which is an error when that is more than the limit.
+func ReadAtMost(r io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("archive is over %d MiB", limit>>20)
+		err = fmt.Errorf("is over %d MiB", limit>>20)
 	}
 	return data, err
 }

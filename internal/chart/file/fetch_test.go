@@ -103,7 +103,7 @@ func TestFetchThatIsTooLarge(t *testing.T) {
 	server := httptest.NewServer(registry.New())
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
-	digest := push(t, host, static.NewLayer(make([]byte, maxArchive+1), Layer))
+	digest := push(t, host, static.NewLayer(make([]byte, MaxArchive+1), Layer))
 	_, err := Fetch(t.Context(), protocol.ChartRef{URL: "oci://" + host + "/charts/app", Digest: digest})
 	if err == nil || !strings.Contains(err.Error(), "20 MiB") {
 		t.Errorf("error %v, want one that tells the limit", err)

@@ -29,6 +29,9 @@ const (
 // Pack packages the chart of the app, wherever it comes from; see
 // [PackSource]. It is a [chart.Packer].
 func Pack(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (chart.Chart, error) {
+	if app.Chart.URL != "" {
+		return packPublished(ctx, app)
+	}
 	source, err := sourceOf(ctx, app, image)
 	if err != nil {
 		return chart.Chart{}, err
@@ -38,7 +41,8 @@ func Pack(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (c
 
 // PackSource packages a chart. Its version and appVersion become those of the
 // app, and its values take the image where source.Image says; in the chart of a
-// path, when source.Image is empty, in the one place where that works. The objects
+// path, when source.Image is empty, in the one place where that works. The chart of
+// an app without an image keeps its appVersion and its images. The objects
 // that it renders, with its own values and with those of each of the app's targets,
 // are checked. The app's further images go where source.Images says, or the same way.
 // A chart that Helm or the cluster would not take, or that does not use all

@@ -54,7 +54,11 @@ func (p *packing) identify(files tree) error {
 	if _, err := semver.StrictNewVersion(p.app.Version); err != nil {
 		return protocol.Invalid("version %q of %s is invalid: %w", p.app.Version, p.app.Name, err)
 	}
-	return p.files.set(chartFile, []setting{{"version", p.app.Version}, {"appVersion", p.app.Version}})
+	settings := []setting{{"version", p.app.Version}}
+	if !p.image.IsNone() { // else its appVersion may be the tag of an image of others
+		settings = append(settings, setting{"appVersion", p.app.Version})
+	}
+	return p.files.set(chartFile, settings)
 }
 
 // draft is the chart with the images at the places, or where they are found to go.
@@ -84,7 +88,7 @@ func (p *packing) draft(ctx context.Context, source Source) (draft, error) {
 
 // isSearched reports an image whose place is to be found.
 func (p *packing) isSearched(one placed) bool {
-	return one.places == (protocol.ChartImage{}) && p.app.Chart.Path != ""
+	return one.places == (protocol.ChartImage{}) && p.app.Chart.Path != "" && !p.image.IsNone()
 }
 
 // place is the chart with the image at the places, or where it is found to go.

@@ -94,6 +94,9 @@ func chartInputs(ctx context.Context, app protocol.AppSpec, made *chart.Inputs) 
 	}
 	app.Version = "0.0.0"
 	image := protocol.ImageRef{Metadata: app.Metadata, Registry: "registry.invalid", Repository: app.Name, Tag: "0.0.0", Digest: "sha256:" + strings.Repeat("0", 64)}
+	if app.Image.IsNone() {
+		image = protocol.ImageRef{Metadata: app.Metadata}
+	}
 	source.Image, source.Images, image.Images = app.Chart.Image, map[string]protocol.ChartImage{}, map[string]protocol.ImageRef{}
 	for _, name := range app.ImageNames() {
 		further := image

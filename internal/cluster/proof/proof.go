@@ -136,7 +136,7 @@ type Objects struct {
 
 // NewProver makes the prover of a release and all its images. It asks an image's
 // registry when a runtime reports the image under a name that only the registry
-// knows.
+// knows. For an app that has no image it proves those that the objects pin.
 func NewProver(release string, image protocol.ImageRef) *Prover {
 	p := &Prover{release: release}
 	for _, image := range image.All() {
@@ -150,6 +150,9 @@ func NewProver(release string, image protocol.ImageRef) *Prover {
 // not used, or another digest that runs in its place, is an error. A further image
 // may also have been run by a hook.
 func (p *Prover) Proven(ctx context.Context, objects Objects, snapshots []rollout.Snapshot) (bool, error) {
+	if p.images[0].image.IsNone() {
+		return p.images[0].pinned(ctx, objects.Applied, snapshots)
+	}
 	all := true
 	for i := range p.images {
 		proven, err := p.images[i].proven(ctx, objects.Applied, snapshots)

@@ -8,6 +8,7 @@
 package argocd
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -163,7 +164,7 @@ func (d *deployment) status(ctx context.Context) (status.Entry, error) {
 	}
 	e := found.Entry()
 	now := releaseOf(found)
-	if now.Image == "" || found.Status.Health.Status != api.Healthy {
+	if !now.known() || found.Status.Health.Status != api.Healthy {
 		return e, nil
 	}
 	if d.Image, err = now.image(d.Image); err != nil {
@@ -176,7 +177,7 @@ func (d *deployment) status(ctx context.Context) (status.Entry, error) {
 	// What somebody changed is reported as drift.
 	e.Healthy, e.Message = runs, ""
 	if !runs {
-		e.Message = "Argo CD finds it healthy, but its pods do not all run " + now.Image + ", and ready"
+		e.Message = "Argo CD finds it healthy, but its pods do not all run " + cmp.Or(now.Image, "the images of its chart") + ", and ready"
 	}
 	return e, nil
 }

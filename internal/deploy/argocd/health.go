@@ -108,6 +108,7 @@ func (d *deployment) rolledOut(ctx context.Context, from []reference, image prot
 	if err != nil {
 		return err
 	}
+	d.TellUnproven(objects)
 	prover := proof.NewProver(d.App.Name, image)
 	err = rollout.Wait(ctx, d.Client, workloads, rollout.Options{
 		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,

@@ -36,8 +36,8 @@ func (f *fanout) wantsOf(a *application, r release) bool {
 // is all that there is.
 func (f *fanout) proven(a *application, r release) bool {
 	image, err := r.image(f.Image)
-	if err != nil {
-		return false
+	if err != nil || image.Digest == "" {
+		return err == nil
 	}
 	for _, running := range a.Status.Summary.Images {
 		for _, one := range image.All() {

@@ -24,7 +24,8 @@ const annotationRefresh = "argocd.argoproj.io/refresh"
 type release struct {
 	// Source is spec.source.
 	Source map[string]any `json:"source"`
-	// Image is the image by its digest, registry/repository@sha256:…, and Version
+	// Image is the image by its digest, registry/repository@sha256:…, or "" for an app
+	// without one, and Version
 	// the app's.
 	Image   string `json:"image"`
 	Version string `json:"version,omitempty"`
@@ -42,8 +43,14 @@ func (r release) digest() string {
 	return digest
 }
 
+// known reports a release of harmony's.
+func (r release) known() bool { return r.Image != "" || r.Version != "" }
+
 // image is the image as a deploy takes it; like is one of the same registry.
 func (r release) image(like protocol.ImageRef) (protocol.ImageRef, error) {
+	if r.Image == "" {
+		return protocol.ImageRef{Metadata: like.Metadata}, nil
+	}
 	image, err := protocol.ParseImageRef(r.Image)
 	if err != nil {
 		return protocol.ImageRef{}, fmt.Errorf("the release before: %w", err)
@@ -92,7 +99,7 @@ func newWanted(d *deployment) (wanted, error) {
 		return wanted{}, fmt.Errorf("values: %w", err)
 	}
 	return wanted{
-		release: release{Source: from, Image: d.Image.FullName() + "@" + d.Image.Digest, Images: marks.WriteImages(d.Image.Images), Version: d.App.Version},
+		release: release{Source: from, Image: d.PinnedImage(), Images: marks.WriteImages(d.Image.Images), Version: d.App.Version},
 		project: d.settings.project, syncOptions: withOption(withOption(d.settings.syncOptions, "CreateNamespace=true"), respectIgnored),
 	}, nil
 }
@@ -190,7 +197,7 @@ func note(object *unstructured.Unstructured, key string, r release) error {
 // to, if that is known to be good.
 func keepPrevious(a *application) error {
 	now := releaseOf(a)
-	good := now.Image != "" && a.Status.Sync.Status == api.Synced && a.Status.Sync.Revision == now.chart() && a.Status.Health.Status == api.Healthy
+	good := now.known() && a.Status.Sync.Status == api.Synced && a.Status.Sync.Revision == now.chart() && a.Status.Health.Status == api.Healthy
 	if !good {
 		return nil
 	}

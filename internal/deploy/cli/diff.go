@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -162,6 +163,9 @@ func readStream(in io.Reader, only []string) (*protocol.Topology, []release, err
 		if len(only) > 0 && !wanted[name] {
 			continue
 		}
+		if r.app.Name != "" && r.app.Image.IsNone() {
+			r.image = &protocol.ImageRef{Metadata: r.app.Metadata}
+		}
 		if r.image == nil || r.chart == nil || r.app.Name == "" {
 			return nil, nil, protocol.Invalid("stdin lacks the AppSpec, the ImageRef or the ChartRef of app %q", name).WithHint("publish it first")
 		}
@@ -224,12 +228,13 @@ func published(ctx context.Context, topology protocol.Topology, app protocol.App
 	if err != nil {
 		return release{}, err
 	}
-	chart, err := lookup(ctx, *charts, chartName, app)
+	version := cmp.Or(app.Chart.Version, app.Version)
+	chart, err := lookup(ctx, *charts, chartName, version, app)
 	if err != nil {
 		return release{}, err
 	}
 	return release{app: app, image: &image, chart: &protocol.ChartRef{
-		Metadata: app.Metadata, URL: "oci://" + chart.Registry + "/" + chart.Repository, Chart: chartName, ChartVersion: app.Version,
+		Metadata: app.Metadata, URL: "oci://" + chart.Registry + "/" + chart.Repository, Chart: chartName, ChartVersion: version,
 		Digest: chart.Digest, Image: app.Chart.ImagePlaces(), Images: places(app), Insecure: charts.Insecure,
 	}}, nil
 }
@@ -264,8 +269,11 @@ func publishedImages(ctx context.Context, registry protocol.Provider, app protoc
 // publishedImage is the app's image of its version. For one that stays where it is, image.ref
 // tells which.
 func publishedImage(ctx context.Context, registry protocol.Provider, app protocol.AppSpec) (protocol.ImageRef, error) {
-	if !app.Image.Stays() {
-		return lookup(ctx, registry, app.Repository(), app)
+	switch {
+	case app.Image.IsNone():
+		return protocol.ImageRef{Metadata: app.Metadata}, nil
+	case !app.Image.Stays():
+		return lookup(ctx, registry, app.Repository(), app.Version, app)
 	}
 	image, err := app.Image.Existing()
 	if err != nil {
@@ -287,9 +295,9 @@ func publishedImage(ctx context.Context, registry protocol.Provider, app protoco
 	return image, nil
 }
 
-// lookup asks a registry for the digest of the app's version.
-func lookup(ctx context.Context, registry protocol.Provider, repository string, app protocol.AppSpec) (protocol.ImageRef, error) {
-	tag := strings.ReplaceAll(app.Version, "+", "_")
+// lookup asks a registry for the digest of a version of the app's image or chart.
+func lookup(ctx context.Context, registry protocol.Provider, repository, version string, app protocol.AppSpec) (protocol.ImageRef, error) {
+	tag := strings.ReplaceAll(version, "+", "_")
 	where := registry.URL + "/" + repository
 	ref, err := name.NewTag(where+":"+tag, auth.Naming(registry.Insecure)...)
 	if err != nil {
@@ -298,7 +306,7 @@ func lookup(ctx context.Context, registry protocol.Provider, repository string, 
 	found, err := remote.Head(ref, auth.Options(ctx, ref, registry.Insecure)...)
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
-		return protocol.ImageRef{}, protocol.Invalid("app %q: version %s is not published as %s", app.Name, app.Version, ref).
+		return protocol.ImageRef{}, protocol.Invalid("app %q: version %s is not published as %s", app.Name, version, ref).
 			WithHint("publish it, name another --version, or pipe in the documents: harmony build %s | harmony publish | harmony diff", app.Name)
 	}
 	if err != nil {
@@ -313,7 +321,10 @@ func lookup(ctx context.Context, registry protocol.Provider, repository string, 
 
 // chartName is the name that publish gives to the app's chart.
 func chartName(app protocol.AppSpec) (string, error) {
-	if app.Chart.Path == "" {
+	switch {
+	case app.Chart.URL != "":
+		return app.Chart.PublishedName(), nil
+	case app.Chart.Path == "":
 		return app.Name, nil
 	}
 	file := filepath.Join(app.ProjectRoot, app.Chart.Path, chartutil.ChartfileName)

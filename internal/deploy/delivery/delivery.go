@@ -86,11 +86,11 @@ func Of(name string, c capability.ContinuousDelivery) Adapter {
 }
 
 // Published fails for an image or a chart without a digest, which only a dry run
-// may have.
+// may have. An app without an image needs none.
 func Published(env capability.Environment, app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) error {
 	what := ""
 	for _, one := range image.All() {
-		if one.Digest == "" {
+		if one.Digest == "" && !(image.IsNone() && app.Image.IsNone()) {
 			what = "image " + one.String()
 		}
 	}
@@ -193,6 +193,15 @@ func (c *Call) Use(v values.Set) {
 
 // Clean makes text from a cluster fit to be shown on one line.
 func Clean(text string) string { return rollout.Clean(strings.Join(strings.Fields(text), " ")) }
+
+// PinnedImage is the image by its digest, registry/repository@sha256:…, or "" for an
+// app without one.
+func (c *Call) PinnedImage() string {
+	if c.Image.IsNone() {
+		return ""
+	}
+	return c.Image.FullName() + "@" + c.Image.Digest
+}
 
 // Result is the document for an outcome, without the release's image and chart.
 func (c *Call) Result(adapter string, outcome protocol.Outcome) protocol.DeployResult {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
@@ -155,6 +156,17 @@ func (c *Call) Runs(ctx context.Context, workloads []rollout.Workload, objects p
 		c.Say("look", "%v", err)
 	}
 	return proven && err == nil, nil
+}
+
+// TellUnproven says of an app without an image of its own which of its images are
+// not proven, because the chart does not pin them.
+func (c *Call) TellUnproven(objects []*unstructured.Unstructured) {
+	if !c.Image.IsNone() {
+		return
+	}
+	if loose := proof.Loose(objects); len(loose) > 0 {
+		c.Say("proof", "not proven to run, for the chart names no digest: %s", strings.Join(loose, ", "))
+	}
 }
 
 // ReplaceStuck deletes pods that their controller tries again after ever longer

@@ -97,6 +97,7 @@ func New(t *testing.T, name string, make delivery.Constructor) *World {
 func (w *World) Spec() protocol.AppSpec {
 	return protocol.AppSpec{
 		Metadata: protocol.Metadata{Name: AppName, Version: "1.0.0"},
+		Image:    protocol.ImageSource{Ref: w.Image.String()},
 		Targets:  map[string]protocol.TargetValues{Target: {Values: w.Values}},
 	}
 }

@@ -151,6 +151,7 @@ func (d *deployment) prove(ctx context.Context, s seen, image protocol.ImageRef)
 	if r == nil {
 		return fmt.Errorf("%s: revision %d is not in Helm's storage", s, s.revision())
 	}
+	d.TellUnproven(r.objects)
 	prover := proof.NewProver(d.App.Name, image)
 	return rollout.Wait(ctx, d.Client, r.workloads, rollout.Options{
 		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
@@ -191,7 +192,7 @@ func (d *deployment) afterFailure(ctx context.Context, s seen, token string, bef
 	if now.chart == "" {
 		now.chart = before.chart
 	}
-	if now.image != "" {
+	if now.image != "" || d.Image.IsNone() {
 		image := d.Image
 		image.Digest, image.Images = now.image, now.images
 		if err := d.prove(ctx, s, image); err != nil {

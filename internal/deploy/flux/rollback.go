@@ -27,7 +27,7 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	if registry := a.Env.Topology.OCIRegistry; registry != nil {
+	if registry := a.Env.Topology.OCIRegistry; registry != nil && !app.Image.IsNone() {
 		d.Image, err = app.PublishedImage(registry.URL)
 		if err != nil {
 			return protocol.DeployResult{}, err
@@ -181,8 +181,11 @@ func (d *deployment) become(ctx context.Context, current, source seen, r *releas
 // repository that the HelmRelease names now, or else the topology. Further images
 // that the HelmRelease names and the revision does not have are not its.
 func (d *deployment) imageIn(current seen, made *stored) (protocol.ImageRef, error) {
-	image := d.Image
-	if note := current.GetAnnotations()[marks.Image]; note != "" {
+	image, note := d.Image, current.GetAnnotations()[marks.Image]
+	if note == "" && d.App.Image.IsNone() {
+		return protocol.ImageRef{Metadata: d.App.Metadata}, nil
+	}
+	if note != "" {
 		var err error
 		if image, err = protocol.ParseImageRef(note); err != nil {
 			return image, fmt.Errorf("%s: annotation %s: %w", current, marks.Image, err)

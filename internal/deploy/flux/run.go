@@ -250,7 +250,7 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	// trying again.
 	annotations := map[string]string{
 		meta.ReconcileRequestAnnotation: token, "reconcile.fluxcd.io/resetAt": token,
-		marks.Image: d.Image.FullName() + "@" + d.Image.Digest, marks.Version: d.App.Version,
+		marks.Image: d.PinnedImage(), marks.Version: d.App.Version,
 	}
 	if had := p.seen.exists() && p.seen.GetAnnotations()[marks.Images] != ""; had || len(d.Image.Images) > 0 {
 		annotations[marks.Images] = marks.WriteImages(d.Image.Images)

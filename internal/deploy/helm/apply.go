@@ -40,7 +40,7 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 	if err != nil {
 		return prepared{}, err
 	}
-	look, err := loadChart(archive, d.want)
+	look, err := loadChart(archive, d.want, d.App.Version)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -71,7 +71,7 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 		return prepared{}, err
 	}
 	// Rendering changes a chart: Helm gets a fresh one.
-	p.chart, err = loadChart(archive, d.want)
+	p.chart, err = loadChart(archive, d.want, d.App.Version)
 	return p, err
 }
 
@@ -174,7 +174,10 @@ func remaining(ctx context.Context) time.Duration {
 
 func (d *deployment) action(ctx context.Context, p prepared, last *release.Release, timeout time.Duration) (*release.Release, error) {
 	d.autoscaling(ctx)
-	description := fmt.Sprintf(describedByUs+"%s %s, image %s", d.App.Name, d.App.Version, d.Image.Digest)
+	description := describedByUs + d.App.Name + " " + d.App.Version
+	if d.Image.Digest != "" {
+		description += ", image " + d.Image.Digest
+	}
 	if isGone(last) {
 		install := action.NewInstall(d.config)
 		install.ReleaseName, install.Namespace, install.Description = d.App.Name, d.Namespace, description
@@ -227,6 +230,9 @@ func (d *deployment) resume(ctx context.Context, r *release.Release) (protocol.D
 // follow waits until the revision is rolled out and its image proven to run.
 func (d *deployment) follow(ctx context.Context, r *release.Release) error {
 	workloads, err := d.workloads(ctx, r)
+	if err == nil {
+		err = d.tellUnproven(r)
+	}
 	if err != nil {
 		return err
 	}

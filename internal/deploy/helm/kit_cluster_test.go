@@ -98,6 +98,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) spec() protocol.AppSpec {
 	return protocol.AppSpec{
 		Metadata: protocol.Metadata{Name: appName, Version: w.version},
+		Image:    protocol.ImageSource{Ref: w.image.String()},
 		Targets:  map[string]protocol.TargetValues{"test": {Values: w.values}},
 	}
 }

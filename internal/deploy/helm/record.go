@@ -114,6 +114,19 @@ func (d *deployment) proven(ctx context.Context, r *release.Release, snapshots [
 	return d.prover.Proven(ctx, proof.Objects{Applied: objects, Hooks: delivery.Hooks(r)}, snapshots)
 }
 
+// tellUnproven says of an app without an image which of the images of a revision no
+// digest is known of.
+func (d *deployment) tellUnproven(r *release.Release) error {
+	if d.prover == nil {
+		return nil
+	}
+	objects, err := manifest.Parse(r.Manifest)
+	if err == nil {
+		d.TellUnproven(objects)
+	}
+	return err
+}
+
 // foreignAge is how old a pending revision of plain helm, which takes no lease,
 // must be to be given up.
 const foreignAge = 5 * time.Minute

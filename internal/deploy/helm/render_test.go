@@ -25,7 +25,7 @@ func TestLoadChart(t *testing.T) {
 		}
 		return archive
 	}
-	loaded, err := loadChart(save(&chart.Chart{Metadata: &chart.Metadata{APIVersion: "v2", Name: "app", Version: "1.0.0"}}), want)
+	loaded, err := loadChart(save(&chart.Chart{Metadata: &chart.Metadata{APIVersion: "v2", Name: "app", Version: "1.0.0"}}), want, "2.0.0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,9 +33,12 @@ func TestLoadChart(t *testing.T) {
 	if got != want {
 		t.Errorf("record %+v, want %+v", got, want)
 	}
+	if version := versionOf(&release.Release{Chart: loaded}); version != "2.0.0" {
+		t.Errorf("version %q", version)
+	}
 	library := save(&chart.Chart{Metadata: &chart.Metadata{APIVersion: "v2", Name: "app", Version: "1.0.0", Type: "library"}})
 	for name, archive := range map[string][]byte{"library": library, "no archive": []byte("text"), "empty": nil} {
-		if _, err := loadChart(archive, want); protocol.ExitCode(err) != protocol.ExitInvalid {
+		if _, err := loadChart(archive, want, "2.0.0"); protocol.ExitCode(err) != protocol.ExitInvalid {
 			t.Errorf("%s: error %v, want invalid input", name, err)
 		}
 	}

@@ -173,6 +173,10 @@ func (d *deployment) withImage(r *release.Release, digest, images string) (*depl
 	of.want.image, of.want.images = digest, images
 	of.Chart.Digest, of.Image.Digest = of.want.chart, of.want.image
 	if of.want.image == "" {
+		of.Image.Digest = ""
+		if of.want.chart != "" { // an app without an image: what the chart pins is proven
+			of.prover = proof.NewProver(d.App.Name, of.Image)
+		}
 		return &of, nil
 	}
 	image, err := imageOf(r, of.want.image)

@@ -211,7 +211,7 @@ func (d *deployment) finish(ctx context.Context, r *release.Release) error {
 // credentials makes the pull secret that the settings ask for, of what the one
 // credential resolver has for the image's registry; nil when they ask for none.
 func (d *deployment) credentials(ctx context.Context) (*corev1.Secret, error) {
-	if d.settings.pullSecret == "" {
+	if d.settings.pullSecret == "" || d.Image.IsNone() {
 		return nil, nil
 	}
 	repository, err := name.NewRepository(d.Image.FullName())

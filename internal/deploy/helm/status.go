@@ -160,10 +160,14 @@ func (d *deployment) unhealthy(ctx context.Context, r *release.Release) (string,
 	return "", nil
 }
 
-// versionOf is the app's version, which publish writes into the chart.
+// versionOf is the app's version, which the deploy notes, and which publish writes
+// into the app's own chart.
 func versionOf(r *release.Release) string {
 	if r.Chart == nil || r.Chart.Metadata == nil {
 		return ""
+	}
+	if version := r.Chart.Metadata.Annotations[marks.Version]; version != "" {
+		return version
 	}
 	if version := r.Chart.Metadata.AppVersion; version != "" {
 		return strings.TrimPrefix(version, "v")

@@ -90,7 +90,9 @@ type registry func() (*process.Process, error)
 // PushChart implements [capability.HelmRegistry].
 func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
 	p, err := r()
-	if err == nil {
+	if err == nil && image.IsNone() {
+		err = p.Send(app)
+	} else if err == nil {
 		err = p.Send(app, image)
 	}
 	if err != nil {

@@ -43,7 +43,7 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 		Chart:    packed.Name, ChartVersion: packed.Version,
 		Image: packed.Image, Images: packed.Images, Planned: r.env.DryRun,
 	}
-	if !image.AllPinned() {
+	if len(packed.Archive) == 0 {
 		return ref, nil
 	}
 	ref.Digest = packed.Digest()

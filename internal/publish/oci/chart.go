@@ -42,7 +42,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 		return protocol.ChartRef{}, err
 	}
 	path := r.path(packed.Name)
-	tag, err := r.tag(path, app.Version)
+	tag, err := r.tag(path, packed.Version)
 	if err != nil {
 		return protocol.ChartRef{}, err
 	}
@@ -53,7 +53,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 		Image: packed.Image, Images: packed.Images, Planned: r.env.DryRun,
 		Insecure: r.guard.MayBePlain(),
 	}
-	if !image.AllPinned() {
+	if len(packed.Archive) == 0 {
 		return ref, nil
 	}
 	content, err := chartArtifact(packed)
@@ -61,7 +61,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 		return protocol.ChartRef{}, err
 	}
 	ref.Digest = content.root().descriptor.Digest.String()
-	if ref.Unchanged, err = r.published(ctx, tag, app.Version, ref.Digest); err != nil {
+	if ref.Unchanged, err = r.published(ctx, tag, packed.Version, ref.Digest); err != nil {
 		return protocol.ChartRef{}, publish.ChartMoved(app, image, err)
 	}
 	if !ref.Unchanged && !r.env.DryRun {

@@ -140,11 +140,11 @@ func repositoriesOf(topology protocol.Topology, apps []protocol.AppSpec) ([]Repo
 	var list []Repository
 	for _, app := range apps {
 		for _, one := range app.ForEachImage() {
-			if !one.Image.Stays() {
+			if !one.Image.Stays() && !one.Image.IsNone() {
 				list = append(list, Repository{strings.Trim(images.URL, "/") + "/" + one.Repository(), app.ProjectRoot})
 			}
 		}
-		if charts != nil && charts.Adapter == "oci" && charts.URL != "" {
+		if charts != nil && charts.Adapter == "oci" && charts.URL != "" && app.Chart.URL == "" { // whose versions are not ours
 			name, err := chartName(app)
 			if err != nil {
 				return nil, err

@@ -1,0 +1,83 @@
+package pack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/nationtech/harmony/internal/chart"
+	"github.com/nationtech/harmony/internal/chart/upstream"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// packPublished is a chart that others publish, byte for byte as harmony.lock has it.
+// It is rendered with the values of each target, and its objects are checked.
+func packPublished(ctx context.Context, app protocol.AppSpec) (chart.Chart, error) {
+	archive, err := upstream.Fetch(ctx, app.Chart)
+	if err != nil {
+		return chart.Chart{}, err
+	}
+	files, err := unpackPublished(app.Chart, archive)
+	if err != nil {
+		return chart.Chart{}, err
+	}
+	p := packing{app: app, name: app.Chart.PublishedName() + " " + app.Chart.Version, files: files}
+	made, err := p.draft(ctx, Source{})
+	if err != nil {
+		return chart.Chart{}, err
+	}
+	packed := chart.Chart{
+		Name: p.metadata.Name, Version: p.metadata.Version, Annotations: annotations(p.metadata),
+		Archive: archive, Warnings: made.warnings,
+	}
+	packed.Config, err = json.Marshal(p.metadata)
+	return packed, err
+}
+
+// CheckPublished refuses an archive that is not the chart and version that the source
+// names, or that Helm would not take.
+func CheckPublished(source protocol.ChartSource, archive []byte) error {
+	files, err := unpackPublished(source, archive)
+	if err != nil {
+		return err
+	}
+	if _, err := load(files); err != nil {
+		return fmt.Errorf("%s: %w", upstream.Title(source), err)
+	}
+	return nil
+}
+
+func unpackPublished(source protocol.ChartSource, archive []byte) (tree, error) {
+	files, err := unpack(archive, newBudget())
+	if err == nil {
+		err = checkIdentity(files[chartFile])
+	}
+	if err == nil {
+		err = isNamed(files[chartFile], source)
+	}
+	if err != nil {
+		return nil, protocol.Invalid("%s: %w", upstream.Title(source), err)
+	}
+	return files, nil
+}
+
+// isNamed refuses a Chart.yaml of another chart or version than the source names.
+func isNamed(data []byte, source protocol.ChartSource) error {
+	document, err := parseYAML(data)
+	if err != nil {
+		return err
+	}
+	for field, holds := range map[string]func(string) bool{
+		"name":    func(name string) bool { return name == source.PublishedName() },
+		"version": func(version string) bool { return sameVersion(version, source.Version) },
+	} {
+		node := at(document.Content[0], field)
+		switch {
+		case node == nil:
+			return fmt.Errorf("%s has no %s", chartFile, field)
+		case !holds(node.Value):
+			return badField(node, "%s is %q", field, node.Value)
+		}
+	}
+	return nil
+}
