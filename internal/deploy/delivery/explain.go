@@ -165,7 +165,7 @@ func (c *Call) TellUnproven(objects []*unstructured.Unstructured) {
 		return
 	}
 	if loose := proof.Loose(objects); len(loose) > 0 {
-		c.Say("proof", "not proven to run, for the chart names no digest: %s", strings.Join(loose, ", "))
+		c.Say(protocol.PhaseExplain, "not proven to run, for the chart names no digest: %s", strings.Join(loose, ", "))
 	}
 }
 
