@@ -20,6 +20,10 @@ type Chart struct {
 	// Archive is the .tgz, as helm package makes it. It is empty in a plan that
 	// does not know the image's digest.
 	Archive []byte
+	// Tag is what a registry keeps the chart under; its version when empty.
+	Tag string
+	// Pinned is true when the chart names all images by digest.
+	Pinned bool
 	// Image is where the chart's values take the image.
 	Image protocol.ChartImage
 	// Images tells the same of the app's further images; each has an entry.

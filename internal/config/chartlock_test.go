@@ -19,6 +19,9 @@ spec:
       url: oci://registry.example.com/charts/redis
       version: 20.1.0
       digest: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+      images:
+        docker.io/library/redis:7.4.1: sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
+        quay.io/org/exporter:1.0: sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee
     - app: ingress
       url: https://charts.example.com/ingress
       name: ingress-nginx
@@ -36,9 +39,11 @@ func locked(digit, archive, signer string) protocol.LockedChart {
 }
 
 func goldenChartLock() config.ChartLock {
+	cache := locked("a", "", "")
+	cache.Images = map[string]string{"quay.io/org/exporter:1.0": "sha256:" + strings.Repeat("e", 64), "docker.io/library/redis:7.4.1": "sha256:" + strings.Repeat("d", 64)}
 	return config.ChartLock{Charts: []config.AppChart{
 		{App: "ingress", URL: "https://charts.example.com/ingress", Name: "ingress-nginx", Version: "4.11.3", LockedChart: locked("b", "https://charts.example.com/ingress/ingress-nginx-4.11.3.tgz", "c")},
-		{App: "cache", URL: "oci://registry.example.com/charts/redis", Version: "20.1.0", LockedChart: locked("a", "", "")},
+		{App: "cache", URL: "oci://registry.example.com/charts/redis", Version: "20.1.0", LockedChart: cache},
 	}}
 }
 
@@ -72,9 +77,10 @@ func TestChartLockTellsTheLine(t *testing.T) {
 		"another kind":     {"ChartLock", "PluginLock", `harmony.lock:2: kind: "PluginLock" is not a kind of this file`},
 		"an unknown field": {"digest: sha256:a", "digset: sha256:a", `harmony.lock:9: spec.charts[0].digset: unknown field, did you mean digest?`},
 		"a short digest":   {"sha256:aaaa", "sha256:aaa", "harmony.lock:9: spec.charts[0].digest"},
-		"twice":            {"app: ingress", "app: cache", "harmony.lock:10: spec.charts[1].app: charts must be sorted by app, without duplicates"},
+		"twice":            {"app: ingress", "app: cache", "harmony.lock:13: spec.charts[1].app: charts must be sorted by app, without duplicates"},
 		"a range":          {"version: 20.1.0", "version: ^20", "harmony.lock:8: spec.charts[0].version"},
-		"plain http":       {"archive: https:", "archive: http:", "harmony.lock:15: spec.charts[1].archive"},
+		"a short image":    {"sha256:dddd", "sha256:ddd", "harmony.lock:10: spec.charts[0].images"},
+		"plain http":       {"archive: https:", "archive: http:", "harmony.lock:18: spec.charts[1].archive"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := config.ParseLock("harmony.lock", []byte(strings.Replace(goldenLock, c.from, c.to, 1)))

@@ -134,6 +134,8 @@ type ChartSource struct {
 	// project root. The chart at URL must have a provenance file that is signed with
 	// one of them.
 	Keyring string `json:"keyring,omitempty"`
+	// PinImages has the chart at URL run its images by the digests in harmony.lock.
+	PinImages bool `json:"pinImages,omitempty"`
 	// Locked is what harmony.lock has of the chart at URL. It is filled in when the
 	// project is read, and is not written into harmony.yaml.
 	Locked *LockedChart `json:"locked,omitempty"`

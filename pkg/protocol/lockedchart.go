@@ -1,9 +1,11 @@
 package protocol
 
 import (
+	"maps"
 	"net"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -18,6 +20,9 @@ type LockedChart struct {
 	// Signer is the fingerprint of the key that signed the provenance file, in
 	// hexadecimal, where the chart has a keyring.
 	Signer string `json:"signer,omitempty"`
+	// Images are the digests of the chart's images, sha256:…, by their references as the
+	// chart has them, where the images are pinned.
+	Images map[string]string `json:"images,omitempty"`
 }
 
 var (
@@ -92,6 +97,7 @@ func (s ChartSource) validatePublished(p *problems, field string) {
 		p.must(s.Name == "", field+".name", only)
 		p.must(s.Version == "", field+".version", "is for a chart at url only: the version of the release goes into other charts")
 		p.must(s.Keyring == "", field+".keyring", only)
+		p.must(!s.PinImages, field+".pinImages", only)
 		p.must(s.Locked == nil, field+".locked", only)
 		return
 	}
@@ -116,6 +122,14 @@ func (l LockedChart) Valid() (field, problem string) {
 		return "archive", "\"" + l.Archive + "\" is not the https address of an archive"
 	case l.Signer != "" && !signerPattern.MatchString(l.Signer):
 		return "signer", "\"" + l.Signer + "\" is not the fingerprint of a key"
+	}
+	for _, image := range slices.Sorted(maps.Keys(l.Images)) {
+		if ref, err := ParseImageRef(image); err != nil || ref.Digest != "" {
+			return "images", "\"" + image + "\" is not an image reference without a digest"
+		}
+		if !digestPattern.MatchString(l.Images[image]) {
+			return "images", "\"" + l.Images[image] + "\" is not sha256: and 64 lower-case hex digits"
+		}
 	}
 	return "", ""
 }

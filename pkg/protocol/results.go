@@ -24,6 +24,9 @@ type ChartRef struct {
 	Image ChartImage `json:"image"`
 	// Images tells the same of the app's further images, by their names.
 	Images map[string]ChartImage `json:"images,omitempty"`
+	// Pinned is true when the chart names all its images by digest. A deploy refuses
+	// values with which it does not.
+	Pinned bool `json:"pinned,omitempty"`
 	// Insecure is true when the registry is spoken to by plain http.
 	Insecure bool `json:"insecure,omitempty"`
 	// Unchanged is true when the chart was there before.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nationtech/harmony/internal/clustertest"
 )
@@ -102,12 +103,11 @@ apiVersion: harmony.nationtech.io/v1
 kind: AppSpec
 metadata: {name: store}
 spec:
-  chart: {url: %q, version: 3.2.1}
+  chart: {url: %q, version: 3.2.1, pinImages: true}
   targets:
-    staging: {values: {image: {tag: "1.0@%s"}}}
-    production: {values: {replicas: 2, image: {tag: "1.0@%s"}}}
+    production: {values: {replicas: 2}}
   smoke: [{name: ready, rollout: {}}]
-`, repository, registry, image.Digest, image.Digest)))
+`, repository, registry)))
 	if out := p.run("harmony", "release", "--all", "--version", "1.0.0"); out.code != 2 || !strings.Contains(out.stderr, "harmony.lock does not have the chart of front (front 3.2.1), store (store 3.2.1)") {
 		t.Fatalf("without a lock: exit status %d\n%s", out.code, out.stderr)
 	}
@@ -121,6 +121,16 @@ spec:
 	if !strings.Contains(first.stderr, "not proven to run, for the chart names no digest: "+image.FullName()+":1.0") {
 		t.Errorf("of front nothing is proven, and that is not told:\n%s", first.stderr)
 	}
+	pods, err := p.cluster.Client.CoreV1().Pods(p.name+"-production").List(t.Context(), metav1.ListOptions{LabelSelector: "app=store"})
+	if err != nil || len(pods.Items) != 2 || pods.Items[0].Spec.Containers[0].Image != image.FullName()+":1.0@"+image.Digest {
+		t.Errorf("pods of store: %v, %v", pods, err)
+	}
+	// Values that name another image than the lock are refused.
+	p.rewrite("harmony.yaml", "{replicas: 2}", `{replicas: 2, image: {tag: "2"}}`)
+	if out := p.run("harmony", "release", "store", "--version", "1.1.0"); out.code != 2 || !strings.Contains(out.stderr, "harmony.lock does not have the image "+image.FullName()+":2") {
+		t.Errorf("values with another image: exit status %d\n%s", out.code, out.stderr)
+	}
+	p.rewrite("harmony.yaml", `{replicas: 2, image: {tag: "2"}}`, "{replicas: 2}")
 	// Another version of the release changes nothing that runs.
 	second := p.must("harmony", "release", "--all", "--version", "1.1.0", "-o", "json")
 	for _, d := range documents(t, second.stdout) {

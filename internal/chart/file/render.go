@@ -134,6 +134,9 @@ func (e UnusedError) Unwrap() error { return e.err }
 // what was released. Hooks do not count, for they end, but for a further image,
 // which may be all that it is for. In a plan the digest may not be known yet.
 func (r Rendered) Uses(image protocol.ImageRef, ref protocol.ChartRef) error {
+	if err := r.Held(ref); err != nil {
+		return err
+	}
 	if err := r.UsesOne("", image, ref); err != nil {
 		return err
 	}
@@ -167,6 +170,32 @@ func (r Rendered) UsesOne(further string, image protocol.ImageRef, ref protocol.
 		}
 	}
 	return UnusedError{unused(image, ref, field, found), found}
+}
+
+// Images lists every image that a container takes, those of hooks too.
+func (r Rendered) Images() []Use {
+	var all []Use
+	for _, o := range slices.Concat(r.Objects, r.Hooks) {
+		for _, image := range images(o) {
+			all = append(all, Use{image, Title(o), r.Source(o)})
+		}
+	}
+	return all
+}
+
+// Held fails for a chart that is pinned when a container takes an image without a
+// digest.
+func (r Rendered) Held(ref protocol.ChartRef) error {
+	if !ref.Pinned {
+		return nil
+	}
+	for _, use := range r.Images() {
+		if !strings.Contains(use.Image, "@") {
+			return protocol.Invalid("chart %q: its images are pinned (chart.pinImages), but not %s", ref.Chart, use).
+				WithHint("do not name the image in the values of the target, or with its digest")
+		}
+	}
+	return nil
 }
 
 func unused(image protocol.ImageRef, ref protocol.ChartRef, field string, found []Use) error {

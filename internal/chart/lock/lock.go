@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -109,9 +110,17 @@ func (f *flags) find(ctx context.Context, old config.ChartLock, apps []protocol.
 	group.SetLimit(parallel)
 	for i, app := range apps {
 		group.Go(func() (err error) {
-			found[i], err = pin(fetching, app)
-			if before, known := old.Of(app.Name); err == nil && known && !f.update {
+			before, known := old.Of(app.Name)
+			if f.update {
+				before = config.AppChart{}
+			}
+			var archive []byte
+			found[i], archive, err = pin(fetching, app)
+			if err == nil && known {
 				err = replaced(before, found[i])
+			}
+			if err == nil && app.Chart.PinImages {
+				found[i].Images, err = pinImages(fetching, app, archive, before.Images)
 			}
 			if err != nil {
 				return fmt.Errorf("app %s: %w", app.Name, err)
@@ -122,14 +131,33 @@ func (f *flags) find(ctx context.Context, old config.ChartLock, apps []protocol.
 	return found, group.Wait()
 }
 
+// pinImages are the digests of the images that the chart takes by a tag. Those that are
+// known stay.
+func pinImages(ctx context.Context, app protocol.AppSpec, archive []byte, known map[string]string) (map[string]string, error) {
+	images, err := pack.LooseImages(ctx, app, archive)
+	if err != nil {
+		return nil, err
+	}
+	digests := map[string]string{}
+	for _, image := range images {
+		if digests[image] = known[image]; digests[image] != "" {
+			continue
+		}
+		if digests[image], err = upstream.ImageDigest(ctx, image); err != nil {
+			return nil, err
+		}
+	}
+	return digests, pack.CheckPins(ctx, app, archive, digests)
+}
+
 // pin fetches the chart of an app and checks it.
-func pin(ctx context.Context, app protocol.AppSpec) (config.AppChart, error) {
+func pin(ctx context.Context, app protocol.AppSpec) (config.AppChart, []byte, error) {
 	c, err := upstream.Find(ctx, app.Chart)
 	if err != nil {
-		return config.AppChart{}, err
+		return config.AppChart{}, nil, err
 	}
 	if err := pack.CheckPublished(app.Chart, c.Archive); err != nil {
-		return config.AppChart{}, err
+		return config.AppChart{}, nil, err
 	}
 	pinned := config.AppChart{
 		App: app.Name, URL: app.Chart.URL, Name: app.Chart.Name, Version: app.Chart.Version,
@@ -137,11 +165,11 @@ func pin(ctx context.Context, app protocol.AppSpec) (config.AppChart, error) {
 	}
 	if app.Chart.Keyring != "" {
 		if pinned.Signer, err = upstream.Verify(c, app.Chart, app.ProjectRoot); err != nil {
-			return config.AppChart{}, err
+			return config.AppChart{}, nil, err
 		}
 	}
 	upstream.Keep(c.Archive)
-	return pinned, nil
+	return pinned, c.Archive, nil
 }
 
 // replaced refuses other bytes of the chart and version that were locked.
@@ -159,9 +187,9 @@ func differences(old, next config.ChartLock) (lines []string) {
 		switch before, known := old.Of(now.App); {
 		case !known:
 			lines = append(lines, fmt.Sprintf("%s: %s, %s", now.App, title(now), now.Digest))
-		case before.Digest == now.Digest && before != now:
+		case before.Digest == now.Digest && !reflect.DeepEqual(before, now):
 			lines = append(lines, fmt.Sprintf("%s: %s, the same archive", now.App, title(now)))
-		case before != now:
+		case before.Digest != now.Digest:
 			lines = append(lines, fmt.Sprintf("%s: %s, %s; was %s", now.App, title(now), now.Digest, title(before)))
 		}
 	}
@@ -178,6 +206,13 @@ func title(c config.AppChart) string {
 	text := protocol.ChartSource{URL: c.URL, Name: c.Name}.PublishedName() + " " + c.Version
 	if c.Signer != "" {
 		text += ", signed by " + c.Signer
+	}
+	switch count := len(c.Images); count {
+	case 0:
+	case 1:
+		text += ", 1 image"
+	default:
+		text += fmt.Sprintf(", %d images", count)
 	}
 	return text
 }

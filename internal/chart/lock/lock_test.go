@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -20,15 +26,27 @@ import (
 // archive is a chart as helm package makes it.
 func archive(t *testing.T, name, version, note string) []byte {
 	t.Helper()
+	return archiveWith(t, name, version, note, "")
+}
+
+// archiveWith is a chart with an image, if there is one.
+func archiveWith(t *testing.T, chart, version, note, image string) []byte {
+	t.Helper()
 	var out bytes.Buffer
 	zip := gzip.NewWriter(&out)
 	pack := tar.NewWriter(zip)
-	text := "apiVersion: v2\nname: " + name + "\nversion: " + version + "\ndescription: " + note + "\n"
-	if err := pack.WriteHeader(&tar.Header{Name: name + "/Chart.yaml", Mode: 0o644, Size: int64(len(text))}); err != nil {
-		t.Fatal(err)
+	files := map[string]string{"Chart.yaml": "apiVersion: v2\nname: " + chart + "\nversion: " + version + "\ndescription: " + note + "\n"}
+	if image != "" {
+		files["values.yaml"] = "image: " + image + "\n"
+		files["templates/pod.yaml"] = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: {{ .Values.image | quote }}}]}\n"
 	}
-	if _, err := pack.Write([]byte(text)); err != nil {
-		t.Fatal(err)
+	for path, text := range files {
+		if err := pack.WriteHeader(&tar.Header{Name: chart + "/" + path, Mode: 0o644, Size: int64(len(text))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pack.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := pack.Close(); err != nil {
 		t.Fatal(err)
@@ -151,5 +169,50 @@ func TestNothingIsLocked(t *testing.T) {
 	}
 	if _, err := newWorld(t).lock("--check", "--update"); protocol.ExitCode(err) != protocol.ExitInvalid {
 		t.Errorf("--check with --update: %v", err)
+	}
+}
+
+// The digests of images are kept until they are asked for again.
+func TestLockImages(t *testing.T) {
+	w := newWorld(t)
+	server := httptest.NewServer(registry.New())
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	push := func() string {
+		image, err := random.Image(64, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tag, err := name.NewTag(host + "/redis:7")
+		if err == nil {
+			err = remote.Write(tag, image)
+		}
+		digest, failed := image.Digest()
+		if err := errors.Join(err, failed); err != nil {
+			t.Fatal(err)
+		}
+		return digest.String()
+	}
+	w.files["/redis.tgz"] = archiveWith(t, "redis", "20.1.0", "x", host+"/redis:7")
+	text, err := os.ReadFile(filepath.Join(w.dir, config.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, config.FileName), bytes.Replace(text, []byte("20.1.0}"), []byte("20.1.0, pinImages: true}"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.lock(); err == nil || !strings.Contains(err.Error(), "image "+host+"/redis:7: ") || w.text() != "" {
+		t.Errorf("an image that is not there: %v", err)
+	}
+	first := push()
+	if out, err := w.lock(); err != nil || !strings.Contains(w.text(), host+"/redis:7: "+first) {
+		t.Fatalf("%v\n%s%s", err, out, w.text())
+	}
+	second := push()
+	if out, err := w.lock(); err != nil || !strings.Contains(w.text(), first) {
+		t.Errorf("again: %v\n%s%s", err, out, w.text())
+	}
+	if out, err := w.lock("--update"); err != nil || !strings.Contains(w.text(), second) || !strings.Contains(out, "1 image") {
+		t.Errorf("--update: %v\n%s%s", err, out, w.text())
 	}
 }

@@ -32,6 +32,8 @@ type packing struct {
 	files    tree
 	metadata *helmchart.Metadata
 	variants []variant
+	// checked is what rendering a chart of others told.
+	checked draft
 }
 
 // draft is a chart with the image in one of its places, and what rendering it told.

@@ -181,6 +181,24 @@ func (p *packing) beside(ctx context.Context, places protocol.ChartImage, err er
 // their paths.
 func (p *packing) candidates() ([]candidate, error) {
 	found := map[string][]protocol.ChartImage{}
+	all, err := p.merged()
+	if err != nil {
+		return nil, err
+	}
+	for _, values := range all {
+		look(values, "", found)
+	}
+	list := make([]candidate, 0, len(found))
+	for _, path := range slices.Sorted(maps.Keys(found)) {
+		list = append(list, candidate{path, found[path]})
+	}
+	return list, nil
+}
+
+// merged are the chart's values, its subcharts' included, with each set of values
+// over them.
+func (p *packing) merged() ([]chartutil.Values, error) {
+	var all []chartutil.Values
 	for _, v := range p.variants {
 		loaded, err := loader.LoadFiles(p.files.buffered())
 		if err != nil {
@@ -193,11 +211,7 @@ func (p *packing) candidates() ([]candidate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("with %s: %w", v.name, err)
 		}
-		look(merged, "", found)
-	}
-	all := make([]candidate, 0, len(found))
-	for _, path := range slices.Sorted(maps.Keys(found)) {
-		all = append(all, candidate{path, found[path]})
+		all = append(all, merged)
 	}
 	return all, nil
 }

@@ -10,25 +10,30 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// packPublished is a chart that others publish, byte for byte as harmony.lock has it.
-// It is rendered with the values of each target, and its objects are checked.
+// packPublished is a chart that others publish, byte for byte as harmony.lock has it,
+// or with its images pinned in its values. It is rendered with the values of each
+// target, and its objects are checked.
 func packPublished(ctx context.Context, app protocol.AppSpec) (chart.Chart, error) {
-	archive, err := upstream.Fetch(ctx, app.Chart)
+	original, err := upstream.Fetch(ctx, app.Chart)
 	if err != nil {
 		return chart.Chart{}, err
 	}
-	files, err := unpackPublished(app.Chart, archive)
-	if err != nil {
-		return chart.Chart{}, err
-	}
-	p := packing{app: app, name: app.Chart.PublishedName() + " " + app.Chart.Version, files: files}
-	made, err := p.draft(ctx, Source{})
+	p, err := published(ctx, app, original)
 	if err != nil {
 		return chart.Chart{}, err
 	}
 	packed := chart.Chart{
 		Name: p.metadata.Name, Version: p.metadata.Version, Annotations: annotations(p.metadata),
-		Archive: archive, Warnings: made.warnings,
+		Archive: original, Warnings: p.checked.warnings,
+	}
+	if app.Chart.PinImages {
+		if err := p.pin(ctx, app.Chart.Locked.Images); err != nil {
+			return chart.Chart{}, err
+		}
+		if packed.Archive, err = archive(packed.Name, p.files); err != nil {
+			return chart.Chart{}, err
+		}
+		packed.Pinned, packed.Tag = true, pinTitle(packed.Version, packed.Digest())
 	}
 	packed.Config, err = json.Marshal(p.metadata)
 	return packed, err

@@ -30,6 +30,9 @@ import (
 // values. A template can loop for ever.
 const renderTime = 30 * time.Second
 
+// pinTime is how long all renderings may take that pin the images of a chart.
+const pinTime = 5 * time.Minute
+
 // kubeVersion is what templates see as the cluster's version: no cluster is
 // asked, and Helm's own default is years old.
 const kubeVersion = "v1.35.0"
@@ -118,19 +121,12 @@ func (p *packing) checkRendered(ctx context.Context, source Source) (told verdic
 }
 
 func (p *packing) checkVariant(ctx context.Context, source Source, v variant) error {
-	loaded, err := loader.LoadFiles(tree(source.Files).buffered()) // rendering changes it
-	if err != nil {
-		return err
-	}
-	version, err := chartutil.ParseKubeVersion(kubeVersion)
-	if err != nil {
-		return err
-	}
-	capabilities := chartutil.DefaultCapabilities.Copy()
-	capabilities.KubeVersion = *version
-	release := chartutil.ReleaseOptions{Name: p.app.Name, Namespace: "default", Revision: 1, IsInstall: true}
 	bounded := &boundedEngine{ctx: ctx}
-	rendered, err := file.Render(bounded, loaded, v.values, release, capabilities)
+	rendered, err := renderVariant(p.app, source.Files, v, bounded)
+	if err != nil {
+		return err
+	}
+	loaded, err := loader.LoadFiles(tree(source.Files).buffered())
 	if err != nil {
 		return err
 	}
@@ -141,6 +137,22 @@ func (p *packing) checkVariant(ctx context.Context, source Source, v variant) er
 		return err
 	}
 	return checkSize(p.app, loaded, v.values, bounded.files)
+}
+
+// renderVariant renders a chart with a set of values, as the first install of the app.
+func renderVariant(app protocol.AppSpec, files tree, v variant, bounded *boundedEngine) (file.Rendered, error) {
+	loaded, err := loader.LoadFiles(files.buffered()) // rendering changes it
+	if err != nil {
+		return file.Rendered{}, err
+	}
+	version, err := chartutil.ParseKubeVersion(kubeVersion)
+	if err != nil {
+		return file.Rendered{}, err
+	}
+	capabilities := chartutil.DefaultCapabilities.Copy()
+	capabilities.KubeVersion = *version
+	release := chartutil.ReleaseOptions{Name: app.Name, Namespace: "default", Revision: 1, IsInstall: true}
+	return file.Render(bounded, loaded, v.values, release, capabilities)
 }
 
 // boundedEngine runs templates without a cluster, for a limited time. Helm's

@@ -220,6 +220,10 @@ func published(ctx context.Context, topology protocol.Topology, app protocol.App
 		return release{}, protocol.Unsupported("topology %q keeps no published charts to compare with", topology.Name).
 			WithHint("pipe in the documents: harmony build %[1]s | harmony publish | harmony diff", app.Name)
 	}
+	if app.Chart.PinImages {
+		return release{}, protocol.Unsupported("the published chart of app %q is not known by its version: its images are pinned", app.Name).
+			WithHint("pipe in the documents: harmony publish %s </dev/null | harmony diff", app.Name)
+	}
 	chartName, err := chartName(app)
 	if err != nil {
 		return release{}, err

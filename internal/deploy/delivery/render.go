@@ -54,7 +54,7 @@ func Render(ctx context.Context, client discovery.DiscoveryInterface, app protoc
 	options := chartutil.ReleaseOptions{Name: app.Name, Namespace: namespace, Revision: 1, IsInstall: first, IsUpgrade: !first}
 	r, err := file.Render(engine.Engine{}, loaded, values, options, caps)
 	if err != nil {
-		err = protocol.Invalid("chart %q with the values of target %q: %w", chart.Chart, target, err)
+		return Rendered{}, protocol.Invalid("chart %q with the values of target %q: %w", chart.Chart, target, err)
 	}
-	return Rendered{r, brings}, err
+	return Rendered{r, brings}, r.Held(chart)
 }

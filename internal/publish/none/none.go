@@ -41,7 +41,7 @@ func (r registry) PushChart(ctx context.Context, app protocol.AppSpec, image pro
 	ref := protocol.ChartRef{
 		Metadata: app.Metadata,
 		Chart:    packed.Name, ChartVersion: packed.Version,
-		Image: packed.Image, Images: packed.Images, Planned: r.env.DryRun,
+		Image: packed.Image, Images: packed.Images, Pinned: packed.Pinned, Planned: r.env.DryRun,
 	}
 	if len(packed.Archive) == 0 {
 		return ref, nil

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -42,7 +43,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 		return protocol.ChartRef{}, err
 	}
 	path := r.path(packed.Name)
-	tag, err := r.tag(path, packed.Version)
+	tag, err := r.tag(path, cmp.Or(packed.Tag, packed.Version))
 	if err != nil {
 		return protocol.ChartRef{}, err
 	}
@@ -50,7 +51,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 		Metadata: app.Metadata,
 		URL:      "oci://" + r.host + "/" + path,
 		Chart:    packed.Name, ChartVersion: packed.Version,
-		Image: packed.Image, Images: packed.Images, Planned: r.env.DryRun,
+		Image: packed.Image, Images: packed.Images, Pinned: packed.Pinned, Planned: r.env.DryRun,
 		Insecure: r.guard.MayBePlain(),
 	}
 	if len(packed.Archive) == 0 {
