@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,11 @@ func proveInit(cmd *cobra.Command, file string, names []string) error {
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(project.Apps, ofOthers) {
+		// Nothing of them is known before they are pinned.
+		fmt.Fprintf(out, "next: harmony lock, and then: harmony plan%s\n", argument(names))
+		return nil
+	}
 	rendered := renderAll(cmd.Context(), project)
 	if rendered != nil && protocol.ExitCode(rendered) != protocol.ExitUnsupported {
 		return incomplete(rendered, names)
@@ -57,6 +63,9 @@ func proveInit(cmd *cobra.Command, file string, names []string) error {
 	}
 	return nil
 }
+
+// ofOthers reports an app whose chart others publish.
+func ofOthers(app protocol.AppSpec) bool { return app.Chart.URL != "" }
 
 // argument is what selects all apps on the command line.
 func argument(names []string) string {

@@ -39,50 +39,80 @@ spec:
 `,
 }
 
-// publishCharts publishes two charts as their vendors would, with helm: one in a
-// registry, and a signed one in a repository. It returns their addresses.
-func (p *project) publishCharts(image string) (registry, repository string) {
+// vendor publishes charts of others with helm, as their vendors would.
+type vendor struct {
+	*project
+	dir string
+	// registry and repository are the addresses that it publishes to, and served the
+	// folder of the latter.
+	registry, repository, served string
+	image                        string
+}
+
+func (p *project) newVendor(image string) vendor {
 	p.t.Helper()
-	dir, served := p.t.TempDir(), p.t.TempDir()
+	v := vendor{project: p, dir: p.t.TempDir(), served: p.t.TempDir(), image: image}
+	v.registry = "oci://" + clustertest.Registry(p.t) + "/" + p.name + "/vendor"
+	server := httptest.NewServer(http.FileServer(http.Dir(v.served)))
+	p.t.Cleanup(server.Close)
+	v.repository = server.URL
+	return v
+}
+
+// chart writes a chart, and returns its folder.
+func (v vendor) chart(name, version string) string {
+	v.t.Helper()
+	folder := filepath.Join(v.dir, name)
+	if err := os.MkdirAll(filepath.Join(folder, "templates"), 0o755); err != nil {
+		v.t.Fatal(err)
+	}
+	files := map[string]string{"Chart.yaml": fmt.Sprintf("apiVersion: v2\nname: %s\nversion: %s\nappVersion: \"1.0\"\n", name, version)}
+	for file, text := range serverChart {
+		files[file] = strings.Replace(text, "repository: none", "repository: "+v.image, 1)
+	}
+	for file, text := range files {
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(text), 0o644); err != nil {
+			v.t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+// push publishes a chart in the registry.
+func (v vendor) push(name, version string) {
+	v.t.Helper()
+	v.must("helm", "package", v.chart(name, version), "--destination", v.dir)
+	v.must("helm", "push", "--plain-http", filepath.Join(v.dir, name+"-"+version+".tgz"), v.registry)
+}
+
+// serve publishes a chart in the repository.
+func (v vendor) serve(name, version string, flags ...string) {
+	v.t.Helper()
+	v.must("helm", append([]string{"package", v.chart(name, version), "--destination", v.served}, flags...)...)
+	v.must("helm", "repo", "index", v.served)
+}
+
+// keys makes a key of the vendor's. The project gets the public part; the file with the
+// secret one is returned.
+func (v vendor) keys() string {
+	v.t.Helper()
 	key, err := openpgp.NewEntity("Vendor", "", "vendor@example.com", nil)
 	if err != nil {
-		p.t.Fatal(err)
+		v.t.Fatal(err)
 	}
 	var secret, public strings.Builder
 	if err := key.SerializePrivate(&secret, nil); err != nil {
-		p.t.Fatal(err)
+		v.t.Fatal(err)
 	}
 	if err := key.Serialize(&public); err != nil {
-		p.t.Fatal(err)
+		v.t.Fatal(err)
 	}
-	ring := filepath.Join(dir, "secret.gpg")
+	ring := filepath.Join(v.dir, "secret.gpg")
 	if err := os.WriteFile(ring, []byte(secret.String()), 0o600); err != nil {
-		p.t.Fatal(err)
+		v.t.Fatal(err)
 	}
-	p.write("keys/vendor.gpg", []byte(public.String()))
-	for _, name := range []string{"store", "front"} {
-		files := map[string]string{"Chart.yaml": fmt.Sprintf("apiVersion: v2\nname: %s\nversion: 3.2.1\nappVersion: \"1.0\"\n", name)}
-		for file, text := range serverChart {
-			files[file] = strings.Replace(text, "repository: none", "repository: "+image, 1)
-		}
-		for file, text := range files {
-			path := filepath.Join(dir, name, file)
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				p.t.Fatal(err)
-			}
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-				p.t.Fatal(err)
-			}
-		}
-	}
-	p.must("helm", "package", filepath.Join(dir, "store"), "--destination", dir)
-	registry = "oci://" + clustertest.Registry(p.t) + "/" + p.name + "/vendor"
-	p.must("helm", "push", "--plain-http", filepath.Join(dir, "store-3.2.1.tgz"), registry)
-	p.must("helm", "package", filepath.Join(dir, "front"), "--destination", served, "--sign", "--key", "Vendor", "--keyring", ring)
-	p.must("helm", "repo", "index", served)
-	server := httptest.NewServer(http.FileServer(http.Dir(served)))
-	p.t.Cleanup(server.Close)
-	return registry + "/store", server.URL
+	v.write("keys/vendor.gpg", []byte(public.String()))
+	return ring
 }
 
 // Charts of others go to two targets, checked: one of a registry, and a signed one of a
@@ -90,7 +120,10 @@ func (p *project) publishCharts(image string) (registry, repository string) {
 func TestChartsOfOthers(t *testing.T) {
 	p := newFolder(t)
 	image := clustertest.Push(t, p.name+"/server", "1.0")
-	registry, repository := p.publishCharts(image.FullName())
+	v := p.newVendor(image.FullName())
+	ring := v.keys()
+	v.push("store", "3.2.1")
+	v.serve("front", "3.2.1", "--sign", "--key", "Vendor", "--keyring", ring)
 	p.write("harmony.yaml", []byte(fmt.Sprintf(`apiVersion: harmony.nationtech.io/v1
 kind: AppSpec
 metadata: {name: front}
@@ -107,7 +140,7 @@ spec:
   targets:
     production: {values: {replicas: 2}}
   smoke: [{name: ready, rollout: {}}]
-`, repository, registry)))
+`, v.repository, v.registry+"/store")))
 	if out := p.run("harmony", "release", "--all", "--version", "1.0.0"); out.code != 2 || !strings.Contains(out.stderr, "harmony.lock does not have the chart of front (front 3.2.1), store (store 3.2.1)") {
 		t.Fatalf("without a lock: exit status %d\n%s", out.code, out.stderr)
 	}

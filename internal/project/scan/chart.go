@@ -15,24 +15,31 @@ func readChart(found *Found, s *scanner, name string, data []byte) {
 		return
 	}
 	chart := Chart{Name: text(list[0], "name"), Folder: path.Dir(name)}
-	dependencies := len(at(list[0], "dependencies").Content)
+	dependencies, parts := len(at(list[0], "dependencies").Content), false
 	switch {
 	case text(list[0], "type") == "library":
 		chart.Unfit = "a library chart"
 	case dependencies > 0 && !s.renders(chart.Folder):
 		chart.Unfit = "a chart of other charts, with no templates of its own"
+		parts = true
 	}
-	if chart.Unfit != "" {
+	if parts {
+		found.note(name, 0, "%s; each of them is an app", chart.Unfit)
+	} else if chart.Unfit != "" {
 		found.note(name, 0, "%s; it is no app", chart.Unfit)
 	} else {
 		found.note(name, 0, "the chart %s", chart.Name)
 	}
+	var own *yaml.Node
 	if values := path.Join(chart.Folder, "values.yaml"); s.exists(values) {
 		if data, ok := s.read(values); ok {
 			for _, d := range documents(found, values, data) {
-				chart.Mentions = mentions(d, 0)
+				chart.Mentions, own = mentions(d, 0), d
 			}
 		}
+	}
+	if parts {
+		found.addParts(name, list[0], own)
 	}
 	found.Charts = append(found.Charts, chart)
 }

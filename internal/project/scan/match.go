@@ -64,6 +64,9 @@ func (f *Found) Apps(o Options) []App {
 		}
 		apps = append(apps, generated(image, o.Project, names))
 	}
+	for _, part := range f.Parts {
+		apps = append(apps, partApp(part, names))
+	}
 	for _, chart := range m.charts {
 		f.unclear(path.Join(chart.Folder, "Chart.yaml"), 0, "%s", m.choices(chart))
 	}

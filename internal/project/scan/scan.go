@@ -102,6 +102,8 @@ type Found struct {
 	Images   []Image
 	Charts   []Chart
 	Releases []Release
+	// Parts are charts of others that the project's charts consist of.
+	Parts []Part
 	// Notes tell what was found, and Unclear what was not understood.
 	Notes, Unclear []Note
 }

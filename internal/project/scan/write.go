@@ -65,9 +65,10 @@ func (a App) write(out *bytes.Buffer) error {
 		value any
 		empty bool
 	}{
-		{"image", a.Spec.Image, false},
+		{"image", a.Spec.Image, a.Spec.Image.IsNone()},
 		{"images", a.Spec.Images, len(a.Spec.Images) == 0},
 		{"chart", a.Spec.Chart, false},
+		{"targets", a.Spec.Targets, len(a.Spec.Targets) == 0},
 		{"smoke", a.Spec.Smoke, len(a.Spec.Smoke) == 0},
 		{"dependsOn", a.Spec.DependsOn, len(a.Spec.DependsOn) == 0},
 	} {
