@@ -42,7 +42,8 @@ next to harmony.yaml. A release takes no other bytes. Commit the file.
 
 A version that was replaced at its source since it was locked is refused; --update takes
 what is there now. Where an app names a keyring, the chart's provenance file must be
-signed with one of its keys.
+signed with one of its keys. Where it sets pinImages, the digests of the chart's images
+are written too.
 
 Without arguments it is about all apps, and entries of apps that name no such chart any
 more are removed.`,
