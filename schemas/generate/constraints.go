@@ -160,7 +160,7 @@ func choose(definitions jsonschema.Definitions) {
 		{Required: []string{"value"}},
 		{Required: []string{"repository"}, AnyOf: oneOf("tag", "digest")},
 	}
-	definitions["ChartSource"].OneOf = oneOf("path", "builder", "workload")
+	definitions["ChartSource"].OneOf = oneOf("path", "url", "builder", "workload")
 	definitions["SmokeCheck"].OneOf = oneOf("rollout", "http", "tcp", "grpc", "resource", "logs", "prometheus", "exec")
 	definitions["HTTPCheck"].OneOf = oneOf("service", "url")
 	definitions["WebhookRoute"].OneOf = oneOf("url", "secret")
