@@ -102,7 +102,7 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (release 
 	if err != nil {
 		return release, err
 	}
-	if release.Topology, err = project.Topology(f.source.Topology, f.source.Getenv); err != nil {
+	if release.Topology, err = f.source.TopologyOf(ctx, project); err != nil {
 		return release, err
 	}
 	own, err := project.Pipeline(f.pipeline)

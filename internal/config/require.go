@@ -21,13 +21,22 @@ type Needs struct {
 // harmony.yaml that set it, as an error of status protocol.ExitInvalid. An unknown
 // target is an error of status protocol.ExitUnsupported.
 //
+// A preview without a branch is of status protocol.ExitInvalid.
+//
 // Only the built-in ci and production require a kube context for each target. In local
 // and in the project's own topologies the default is the current context, or the
 // cluster that the command runs in.
 func (p *Project) Require(t protocol.Topology, needs Needs) error {
 	for _, target := range needs.Targets {
-		if _, ok := t.Targets[target]; !ok {
+		found, ok := t.Targets[target]
+		if !ok {
 			return p.noTarget(t, target)
+		}
+		if found.InCluster == nil {
+			continue
+		}
+		if _, err := found.InCluster.NamespaceOf("app"); err != nil {
+			return protocol.Invalid("target %q: %w", target, err).WithHint("%s", protocol.HintOf(err))
 		}
 	}
 	missing := p.missing(t, needs)

@@ -100,7 +100,7 @@ func (s Source) Read(ctx context.Context, patterns []string) (protocol.Topology,
 	if err != nil {
 		return none, nil, err
 	}
-	topology, err := project.Topology(s.Topology, s.Getenv)
+	topology, err := s.TopologyOf(ctx, project)
 	if err != nil {
 		return none, nil, err
 	}
@@ -120,7 +120,7 @@ func (s Source) ConfiguredTopology(ctx context.Context) (protocol.Topology, erro
 	if err != nil {
 		return protocol.Topology{}, err
 	}
-	return project.Topology(s.Topology, s.Getenv)
+	return s.TopologyOf(ctx, project)
 }
 
 // Main runs a stage of the suite as this process, and exits with its status.

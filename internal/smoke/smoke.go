@@ -102,7 +102,11 @@ func (c *checker) connect(app protocol.AppSpec, target string) (*cluster, error)
 	if _, ok := c.env.Topology.Targets[target]; ok && !slices.ContainsFunc(app.Smoke, needsCluster) {
 		return nil, nil
 	}
-	conn, err := conn.Connect(c.flags, c.env.Topology, target)
+	topology, err := c.env.Topology.At(app.Name, target)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := conn.Connect(c.flags, topology, target)
 	if err != nil {
 		return nil, err
 	}

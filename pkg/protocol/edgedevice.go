@@ -73,7 +73,9 @@ func (e EdgeDevice) validate(p *problems, field string) {
 			p.name(field+at, "a", name)
 		}
 	}
-	p.namespace(field+".namespace", e.Namespace)
+	if !p.noPreview(field+".namespace", e.Namespace, "devices run one release, whatever the branch") {
+		p.namespace(field+".namespace", e.Namespace)
+	}
 	p.among(field+".form", string(e.Form), string(EdgeManifests), string(EdgeHelmRelease))
 	p.registry(field+".registry", e.Registry)
 	p.must(e.KubeVersion == "" || kubeVersionPattern.MatchString(e.KubeVersion), field+".kubeVersion", "%q is not a version of Kubernetes such as 1.34.0", e.KubeVersion)

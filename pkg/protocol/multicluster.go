@@ -97,7 +97,9 @@ func amount(value any, total int, round func(float64) float64) int {
 }
 
 func (m MultiCluster) validate(p *problems, field string) {
-	p.namespace(field+".namespace", m.Namespace)
+	if !p.noPreview(field+".namespace", m.Namespace, "a preview is in one cluster") {
+		p.namespace(field+".namespace", m.Namespace)
+	}
 	p.must(len(m.Contexts) > 0 || m.Selector != "" || m.ArgoCD != nil, field, "names no clusters: it needs contexts, selector or argocd")
 	for i, context := range m.Contexts {
 		at := fmt.Sprintf("%s.contexts[%d]", field, i)

@@ -137,6 +137,11 @@ type Target struct {
 type InCluster struct {
 	// Context is a context of the kubeconfig; the current one when empty.
 	Context string `json:"context,omitempty"`
-	// Namespace is created when absent.
+	// Namespace is created when absent. One with {branch}, and {app} where each app has
+	// its own, is that of a preview: see [InCluster.NamespaceOf].
 	Namespace string `json:"namespace"`
+	// TTL is how long a preview lives after its last release: 72h.
+	TTL Duration `json:"ttl,omitempty"`
+	// Preview says which branch a preview is of; harmony fills it in.
+	Preview *Preview `json:"preview,omitempty"`
 }

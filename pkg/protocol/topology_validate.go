@@ -25,7 +25,7 @@ func (t Topology) Validate() error {
 		p.name(field, "a target's", name)
 		p.one(field, "inCluster, multiCluster and edgeDevice", target.InCluster != nil, target.MultiCluster != nil, target.EdgeDevice != nil)
 		if target.InCluster != nil {
-			p.namespace(field+".inCluster.namespace", target.InCluster.Namespace)
+			target.InCluster.validate(&p, field+".inCluster")
 		}
 		if target.MultiCluster != nil {
 			target.MultiCluster.validate(&p, field+".multiCluster")

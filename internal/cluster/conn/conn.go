@@ -51,6 +51,8 @@ func TargetOf(topology protocol.Topology, name string) (protocol.InCluster, erro
 	case !ok:
 		return protocol.InCluster{}, protocol.Unsupported("topology %q has no target %q", topology.Name, name).
 			WithHint("%s", known(name, topology.Targets))
+	case target.InCluster != nil && target.InCluster.IsPreview():
+		return protocol.InCluster{}, protocol.Unsupported("target %q is for previews: its namespace, %s, is known for an app only", name, target.InCluster.Namespace)
 	case target.InCluster != nil:
 		return *target.InCluster, nil
 	case target.MultiCluster != nil:

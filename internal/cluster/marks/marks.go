@@ -35,5 +35,15 @@ const (
 	ChartBefore = Domain + "chart-before"
 )
 
+// What the namespace of a preview says: the target, as a label; the project and the
+// branch; when it may be removed; and, each with this before its name, the apps in it.
+const (
+	Preview    = Domain + "preview"
+	Project    = Domain + "project"
+	Branch     = Domain + "branch"
+	Expires    = Domain + "expires"
+	PreviewApp = "preview." + Domain
+)
+
 // Token says whose operation of Argo CD it is.
 const Token = Domain + "token"

@@ -106,7 +106,7 @@ func (a *adapter) deployment(call delivery.Call, image protocol.ImageRef, chart 
 	if d.Values, err = values.InClear(d.App, d.Target, "an Argo CD Application"); err != nil {
 		return nil, err
 	}
-	if d.argo, err = a.connectArgo(call.Cluster, a.settings.applicationOf(d.App.Name, d.Target)); err != nil {
+	if d.argo, err = a.connectArgo(call.Cluster, a.applicationOf(d.App.Name, d.Target)); err != nil {
 		return nil, err
 	}
 	d.want, err = newWanted(d)
@@ -289,6 +289,19 @@ func slug(cluster string) string {
 	return strings.TrimLeft(made[:min(len(made), most)]+fmt.Sprintf("-%x", sha256.Sum256([]byte(cluster)))[:9], "-")
 }
 
+// applicationOf is the name of the Application of an app on a target. Each preview has
+// its own.
+func (a *adapter) applicationOf(app, target string) string {
+	s := a.settings
+	if in := a.Env.Topology.Targets[target].InCluster; in != nil && in.TTL > 0 && in.Preview != nil {
+		if !strings.Contains(s.application, "{branch}") {
+			s.application += "-{branch}"
+		}
+		s.application = strings.ReplaceAll(s.application, "{branch}", in.Preview.Label())
+	}
+	return s.applicationOf(app, target)
+}
+
 func (s options) applicationOf(app, target string) string {
-	return strings.NewReplacer("{app}", app, "{target}", target, "-{cluster}", "", "{cluster}", "").Replace(s.application)
+	return strings.NewReplacer("{app}", app, "{target}", target, "-{cluster}", "", "{cluster}", "", "-{branch}", "", "{branch}", "").Replace(s.application)
 }

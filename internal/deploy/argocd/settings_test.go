@@ -138,6 +138,22 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+func TestApplicationOfAPreview(t *testing.T) {
+	preview := protocol.InCluster{Namespace: "{app}-{branch}", TTL: protocol.Duration(time.Hour), Preview: &protocol.Preview{Branch: "feature/Cart"}}
+	env := capability.Environment{Topology: protocol.Topology{Targets: map[string]protocol.Target{
+		"preview": {InCluster: &preview}, "staging": {InCluster: &protocol.InCluster{Namespace: "fleet"}},
+	}}}
+	for pattern, want := range map[string][2]string{
+		"{app}-{target}":          {"app-preview-feature-cart-ba2c426af9", "app-staging"},
+		"{app}-{branch}-{target}": {"app-feature-cart-ba2c426af9-preview", "app-staging"},
+	} {
+		a := adapter{delivery.Base{Env: env}, options{application: pattern}}
+		if got := [2]string{a.applicationOf("app", "preview"), a.applicationOf("app", "staging")}; got != want {
+			t.Errorf("%s: %v, want %v", pattern, got, want)
+		}
+	}
+}
+
 func TestSettingsOfACluster(t *testing.T) {
 	for _, c := range []struct {
 		from          map[string]any

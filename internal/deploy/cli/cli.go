@@ -72,7 +72,7 @@ func (p *project) read(ctx context.Context, patterns []string) (protocol.Topolog
 	if err != nil {
 		return protocol.Topology{}, nil, err
 	}
-	topology, err := loaded.Topology(p.source.Topology, p.source.Getenv)
+	topology, err := p.source.TopologyOf(ctx, loaded)
 	if err != nil {
 		return protocol.Topology{}, nil, err
 	}

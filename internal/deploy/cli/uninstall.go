@@ -19,13 +19,13 @@ import (
 // uninstall are the flags of the command.
 type uninstall struct {
 	project
-	all, dryRun, yes bool
+	all, expired, dryRun, yes bool
 }
 
 func (t Tools) uninstall() *cobra.Command {
 	u := &uninstall{}
 	cmd := &cobra.Command{
-		Use:   "uninstall APP... [--all]",
+		Use:   "uninstall APP... | --all | --expired",
 		Short: "Remove apps from a target",
 		Long: `Remove apps from a target, and wait until their objects and pods are gone. Apps
 that depend on others go first.
@@ -35,10 +35,16 @@ namespaces and the volume claims of StatefulSets stay: they are listed, with the
 command that deletes them. An app that is not installed is no error. One that
 harmony did not deploy is refused.
 
+On a target for previews, the namespace goes with the last of its apps, and with all
+that is in it. --expired removes the previews of this project whose time has passed, of
+whatever branch. The time stands on the namespace, and the API server's clock counts: it
+can be run anywhere, at any time. A preview that is released meanwhile stays.
+
 On a terminal harmony asks first; elsewhere --yes is needed.`,
 		Example: `  harmony uninstall fleet-operator --target staging --dry-run
   harmony uninstall fleet-operator --target staging
-  harmony uninstall --all --target staging --yes -o json`,
+  harmony uninstall --all --target staging --yes -o json
+  harmony uninstall --expired --target preview --yes`,
 		RunE: func(cmd *cobra.Command, patterns []string) error {
 			if err := u.check(patterns); err != nil {
 				return err
@@ -50,20 +56,28 @@ On a terminal harmony asks first; elsewhere --yes is needed.`,
 	u.registerOutput(cmd)
 	set := cmd.Flags()
 	set.BoolVar(&u.all, "all", false, "all apps of harmony.yaml")
+	set.BoolVar(&u.expired, "expired", false, "the previews on the target whose time has passed, with all their apps")
 	set.BoolVar(&u.dryRun, "dry-run", false, "list what would be removed and kept, and change nothing")
 	set.BoolVarP(&u.yes, "yes", "y", false, "do not ask")
 	return cmd
 }
 
 func (u *uninstall) check(patterns []string) error {
-	if u.all == (len(patterns) > 0) {
+	switch {
+	case u.expired && (u.all || len(patterns) > 0):
+		return protocol.Invalid("--expired removes previews with all their apps: it takes neither names nor --all")
+	case !u.expired && u.all == (len(patterns) > 0):
 		return protocol.Invalid("name the apps to uninstall, or say --all")
 	}
 	return u.checkOutput()
 }
 
 func (t Tools) runUninstall(ctx context.Context, u *uninstall, patterns []string) error {
-	topology, apps, err := u.read(ctx, patterns)
+	named := u.project
+	if u.expired {
+		named.target = "" // which branch this is does not matter
+	}
+	topology, apps, err := named.read(ctx, patterns)
 	if err != nil {
 		return err
 	}
@@ -79,7 +93,7 @@ func (t Tools) runUninstall(ctx context.Context, u *uninstall, patterns []string
 	}
 	slices.Reverse(apps) // dependents first
 	if !u.dryRun && !u.yes {
-		if err := t.confirm(topology, target, apps); err != nil {
+		if err := t.confirm(topology, target, u.what(apps)); err != nil {
 			return err
 		}
 	}
@@ -89,7 +103,43 @@ func (t Tools) runUninstall(ctx context.Context, u *uninstall, patterns []string
 	if err != nil {
 		return err
 	}
+	if u.expired {
+		return t.removeExpired(ctx, u, adapter, target, apps)
+	}
 	return t.removeEach(ctx, u, adapter, target, apps)
+}
+
+// what is to be uninstalled, for people.
+func (u *uninstall) what(apps []protocol.AppSpec) string {
+	if u.expired {
+		return "all expired previews"
+	}
+	names := make([]string, len(apps))
+	for i, app := range apps {
+		names[i] = app.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// expirer is an adapter that knows previews.
+type expirer interface {
+	RemoveExpired(ctx context.Context, apps []protocol.AppSpec, target string, each func(protocol.DeployResult) error) error
+}
+
+func (t Tools) removeExpired(ctx context.Context, u *uninstall, adapter delivery.Adapter, target string, apps []protocol.AppSpec) error {
+	e, ok := adapter.(expirer)
+	if !ok {
+		return protocol.Unsupported("the adapter of target %q knows no previews", target)
+	}
+	removed := 0
+	err := e.RemoveExpired(ctx, apps, target, func(r protocol.DeployResult) error {
+		removed++
+		return t.printRemoved(u.output, target, r)
+	})
+	if err == nil && removed == 0 && u.output == "text" {
+		_, err = fmt.Fprintf(t.Streams.Out, "nothing on %s has expired\n", target)
+	}
+	return err
 }
 
 // removeEach removes the apps one after the other. What an app depends on stays
@@ -117,33 +167,16 @@ func (t Tools) removeEach(ctx context.Context, u *uninstall, adapter delivery.Ad
 			break
 		}
 	}
-	return together(errs)
-}
-
-// together is one error for several apps, with the worst of their statuses.
-func together(errs []error) error {
-	if len(errs) < 2 {
-		return delivery.Worst(errs)
-	}
-	var lines []string
-	codes := make([]int, len(errs))
-	for i, err := range errs {
-		lines, codes[i] = append(lines, err.Error()), protocol.ExitCode(err)
-	}
-	return &protocol.Error{Code: protocol.WorstCode(codes...), Message: strings.Join(lines, "\n"), Hint: protocol.HintOf(errs[0])}
+	return delivery.Together(errs)
 }
 
 // confirm asks a person, or fails where there is none.
-func (t Tools) confirm(topology protocol.Topology, target string, apps []protocol.AppSpec) error {
-	var names []string
-	for _, app := range apps {
-		names = append(names, app.Name)
-	}
+func (t Tools) confirm(topology protocol.Topology, target, what string) error {
 	if !term.IsTerminal(t.Streams.In) || !term.IsTerminal(t.Streams.Err) {
-		return protocol.Invalid("uninstall asks before it removes %s from %s, and there is no terminal", strings.Join(names, ", "), target).
+		return protocol.Invalid("uninstall asks before it removes %s from %s, and there is no terminal", what, target).
 			WithHint("say --yes, or see what would be removed with --dry-run")
 	}
-	return ask(t.Streams.In, t.Streams.Err, fmt.Sprintf("Uninstall %s from %s (%s)? [y/N] ", strings.Join(names, ", "), target, place(topology.Targets[target])))
+	return ask(t.Streams.In, t.Streams.Err, fmt.Sprintf("Uninstall %s from %s (%s)? [y/N] ", what, target, place(topology.Targets[target])))
 }
 
 // ask fails unless the answer is yes.
@@ -194,6 +227,9 @@ func (t Tools) printRemoved(output, target string, r protocol.DeployResult) erro
 		fmt.Fprintf(&text, "  %s %s\n", keeps, o)
 	}
 	if !r.Planned {
+		if i := slices.IndexFunc(r.Removed, func(o protocol.ObjectRef) bool { return o.Resource == "namespace" }); i >= 0 {
+			fmt.Fprintf(&text, "  deleted %s\n", r.Removed[i])
+		}
 		for _, command := range commands(r.Kept) {
 			fmt.Fprintf(&text, "  delete with: %s\n", command)
 		}

@@ -38,6 +38,7 @@ spec:
   targets:
     staging: {inCluster: {context: office, namespace: fleet}}
     other: {inCluster: {namespace: fleet}}
+    preview: {inCluster: {namespace: "{app}-{branch}", ttl: 72h}}
 ---
 apiVersion: harmony.nationtech.io/v1
 kind: Topology
@@ -68,6 +69,20 @@ func (r remover) Remove(_ context.Context, app protocol.AppSpec, target string) 
 		},
 	}
 	return result, r.fails[app.Name]
+}
+
+// RemoveExpired finds an expired preview of every app, and fails for a target that has
+// an entry in fails.
+func (r remover) RemoveExpired(ctx context.Context, apps []protocol.AppSpec, target string, each func(protocol.DeployResult) error) error {
+	for _, app := range apps {
+		result, _ := r.Remove(ctx, app, target)
+		result.Kept = nil
+		result.Removed = append(result.Removed, protocol.ObjectRef{Resource: "namespace", Name: app.Name + "-cart"})
+		if err := each(result); err != nil {
+			return err
+		}
+	}
+	return r.fails[target]
 }
 
 // runUninstall runs the command on the project above.
@@ -146,6 +161,27 @@ func TestUninstallLeavesWhatIsNeeded(t *testing.T) {
 	}
 }
 
+// Neither a branch nor the names of apps matter.
+func TestUninstallExpired(t *testing.T) {
+	in := []string{"--expired", "--topology", "office", "--target", "preview"}
+	out, order, err := runUninstall(t, nil, append(in, "--yes")...)
+	want := `front on preview: removed from fleet
+  deleted namespace/front-cart
+store on preview: removed from fleet
+  deleted namespace/store-cart
+`
+	if err != nil || out != want || !slices.Equal(order, []string{"front", "store"}) {
+		t.Errorf("removed %v, %v\n%s", order, err, out)
+	}
+	if out, _, err := runUninstall(t, nil, append(in, "--dry-run")...); err != nil || !strings.Contains(out, "  would delete namespace/store-cart\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	failure := protocol.Retryable("the server is away")
+	if out, _, err := runUninstall(t, map[string]error{"preview": failure}, append(in, "--yes")...); !errors.Is(err, failure) || out != want {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestUninstallRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		args []string
@@ -154,6 +190,10 @@ func TestUninstallRefuses(t *testing.T) {
 	}{
 		"nothing named":    {[]string{"--topology", "office", "--target", "staging", "--yes"}, protocol.ExitInvalid, "or say --all"},
 		"both":             {[]string{"store", "--all", "--topology", "office", "--target", "staging", "--yes"}, protocol.ExitInvalid, "or say --all"},
+		"names of expired": {[]string{"store", "--expired", "--topology", "office", "--target", "preview", "--yes"}, protocol.ExitInvalid, "it takes neither names nor --all"},
+		"all expired":      {[]string{"--all", "--expired", "--topology", "office", "--target", "preview", "--yes"}, protocol.ExitInvalid, "it takes neither names nor --all"},
+		"expired, unasked": {[]string{"--expired", "--topology", "office", "--target", "preview"}, protocol.ExitInvalid, "asks before it removes all expired previews"},
+		"without a branch": {[]string{"store", "--topology", "office", "--target", "preview", "--yes"}, protocol.ExitInvalid, "needs a branch"},
 		"no target":        {[]string{"store", "--topology", "office", "--yes"}, protocol.ExitInvalid, "no target given"},
 		"an unknown app":   {[]string{"shop", "--topology", "office", "--target", "staging", "--yes"}, protocol.ExitInvalid, "shop"},
 		"an odd format":    {[]string{"store", "-o", "yaml"}, protocol.ExitInvalid, "yaml"},

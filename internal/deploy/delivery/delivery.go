@@ -118,7 +118,11 @@ type Base struct {
 // Open starts a call for an app on a target. It sends nothing. Calls for the same
 // namespace share their clients and what those have discovered.
 func (b *Base) Open(app protocol.AppSpec, target string) (Call, error) {
-	conn, err := conn.Connect(b.Flags, b.Env.Topology, target)
+	topology, err := b.Env.Topology.At(app.Name, target)
+	if err != nil {
+		return Call{}, err
+	}
+	conn, err := conn.Connect(b.Flags, topology, target)
 	if err != nil {
 		return Call{}, err
 	}

@@ -92,6 +92,19 @@ func Worst(errs []error) error {
 	return first
 }
 
+// Together is one error that tells them all, with the worst of their statuses; nil
+// when there is none.
+func Together(errs []error) error {
+	if len(errs) < 2 {
+		return Worst(errs)
+	}
+	lines, codes := make([]string, len(errs)), make([]int, len(errs))
+	for i, err := range errs {
+		lines[i], codes[i] = err.Error(), protocol.ExitCode(err)
+	}
+	return &protocol.Error{Code: protocol.WorstCode(codes...), Message: strings.Join(lines, "\n"), Hint: protocol.HintOf(errs[0])}
+}
+
 // Also adds to a failure what went wrong after it. The exit status and the hint
 // stay those of the failure.
 func Also(failure error, what string, err error) error {

@@ -83,6 +83,9 @@ func (d *fanned) Deploy(ctx context.Context, app protocol.AppSpec, target string
 func (d *fanned) DeployEach(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef,
 	each func(protocol.DeployResult)) (protocol.DeployResult, error) {
 	if a := d.single(target); a != nil {
+		if err := d.renew(ctx, app, target); err != nil {
+			return protocol.DeployResult{}, err
+		}
 		return a.Deploy(ctx, app, target, image, chart)
 	}
 	clusters, err := conn.Clusters(ctx, d.flags, d.env.Topology, target)
@@ -135,6 +138,13 @@ func (d *fanned) Rollback(ctx context.Context, app protocol.AppSpec, target, to 
 // stops after as many failures as a deploy does.
 func (d *fanned) Remove(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error) {
 	if a := d.single(target); a != nil {
+		p, err := d.previewOf(app, target)
+		if err != nil {
+			return protocol.DeployResult{}, err
+		}
+		if p != nil {
+			return d.removePreview(ctx, p, app, target)
+		}
 		return a.Remove(ctx, app, target)
 	}
 	clusters, err := conn.Clusters(ctx, d.flags, d.env.Topology, target)

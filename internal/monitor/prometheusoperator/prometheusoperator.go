@@ -65,7 +65,7 @@ func (a *adapter) Monitor(ctx context.Context, app protocol.AppSpec, target stri
 	}
 	for i, c := range clusters {
 		all.Go(func() error {
-			conn, err := a.connect(c, target)
+			conn, err := a.connect(c, app, target)
 			if err == nil {
 				changes[i], err = a.watch(ctx, conn, app, target)
 			}
@@ -90,12 +90,16 @@ func (a *adapter) Monitor(ctx context.Context, app protocol.AppSpec, target stri
 	return result, nil
 }
 
-func (a *adapter) connect(c conn.Cluster, target string) (*conn.Conn, error) {
+func (a *adapter) connect(c conn.Cluster, app protocol.AppSpec, target string) (*conn.Conn, error) {
 	flags, err := c.Flags()
 	if err != nil {
 		return nil, err
 	}
-	return conn.Connect(flags, c.Topology(a.env.Topology, target), target)
+	topology, err := a.env.Topology.At(app.Name, target)
+	if err != nil {
+		return nil, err
+	}
+	return conn.Connect(flags, c.Topology(topology, target), target)
 }
 
 func (a *adapter) watch(ctx context.Context, conn *conn.Conn, app protocol.AppSpec, target string) ([]protocol.MonitoringObject, error) {
