@@ -94,6 +94,9 @@ func (t Tools) statusAt(ctx context.Context, at protocol.Topology, app protocol.
 	if err == nil || len(entries) > 0 {
 		return entries, err
 	}
+	if of, err := at.At(app.Name, target); err == nil {
+		at = of
+	}
 	unknown := status.Entry{App: app.Name, Target: target, State: status.Unknown, Message: err.Error()}
 	if in := at.Targets[target].InCluster; in != nil {
 		unknown.Context, unknown.Namespace = in.Context, in.Namespace

@@ -180,7 +180,8 @@ func (d *fanned) removeExpired(ctx context.Context, known []protocol.AppSpec, ta
 	env := d.env
 	env.Topology = d.literally(in, target, n.Name) // also where the pattern is another now
 	base := delivery.Base{Flags: d.flags, Env: env}
-	call, err := base.Open(protocol.AppSpec{Metadata: protocol.Metadata{Name: n.Name}}, target)
+	first := append(namespace.Apps(&n), n.Name)[0] // whose progress that of the namespace is
+	call, err := base.Open(protocol.AppSpec{Metadata: protocol.Metadata{Name: first}}, target)
 	if err != nil {
 		return err
 	}
