@@ -27,6 +27,7 @@ var provided = map[string][]suite.Command{
 		{Use: "lock [APP...]", Short: "Pin the charts of others that apps name"},
 	},
 	"deploy": {
+		{Use: "adopt APP...", Short: "Take over apps that somebody else deployed, or give them back"},
 		{Use: "diff [APP...]", Short: "Show what a deploy would change on the cluster"},
 		{Use: "rollback APP", Short: "Roll an app back to an earlier release"},
 		{Use: "status [APP...]", Short: "Show which version of an app runs where"},

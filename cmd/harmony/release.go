@@ -35,6 +35,8 @@ type releaseFlags struct {
 	quiet    bool
 	noCache  bool
 	explain  bool
+	// adopt is passed to the deploy stage.
+	adopt string
 	// rollback is passed to the deploy stage if it was given.
 	rollback *pflag.Flag
 }
@@ -55,6 +57,8 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	own.BoolVar(&f.noCache, "no-cache", false, "rebuild everything, ignoring caches")
 	own.Bool(rollbackFlag, true, "roll back to the last good release when a deploy fails; off by default in the topology local")
 	f.rollback = own.Lookup(rollbackFlag)
+	own.StringVar(&f.adopt, "adopt", "", "take over what somebody else deployed of the apps: `same-chart`, or any-chart")
+	own.Lookup("adopt").NoOptDefVal = "same-chart"
 	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
 	f.source.Getenv = os.Getenv
 	f.source.Warn = func(text string) { term.Warn(os.Stderr, text) }
@@ -77,6 +81,9 @@ It is always safe to run the command again: completed work is not repeated.`,
   harmony release --from-tag fleet-operator-v1.4.0
   harmony release --all --dry-run
 
+  # take over what helm, Flux or Argo CD run of it: look first, with harmony diff
+  harmony release fleet-operator --adopt
+
   # from any folder: an app of harmony-fleet, an app plugin on PATH
   harmony release fleet-operator
   harmony fleet release --from-tag fleet-operator-v1.4.0`,
@@ -97,6 +104,9 @@ It is always safe to run the command again: completed work is not repeated.`,
 func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (release pipeline.Release, err error) {
 	if f.output != "auto" && f.output != "json" && f.output != "text" {
 		return release, protocol.Invalid("--output %q is not one of auto, json, text", f.output)
+	}
+	if f.adopt != "" && f.adopt != "same-chart" && f.adopt != "any-chart" {
+		return release, protocol.Invalid("--adopt %q is not one of same-chart, any-chart", f.adopt)
 	}
 	project, apps, err := f.selected(ctx, patterns)
 	if err != nil {
@@ -121,7 +131,7 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (release 
 	if release.Apps, err = f.source.WithVersions(ctx, apps); err != nil {
 		return release, err
 	}
-	release.Flags, release.Explain = f.stageFlags(), f.explain
+	release.Flags, release.Explain, release.Adopt = f.stageFlags(), f.explain, f.adopt
 	release.Describer.Cache = cachedir.In("describe")
 	release.Finder, err = finderFor(project)
 	return release, err

@@ -170,6 +170,9 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 	if info.Stage != n.stage {
 		return info, protocol.Unsupported("plugin %s is of stage %q, not %q", plugin.Path, info.Stage, n.stage)
 	}
+	if r.Adopt != "" && n.stage == capability.StageDeploy && !hasFlag(info, "adopt") {
+		return info, protocol.Unsupported("plugin %s has no --adopt: it takes over nothing that others made", plugin.Path)
+	}
 	if n.offered {
 		if err := r.checkOffer(plugin, info); err != nil {
 			return info, err

@@ -29,6 +29,9 @@ type Release struct {
 	DryRun bool
 	// Flags are further flags of a stage's command line, by the stage's name.
 	Flags map[string][]string
+	// Adopt has the deploys take over what others made, as --adopt of that stage does;
+	// empty does not.
+	Adopt string
 	// Explain passes --explain to the stages that have it.
 	Explain bool
 
@@ -191,6 +194,9 @@ func (r Release) flags(info protocol.PluginInfo, stage, target string) []string 
 	flags := slices.Clone(r.Flags[stage])
 	if r.Explain && hasFlag(info, "explain") {
 		flags = append(flags, "--explain")
+	}
+	if r.Adopt != "" && stage == capability.StageDeploy {
+		flags = append(flags, "--adopt="+r.Adopt)
 	}
 	if r.DryRun {
 		flags = append(flags, "--dry-run")

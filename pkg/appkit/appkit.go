@@ -13,7 +13,7 @@
 //	harmony-NAME version            the version, for people
 //	harmony-NAME release [ARG...]   harmony release, with the apps of this plugin;
 //	                                and so plan, build, publish, deploy, smoke,
-//	                                diff, status, rollback and uninstall
+//	                                diff, status, rollback, uninstall and adopt
 //
 // A document on stdout is the answer, or a Failure; the exit status is that of
 // package protocol. More questions may come; a plugin answers those that it does

@@ -88,7 +88,7 @@ func moduleOf(file string) string {
 
 // handedOver are the commands of harmony that an app plugin has too, for its own
 // apps.
-var handedOver = [...]string{"release", "plan", "build", "publish", "deploy", "smoke", "diff", "status", "rollback", "uninstall"}
+var handedOver = [...]string{"release", "plan", "build", "publish", "deploy", "smoke", "diff", "status", "rollback", "uninstall", "adopt"}
 
 func isHandedOver(command string) bool { return slices.Contains(handedOver[:], command) }
 

@@ -114,6 +114,8 @@ type Environment struct {
 	// DryRun asks the adapter to answer what it would do, as Planned documents,
 	// and to change nothing.
 	DryRun bool
+	// Adopt says what a ContinuousDelivery may take over that somebody else made.
+	Adopt Adoption
 	// Progress takes the adapter's events; never nil. Stage and Target are
 	// filled in by the runtime. It is safe for use by several goroutines.
 	Progress func(protocol.Event)
@@ -121,6 +123,19 @@ type Environment struct {
 	// lies in it can be lost at any time. Its parent is shared by all stages.
 	Cache string
 }
+
+// Adoption is what an adapter may take over that somebody else made. What it may
+// not take over is left alone, with an error of status protocol.ExitUnsupported.
+type Adoption string
+
+const (
+	// AdoptNothing leaves alone whatever harmony did not make.
+	AdoptNothing Adoption = ""
+	// AdoptSameChart takes over a release of the same chart, by its name.
+	AdoptSameChart Adoption = "same-chart"
+	// AdoptAnyChart takes over a release whatever chart it is of.
+	AdoptAnyChart Adoption = "any-chart"
+)
 
 // Adapter makes an adapter of a capability. It looks at settings only and does
 // no work; what it lacks is an error of status protocol.ExitUnsupported.

@@ -88,7 +88,8 @@ func TestValidateMultiCluster(t *testing.T) {
 func TestCountOfClusters(t *testing.T) {
 	var n protocol.ClusterCount
 	for _, step := range []struct{ add, want protocol.Outcome }{
-		{protocol.OutcomeAbsent, protocol.OutcomeAbsent}, {protocol.OutcomeRemoved, protocol.OutcomeRemoved},
+		{protocol.OutcomeAbsent, protocol.OutcomeAbsent}, {protocol.OutcomeGivenBack, protocol.OutcomeGivenBack},
+		{protocol.OutcomeRemoved, protocol.OutcomeRemoved},
 		{protocol.OutcomeSkipped, protocol.OutcomeRemoved}, {protocol.OutcomeUnchanged, protocol.OutcomeUnchanged},
 		{protocol.OutcomeInstalled, protocol.OutcomeInstalled}, {protocol.OutcomeUpgraded, protocol.OutcomeUpgraded},
 		{protocol.OutcomeRolledBack, protocol.OutcomeRolledBack}, {protocol.OutcomeFailed, protocol.OutcomeFailed},
@@ -98,7 +99,7 @@ func TestCountOfClusters(t *testing.T) {
 			t.Errorf("after %s: %s, want %s", step.add, n.Outcome(), step.want)
 		}
 	}
-	if n != (protocol.ClusterCount{Total: 9, Removed: 1, Absent: 1, Installed: 1, Upgraded: 2, Unchanged: 1, RolledBack: 1, Failed: 1, Skipped: 1}) {
+	if n != (protocol.ClusterCount{Total: 10, Removed: 1, Absent: 1, GivenBack: 1, Installed: 1, Upgraded: 2, Unchanged: 1, RolledBack: 1, Failed: 1, Skipped: 1}) {
 		t.Errorf("%+v", n)
 	}
 }

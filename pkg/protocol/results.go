@@ -68,11 +68,15 @@ const (
 	OutcomeAbsent  Outcome = "absent"
 )
 
+// OutcomeGivenBack is that of harmony adopt --release: the app runs on, and whoever
+// managed it before goes on with it.
+const OutcomeGivenBack Outcome = "given-back"
+
 // Delivered reports an outcome after which this release runs. One that is not
 // known does: a deploy that failed has its Failure in any case.
 func (o Outcome) Delivered() bool {
 	switch o {
-	case OutcomeRolledBack, OutcomeFailed, OutcomeSkipped, OutcomeRemoved, OutcomeAbsent:
+	case OutcomeRolledBack, OutcomeFailed, OutcomeSkipped, OutcomeRemoved, OutcomeAbsent, OutcomeGivenBack:
 		return false
 	}
 	return true
@@ -111,6 +115,9 @@ type DeployResult struct {
 	// Drift names what somebody changed on the cluster by hand, where the topology
 	// says that it is reported and not repaired.
 	Drift []string `json:"drift,omitempty"`
+	// Adopted says who managed the release before it was taken over by this deploy:
+	// helm, argocd, or the field managers of a HelmRelease or of plain objects.
+	Adopted string `json:"adopted,omitempty"`
 	// Planned is true in a dry run: Outcome is what would be done.
 	Planned bool `json:"planned,omitempty"`
 	// Cluster makes it the result of one cluster of a multiCluster target, by the
@@ -166,6 +173,8 @@ type ClusterCount struct {
 	Removed int `json:"removed,omitempty"`
 	// Absent counts those that an uninstall did not find the app on.
 	Absent int `json:"absent,omitempty"`
+	// GivenBack counts those whose release was given back.
+	GivenBack int `json:"givenBack,omitempty"`
 }
 
 // counter is where clusters of the outcome are counted; nil for others.
@@ -173,7 +182,7 @@ func (n *ClusterCount) counter(o Outcome) *int {
 	return map[Outcome]*int{
 		OutcomeInstalled: &n.Installed, OutcomeUpgraded: &n.Upgraded, OutcomeUnchanged: &n.Unchanged,
 		OutcomeRolledBack: &n.RolledBack, OutcomeFailed: &n.Failed, OutcomeSkipped: &n.Skipped,
-		OutcomeRemoved: &n.Removed, OutcomeAbsent: &n.Absent,
+		OutcomeRemoved: &n.Removed, OutcomeAbsent: &n.Absent, OutcomeGivenBack: &n.GivenBack,
 	}[o]
 }
 
@@ -188,7 +197,7 @@ func (n *ClusterCount) Add(o Outcome) {
 // Outcome is that of the target: the worst of its clusters, or the greatest
 // change.
 func (n ClusterCount) Outcome() Outcome {
-	for _, o := range []Outcome{OutcomeFailed, OutcomeRolledBack, OutcomeUpgraded, OutcomeInstalled, OutcomeUnchanged, OutcomeRemoved, OutcomeAbsent} {
+	for _, o := range []Outcome{OutcomeFailed, OutcomeRolledBack, OutcomeUpgraded, OutcomeInstalled, OutcomeUnchanged, OutcomeRemoved, OutcomeGivenBack, OutcomeAbsent} {
 		if *n.counter(o) > 0 {
 			return o
 		}

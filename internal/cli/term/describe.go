@@ -71,14 +71,14 @@ func describeDeploy(d protocol.DeployResult) string {
 	if d.Published != nil {
 		return describePublished(d)
 	}
-	text := string(d.Outcome)
+	text := strings.ReplaceAll(string(d.Outcome), "given-back", "given back")
 	if d.Outcome == protocol.OutcomeAbsent {
 		text = "not installed"
 	}
 	if d.Planned && d.Outcome != protocol.OutcomeUnchanged {
 		text = map[protocol.Outcome]string{
 			protocol.OutcomeInstalled: "would install", protocol.OutcomeUpgraded: "would upgrade",
-			protocol.OutcomeRemoved: "would remove", protocol.OutcomeAbsent: "not installed",
+			protocol.OutcomeRemoved: "would remove", protocol.OutcomeAbsent: "not installed", protocol.OutcomeGivenBack: "would give back",
 		}[d.Outcome]
 	}
 	where := " in "
@@ -93,6 +93,9 @@ func describeDeploy(d protocol.DeployResult) string {
 	}
 	if d.Revision > 0 {
 		text += fmt.Sprintf(", revision %d", d.Revision)
+	}
+	if d.Adopted != "" {
+		text += ", adopted from " + d.Adopted
 	}
 	if d.Message != "" {
 		text += ": " + FirstLine(d.Message)
@@ -133,7 +136,7 @@ func describeClusters(n protocol.ClusterCount) string {
 	}{
 		{n.Installed, protocol.OutcomeInstalled}, {n.Upgraded, protocol.OutcomeUpgraded}, {n.Unchanged, protocol.OutcomeUnchanged},
 		{n.RolledBack, protocol.OutcomeRolledBack}, {n.Failed, protocol.OutcomeFailed}, {n.Skipped, protocol.OutcomeSkipped},
-		{n.Removed, protocol.OutcomeRemoved}, {n.Absent, protocol.OutcomeAbsent},
+		{n.Removed, protocol.OutcomeRemoved}, {n.Absent, protocol.OutcomeAbsent}, {n.GivenBack, protocol.OutcomeGivenBack},
 	} {
 		if part.count > 0 && part.count != n.Total {
 			parts = append(parts, fmt.Sprintf("%d %s", part.count, part.outcome))

@@ -59,6 +59,8 @@ type deployment struct {
 	// argo is where the Application is.
 	argo *argo
 	want wanted
+	// adopted says who managed the Application that is taken over.
+	adopted string
 }
 
 // Deploy implements [capability.ContinuousDelivery]. An error of status
@@ -129,6 +131,7 @@ func (d *deployment) result(outcome protocol.Outcome, now, before release) proto
 	r := d.Result(Name, outcome)
 	r.Image, r.Chart, r.PreviousImage, r.PreviousChart = now.digest(), now.chart(), before.digest(), before.chart()
 	r.Images = status.Digests(now.Images)
+	r.Adopted = d.adopted
 	return r
 }
 

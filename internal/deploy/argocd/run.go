@@ -76,7 +76,7 @@ func (d *deployment) wants(found *application) bool {
 	if !d.settings.manage {
 		return d.gitWants(found)
 	}
-	return found != nil && d.want.matches(found, d.places())
+	return isOurs(found) && d.want.matches(found, d.places())
 }
 
 // settled reports that there is nothing to do: the Application wants it, Argo

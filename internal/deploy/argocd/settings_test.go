@@ -105,7 +105,7 @@ func deploymentFor(host, argoHost string, s options) *deployment {
 		Call: delivery.Call{
 			Cluster: &delivery.Cluster{Conn: connTo(host)},
 			App:     protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "1.0.0"}}, Target: "staging",
-			Chart: protocol.ChartRef{URL: "oci://registry/charts/app", Digest: digest("a")},
+			Chart: protocol.ChartRef{URL: "oci://registry/charts/app", Chart: "app", Digest: digest("a")},
 			Image: protocol.ImageRef{Registry: "registry", Repository: "app", Digest: digest("b")},
 		},
 		argo: &argo{Cluster: &delivery.Cluster{Conn: connTo(argoHost)}, namespace: "argocd", name: "app-staging"},

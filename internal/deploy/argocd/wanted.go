@@ -12,6 +12,8 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -222,8 +224,10 @@ func (d *deployment) owned(a *application) error {
 	case len(a.GetOwnerReferences()) > 0:
 		owner := a.GetOwnerReferences()[0]
 		return protocol.Unsupported("%s belongs to %s %s", d.argo, owner.Kind, owner.Name).WithHint("%s", hint)
+	case labels[marks.ManagedBy] != marks.Harmony && d.Adopt == capability.AdoptNothing:
+		return protocol.Unsupported("%s was made by somebody else", d.argo).WithHint("%s, or %s", delivery.AdoptHint(d.App.Name), hint)
 	case labels[marks.ManagedBy] != marks.Harmony:
-		return protocol.Unsupported("%s was made by somebody else", d.argo).WithHint("%s", hint)
+		return d.adoptable(a)
 	case labels[marks.App] != d.App.Name || labels[marks.Target] != d.Target:
 		return protocol.Unsupported("%s is that of app %s for target %s", d.argo, labels[marks.App], labels[marks.Target]).
 			WithHint("give the app an Application of another name with the setting application")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
+	"github.com/nationtech/harmony/pkg/capability"
 )
 
 // parse reads an Application as it comes from the API server.
@@ -160,6 +161,34 @@ func TestOwned(t *testing.T) {
 			err := d.owned(parse(t, strings.Replace(good, c.old, c.new, 1)))
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAdoptable(t *testing.T) {
+	foreign := strings.Replace(good, "managed-by: harmony", "managed-by: me", 1)
+	for _, c := range []struct{ name, old, new, want string }{
+		{"made by hand", "", "", ""},
+		{"of an Application", "managed-by: me", "instance: apps", "belongs to Application apps"},
+		{"of an ApplicationSet", "  name: app-staging", "  name: app-staging\n  ownerReferences: [{apiVersion: argoproj.io/v1alpha1, kind: ApplicationSet, name: fleet, uid: u}]", "belongs to ApplicationSet fleet"},
+		{"elsewhere", "namespace: fleet", "namespace: other", "another place"},
+		{"of another release", "releaseName: app", "releaseName: other", "release name other"},
+		{"of another chart", "charts/app", "charts/other", "of the chart other"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, _ := wantedFor(t, options{})
+			d.Adopt = capability.AdoptSameChart
+			text := strings.Replace(foreign, c.old, c.new, 1)
+			if text == foreign && c.old != "" {
+				t.Fatalf("there is no %q", c.old)
+			}
+			err := d.owned(parse(t, text))
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			if (d.adopted != "") != (err == nil) {
+				t.Errorf("adopted from %q", d.adopted)
 			}
 		})
 	}

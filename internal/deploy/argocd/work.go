@@ -210,7 +210,7 @@ func (w *work) create(ctx context.Context) error {
 
 // writeWanted writes the wanted release into the Application.
 func (w *work) writeWanted(found *application) error {
-	if !w.settings.manage || w.want.matches(found, []place{w.to}) {
+	if !w.settings.manage || isOurs(found) && w.want.matches(found, []place{w.to}) {
 		return nil
 	}
 	if !w.written {
@@ -220,6 +220,7 @@ func (w *work) writeWanted(found *application) error {
 		return err
 	}
 	w.written = true
+	w.mark(found.Unstructured)
 	return w.want.write(found.Unstructured, w.to)
 }
 

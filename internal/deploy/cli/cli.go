@@ -1,5 +1,5 @@
 // Package cli holds the commands of harmony-deploy besides the stage itself:
-// diff, status, rollback and uninstall.
+// adopt, diff, status, rollback and uninstall.
 package cli
 
 import (
@@ -34,7 +34,7 @@ type Tools struct {
 
 // Options are the commands, for a stage's command line.
 func (t Tools) Options() []command.Option {
-	return []command.Option{command.Subcommand(t.diff()), command.Subcommand(t.status()), command.Subcommand(t.rollback()), command.Subcommand(t.uninstall())}
+	return []command.Option{command.Subcommand(t.diff()), command.Subcommand(t.status()), command.Subcommand(t.rollback()), command.Subcommand(t.uninstall()), command.Subcommand(t.adopt())}
 }
 
 // project is the project that the flags of a command name.
@@ -105,8 +105,9 @@ func (p *project) oneTarget(topology protocol.Topology) (string, error) {
 	return p.target, nil
 }
 
-// open makes the adapter that the topology names, or the one named here.
-func (t Tools) open(ctx context.Context, topology protocol.Topology, name string, dryRun bool, progress func(protocol.Event)) (delivery.Adapter, error) {
+// open makes the adapter that the topology names, or the one named here, with what
+// else stands in env.
+func (t Tools) open(ctx context.Context, topology protocol.Topology, name string, env capability.Environment) (delivery.Adapter, error) {
 	provider := topology.ContinuousDelivery
 	if provider == nil {
 		return nil, protocol.Unsupported("topology %q has no %s", topology.Name, capability.NameContinuousDelivery)
@@ -120,9 +121,8 @@ func (t Tools) open(ctx context.Context, topology protocol.Topology, name string
 		return nil, protocol.Unsupported("topology %q: %s adapter %q is not one of this plugin (has %s)", topology.Name, capability.NameContinuousDelivery,
 			own.Adapter, strings.Join(slices.Sorted(maps.Keys(t.Adapters)), ", "))
 	}
-	opened, err := adapter(ctx, capability.Environment{
-		Topology: topology, Provider: own, DryRun: dryRun, Progress: progress,
-	})
+	env.Topology, env.Provider = topology, own
+	opened, err := adapter(ctx, env)
 	return delivery.Of(own.Adapter, opened), err
 }
 
@@ -198,7 +198,7 @@ func (t Tools) runRollback(ctx context.Context, p *project, name, to string, dry
 	}
 	console, progress := t.console()
 	defer console.Close()
-	adapter, err := t.open(ctx, topology, adapterOf(topology), dryRun, progress(target))
+	adapter, err := t.open(ctx, topology, adapterOf(topology), capability.Environment{DryRun: dryRun, Progress: progress(target)})
 	if err != nil {
 		return err
 	}
@@ -206,9 +206,14 @@ func (t Tools) runRollback(ctx context.Context, p *project, name, to string, dry
 	if err != nil {
 		return err
 	}
-	if p.output == "json" {
-		return protocol.NewWriter(t.Streams.Out).WriteSpec(result)
+	return t.printResult(p.output, target, result)
+}
+
+// printResult prints the result of a deploy.
+func (t Tools) printResult(output, target string, r protocol.DeployResult) error {
+	if output == "json" {
+		return protocol.NewWriter(t.Streams.Out).WriteSpec(r)
 	}
-	_, err = fmt.Fprintf(t.Streams.Out, "%s %s on %s: %s\n", result.Name, result.Version, target, term.Describe(result))
+	_, err := fmt.Fprintf(t.Streams.Out, "%s %s on %s: %s\n", r.Name, r.Version, target, term.Describe(r))
 	return err
 }

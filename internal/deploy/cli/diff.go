@@ -19,7 +19,9 @@ import (
 
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/registry/auth"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -73,12 +75,16 @@ func (t Tools) runDiff(ctx context.Context, p *project, patterns []string) (int,
 	}
 	console, progress := t.console()
 	defer console.Close()
-	adapter, err := t.open(ctx, topology, adapterOf(topology), true, progress(target))
+	adapter, err := t.open(ctx, topology, adapterOf(topology), capability.Environment{DryRun: true, Progress: progress(target)})
 	if err != nil {
 		return 0, err
 	}
+	return t.show(ctx, adapter, target, releases)
+}
+
+// show prints what deploys would change, and returns how many objects that are.
+func (t Tools) show(ctx context.Context, adapter delivery.Adapter, target string, releases []release) (total int, err error) {
 	colour := term.IsTerminal(t.Streams.Out) && t.Streams.Getenv("NO_COLOR") == "" && t.Streams.Getenv("TERM") != "dumb"
-	total := 0
 	for _, r := range releases {
 		objects, err := adapter.Diff(ctx, r.app, target, *r.image, *r.chart)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/nationtech/harmony/internal/cli/term"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/status"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -123,7 +124,7 @@ func (t Tools) readStatus(ctx context.Context, at protocol.Topology, app protoco
 }
 
 func (t Tools) askStatus(ctx context.Context, at protocol.Topology, name string, app protocol.AppSpec, target string) ([]status.Entry, error) {
-	adapter, err := t.open(ctx, at, name, true, func(protocol.Event) {})
+	adapter, err := t.open(ctx, at, name, capability.Environment{DryRun: true, Progress: func(protocol.Event) {}})
 	if err != nil {
 		return nil, err
 	}

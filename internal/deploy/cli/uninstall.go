@@ -93,13 +93,13 @@ func (t Tools) runUninstall(ctx context.Context, u *uninstall, patterns []string
 	}
 	slices.Reverse(apps) // dependents first
 	if !u.dryRun && !u.yes {
-		if err := t.confirm(topology, target, u.what(apps)); err != nil {
+		if err := t.confirm("uninstall", "removes", u.what(apps), topology, target); err != nil {
 			return err
 		}
 	}
 	console, progress := t.console()
 	defer console.Close()
-	adapter, err := t.open(ctx, topology, adapterOf(topology), u.dryRun, progress(target))
+	adapter, err := t.open(ctx, topology, adapterOf(topology), capability.Environment{DryRun: u.dryRun, Progress: progress(target)})
 	if err != nil {
 		return err
 	}
@@ -114,11 +114,7 @@ func (u *uninstall) what(apps []protocol.AppSpec) string {
 	if u.expired {
 		return "all expired previews"
 	}
-	names := make([]string, len(apps))
-	for i, app := range apps {
-		names[i] = app.Name
-	}
-	return strings.Join(names, ", ")
+	return namesOf(apps)
 }
 
 // expirer is an adapter that knows previews.
@@ -170,13 +166,22 @@ func (t Tools) removeEach(ctx context.Context, u *uninstall, adapter delivery.Ad
 	return delivery.Together(errs)
 }
 
-// confirm asks a person, or fails where there is none.
-func (t Tools) confirm(topology protocol.Topology, target, what string) error {
-	if !term.IsTerminal(t.Streams.In) || !term.IsTerminal(t.Streams.Err) {
-		return protocol.Invalid("uninstall asks before it removes %s from %s, and there is no terminal", what, target).
-			WithHint("say --yes, or see what would be removed with --dry-run")
+func namesOf(apps []protocol.AppSpec) string {
+	var names []string
+	for _, app := range apps {
+		names = append(names, app.Name)
 	}
-	return ask(t.Streams.In, t.Streams.Err, fmt.Sprintf("Uninstall %s from %s (%s)? [y/N] ", what, target, place(topology.Targets[target])))
+	return strings.Join(names, ", ")
+}
+
+// confirm asks a person whether a command may do what it does, or fails where there is
+// none.
+func (t Tools) confirm(command, does, names string, topology protocol.Topology, target string) error {
+	if !term.IsTerminal(t.Streams.In) || !term.IsTerminal(t.Streams.Err) {
+		return protocol.Invalid("%s asks before it %s %s on %s, and there is no terminal", command, does, names, target).
+			WithHint("say --yes, or see what would be done with --dry-run")
+	}
+	return ask(t.Streams.In, t.Streams.Err, fmt.Sprintf("%s %s on %s (%s)? [y/N] ", strings.ToUpper(command[:1])+command[1:], names, target, place(topology.Targets[target])))
 }
 
 // ask fails unless the answer is yes.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -46,26 +45,15 @@ func TestUninstallOnACluster(t *testing.T) {
 }
 
 func TestUninstallLeavesWhatHelmMade(t *testing.T) {
-	binary := os.Getenv("HARMONY_TEST_HELM")
-	if binary == "" {
-		t.Skip("needs HARMONY_TEST_HELM")
-	}
 	w := deploytest.New(t, helm.Name, helm.New)
 	folder := t.TempDir()
-	helmRun := func(args ...string) {
-		t.Helper()
-		c := exec.Command(binary, append(args, "--kubeconfig", w.Cluster.Kubeconfig, "--namespace", w.Namespace)...)
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("helm %v: %v\n%s", args, err, out)
-		}
-	}
 	if err := os.WriteFile(folder+"/Chart.yaml", []byte("apiVersion: v2\nname: app\nversion: 1.0.0\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	helmRun("install", "app", folder, "--create-namespace")
+	plainHelm(t, w, "install", "app", folder, "--create-namespace")
 	_, err := w.Remove(t.Context())
 	if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(protocol.HintOf(err), "helm uninstall app --namespace "+w.Namespace) {
 		t.Errorf("%v, hint %q", err, protocol.HintOf(err))
 	}
-	helmRun("status", "app")
+	plainHelm(t, w, "status", "app")
 }

@@ -36,6 +36,10 @@ type Adapter interface {
 	// before when to is empty, and proves it as a deploy does.
 	Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error)
 	capability.Remover
+	// GiveBack removes harmony's marks from an app, which runs on: a deploy refuses it
+	// from then on, and whoever managed it before goes on with it. The outcome is
+	// protocol.OutcomeGivenBack, or protocol.OutcomeAbsent when harmony has no such app.
+	GiveBack(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error)
 	// Status lists what runs of the app. What cannot be read has an entry that says
 	// why, in addition to the error.
 	Status(ctx context.Context, app protocol.AppSpec, target string) ([]status.Entry, error)
@@ -62,6 +66,11 @@ func (u Unsupported) Rollback(_ context.Context, app protocol.AppSpec, _, _ stri
 // Remove is unsupported.
 func (u Unsupported) Remove(context.Context, protocol.AppSpec, string) (protocol.DeployResult, error) {
 	return protocol.DeployResult{}, u.cannot("uninstall")
+}
+
+// GiveBack is unsupported.
+func (u Unsupported) GiveBack(context.Context, protocol.AppSpec, string) (protocol.DeployResult, error) {
+	return protocol.DeployResult{}, u.cannot("adopt --release")
 }
 
 // Status is unsupported.
@@ -136,7 +145,7 @@ func (b *Base) Open(app protocol.AppSpec, target string) (Call, error) {
 
 // Call starts a call on a cluster.
 func (b *Base) Call(cluster *Cluster, app protocol.AppSpec, target string) Call {
-	return Call{Cluster: cluster, App: app, Target: target, DryRun: b.Env.DryRun, Progress: Progress(b.Env, app)}
+	return Call{Cluster: cluster, App: app, Target: target, DryRun: b.Env.DryRun, Adopt: b.Env.Adopt, Progress: Progress(b.Env, app)}
 }
 
 // Cluster is a namespace of a cluster and the clients for it. It is safe for use
@@ -174,8 +183,10 @@ type Call struct {
 	Image  protocol.ImageRef
 	Chart  protocol.ChartRef
 	// Values are those of the app for the target; see [Call.Use].
-	Values   values.Set
-	DryRun   bool
+	Values values.Set
+	DryRun bool
+	// Adopt says what of others may be taken over.
+	Adopt    capability.Adoption
 	Progress func(protocol.Event)
 }
 

@@ -31,6 +31,9 @@ type Preview struct {
 	manifest.Space
 	// Mark adds what the deliverer writes on its objects; it may be nil.
 	Mark func(*unstructured.Unstructured)
+	// Claim fails for an object that is on the cluster, is not of the release before,
+	// and may not become the release's; it may be nil, and is called side by side.
+	Claim func(live *unstructured.Unstructured) error
 	// Source is the template that an object is from, "" where that is not known.
 	Source func(*unstructured.Unstructured) string
 	// BringsKinds says that the chart brings kinds that may not be served yet.
@@ -157,6 +160,11 @@ func (p Preview) difference(ctx context.Context, original, wanted *unstructured.
 		of.After, err = resource.Create(ctx, of.After, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	case err == nil:
 		of.Before = live
+		if original == nil && p.Claim != nil {
+			if err := p.Claim(live); err != nil {
+				return of, refusal{err}
+			}
+		}
 		kind, patch, failed := drift.Patch(cmp.Or(original, of.After), of.After, live)
 		if of.After, err = live, failed; patch != nil {
 			of.After, err = resource.Patch(ctx, of.Name, kind, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})

@@ -6,9 +6,12 @@ import (
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/discovery"
 
 	"github.com/nationtech/harmony/internal/chart/file"
+	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/internal/cluster/drift"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -57,4 +60,18 @@ func Render(ctx context.Context, client discovery.DiscoveryInterface, app protoc
 		return Rendered{}, protocol.Invalid("chart %q with the values of target %q: %w", chart.Chart, target, err)
 	}
 	return Rendered{r, brings}, r.Held(chart)
+}
+
+// Differences are what would become of the objects of the call's chart if a controller
+// applied them; before are those that it applied last.
+func (c *Call) Differences(ctx context.Context, before []*unstructured.Unstructured) ([]difference.Object, error) {
+	rendered, err := Render(ctx, c.Discovery, c.App, c.Target, c.Namespace, c.Chart, c.Values.All, before == nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := (drift.Finder{Space: c.Space()}).KeepReplicas(ctx, before, rendered.Objects); err != nil {
+		return nil, err
+	}
+	preview := Preview{Space: c.Space(), Source: rendered.Source, BringsKinds: rendered.BringsKinds}
+	return preview.Differences(ctx, before, rendered.Objects)
 }

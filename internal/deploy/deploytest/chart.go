@@ -32,7 +32,7 @@ const (
 // same content gives the same digest.
 func (w *World) Chart() protocol.ChartRef {
 	w.T.Helper()
-	archive, err := os.ReadFile(w.pack())
+	archive, err := os.ReadFile(w.Archive())
 	if err != nil {
 		w.T.Fatal(err)
 	}
@@ -59,7 +59,8 @@ func (w *World) Chart() protocol.ChartRef {
 	}
 }
 
-func (w *World) pack() string {
+// Archive is the chart as a file; it is called app, and has the version 1.0.0.
+func (w *World) Archive() string {
 	w.T.Helper()
 	c := &chart.Chart{
 		Metadata: &chart.Metadata{APIVersion: "v2", Name: AppName, Version: "1.0.0"},

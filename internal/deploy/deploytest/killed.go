@@ -12,6 +12,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -25,6 +26,7 @@ type killed struct {
 	Chart                          protocol.ChartRef
 	// Remove makes it an uninstall.
 	Remove bool
+	Adopt  capability.Adoption
 }
 
 const killedVariable = "HARMONY_TEST_DEPLOY"
@@ -46,6 +48,7 @@ func deployOnce(make delivery.Constructor, input string) int {
 	}
 	k.App.Metadata = k.Metadata
 	env := environment(k.Adapter, k.Namespace, k.Settings, false, func(protocol.Event) {})
+	env.Adopt = k.Adopt
 	a, err := make(&conn.Flags{Kubeconfig: k.Kubeconfig})(context.Background(), env)
 	switch {
 	case err != nil:
@@ -76,7 +79,7 @@ func (w *World) KillRemoveAfter(while time.Duration) {
 func (w *World) kill(while time.Duration, remove bool) {
 	w.T.Helper()
 	spec := w.Spec()
-	input, err := json.Marshal(killed{w.Cluster.Kubeconfig, w.Namespace, w.name, w.Settings, spec, spec.Metadata, w.Image, w.Chart(), remove})
+	input, err := json.Marshal(killed{w.Cluster.Kubeconfig, w.Namespace, w.name, w.Settings, spec, spec.Metadata, w.Image, w.Chart(), remove, w.Adopt})
 	if err != nil {
 		w.T.Fatal(err)
 	}

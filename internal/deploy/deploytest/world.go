@@ -71,6 +71,8 @@ type World struct {
 	// Settings are the adapter's in the topology.
 	Settings map[string]any
 	DryRun   bool
+	// Adopt is what deploys may take over.
+	Adopt capability.Adoption
 
 	name   string
 	make   delivery.Constructor
@@ -134,7 +136,9 @@ func (w *World) Through(g *clustertest.Gate) capability.ContinuousDelivery {
 // AdapterWith makes the adapter with these flags.
 func (w *World) AdapterWith(flags *conn.Flags) capability.ContinuousDelivery {
 	w.T.Helper()
-	a, err := w.make(flags)(w.T.Context(), environment(w.name, w.Namespace, w.Settings, w.DryRun, w.observe))
+	env := environment(w.name, w.Namespace, w.Settings, w.DryRun, w.observe)
+	env.Adopt = w.Adopt
+	a, err := w.make(flags)(w.T.Context(), env)
 	if err != nil {
 		w.T.Fatal(err)
 	}

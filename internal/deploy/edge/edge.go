@@ -77,6 +77,11 @@ func (a *adapter) Remove(context.Context, protocol.AppSpec, string) (protocol.De
 		WithHint("delete the app's OCIRepository and HelmRelease on the devices, as they were set up there")
 }
 
+// GiveBack is unsupported: nothing on a device was taken over.
+func (a *adapter) GiveBack(context.Context, protocol.AppSpec, string) (protocol.DeployResult, error) {
+	return protocol.DeployResult{}, protocol.Unsupported("adopt does not reach edge devices: nothing was taken over there")
+}
+
 // open makes a deployment that only reads.
 func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error) {
 	place, err := devices.Of(a.env.Topology, target, app.Name)

@@ -31,6 +31,11 @@ func Adapters(flags *Flags, table map[string]delivery.Constructor, devices deliv
 	for name, make := range table {
 		all[name] = func(ctx context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
 			env = flags.over(env)
+			adopt, err := flags.adoption()
+			if err != nil {
+				return nil, err
+			}
+			env.Adopt = cmp.Or(adopt, env.Adopt)
 			one, err := make(&flags.Flags)(ctx, env)
 			if err != nil {
 				return nil, err
@@ -82,6 +87,9 @@ func (d *fanned) Deploy(ctx context.Context, app protocol.AppSpec, target string
 // DeployEach implements [capability.ClusterDelivery].
 func (d *fanned) DeployEach(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef,
 	each func(protocol.DeployResult)) (protocol.DeployResult, error) {
+	if err := d.adopts(target, 0); err != nil {
+		return protocol.DeployResult{}, err
+	}
 	if a := d.single(target); a != nil {
 		if err := d.renew(ctx, app, target); err != nil {
 			return protocol.DeployResult{}, err
@@ -93,6 +101,9 @@ func (d *fanned) DeployEach(ctx context.Context, app protocol.AppSpec, target st
 		return protocol.DeployResult{}, err
 	}
 	if w, ok := d.one.(whole); ok && w.TakesAll(len(clusters)) {
+		if err := d.adopts(target, len(clusters)); err != nil {
+			return protocol.DeployResult{}, err
+		}
 		return w.DeployAll(ctx, app, target, clusters, image, chart, each)
 	}
 	r := d.rollout(app, target, clusters, each)
@@ -105,6 +116,21 @@ func (d *fanned) DeployEach(ctx context.Context, app protocol.AppSpec, target st
 		}
 	}
 	return r.run(ctx)
+}
+
+// adopts fails for a target on which nothing can be taken over, if that is asked for:
+// devices, and clusters that an ApplicationSet delivers to.
+func (d *fanned) adopts(target string, bySet int) error {
+	switch {
+	case d.env.Adopt == capability.AdoptNothing:
+		return nil
+	case d.env.Topology.Targets[target].EdgeDevice != nil:
+		return protocol.Unsupported("target %q is of edge devices: there is nothing that --adopt could take over", target)
+	case bySet > 0:
+		return protocol.Unsupported("the %d clusters of target %q are delivered to by an ApplicationSet, which takes over nothing", bySet, target).
+			WithHint("set the adapter's setting applicationSet to false, to take over the Application of each cluster")
+	}
+	return nil
 }
 
 // rollsBack reports whether the topology wants to go back after a failure. The
@@ -159,6 +185,26 @@ func (d *fanned) Remove(ctx context.Context, app protocol.AppSpec, target string
 	r.what = "uninstall " + app.Name + " from " + target
 	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
 		return a.Remove(ctx, app, target)
+	}
+	return r.run(ctx)
+}
+
+// GiveBack gives the app back on every cluster of the target, in the same waves.
+func (d *fanned) GiveBack(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error) {
+	if a := d.single(target); a != nil {
+		return a.GiveBack(ctx, app, target)
+	}
+	clusters, err := conn.Clusters(ctx, d.flags, d.env.Topology, target)
+	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if w, ok := d.one.(whole); ok && w.TakesAll(len(clusters)) {
+		return protocol.DeployResult{}, protocol.Unsupported("the %d clusters of target %q are delivered to by an ApplicationSet, which is not given back", len(clusters), target)
+	}
+	r := d.rollout(app, target, clusters, func(protocol.DeployResult) {})
+	r.what = "give " + app.Name + " on " + target + " back"
+	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
+		return a.GiveBack(ctx, app, target)
 	}
 	return r.run(ctx)
 }
@@ -250,6 +296,7 @@ type Flags struct {
 	conn.Flags
 	rollback bool
 	flag     *pflag.Flag
+	adopt    string
 }
 
 // Bind adds the flags that win over settings to a flag set.
@@ -257,6 +304,20 @@ func (f *Flags) Bind(set *pflag.FlagSet) {
 	const name = "rollback-on-failure"
 	set.BoolVar(&f.rollback, name, true, "roll back to the last good release when a deploy fails; off by default in the built-in topology local")
 	f.flag = set.Lookup(name)
+	set.StringVar(&f.adopt, AdoptFlag, "", "take over what somebody else made of an app: `same-chart`, or any-chart")
+	set.Lookup(AdoptFlag).NoOptDefVal = string(capability.AdoptSameChart)
+}
+
+// AdoptFlag is the flag of a deploy that takes over what somebody else made.
+const AdoptFlag = "adopt"
+
+// adoption is the value of the flag.
+func (f *Flags) adoption() (capability.Adoption, error) {
+	switch a := capability.Adoption(f.adopt); a {
+	case capability.AdoptNothing, capability.AdoptSameChart, capability.AdoptAnyChart:
+		return a, nil
+	}
+	return "", protocol.Invalid("--%s %q is not one of %s, %s", AdoptFlag, f.adopt, capability.AdoptSameChart, capability.AdoptAnyChart)
 }
 
 // over is the environment with the flags as settings: rollback.

@@ -43,30 +43,41 @@ type deployment struct {
 	// drifted names the objects of the revision in force that were changed by
 	// others.
 	drifted []string
+	// adopted says who managed the HelmRelease that is taken over.
+	adopted string
 }
 
 // Deploy implements [capability.ContinuousDelivery]. HelmRelease and Helm
 // release have the app's name. After a rollback there is a result as well as the
 // error that led to it.
 func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	d, err := a.open(app, target)
+	d, err := a.prepare(app, target, image, chart)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
+	return d.bounded(ctx, d.run)
+}
+
+// prepare makes a deployment of an image and a chart; it sends nothing.
+func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+	d, err := a.open(app, target)
+	if err != nil {
+		return nil, err
+	}
 	if chart.Path != "" || chart.URL == "" {
-		return protocol.DeployResult{}, protocol.Unsupported("topology %q: adapter flux pulls charts from a registry, but the chart of %s is a file on this machine", a.Env.Topology.Name, app.Name).
+		return nil, protocol.Unsupported("topology %q: adapter flux pulls charts from a registry, but the chart of %s is a file on this machine", a.Env.Topology.Name, app.Name).
 			WithHint("set spec.helmRegistry of the topology to {adapter: oci, url: …} instead of none")
 	}
 	if err := delivery.Published(a.Env, app, image, chart); err != nil {
-		return protocol.DeployResult{}, err
+		return nil, err
 	}
 	d.Image, d.Chart = image, chart
 	set, err := values.InClear(app, target, "a HelmRelease")
 	if err != nil {
-		return protocol.DeployResult{}, err
+		return nil, err
 	}
 	d.Use(set)
-	return d.bounded(ctx, d.run)
+	return d, nil
 }
 
 // open makes a deployment that only reads the objects; it sends nothing.
@@ -95,7 +106,7 @@ func (d *deployment) result(outcome protocol.Outcome, now, before standing) prot
 	r := d.Result(Name, outcome)
 	r.Revision, r.Image, r.Chart = now.revision, now.image, now.chart
 	r.Images = protocol.ImageRef{Images: now.images}.ImageDigests()
-	r.PreviousImage, r.PreviousChart = before.image, before.chart
+	r.PreviousImage, r.PreviousChart, r.Adopted = before.image, before.chart, d.adopted
 	return r
 }
 

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -25,7 +27,9 @@ func isOurs(s seen) bool {
 
 // isForeign reports an object that somebody else made, and that is not to be
 // taken over.
-func (d *deployment) isForeign(s seen) bool { return s.exists() && !isOurs(s) && !d.settings.force }
+func (d *deployment) isForeign(s seen) bool {
+	return s.exists() && !isOurs(s) && !d.settings.force && d.Adopt == capability.AdoptNothing
+}
 
 // errDeleting is an object that is on its way out, such as the source of a chart
 // that was left behind a moment ago.
@@ -56,8 +60,8 @@ func (d *deployment) mayTouch(s seen, want *unstructured.Unstructured) error {
 func foreign(s seen) error {
 	return &protocol.Error{
 		Code:    protocol.ExitFailed,
-		Message: fmt.Sprintf("%s was made by %s, not by harmony, and differs from what is to be deployed", s, strings.Join(managers(s), ", ")),
-		Hint:    "change it where it comes from, or delete it, or take it over with continuousDelivery.settings.force: true",
+		Message: fmt.Sprintf("%s was made by %s, not by harmony, and differs from what is to be deployed", s, strings.Join(delivery.Managers(s.Unstructured), ", ")),
+		Hint:    delivery.AdoptHint(s.GetName()),
 	}
 }
 
@@ -113,20 +117,6 @@ func suspendedBy(s seen) string {
 		return by
 	}
 	return ""
-}
-
-// managers are the field managers of the object's spec.
-func managers(s seen) []string {
-	var names []string
-	for _, f := range s.GetManagedFields() {
-		if f.Subresource == "" && f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:spec"`) && !slices.Contains(names, f.Manager) {
-			names = append(names, f.Manager)
-		}
-	}
-	if len(names) == 0 {
-		return []string{"somebody else"}
-	}
-	return names
 }
 
 // covers reports whether live has every field of want; it may have more.

@@ -64,8 +64,8 @@ func (d *deployment) removable(ctx context.Context) (s seen, charts []seen, err 
 	}
 	switch {
 	case d.isForeign(s):
-		return s, nil, delivery.NotOurs(s.String(), strings.Join(managers(s), ", ")).
-			WithHint("remove it where it comes from, or take it over with continuousDelivery.settings.force: true")
+		return s, nil, delivery.NotOurs(s.String(), strings.Join(delivery.Managers(s.Unstructured), ", ")).
+			WithHint("remove it where it comes from, or take it over with harmony adopt")
 	case !s.exists():
 		found, err := d.query(s, "")
 		if err == nil && len(found) > 0 {

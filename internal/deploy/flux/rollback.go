@@ -14,6 +14,7 @@ import (
 	deployvalues "github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -68,8 +69,8 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 	}
 	if d.isForeign(current) {
 		return protocol.DeployResult{}, &protocol.Error{
-			Code: protocol.ExitFailed, Message: fmt.Sprintf("%s was made by %s, not by harmony", current, strings.Join(managers(current), ", ")),
-			Hint: "roll it back where it comes from, or take it over with continuousDelivery.settings.force: true",
+			Code: protocol.ExitFailed, Message: fmt.Sprintf("%s was made by %s, not by harmony", current, strings.Join(delivery.Managers(current.Unstructured), ", ")),
+			Hint: "roll it back where it comes from, or take it over with harmony adopt",
 		}
 	}
 	if err := d.mayTouch(current, current.Unstructured); err != nil {

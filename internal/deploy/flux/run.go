@@ -27,6 +27,8 @@ type part struct {
 	want     *unstructured.Unstructured
 	seen     seen
 	differs  bool
+	// adopted is an object of somebody else that is to be taken over.
+	adopted bool
 }
 
 type parts struct{ source, release part }
@@ -89,6 +91,9 @@ func (d *deployment) compare(ctx context.Context) (parts, error) {
 	if d.isForeign(p.release.seen) {
 		return p, d.useForeign(ctx, &p)
 	}
+	if p.release.adopted, err = d.adopts(ctx, p.release.seen); err != nil {
+		return parts{}, err
+	}
 	if p.release.seen.exists() {
 		api.CarryReplicas(p.release.seen.Unstructured, release)
 	}
@@ -113,6 +118,10 @@ func (d *deployment) differs(ctx context.Context, p *part) error {
 	if d.DryRun && d.Chart.Digest == "" {
 		p.differs = true // the digest is not known before it is published
 		return nil
+	}
+	if p.adopted {
+		p.differs = true
+		return d.tried(ctx, *p)
 	}
 	made, err := d.apply(ctx, p.resource, p.want, d.settings.force, true)
 	p.differs = err == nil && !reflect.DeepEqual(made.Object["spec"], p.seen.Object["spec"])
@@ -223,6 +232,11 @@ func (d *deployment) write(ctx context.Context, p *parts, before standing) (toke
 	}
 	if err := d.fetched(ctx, p.source, isNew); err != nil {
 		return "", err
+	}
+	if p.release.adopted {
+		if err := d.own(ctx, &p.release); err != nil {
+			return "", err
+		}
 	}
 	if !p.release.seen.exists() || !d.isForeign(p.release.seen) {
 		token = newToken()

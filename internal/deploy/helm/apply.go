@@ -19,6 +19,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -182,6 +183,7 @@ func (d *deployment) action(ctx context.Context, p prepared, last *release.Relea
 		install := action.NewInstall(d.config)
 		install.ReleaseName, install.Namespace, install.Description = d.App.Name, d.Namespace, description
 		install.Timeout, install.Replace, install.SkipCRDs = timeout, true, true
+		install.TakeOwnership = d.Adopt != capability.AdoptNothing
 		r, err := install.RunWithContext(ctx, p.chart, d.Values.All)
 		if err != nil {
 			return nil, fmt.Errorf("install release %s: %w", d.App.Name, err)
@@ -195,6 +197,7 @@ func (d *deployment) action(ctx context.Context, p prepared, last *release.Relea
 	upgrade := action.NewUpgrade(d.config)
 	upgrade.Namespace, upgrade.Description = d.Namespace, description
 	upgrade.Timeout, upgrade.MaxHistory, upgrade.ResetValues, upgrade.SkipCRDs = timeout, d.settings.maxHistory, true, true
+	upgrade.TakeOwnership = d.Adopt != capability.AdoptNothing
 	r, err := upgrade.RunWithContext(ctx, d.App.Name, p.chart, d.Values.All)
 	if err != nil {
 		return nil, fmt.Errorf("upgrade release %s: %w", d.App.Name, err)

@@ -19,7 +19,11 @@ import (
 // is asked to try every object, so that what it would refuse is reported now.
 func (d *deployment) plan(ctx context.Context, last *release.Release) (protocol.DeployResult, error) {
 	if d.Chart.Digest != "" && !d.Chart.Planned && d.Image.AllPinned() && !d.applied(last) {
-		if _, err := d.differences(ctx, last); err != nil {
+		p, err := d.render(ctx, last)
+		if err != nil {
+			return protocol.DeployResult{}, err
+		}
+		if _, err := d.claiming(p).Differences(ctx, p.before, p.objects); err != nil {
 			return protocol.DeployResult{}, err
 		}
 	}

@@ -8,12 +8,15 @@
 package helm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/kube"
+	"helm.sh/helm/v3/pkg/storage"
+	"helm.sh/helm/v3/pkg/storage/driver"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -61,6 +64,9 @@ type deployment struct {
 	drifted []string
 	// pullSecret is to be made in the namespace; nil for none.
 	pullSecret *corev1.Secret
+	// adopted says who managed what is taken over; see claimed.
+	adopted string
+	claimed *claims
 }
 
 // Deploy implements [capability.ContinuousDelivery]. The release has the app's
@@ -104,7 +110,7 @@ func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error)
 	if err != nil {
 		return nil, err
 	}
-	d := &deployment{Call: call, settings: a.settings}
+	d := &deployment{Call: call, settings: a.settings, claimed: &claims{}}
 	if registry := a.Env.Topology.OCIRegistry; registry != nil {
 		d.Image.Insecure = registry.Insecure
 	}
@@ -116,6 +122,7 @@ func (d *deployment) result(outcome protocol.Outcome, revision int, before recor
 	r := d.Result(Name, outcome)
 	r.Revision, r.Image, r.Images, r.Chart = revision, d.Image.Digest, d.Image.ImageDigests(), d.Chart.Digest
 	r.PreviousImage, r.PreviousChart = before.image, before.chart
+	r.Adopted = cmp.Or(d.adopted, d.claimed.managers())
 	return r
 }
 
@@ -184,6 +191,7 @@ func newConfiguration(c *delivery.Cluster, warn func(string)) (*action.Configura
 	if client, ok := config.KubeClient.(*kube.Client); ok {
 		client.Factory = factory{client.Factory}
 	}
+	config.Releases = storage.Init(driver.NewSecrets(&records{SecretInterface: c.Client.CoreV1().Secrets(c.Namespace)}))
 	return config, nil
 }
 

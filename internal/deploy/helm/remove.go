@@ -58,13 +58,10 @@ func (d *deployment) removable(ctx context.Context) (*release.Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	delivered, err := controllers(ctx, d.Dynamic, d.Namespace, d.App.Name)
+	err = d.deliveredHere(ctx, "uninstall it")
 	switch {
 	case err != nil:
 		return nil, err
-	case len(delivered) > 0:
-		return nil, protocol.Unsupported("app %s is delivered to namespace %s by %s, and not by the adapter helm", d.App.Name, d.Namespace, delivered[0].Object).
-			WithHint("uninstall it with a topology whose continuousDelivery is %s", delivered[0].Adapter)
 	case last != nil && recordOf(last) == record{}:
 		return nil, delivery.NotOurs("release "+d.App.Name+" in namespace "+d.Namespace, "helm").
 			WithHint("remove it with helm uninstall %s --namespace %s", d.App.Name, d.Namespace)

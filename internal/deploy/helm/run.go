@@ -35,6 +35,9 @@ func (d *deployment) run(ctx context.Context, deadline time.Time) (protocol.Depl
 	if settled {
 		return d.unchanged(last), nil
 	}
+	if err := d.mayChange(bounded, last); err != nil {
+		return protocol.DeployResult{}, err
+	}
 	return d.change(ctx, deadline, last)
 }
 
@@ -127,7 +130,7 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, last *relea
 		if p, err = d.render(ctx, last); err != nil {
 			return err
 		}
-		if err := d.preview(p).Check(ctx, p.before, p.objects); err != nil {
+		if err := d.claiming(p).Check(ctx, p.before, p.objects); err != nil {
 			return err
 		}
 		around := d.surroundings()
@@ -158,6 +161,9 @@ func (d *deployment) lock() delivery.Change {
 func (d *deployment) changeHeld(ctx context.Context, prepared prepared, inherited bool) (protocol.DeployResult, error) {
 	last, err := d.free(ctx, inherited)
 	if err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if err := d.mayChange(ctx, last); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	if d.applied(last) {

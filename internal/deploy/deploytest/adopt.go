@@ -1,0 +1,84 @@
+package deploytest
+
+import (
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
+)
+
+// Pods are the UIDs of the app's pods.
+func (w *World) Pods() []string {
+	w.T.Helper()
+	list, err := w.Cluster.Client.CoreV1().Pods(w.Namespace).List(w.T.Context(), metav1.ListOptions{LabelSelector: "app=" + AppName})
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	var pods []string
+	for _, pod := range list.Items {
+		pods = append(pods, string(pod.UID))
+	}
+	slices.Sort(pods)
+	return pods
+}
+
+// CheckAdopted takes over what runs of the app, and gives it back. Without being
+// asked to, a deploy refuses it and changes nothing; what is taken over has its
+// pods as before, and is an app like any other from then on. by is who managed it,
+// and code the status of what is refused.
+func (w *World) CheckAdopted(by string, code int) {
+	w.T.Helper()
+	pods := w.Pods()
+	if len(pods) == 0 {
+		w.T.Fatal("nothing runs that could be taken over")
+	}
+	w.Refused(code, "--adopt")
+	w.Adopt, w.DryRun = capability.AdoptSameChart, true
+	if result, err := w.Try(w.T.Context()); err != nil || result.Adopted != by || !result.Planned {
+		w.T.Errorf("a dry run: %+v, %v", result, err)
+	}
+	w.Adopt, w.DryRun = capability.AdoptNothing, false
+	w.Refused(code, "--adopt")
+	w.Adopt = capability.AdoptSameChart
+	if result, err := w.Try(w.T.Context()); err != nil || result.Adopted != by || result.Image != w.Image.Digest {
+		w.T.Fatalf("%+v, %v\nhint: %s", result, err, protocol.HintOf(err))
+	}
+	w.NoLease()
+	if result := w.Deploy(protocol.OutcomeUnchanged); result.Adopted != "" {
+		w.T.Errorf("again: %+v", result)
+	}
+	w.Adopt = capability.AdoptNothing
+	w.Deploy(protocol.OutcomeUnchanged)
+	for _, want := range []protocol.Outcome{protocol.OutcomeGivenBack, protocol.OutcomeAbsent} {
+		result, err := w.Adapter().(delivery.Adapter).GiveBack(w.T.Context(), w.Spec(), Target)
+		if err != nil || result.Outcome != want {
+			w.T.Fatalf("given back: %+v, %v", result, err)
+		}
+	}
+	w.NoLease()
+	image := w.Image
+	w.NextImage("1.1.0")
+	w.Refused(code, "--adopt")
+	w.Image = image
+	if after := w.Pods(); !slices.Equal(pods, after) {
+		w.T.Errorf("pods %v, before %v", after, pods)
+	}
+}
+
+// Refused deploys, which has to be refused with words in the error or its hint.
+func (w *World) Refused(code int, words ...string) {
+	w.T.Helper()
+	result, err := w.Try(w.T.Context())
+	if protocol.ExitCode(err) != code {
+		w.T.Fatalf("%+v, status %d: %v", result, protocol.ExitCode(err), err)
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error()+" "+protocol.HintOf(err), word) {
+			w.T.Errorf("%v, hint %q: does not say %q", err, protocol.HintOf(err), word)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package helm
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	typed "k8s.io/client-go/kubernetes/typed/core/v1"
+)
+
+// records are the Secrets in which Helm keeps its revisions. Fields that the linked
+// Helm does not know, such as Helm 4's apply_method, stay in a revision that is
+// written again: Helm alone would drop them.
+type records struct {
+	typed.SecretInterface
+	// read are the revisions as they were, by the name of their Secret.
+	read sync.Map
+}
+
+// recordKey is where Helm keeps a revision in a Secret.
+const recordKey = "release"
+
+// Get implements [typed.SecretInterface].
+func (s *records) Get(ctx context.Context, name string, options metav1.GetOptions) (*corev1.Secret, error) {
+	found, err := s.SecretInterface.Get(ctx, name, options)
+	if err == nil {
+		s.read.Store(name, found.Data[recordKey])
+	}
+	return found, err
+}
+
+// List implements [typed.SecretInterface].
+func (s *records) List(ctx context.Context, options metav1.ListOptions) (*corev1.SecretList, error) {
+	list, err := s.SecretInterface.List(ctx, options)
+	if err == nil {
+		for i := range list.Items {
+			s.read.Store(list.Items[i].Name, list.Items[i].Data[recordKey])
+		}
+	}
+	return list, err
+}
+
+// Update implements [typed.SecretInterface].
+func (s *records) Update(ctx context.Context, secret *corev1.Secret, options metav1.UpdateOptions) (*corev1.Secret, error) {
+	if before, ok := s.read.Load(secret.Name); ok {
+		data, err := carried(before.([]byte), secret.Data[recordKey])
+		if err != nil {
+			return nil, fmt.Errorf("record in Secret %s: %w", secret.Name, err)
+		}
+		secret.Data[recordKey] = data
+	}
+	return s.SecretInterface.Update(ctx, secret, options)
+}
+
+// carried is a packed revision with those fields of before that the linked Helm has no
+// place for.
+func carried(before, packed []byte) ([]byte, error) {
+	more, err := unpacked(before)
+	if err != nil {
+		return nil, err
+	}
+	for _, known := range []string{"name", "info", "chart", "config", "manifest", "hooks", "version", "namespace"} {
+		delete(more, known)
+	}
+	if len(more) == 0 {
+		return packed, nil
+	}
+	all, err := unpacked(packed)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(all, more)
+	data, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
+	return repacked(data)
+}
+
+// mostUnpacked bounds a revision, which is at most 1 MiB when packed.
+const mostUnpacked = 64 << 20
+
+// unpacked are the fields of a revision.
+func unpacked(packed []byte) (map[string]json.RawMessage, error) {
+	data, err := base64.StdEncoding.DecodeString(string(packed))
+	if err != nil {
+		return nil, err
+	}
+	var fields map[string]json.RawMessage
+	if !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) { // Helm 2 did not compress
+		return fields, json.Unmarshal(data, &fields)
+	}
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	if data, err = io.ReadAll(io.LimitReader(r, mostUnpacked)); err != nil {
+		return nil, err
+	}
+	return fields, json.Unmarshal(data, &fields)
+}
+
+// repacked is JSON as Helm keeps it.
+func repacked(data []byte) ([]byte, error) {
+	var packed bytes.Buffer
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []byte(base64.StdEncoding.EncodeToString(packed.Bytes())), nil
+}
