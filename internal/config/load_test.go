@@ -352,7 +352,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// The reader knows texts, integers, booleans and what is made of them. A field
+// The reader knows texts, numbers, booleans and what is made of them. A field
 // of another type in the protocol needs a case there.
 func TestReaderKnowsEveryType(t *testing.T) {
 	seen := map[reflect.Type]bool{}
@@ -374,7 +374,7 @@ func TestReaderKnowsEveryType(t *testing.T) {
 			for i := range typ.NumField() {
 				visit(typ.Field(i).Type)
 			}
-		case reflect.String, reflect.Bool, reflect.Int, reflect.Int64, reflect.Interface:
+		case reflect.String, reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64, reflect.Interface:
 		default:
 			t.Errorf("the reader has no case for %v", typ)
 		}
@@ -390,6 +390,33 @@ func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		if _, err := config.Load("../../examples/fleet/harmony.yaml"); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A number is taken with and without a fraction, and as nothing else.
+func TestNumbers(t *testing.T) {
+	const text = `apiVersion: harmony.nationtech.io/v1
+kind: AppSpec
+metadata: {name: shop}
+spec:
+  image: {dockerfile: {}}
+  chart: {path: chart}
+  smoke: [{name: errors, prometheus: {service: prometheus, query: up, min: 1, max: %s}}]
+`
+	for max, want := range map[string]string{"2": "", "2.5": "", "'2'": "spec.smoke[0].prometheus.max: must be a number", "yes": "must be a number", ".inf": "cannot be kept exactly"} {
+		file := filepath.Join(t.TempDir(), config.FileName)
+		if err := os.WriteFile(file, fmt.Appendf(nil, text, max), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, err := config.Load(file)
+		switch {
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want %q", max, err, want)
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", max, err)
+		case want == "" && (*p.Apps[0].Smoke[0].Prometheus.Min != 1 || *p.Apps[0].Smoke[0].Prometheus.Max < 2):
+			t.Errorf("%s: %+v", max, p.Apps[0].Smoke[0].Prometheus)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (r *reader) number(n *yaml.Node, at *place, line int) any {
 	return nil
 }
 
-// scalar reads a value for a Go string, integer or boolean.
+// scalar reads a value for a Go string, number or boolean.
 func (r *reader) scalar(n *yaml.Node, t reflect.Type, at *place, line int) any {
 	if n.Kind != yaml.ScalarNode {
 		r.add(line, at.String(), "must be %s, is %s", scalarName(t), shapeOf(n.Kind))
@@ -74,6 +74,9 @@ func (r *reader) scalar(n *yaml.Node, t reflect.Type, at *place, line int) any {
 	value := r.freeScalar(n, at, line)
 	if value == nil {
 		return nil // freeScalar noted why
+	}
+	if whole, ok := value.(int64); ok && t.Kind() == reflect.Float64 {
+		value = float64(whole)
 	}
 	if reflect.TypeOf(value).Kind() == scalarKind(t) {
 		return value
@@ -100,6 +103,8 @@ func scalarName(t reflect.Type) string {
 		return "a string"
 	case reflect.Int64:
 		return "a whole number"
+	case reflect.Float64:
+		return "a number"
 	case reflect.Bool:
 		return "true or false"
 	}
