@@ -8,10 +8,12 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/nationtech/harmony/internal/cluster/manifest"
@@ -35,6 +37,9 @@ const (
 
 // establishTime is how long the API server may take to serve a new kind.
 const establishTime = 30 * time.Second
+
+// discoveryPause is the time between two looks at what the API server lists.
+const discoveryPause = 100 * time.Millisecond
 
 var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
@@ -99,8 +104,50 @@ func (d *deployment) established(ctx context.Context, made []*unstructured.Unstr
 	if err := rollout.Wait(ctx, d.Client, workloads, rollout.Options{Progress: delivery.Rollout(d.Progress, "crds")}); err != nil {
 		return err
 	}
-	d.Discovery.Invalidate()
-	d.Mapper.Reset()
+	if err := d.discovered(ctx, kindsOf(made)); err != nil {
+		return err
+	}
 	d.config.Capabilities, err = delivery.Capabilities(d.Discovery)
 	return err
+}
+
+// discovered waits until the API server lists the kinds, which can be a moment after it
+// says that they are established.
+func (d *deployment) discovered(ctx context.Context, kinds []schema.GroupVersionKind) error {
+	var missing error
+	err := wait.PollUntilContextCancel(ctx, discoveryPause, true, func(context.Context) (bool, error) {
+		d.Discovery.Invalidate()
+		d.Mapper.Reset()
+		for _, kind := range kinds {
+			if _, missing = d.Mapper.RESTMapping(kind.GroupKind(), kind.Version); missing != nil {
+				if meta.IsNoMatchError(missing) {
+					return false, nil
+				}
+				return false, missing
+			}
+		}
+		return true, nil
+	})
+	if err != nil && missing != nil {
+		return fmt.Errorf("the API server does not serve what the chart defines: %w", missing)
+	}
+	return err
+}
+
+// kindsOf are the kinds that definitions serve.
+func kindsOf(made []*unstructured.Unstructured) []schema.GroupVersionKind {
+	var kinds []schema.GroupVersionKind
+	for _, object := range made {
+		group, _, _ := unstructured.NestedString(object.Object, "spec", "group")
+		kind, _, _ := unstructured.NestedString(object.Object, "spec", "names", "kind")
+		versions, _, _ := unstructured.NestedSlice(object.Object, "spec", "versions")
+		for _, v := range versions {
+			version, _ := v.(map[string]any)
+			name, _ := version["name"].(string)
+			if served, _ := version["served"].(bool); served {
+				kinds = append(kinds, schema.GroupVersionKind{Group: group, Version: name, Kind: kind})
+			}
+		}
+	}
+	return kinds
 }
