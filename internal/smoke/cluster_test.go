@@ -286,7 +286,7 @@ func TestClusterLogs(t *testing.T) {
 		t.Errorf("the minute before: %+v, %v", report, err)
 	}
 	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(2 * time.Second))) // the API counts seconds
-	if report, err := w.check(t, logs(300*time.Millisecond, 0)); err != nil || !strings.Contains(report.Checks[0].Message, "1 pods, 0 lines") {
+	if report, err := w.check(t, logs(300*time.Millisecond, 0)); err != nil || !strings.Contains(report.Checks[0].Message, "no forbidden line from 1 pods") {
 		t.Errorf("nothing new: %+v, %v", report, err)
 	}
 	late := writes("panic:+after")

@@ -30,8 +30,8 @@ const overlap = 2 * time.Second
 type logsProbe struct {
 	rollout rolloutProbe
 	forbid  []*regexp.Regexp
-	from    time.Time
-	lines   int
+	// Lines count from first on; those from before from were read.
+	first, from time.Time
 }
 
 func newLogsProbe(app string, check protocol.SmokeCheck, cluster *cluster) (probe, error) {
@@ -39,7 +39,8 @@ func newLogsProbe(app string, check protocol.SmokeCheck, cluster *cluster) (prob
 	if err != nil {
 		return nil, fmt.Errorf("logs.%w", err)
 	}
-	p := &logsProbe{rollout: rollout, from: time.Now().Add(time.Duration(check.StartupGrace) - time.Duration(check.Logs.Since))}
+	first := time.Now().Add(time.Duration(check.StartupGrace) - time.Duration(check.Logs.Since))
+	p := &logsProbe{rollout: rollout, first: first, from: first}
 	for i, text := range check.Logs.Forbid {
 		expression, err := regexp.Compile(text)
 		if err != nil {
@@ -66,8 +67,10 @@ func (p *logsProbe) attempt(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	p.from = begin.Add(-overlap)
-	return fmt.Sprintf("%d pods, %d lines, none of which is forbidden", len(pods), p.lines), nil
+	if p.from = begin.Add(-overlap); p.from.Before(p.first) {
+		p.from = p.first
+	}
+	return fmt.Sprintf("no forbidden line from %d pods", len(pods)), nil
 }
 
 // pods are those of the app's workloads.
@@ -124,7 +127,6 @@ func (p *logsProbe) scan(pod, container string, log []byte) error {
 	lines := bufio.NewScanner(bytes.NewReader(log))
 	lines.Buffer(nil, maxLogs)
 	for lines.Scan() {
-		p.lines++
 		for _, expression := range p.forbid {
 			if expression.Match(lines.Bytes()) {
 				return decided{fmt.Errorf("pod %s, container %s wrote what %q forbids: %s", pod, container, expression, term.Excerpt(lines.Text(), maxExcerpt))}
