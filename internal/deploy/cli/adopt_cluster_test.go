@@ -126,6 +126,8 @@ func TestAdoptKilled(t *testing.T) {
 	}
 	w.Adopt = capability.AdoptNothing
 	w.Deploy(protocol.OutcomeUnchanged)
+	w.Values["replicas"] = float64(2) // the Lease of one that was killed is left until the next change
+	w.Deploy(protocol.OutcomeUpgraded)
 	w.NoLease()
 }
 

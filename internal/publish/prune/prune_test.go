@@ -86,8 +86,9 @@ func TestDecide(t *testing.T) {
 func TestRepositories(t *testing.T) {
 	stays := false
 	topology := protocol.Topology{OCIRegistry: &protocol.Provider{Adapter: "oci", URL: "registry.example.com/fleet"}}
-	app := protocol.AppSpec{Metadata: protocol.Metadata{Name: "shop"}, Images: map[string]protocol.AppImage{
-		"worker": {}, "migrate": {ImageSource: protocol.ImageSource{Repository: "jobs/migrate"}},
+	built := &protocol.Dockerfile{}
+	app := protocol.AppSpec{Metadata: protocol.Metadata{Name: "shop"}, Image: protocol.ImageSource{Dockerfile: built}, Images: map[string]protocol.AppImage{
+		"worker": {ImageSource: protocol.ImageSource{Dockerfile: built}}, "migrate": {ImageSource: protocol.ImageSource{Dockerfile: built, Repository: "jobs/migrate"}},
 		"proxy": {ImageSource: protocol.ImageSource{Ref: "nginx:1", Mirror: &stays}},
 	}}
 	list, err := repositoriesOf(topology, []protocol.AppSpec{app})
