@@ -110,7 +110,7 @@ func (c *checker) failure(s scene, check protocol.SmokeCheck, result protocol.Ch
 	return &protocol.Error{Code: protocol.ExitSmoke, Message: message, Hint: s.further(check)}
 }
 
-// further is the command that shows more of what a check failed on; "" when there is none.
+// further is a command that shows more about a failed check, or "".
 func (s scene) further(check protocol.SmokeCheck) string {
 	if s.cluster == nil {
 		return ""

@@ -40,7 +40,7 @@ type Chart struct {
 	Archive []byte
 	// URL is the address of the archive in an https repository, else "".
 	URL string
-	// Provenance is the provenance file; nil where there is none, or none is asked for.
+	// Provenance is the provenance file, or nil if it is missing or was not asked for.
 	Provenance []byte
 }
 

@@ -81,7 +81,7 @@ func (p Preview) renew(ctx context.Context, client kubernetes.Interface, now tim
 	})
 }
 
-// get is the namespace; nil when there is none.
+// get is the namespace, or nil if it does not exist.
 func get(ctx context.Context, client kubernetes.Interface, name string) (*corev1.Namespace, error) {
 	found, err := read(ctx, client, name)
 	switch {

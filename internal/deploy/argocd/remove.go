@@ -53,7 +53,7 @@ func (d *deployment) remove(ctx context.Context) (protocol.DeployResult, error) 
 	return c.Run(ctx, ctx)
 }
 
-// removable is the Application, which has to be harmony's; nil when there is none.
+// removable is the Application, which must be harmony's, or nil if it does not exist.
 func (d *deployment) removable(ctx context.Context) (*application, error) {
 	found, err := delivery.Retried(ctx, d.argo.patient, d.argo.get)
 	if err != nil || found == nil {

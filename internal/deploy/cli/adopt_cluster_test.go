@@ -62,8 +62,10 @@ func create(t *testing.T, w *deploytest.World, rendered string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); w.Deployment().Status.ReadyReplicas == 0 && time.Now().Before(deadline); {
-		time.Sleep(100 * time.Millisecond)
+	for deadline := time.Now().Add(time.Minute); w.Deployment().Status.ReadyReplicas == 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the Deployment is not ready")
+		}
 	}
 }
 

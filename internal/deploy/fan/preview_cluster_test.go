@@ -58,7 +58,7 @@ func (p previews) deploy(branch string, want protocol.Outcome) {
 	}
 }
 
-// expires is when the preview does; "" when there is none.
+// expires is when the preview expires, or "" if it does not exist.
 func (p previews) expires(name string) string {
 	p.T.Helper()
 	n, err := p.Cluster.Client.CoreV1().Namespaces().Get(p.T.Context(), name, metav1.GetOptions{})
