@@ -23,7 +23,7 @@ bin=$PWD/bin
 cd examples/fleet
 run harmony plan --all
 run harmony release --all --output text
-run harmony status --all
+run harmony status
 run kubectl get pods --namespace fleet-production
 run kubectl get --raw /api/v1/namespaces/fleet-production/services/http:fleet-operator:8080/proxy/devices
 
