@@ -37,11 +37,14 @@ type releaseFlags struct {
 	explain  bool
 	// adopt is passed to the deploy stage.
 	adopt string
-	// rollback is passed to the deploy stage if it was given.
-	rollback *pflag.Flag
+	// rollback is passed to the deploy stage if it was given, as is noDowngrade.
+	rollback, noDowngrade *pflag.Flag
 }
 
-const rollbackFlag = "rollback-on-failure"
+const (
+	rollbackFlag  = "rollback-on-failure"
+	downgradeFlag = "no-downgrade"
+)
 
 func (f *releaseFlags) register(cmd *cobra.Command) {
 	own := cmd.Flags()
@@ -57,6 +60,8 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	own.BoolVar(&f.noCache, "no-cache", false, "rebuild everything, ignoring caches")
 	own.Bool(rollbackFlag, true, "roll back to the last good release when a deploy fails; off by default in the topology local")
 	f.rollback = own.Lookup(rollbackFlag)
+	own.Bool(downgradeFlag, false, "refuse to replace a newer version by an older one; on by default in the topology ci and on a target production")
+	f.noDowngrade = own.Lookup(downgradeFlag)
 	own.StringVar(&f.adopt, "adopt", "", "take over what somebody else deployed of the apps: `same-chart`, or any-chart")
 	own.Lookup("adopt").NoOptDefVal = "same-chart"
 	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
@@ -161,8 +166,10 @@ func (f *releaseFlags) stageFlags() map[string][]string {
 	if f.noCache {
 		flags[capability.StageBuild] = []string{"--no-cache"}
 	}
-	if f.rollback.Changed {
-		flags[capability.StageDeploy] = []string{"--" + rollbackFlag + "=" + f.rollback.Value.String()}
+	for _, flag := range []*pflag.Flag{f.rollback, f.noDowngrade} {
+		if flag.Changed {
+			flags[capability.StageDeploy] = append(flags[capability.StageDeploy], "--"+flag.Name+"="+flag.Value.String())
+		}
 	}
 	return flags
 }

@@ -173,6 +173,12 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 	if r.Adopt != "" && n.stage == capability.StageDeploy && !hasFlag(info, "adopt") {
 		return info, protocol.Unsupported("plugin %s has no --adopt: it takes over nothing that others made", plugin.Path)
 	}
+	for _, flag := range r.Flags[n.stage] {
+		name, _, _ := strings.Cut(strings.TrimLeft(flag, "-"), "=")
+		if !hasFlag(info, name) {
+			return info, protocol.Unsupported("plugin %s has no --%s", plugin.Path, name)
+		}
+	}
 	if n.offered {
 		if err := r.checkOffer(plugin, info); err != nil {
 			return info, err

@@ -34,7 +34,8 @@ func (s Source) TopologyOf(ctx context.Context, p *config.Project) (protocol.Top
 		}
 		in := *target.InCluster
 		in.Preview = of
-		targets[name] = protocol.Target{InCluster: &in}
+		target.InCluster = &in
+		targets[name] = target
 	}
 	topology.Targets = targets
 	return topology, nil

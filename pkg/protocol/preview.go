@@ -96,10 +96,11 @@ func (t Topology) At(app, target string) (Topology, error) {
 	if err != nil {
 		return t, err
 	}
-	at := *c
+	at, preview := *c, t.Targets[target]
 	at.Namespace = namespace
+	preview.InCluster = &at
 	t.Targets = maps.Clone(t.Targets)
-	t.Targets[target] = Target{InCluster: &at}
+	t.Targets[target] = preview
 	return t, nil
 }
 

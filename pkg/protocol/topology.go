@@ -123,7 +123,8 @@ func (r Provider) Vouched() (string, error) {
 	return at, nil
 }
 
-// Target is where a deploy goes. Exactly one field is set.
+// Target is where a deploy goes. Exactly one of InCluster, MultiCluster and
+// EdgeDevice is set.
 type Target struct {
 	// InCluster is one cluster.
 	InCluster *InCluster `json:"inCluster,omitempty"`
@@ -131,6 +132,19 @@ type Target struct {
 	MultiCluster *MultiCluster `json:"multiCluster,omitempty"`
 	// EdgeDevice is a group of devices that fetch what they run.
 	EdgeDevice *EdgeDevice `json:"edgeDevice,omitempty"`
+	// NoDowngrade says whether a deploy refuses to put an older version of an app in
+	// the place of a newer one; see [Topology.RefusesDowngrade] for its default.
+	NoDowngrade *bool `json:"noDowngrade,omitempty"`
+}
+
+// RefusesDowngrade reports whether a deploy to the target refuses to put an older
+// version of an app in the place of a newer one. Unless the target says, that is so in
+// the topology ci, and of a target production.
+func (t Topology) RefusesDowngrade(target string) bool {
+	if set := t.Targets[target].NoDowngrade; set != nil {
+		return *set
+	}
+	return t.Name == "ci" || target == "production"
 }
 
 // InCluster is one namespace of one cluster.

@@ -43,8 +43,10 @@ func (c Cluster) Topology(t protocol.Topology, target string) protocol.Topology 
 	if c.Name == "" {
 		return t
 	}
+	one := t.Targets[target]
+	one.MultiCluster, one.InCluster = nil, &protocol.InCluster{Context: c.Name, Namespace: c.namespace}
 	t.Targets = maps.Clone(t.Targets)
-	t.Targets[target] = protocol.Target{InCluster: &protocol.InCluster{Context: c.Name, Namespace: c.namespace}}
+	t.Targets[target] = one
 	return t
 }
 

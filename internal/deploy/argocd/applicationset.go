@@ -207,8 +207,20 @@ func (f *fanout) write(ctx context.Context, r release, spec map[string]any) erro
 		if found != nil && found.wants(spec) {
 			return nil
 		}
+		if err := f.mayReplace(found); err != nil {
+			return err
+		}
 		return f.put(ctx, found, r, spec)
 	})
+}
+
+// mayReplace fails for a deploy in the place of a newer version.
+func (f *fanout) mayReplace(found *appSet) error {
+	if !f.forward || found == nil {
+		return nil
+	}
+	now, _ := noted(found.Unstructured, marks.Release)
+	return f.MayReplace(now.Version)
 }
 
 // put writes the ApplicationSet once, over the one that was found.

@@ -3,6 +3,7 @@ package argocd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -31,6 +32,8 @@ type fanout struct {
 
 	set  string
 	spec map[string]any
+	// forward says that it is a deploy, which leaves newer versions alone.
+	forward bool
 	// ends is what became of the members.
 	ends []protocol.DeployResult
 }
@@ -108,7 +111,8 @@ func (f *fanout) run(ctx context.Context) (protocol.DeployResult, error) {
 	if found != nil && found.wants(f.spec) && done {
 		return f.foreseen(outcomes)
 	}
-	if err := f.ready(ctx); err != nil {
+	f.forward = true
+	if err := errors.Join(f.mayReplace(found), f.ready(ctx)); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	return f.apply(ctx, outcomes, f.rollbackAfter)

@@ -36,6 +36,9 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	case d.settings.report && len(d.drift(found)) > 0:
 		return d.reported(bounded, found)
 	}
+	if err := d.MayReplace(releaseOf(found).Version); err != nil {
+		return protocol.DeployResult{}, err
+	}
 	return d.change(ctx, deadline, found)
 }
 
@@ -167,7 +170,7 @@ func (d *deployment) changeHeld(ctx context.Context, deadline time.Time, to plac
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	if err := d.admissible(found); err != nil {
+	if err := errors.Join(d.admissible(found), d.MayReplace(releaseOf(found).Version)); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	w := &work{deployment: d, to: to, found: found, before: d.before(found), outcome: outcomeOf(found)}

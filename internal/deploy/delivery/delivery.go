@@ -145,7 +145,7 @@ func (b *Base) Open(app protocol.AppSpec, target string) (Call, error) {
 
 // Call starts a call on a cluster.
 func (b *Base) Call(cluster *Cluster, app protocol.AppSpec, target string) Call {
-	return Call{Cluster: cluster, App: app, Target: target, DryRun: b.Env.DryRun, Adopt: b.Env.Adopt, Progress: Progress(b.Env, app)}
+	return Call{Cluster: cluster, Topology: b.Env.Topology, App: app, Target: target, DryRun: b.Env.DryRun, Adopt: b.Env.Adopt, Progress: Progress(b.Env, app)}
 }
 
 // Cluster is a namespace of a cluster and the clients for it. It is safe for use
@@ -178,10 +178,11 @@ func (c *Cluster) Space() manifest.Space {
 type Call struct {
 	// Cluster is the one in which the app runs.
 	*Cluster
-	App    protocol.AppSpec
-	Target string
-	Image  protocol.ImageRef
-	Chart  protocol.ChartRef
+	Topology protocol.Topology
+	App      protocol.AppSpec
+	Target   string
+	Image    protocol.ImageRef
+	Chart    protocol.ChartRef
 	// Values are those of the app for the target; see [Call.Use].
 	Values values.Set
 	DryRun bool

@@ -42,7 +42,7 @@ func (w *World) Chart() protocol.ChartRef {
 	}
 	image = mutate.ConfigMediaType(image, configType)
 	repository := clustertest.Registry(w.T) + "/harmony-test/charts/" + w.Namespace + "/" + AppName
-	ref, err := name.NewTag(repository+":1.0.0", name.Insecure)
+	ref, err := name.NewTag(repository+":"+w.Version, name.Insecure)
 	if err != nil {
 		w.T.Fatal(err)
 	}
@@ -54,16 +54,16 @@ func (w *World) Chart() protocol.ChartRef {
 		w.T.Fatal(err)
 	}
 	return protocol.ChartRef{
-		URL: "oci://" + repository, Chart: AppName, ChartVersion: "1.0.0", Digest: digest.String(),
+		URL: "oci://" + repository, Chart: AppName, ChartVersion: w.Version, Digest: digest.String(),
 		Image: protocol.ChartImage{Value: "image"}, Insecure: true,
 	}
 }
 
-// Archive is the chart as a file; it is called app, and has the version 1.0.0.
+// Archive is the chart as a file; it is called app.
 func (w *World) Archive() string {
 	w.T.Helper()
 	c := &chart.Chart{
-		Metadata: &chart.Metadata{APIVersion: "v2", Name: AppName, Version: "1.0.0"},
+		Metadata: &chart.Metadata{APIVersion: "v2", Name: AppName, Version: w.Version},
 		Raw:      []*chart.File{{Name: "values.yaml", Data: []byte("image: " + w.Image.String() + "\n")}},
 		Values:   map[string]any{"image": w.Image.String()},
 	}
@@ -71,6 +71,7 @@ func (w *World) Archive() string {
 		c.Templates = append(c.Templates, &chart.File{Name: "templates/" + name, Data: []byte(w.Templates[name])})
 	}
 	key := sha256.New()
+	fmt.Fprintln(key, w.Version)
 	for _, f := range append(c.Raw, c.Templates...) {
 		fmt.Fprintf(key, "%s\n%s\n", f.Name, f.Data)
 	}

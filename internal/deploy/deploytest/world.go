@@ -64,7 +64,9 @@ type World struct {
 	Cluster clustertest.Cluster
 	// Namespace need not exist; it is deleted at the end of the test.
 	Namespace string
-	Image     protocol.ImageRef
+	// Version is that of the app and of its chart.
+	Version string
+	Image   protocol.ImageRef
 	// Templates are the chart's, by file name; Values the target's.
 	Templates map[string]string
 	Values    map[string]any
@@ -73,6 +75,8 @@ type World struct {
 	DryRun   bool
 	// Adopt is what deploys may take over.
 	Adopt capability.Adoption
+	// NoDowngrade leaves newer versions alone.
+	NoDowngrade bool
 
 	name   string
 	make   delivery.Constructor
@@ -87,7 +91,7 @@ func New(t *testing.T, name string, make delivery.Constructor) *World {
 	t.Parallel()
 	c := clustertest.Config(t)
 	return &World{
-		T: t, Cluster: c, Namespace: c.NamespaceName(t), Image: clustertest.Push(t, "harmony-test/app", "1.0.0"),
+		T: t, Cluster: c, Namespace: c.NamespaceName(t), Version: "1.0.0", Image: clustertest.Push(t, "harmony-test/app", "1.0.0"),
 		Templates: map[string]string{"app.yaml": DeploymentTemplate},
 		Values:    map[string]any{"replicas": float64(1), "env": []any{}},
 		Settings:  map[string]any{"timeout": "1m"},
@@ -98,7 +102,7 @@ func New(t *testing.T, name string, make delivery.Constructor) *World {
 // Spec is the app as it comes in a document.
 func (w *World) Spec() protocol.AppSpec {
 	return protocol.AppSpec{
-		Metadata: protocol.Metadata{Name: AppName, Version: "1.0.0"},
+		Metadata: protocol.Metadata{Name: AppName, Version: w.Version},
 		Image:    protocol.ImageSource{Ref: w.Image.String()},
 		Targets:  map[string]protocol.TargetValues{Target: {Values: w.Values}},
 	}
@@ -138,6 +142,7 @@ func (w *World) AdapterWith(flags *conn.Flags) capability.ContinuousDelivery {
 	w.T.Helper()
 	env := environment(w.name, w.Namespace, w.Settings, w.DryRun, w.observe)
 	env.Adopt = w.Adopt
+	env.Topology.Targets[Target] = protocol.Target{InCluster: env.Topology.Targets[Target].InCluster, NoDowngrade: &w.NoDowngrade}
 	a, err := w.make(flags)(w.T.Context(), env)
 	if err != nil {
 		w.T.Fatal(err)

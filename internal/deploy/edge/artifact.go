@@ -22,6 +22,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/difference"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -117,8 +118,11 @@ func (d *deployment) publish(ctx context.Context, image v1.Image) (published, er
 		return p, err
 	}
 	p.unchanged = p.previous.Digest == p.digest
-	if p.unchanged || d.dryRun {
+	if p.unchanged {
 		return p, nil
+	}
+	if err := delivery.Downgrade(d.topology, d.app, d.target, p.previous.Annotations[marks.Version]); err != nil || d.dryRun {
+		return p, err
 	}
 	d.progress(protocol.Event{Phase: "publish", Message: d.place.URL() + "@" + p.digest})
 	if err := d.place.State.Push(ctx, protocol.TagOf(d.app.Version), image); err != nil {
@@ -142,10 +146,17 @@ func (d *deployment) follow(ctx context.Context, to devices.Artifact, digest str
 			return err
 		}
 	}
+	now, err := d.place.State.Get(ctx, devices.TagLatest)
+	if err == nil && now.Digest != previous.Digest {
+		err = d.raced(now.Digest) // which may be newer
+	}
+	if err != nil {
+		return err
+	}
 	if err := d.place.State.Tag(ctx, devices.TagLatest, to); err != nil {
 		return err
 	}
-	now, err := d.place.State.Get(ctx, devices.TagLatest)
+	now, err = d.place.State.Get(ctx, devices.TagLatest)
 	if err == nil && now.Digest != digest {
 		err = d.raced(now.Digest)
 	}

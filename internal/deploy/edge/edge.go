@@ -41,6 +41,7 @@ type adapter struct{ env capability.Environment }
 // deployment is one call of Deploy.
 type deployment struct {
 	place    devices.Place
+	topology protocol.Topology
 	dryRun   bool
 	progress func(protocol.Event)
 
@@ -89,7 +90,7 @@ func (a *adapter) open(app protocol.AppSpec, target string) (*deployment, error)
 		return nil, err
 	}
 	return &deployment{
-		place: place, dryRun: a.env.DryRun, app: app, target: target,
+		place: place, topology: a.env.Topology, dryRun: a.env.DryRun, app: app, target: target,
 		progress: delivery.Progress(a.env, app),
 	}, nil
 }

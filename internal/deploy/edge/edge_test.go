@@ -306,3 +306,20 @@ func TestEncryptedValuesAreRefused(t *testing.T) {
 		t.Errorf("error %v, want unsupported", err)
 	}
 }
+
+func TestKeepsNewer(t *testing.T) {
+	w := newWorld(t)
+	w.next("1.5.0", imageTwo)
+	newer := w.deploy(protocol.OutcomePublished).Published.Digest
+	w.next("1.4.0", imageOne)
+	_, err := w.try()
+	if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), "shops has app 1.5.0, which is newer than 1.4.0") {
+		t.Errorf("an older version: %v", err)
+	}
+	if digest, err := w.pull("latest").Digest(); err != nil || digest.String() != newer {
+		t.Errorf("devices follow %s, %v, want that of 1.5.0, %s", digest, err, newer)
+	}
+	allowed := false
+	w.topology.Targets[target] = protocol.Target{EdgeDevice: w.edge, NoDowngrade: &allowed}
+	w.deploy(protocol.OutcomePublished)
+}

@@ -294,22 +294,28 @@ func (d *fanned) open(ctx context.Context, cluster conn.Cluster, target string, 
 // settings of a topology. The zero value changes nothing.
 type Flags struct {
 	conn.Flags
-	rollback bool
-	flag     *pflag.Flag
-	adopt    string
+	rollback, noDowngrade bool
+	set                   *pflag.FlagSet
+	adopt                 string
 }
 
 // Bind adds the flags that win over settings to a flag set.
 func (f *Flags) Bind(set *pflag.FlagSet) {
-	const name = "rollback-on-failure"
-	set.BoolVar(&f.rollback, name, true, "roll back to the last good release when a deploy fails; off by default in the built-in topology local")
-	f.flag = set.Lookup(name)
+	f.set = set
+	set.BoolVar(&f.rollback, rollbackFlag, true, "roll back to the last good release when a deploy fails; off by default in the built-in topology local")
+	set.BoolVar(&f.noDowngrade, DowngradeFlag, false, "refuse to replace a newer version by an older one; on by default in the topology ci and on a target production")
 	set.StringVar(&f.adopt, AdoptFlag, "", "take over what somebody else made of an app: `same-chart`, or any-chart")
 	set.Lookup(AdoptFlag).NoOptDefVal = string(capability.AdoptSameChart)
 }
 
-// AdoptFlag is the flag of a deploy that takes over what somebody else made.
-const AdoptFlag = "adopt"
+const (
+	// AdoptFlag is the flag of a deploy that takes over what somebody else made.
+	AdoptFlag = "adopt"
+	// DowngradeFlag is the flag of a deploy that leaves newer versions alone.
+	DowngradeFlag = "no-downgrade"
+
+	rollbackFlag = "rollback-on-failure"
+)
 
 // adoption is the value of the flag.
 func (f *Flags) adoption() (capability.Adoption, error) {
@@ -320,9 +326,17 @@ func (f *Flags) adoption() (capability.Adoption, error) {
 	return "", protocol.Invalid("--%s %q is not one of %s, %s", AdoptFlag, f.adopt, capability.AdoptSameChart, capability.AdoptAnyChart)
 }
 
-// over is the environment with the flags as settings: rollback.
+// over is the environment with the flags as settings.
 func (f *Flags) over(env capability.Environment) capability.Environment {
-	if f.flag == nil || !f.flag.Changed {
+	if f.given(DowngradeFlag) {
+		targets := maps.Clone(env.Topology.Targets)
+		for name, target := range targets {
+			target.NoDowngrade = &f.noDowngrade
+			targets[name] = target
+		}
+		env.Topology.Targets = targets
+	}
+	if !f.given(rollbackFlag) {
 		return env
 	}
 	settings := maps.Clone(env.Provider.Settings)
@@ -333,3 +347,5 @@ func (f *Flags) over(env capability.Environment) capability.Environment {
 	env.Provider.Settings = settings
 	return env
 }
+
+func (f *Flags) given(name string) bool { return f.set != nil && f.set.Changed(name) }

@@ -34,3 +34,30 @@ func TestFlagsWinOverSettings(t *testing.T) {
 		t.Error("the topology's own settings were changed")
 	}
 }
+
+func TestNoDowngradeWinsOverTargets(t *testing.T) {
+	yes := true
+	topology := protocol.Topology{Targets: map[string]protocol.Target{"production": {}, "staging": {NoDowngrade: &yes}}}
+	for _, c := range []struct {
+		args                []string
+		production, staging bool
+	}{
+		{nil, true, true},
+		{[]string{"--no-downgrade"}, true, true},
+		{[]string{"--no-downgrade=false"}, false, false},
+	} {
+		var f Flags
+		set := pflag.NewFlagSet("test", pflag.ContinueOnError)
+		f.Bind(set)
+		if err := set.Parse(c.args); err != nil {
+			t.Fatal(err)
+		}
+		got := f.over(capability.Environment{Topology: topology}).Topology
+		if got.RefusesDowngrade("production") != c.production || got.RefusesDowngrade("staging") != c.staging {
+			t.Errorf("%q: production %t, staging %t", c.args, got.RefusesDowngrade("production"), got.RefusesDowngrade("staging"))
+		}
+	}
+	if topology.Targets["production"].NoDowngrade != nil {
+		t.Error("the topology itself was changed")
+	}
+}

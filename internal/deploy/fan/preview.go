@@ -167,8 +167,10 @@ func (d *fanned) RemoveExpired(ctx context.Context, apps []protocol.AppSpec, tar
 func (d *fanned) literally(in protocol.InCluster, target, name string) protocol.Topology {
 	t := d.env.Topology
 	in.Namespace = name
+	literal := t.Targets[target]
+	literal.InCluster = &in
 	t.Targets = maps.Clone(t.Targets)
-	t.Targets[target] = protocol.Target{InCluster: &in}
+	t.Targets[target] = literal
 	return t
 }
 

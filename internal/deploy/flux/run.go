@@ -52,7 +52,18 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	case settled:
 		return d.unchanged(now.release.seen), nil
 	}
+	if err := d.mayReplace(now.release); err != nil {
+		return protocol.DeployResult{}, err
+	}
 	return d.change(ctx, now.release.seen)
+}
+
+// mayReplace fails for a HelmRelease of harmony's own that wants a newer version.
+func (d *deployment) mayReplace(p part) error {
+	if !p.seen.exists() || p.adopted || d.isForeign(p.seen) {
+		return nil
+	}
+	return d.MayReplace(p.seen.GetAnnotations()[marks.Version])
 }
 
 // unchanged is the result when nothing is to be done. Drift that is only
@@ -192,6 +203,9 @@ func (d *deployment) changeHeld(ctx context.Context) (protocol.DeployResult, err
 	}
 	if settled {
 		return d.unchanged(now.release.seen), nil
+	}
+	if err := d.mayReplace(now.release); err != nil {
+		return protocol.DeployResult{}, err
 	}
 	if len(d.drifted) > 0 {
 		message := strings.Join(d.drifted, ", ")

@@ -32,12 +32,23 @@ func (d *deployment) isForeign(last *release.Release) (bool, error) {
 	return !slices.ContainsFunc(history, isOurs), err
 }
 
-// mayChange fails for a release that somebody else made, unless it may be taken
+// mayReplace fails for a release of harmony's own that is newer.
+func (d *deployment) mayReplace(last *release.Release) error {
+	if isGone(last) {
+		return nil
+	}
+	return d.MayReplace(versionOf(last))
+}
+
+// mayChange fails for a newer release, and for one that somebody else made, unless it may be taken
 // over. What it is taken over from is kept for the result.
 func (d *deployment) mayChange(ctx context.Context, last *release.Release) error {
 	foreign, err := d.isForeign(last)
-	if err != nil || !foreign {
+	if err != nil {
 		return err
+	}
+	if !foreign {
+		return d.mayReplace(last)
 	}
 	if err := d.deliveredHere(ctx, "deploy it"); err != nil {
 		return err

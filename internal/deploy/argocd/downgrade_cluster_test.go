@@ -1,0 +1,5 @@
+package argocd
+
+import "testing"
+
+func TestKeepsNewer(t *testing.T) { newWorld(t).KeepsNewer() }

@@ -1,0 +1,5 @@
+package flux
+
+import "testing"
+
+func TestKeepsNewer(t *testing.T) { newWorld(t).KeepsNewer() }
