@@ -79,6 +79,39 @@ type Remover interface {
 	Remove(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error)
 }
 
+// Reverter is a [ContinuousDelivery] that can bring back what ran before a deploy.
+type Reverter interface {
+	// TakeBack brings back what ran on the target before the deploy, and proves it as a
+	// deploy does: the outcome is protocol.OutcomeRolledBack, or
+	// protocol.OutcomePublished for devices that have not all reported. What runs must be
+	// what the deploy brought, and what comes back what its result names as the one
+	// before; otherwise it changes nothing, with an error of status
+	// protocol.ExitUnsupported. each is that of [ClusterDelivery].
+	TakeBack(ctx context.Context, app protocol.AppSpec, target string, from Setback, each func(protocol.DeployResult)) (protocol.DeployResult, error)
+}
+
+// Setback is a deploy to go back from.
+type Setback struct {
+	// Deployed is its result, and Clusters are those of the target's clusters, where it
+	// has several.
+	Deployed protocol.DeployResult
+	// Clusters holds the last result of each cluster.
+	Clusters []protocol.DeployResult
+	// Reason says why, in one line.
+	Reason string
+}
+
+// On is the result of the deploy for a cluster, or for the target when cluster is
+// empty.
+func (s Setback) On(cluster string) protocol.DeployResult {
+	for _, result := range s.Clusters {
+		if cluster != "" && result.Cluster == cluster {
+			return result
+		}
+	}
+	return s.Deployed
+}
+
 // Monitoring watches a deployed app.
 type Monitoring interface {
 	// Monitor makes the environment watch the app on the target as its AppSpec

@@ -51,6 +51,10 @@ func (r *run) accept(ctx context.Context, d protocol.Document) {
 		r.topology = &topology
 	case protocol.KindFailure:
 		r.forwardFailure(d)
+	case protocol.KindSmokeReport:
+		if a := r.apps[d.Metadata]; a != nil {
+			a.checked(d)
+		}
 	case protocol.KindAppSpec, protocol.KindImageRef, protocol.KindChartRef, protocol.KindDeployResult:
 		a := r.app(d.Metadata)
 		if err := r.input(ctx, a, d); err != nil {
@@ -102,17 +106,9 @@ func (r *run) input(ctx context.Context, a *app, d protocol.Document) (err error
 		chart, err = vetted[protocol.ChartRef](ctx, r, d)
 		a.in.Chart, planned = &chart, chart.Planned
 	case protocol.KindDeployResult:
-		result, err := protocol.Decode[protocol.DeployResult](d)
-		if err != nil {
+		if whole, err := r.deployed(a, d); err != nil || !whole {
 			return err
 		}
-		if r.inv.Target != "" && result.Target != r.inv.Target || result.Cluster != "" || !result.Outcome.Delivered() {
-			return nil // of another target, of one of its clusters, or a deploy that failed: its Failure follows
-		}
-		if a.in.Deployed == nil {
-			a.in.Deployed = map[string]protocol.DeployResult{}
-		}
-		a.in.Deployed[result.Target] = result
 	}
 	switch {
 	case err != nil:
@@ -123,6 +119,45 @@ func (r *run) input(ctx context.Context, a *app, d protocol.Document) (err error
 		a.pending = r.selected(a)
 	}
 	return nil
+}
+
+// deployed takes the result of a deploy, and reports whether it is that of a whole
+// target. One of another target is left out, and so is one of a deploy that failed: its
+// Failure follows.
+func (r *run) deployed(a *app, d protocol.Document) (whole bool, err error) {
+	result, err := protocol.Decode[protocol.DeployResult](d)
+	if err != nil || r.inv.Target != "" && result.Target != r.inv.Target {
+		return false, err
+	}
+	if result.Cluster != "" {
+		if a.in.Clusters == nil {
+			a.in.Clusters = map[string][]protocol.DeployResult{}
+		}
+		// The work of another goroutine may have the list that was there.
+		list := slices.DeleteFunc(slices.Clone(a.in.Clusters[result.Target]), func(o protocol.DeployResult) bool { return o.Cluster == result.Cluster })
+		a.in.Clusters[result.Target] = append(list, result)
+		return false, nil
+	}
+	if !result.Outcome.Delivered() {
+		return false, nil
+	}
+	if a.in.Deployed == nil {
+		a.in.Deployed = map[string]protocol.DeployResult{}
+	}
+	a.in.Deployed[result.Target] = result
+	return true, nil
+}
+
+// checked takes a report that can be read.
+func (a *app) checked(d protocol.Document) {
+	report, err := protocol.Decode[protocol.SmokeReport](d)
+	if err != nil {
+		return
+	}
+	if a.in.Checked == nil {
+		a.in.Checked = map[string]protocol.SmokeReport{}
+	}
+	a.in.Checked[report.Target] = report
 }
 
 func appOf(d protocol.Document) (protocol.AppSpec, error) {

@@ -79,6 +79,11 @@ type Inputs struct {
 	Chart *protocol.ChartRef
 	// Deployed holds the results of deploys, by target.
 	Deployed map[string]protocol.DeployResult
+	// Clusters holds the results for the clusters of targets that have several, by
+	// target: the last one of each cluster.
+	Clusters map[string][]protocol.DeployResult
+	// Checked holds the reports of smoke checks, by target.
+	Checked map[string]protocol.SmokeReport
 }
 
 func (in Inputs) has(kind protocol.Kind) bool {

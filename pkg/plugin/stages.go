@@ -106,16 +106,22 @@ func Deploy(version string, deliveries Adapters[capability.ContinuousDelivery]) 
 		Capabilities: map[string][]string{capability.NameContinuousDelivery: deliveries.names()},
 		Ordered:      true,
 		Imageless:    true,
-		Open: func(ctx context.Context, env Environment) (Work, error) {
-			target, err := theTarget(env)
-			if err != nil {
-				return nil, err
-			}
-			delivery, err := open(ctx, env, capability.NameContinuousDelivery, deliveries)
-			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
-				return deploy(ctx, delivery, target, in, emit)
-			}, err
-		},
+		Open:         toTarget(deliveries, deploy),
+	}
+}
+
+// toTarget opens a stage that does something with the deliveries to one target.
+func toTarget(deliveries Adapters[capability.ContinuousDelivery],
+	do func(ctx context.Context, delivery capability.ContinuousDelivery, target string, in Inputs, emit func(protocol.Spec)) error) func(context.Context, Environment) (Work, error) {
+	return func(ctx context.Context, env Environment) (Work, error) {
+		target, err := theTarget(env)
+		if err != nil {
+			return nil, err
+		}
+		delivery, err := open(ctx, env, capability.NameContinuousDelivery, deliveries)
+		return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
+			return do(ctx, delivery, target, in, emit)
+		}, err
 	}
 }
 

@@ -11,6 +11,14 @@ const (
 // deploy stage that does not have it.
 const FeatureNoImage = "no-image"
 
+// CommandTakeBack is the command of a deploy plugin that brings back what ran on a
+// target before a deploy whose smoke checks failed. Its stdin is a stream with the
+// Topology, the AppSpec, the DeployResult to go back from, after those of its clusters,
+// and the SmokeReport; it answers with a DeployResult of [OutcomeRolledBack], or a
+// Failure. One of status [ExitInvalid] or [ExitUnsupported] says that it refused to, and
+// changed nothing.
+const CommandTakeBack = "take-back"
+
 // PluginInfo is a plugin's answer to describe. Metadata holds the plugin's
 // name, without the harmony- prefix, and its version.
 type PluginInfo struct {
@@ -34,7 +42,8 @@ type PluginInfo struct {
 	// the stage.
 	Capabilities map[string][]string `json:"capabilities,omitempty"`
 	// Commands are those of the plugin beside its stage's own: a delivery plugin that
-	// can take apps away lists uninstall.
+	// can take apps away lists uninstall, and one that can take a target back
+	// [CommandTakeBack].
 	Commands []string `json:"commands,omitempty"`
 	// Features are those parts of the protocol that were added to its version 1 and
 	// that the plugin knows: [FeatureImages], [FeatureNoImage]. An app that needs another

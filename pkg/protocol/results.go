@@ -112,6 +112,16 @@ type DeployResult struct {
 	PreviousImage string `json:"previousImage,omitempty"`
 	// PreviousChart is the chart's digest before, where it is known.
 	PreviousChart string `json:"previousChart,omitempty"`
+	// PreviousRevision is the release's number before, where the adapter counts; zero
+	// where it is not known or there was none.
+	PreviousRevision int `json:"previousRevision,omitempty"`
+	// Irreversible names what says, by an annotation, that the release before cannot
+	// come back: chart NAME, or the kind and name of an object that it renders. Empty
+	// where nothing does. It also says so when the chart could not be read.
+	Irreversible string `json:"irreversible,omitempty"`
+	// RunningVersion is the app's version that runs since a rollback, where it is
+	// known; empty for other outcomes, after which that of the metadata runs.
+	RunningVersion string `json:"runningVersion,omitempty"`
 	// Drift names what somebody changed on the cluster by hand, where the topology
 	// says that it is reported and not repaired.
 	Drift []string `json:"drift,omitempty"`
@@ -123,7 +133,7 @@ type DeployResult struct {
 	// Cluster makes it the result of one cluster of a multiCluster target, by the
 	// cluster's name. That of the target as a whole has none; it comes last.
 	Cluster string `json:"cluster,omitempty"`
-	// Message says why a cluster failed or was skipped.
+	// Message says why a cluster failed or was skipped, or why the target was taken back.
 	Message string `json:"message,omitempty"`
 	// Clusters counts the clusters, in the result of a multiCluster target.
 	Clusters *ClusterCount `json:"clusters,omitempty"`

@@ -123,6 +123,19 @@ func (r Provider) Vouched() (string, error) {
 	return at, nil
 }
 
+// What a release does with a target whose smoke checks failed.
+const (
+	// SmokeRollback takes the target back to the release before.
+	SmokeRollback = "rollback"
+	// SmokeHalt leaves it as it is.
+	SmokeHalt = "halt"
+)
+
+// Irreversible is the annotation, with the value true, by which a chart, in its
+// Chart.yaml, or an object that it renders, such as the Job of a migration, says that
+// the release before cannot come back.
+const Irreversible = "harmony.nationtech.io/irreversible"
+
 // Target is where a deploy goes. Exactly one of InCluster, MultiCluster and
 // EdgeDevice is set.
 type Target struct {
@@ -135,6 +148,9 @@ type Target struct {
 	// NoDowngrade says whether a deploy refuses to put an older version of an app in
 	// the place of a newer one; see [Topology.RefusesDowngrade] for its default.
 	NoDowngrade *bool `json:"noDowngrade,omitempty"`
+	// OnSmokeFailure says what a release does with the target when a smoke check
+	// failed there: [SmokeRollback], the default, or [SmokeHalt].
+	OnSmokeFailure string `json:"onSmokeFailure,omitempty"`
 }
 
 // RefusesDowngrade reports whether a deploy to the target refuses to put an older

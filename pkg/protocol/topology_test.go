@@ -26,3 +26,18 @@ func TestVouched(t *testing.T) {
 		t.Errorf("of another capability: %v", err)
 	}
 }
+
+func TestOnSmokeFailure(t *testing.T) {
+	for word, want := range map[string]string{
+		"": "", protocol.SmokeRollback: "", protocol.SmokeHalt: "",
+		"retry": `spec.targets.staging.onSmokeFailure: "retry" is not one of rollback, halt`,
+	} {
+		err := protocol.Topology{
+			Metadata: protocol.Metadata{Name: "ci"},
+			Targets:  map[string]protocol.Target{"staging": {InCluster: &protocol.InCluster{Namespace: "x"}, OnSmokeFailure: word}},
+		}.Validate()
+		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%q: %v, want %q", word, err, want)
+		}
+	}
+}

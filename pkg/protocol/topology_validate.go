@@ -24,6 +24,7 @@ func (t Topology) Validate() error {
 		field := "spec.targets." + name
 		p.name(field, "a target's", name)
 		p.one(field, "inCluster, multiCluster and edgeDevice", target.InCluster != nil, target.MultiCluster != nil, target.EdgeDevice != nil)
+		p.among(field+".onSmokeFailure", target.OnSmokeFailure, SmokeRollback, SmokeHalt)
 		if target.InCluster != nil {
 			target.InCluster.validate(&p, field+".inCluster")
 		}

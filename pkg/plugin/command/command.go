@@ -54,10 +54,7 @@ func Subcommand(c *cobra.Command) Option {
 // Main runs a stage plugin with the arguments, those after the program's name,
 // and returns its exit status.
 func Main(ctx context.Context, stage plugin.Stage, streams Streams, args []string, options ...Option) int {
-	f := &commandLine{stage: stage, streams: streams, project: streams.Project}
-	if f.project == nil {
-		f.project = installed{}
-	}
+	f := newCommandLine(stage, streams)
 	root := f.command()
 	for _, option := range options {
 		option(root)
@@ -77,7 +74,10 @@ func Main(ctx context.Context, stage plugin.Stage, streams Streams, args []strin
 	root.SetErr(streams.Err)
 	err := root.ExecuteContext(ctx)
 	_, misused := errors.AsType[usageError](err)
+	told, isTold := errors.AsType[ended](err)
 	switch {
+	case isTold:
+		return int(told)
 	case err != nil && (misused || !began):
 		f.usage(err)
 		return protocol.ExitInvalid
@@ -108,6 +108,14 @@ type commandLine struct {
 	output             string
 	dryRun, all, quiet bool
 	code               int
+}
+
+func newCommandLine(stage plugin.Stage, streams Streams) *commandLine {
+	f := &commandLine{stage: stage, streams: streams, project: streams.Project}
+	if f.project == nil {
+		f.project = installed{}
+	}
+	return f
 }
 
 func (f *commandLine) command() *cobra.Command {
