@@ -27,9 +27,10 @@ func main() {
 		"helm":   helm.New,
 	}, edge.New)
 	bind := func(set *pflag.FlagSet) { kubeflags.Bind(&flags.Flags, set) }
-	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: project.Standard()}
-	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind))
-	stage := plugin.Deploy(suite.Version(), adapters)
-	stage.Features = []string{protocol.FeatureImages}
+	streams := project.Standard()
+	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: streams}
+	stage, back := plugin.Deploy(suite.Version(), adapters), plugin.TakeBack(suite.Version(), adapters)
+	stage.Features, back.Features = []string{protocol.FeatureImages}, []string{protocol.FeatureImages}
+	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind), cli.TakeBack(back, streams, bind))
 	project.Main(stage, options...)
 }

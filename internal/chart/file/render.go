@@ -22,7 +22,10 @@ import (
 // Rendered is what a chart gives for its values, before anything is applied.
 type Rendered struct {
 	Objects, Hooks []*unstructured.Unstructured
-	sources        map[*unstructured.Unstructured]string
+	// Irreversible names what says that the release before cannot come back, as in
+	// protocol.DeployResult.
+	Irreversible string
+	sources      map[*unstructured.Unstructured]string
 }
 
 // Source is the template that gave the object, within the chart's folder.
@@ -74,7 +77,27 @@ func Render(e Engine, ch *chart.Chart, values map[string]any, options chartutil.
 			}
 		}
 	}
+	r.Irreversible = Irreversible(ch, slices.Concat(r.Objects, r.Hooks))
 	return r, nil
+}
+
+// Irreversible names the chart, or the first of the objects that it gave, that says by
+// [protocol.Irreversible] that the release before cannot come back; "" when none does.
+func Irreversible(ch *chart.Chart, objects []*unstructured.Unstructured) string {
+	if ch.Metadata != nil && ch.Metadata.Annotations[protocol.Irreversible] == "true" {
+		return "chart " + ch.Name()
+	}
+	for _, dependency := range ch.Dependencies() {
+		if found := Irreversible(dependency, nil); found != "" {
+			return found
+		}
+	}
+	for _, o := range objects {
+		if o.GetAnnotations()[protocol.Irreversible] == "true" {
+			return o.GetKind() + " " + o.GetName()
+		}
+	}
+	return ""
 }
 
 // inFolder is the name of a template within the chart's folder.

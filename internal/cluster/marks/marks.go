@@ -35,6 +35,9 @@ const (
 	ChartBefore = Domain + "chart-before"
 )
 
+// TakenBack says which version did not pass its smoke checks, and so is not what runs.
+const TakenBack = Domain + "taken-back"
+
 // What the namespace of a preview says: the target, as a label; the project and the
 // branch; when it may be removed; and, each with this before its name, the apps in it.
 const (

@@ -61,6 +61,8 @@ type deployment struct {
 	want wanted
 	// adopted says who managed the Application that is taken over.
 	adopted string
+	// takenBack says what it is gone back from, and why; empty in a deploy.
+	takenBack string
 }
 
 // Deploy implements [capability.ContinuousDelivery]. An error of status

@@ -23,13 +23,25 @@ import (
 // the Application is written. A chart that cannot be rendered here is left to Argo
 // CD.
 func (d *deployment) checked(ctx context.Context, first bool) error {
-	rendered, err := delivery.Render(ctx, d.Discovery, d.App, d.Target, d.Namespace, d.Chart, d.Values.All, first)
+	rendered, err := d.rendered(ctx, d.Namespace, first)
 	if err != nil {
 		d.Say("warning", "the chart is not checked before Argo CD gets it: %v", err)
 		return nil
 	}
 	return delivery.Preview{Space: d.Space(), Source: rendered.Source, BringsKinds: rendered.BringsKinds}.Check(ctx, nil, rendered.Objects)
 }
+
+// rendered renders the chart, and keeps what it says of going back.
+func (d *deployment) rendered(ctx context.Context, namespace string, first bool) (delivery.Rendered, error) {
+	rendered, err := delivery.Render(ctx, d.Discovery, d.App, d.Target, namespace, d.Chart, d.Values.All, first)
+	if d.Irreversible = rendered.Irreversible; err != nil {
+		d.Irreversible = unread
+	}
+	return rendered, err
+}
+
+// unread stands for what a chart that could not be read may say of going back.
+const unread = "the chart, perhaps: it could not be read here"
 
 // inCluster is how Argo CD knows the cluster that it runs in.
 const inCluster = "https://kubernetes.default.svc"

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -34,6 +35,8 @@ type fanout struct {
 	spec map[string]any
 	// forward says that it is a deploy, which leaves newer versions alone.
 	forward bool
+	// was is the release in force before.
+	was release
 	// ends is what became of the members.
 	ends []protocol.DeployResult
 }
@@ -115,7 +118,18 @@ func (f *fanout) run(ctx context.Context) (protocol.DeployResult, error) {
 	if err := errors.Join(f.mayReplace(found), f.ready(ctx)); err != nil {
 		return protocol.DeployResult{}, err
 	}
+	f.regard(ctx, found)
 	return f.apply(ctx, outcomes, f.rollbackAfter)
+}
+
+// regard reads the release in force and, for a change of it, what the chart says of
+// going back.
+func (f *fanout) regard(ctx context.Context, found *appSet) {
+	if found == nil {
+		return
+	}
+	f.was, _ = noted(found.Unstructured, marks.Release)
+	_, _ = f.rendered(ctx, f.multi.Namespace, false) // f.Irreversible tells
 }
 
 // apply has Argo CD bring what is wanted to the members, under the lease, with
@@ -199,6 +213,9 @@ func (f *fanout) finish(i int, outcome protocol.Outcome, message string) {
 	result.Context, result.Cluster, result.Message = "", f.members[i].Name, message
 	if outcome.Delivered() {
 		result.Image, result.Images, result.Chart = f.want.digest(), status.Digests(f.want.Images), f.want.chart()
+	}
+	if outcome == protocol.OutcomeUpgraded || outcome == protocol.OutcomeRolledBack {
+		result.PreviousImage, result.PreviousChart = f.was.digest(), f.was.chart()
 	}
 	f.ends[i] = result
 	f.each(result)

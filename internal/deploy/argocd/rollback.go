@@ -63,7 +63,12 @@ func (d *deployment) rollbackTo(ctx context.Context, to release) error {
 			return err
 		}
 		token := rand.Text()
-		err = d.begin(ctx, token, func(found *application) error { return to.write(found.Unstructured) })
+		err = d.begin(ctx, token, func(found *application) error {
+			if d.takenBack != "" {
+				annotate(found.Unstructured, marks.TakenBack, d.takenBack)
+			}
+			return to.write(found.Unstructured)
+		})
 		if err == nil {
 			err = d.await(ctx, token, to.chart())
 		}
@@ -80,6 +85,23 @@ func (d *deployment) rollbackTo(ctx context.Context, to release) error {
 // Rollback brings back the release before the one in force; to is its version,
 // or empty. An Application keeps one of them.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
+	return a.rollback(ctx, app, target, "", asked(to))
+}
+
+// choice finds the release to go back to, and what comes of that, by the release in
+// force and the one before it, which may be empty. what names the object.
+type choice func(what any, now, last release) (release, protocol.Outcome, error)
+
+// asked is what a user asked for: a version, or the one before when to is empty.
+func asked(to string) choice {
+	return func(what any, now, last release) (release, protocol.Outcome, error) {
+		return earlier(what, strings.TrimPrefix(to, "v"), now, last)
+	}
+}
+
+// rollback brings back the release that choose finds. why is noted in the Application,
+// unless it is empty.
+func (a *adapter) rollback(ctx context.Context, app protocol.AppSpec, target, why string, choose choice) (protocol.DeployResult, error) {
 	if !a.settings.manage {
 		return protocol.DeployResult{}, protocol.Unsupported("the Application of %s for target %q comes from Git", app.Name, target).WithHint("revert the change in Git")
 	}
@@ -89,16 +111,16 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 	}
 	bounded, cancel := d.bounded(ctx)
 	defer cancel()
-	version := strings.TrimPrefix(to, "v")
+	d.takenBack = why
 	c := d.lock(d.argo.String(), func(ctx context.Context) (protocol.DeployResult, error) {
-		last, result, err := d.earlier(ctx, version)
+		last, result, err := d.earlier(ctx, choose)
 		if err == nil && result.Outcome == protocol.OutcomeRolledBack {
 			err = d.rollbackTo(ctx, last)
 		}
 		return result, err
 	})
 	c.Plan = func(ctx context.Context) (protocol.DeployResult, error) {
-		_, result, err := d.earlier(ctx, version)
+		_, result, err := d.earlier(ctx, choose)
 		return result, err
 	}
 	result, err := c.Run(bounded, bounded)
@@ -106,7 +128,7 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 }
 
 // earlier is the release to roll back to, and the result of that.
-func (d *deployment) earlier(ctx context.Context, to string) (release, protocol.DeployResult, error) {
+func (d *deployment) earlier(ctx context.Context, choose choice) (release, protocol.DeployResult, error) {
 	found, err := d.argo.get(ctx)
 	if err == nil && found == nil {
 		err = protocol.Unsupported("there is no %s", d.argo)
@@ -119,7 +141,7 @@ func (d *deployment) earlier(ctx context.Context, to string) (release, protocol.
 	}
 	last, _ := previous(found)
 	now := releaseOf(found)
-	chosen, outcome, err := earlier(d.argo, to, now, last)
+	chosen, outcome, err := choose(d.argo, now, last)
 	return chosen, d.result(outcome, chosen, now), err
 }
 
@@ -180,11 +202,11 @@ func (a *adapter) RollbackAll(ctx context.Context, app protocol.AppSpec, target,
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	result, err := f.rollback(ctx, strings.TrimPrefix(to, "v"))
+	result, err := f.rollback(ctx, asked(to))
 	return result, f.explain(ctx, err)
 }
 
-func (f *fanout) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
+func (f *fanout) rollback(ctx context.Context, choose choice) (protocol.DeployResult, error) {
 	found, err := f.read(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -197,14 +219,14 @@ func (f *fanout) rollback(ctx context.Context, to string) (protocol.DeployResult
 	}
 	now, _ := noted(found.Unstructured, marks.Release)
 	last, _ := noted(found.Unstructured, marks.Previous)
-	last, outcome, err := earlier(f.set, to, now, last)
+	last, outcome, err := choose(f.set, now, last)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
 	if f.spec, err = f.setSpec(last); err != nil {
 		return protocol.DeployResult{}, err
 	}
-	f.want.release = last
+	f.want.release, f.was = last, now
 	outcomes := slices.Repeat([]protocol.Outcome{outcome}, len(f.members))
 	if outcome == protocol.OutcomeUnchanged {
 		return f.foreseen(outcomes)

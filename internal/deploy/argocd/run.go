@@ -153,8 +153,12 @@ func (d *deployment) change(ctx context.Context, deadline time.Time, found *appl
 		return d.result(outcomeOf(found), d.want.release, releaseOf(found)), nil
 	}
 	c.Prepare = func(ctx context.Context) (err error) {
-		if to, err = d.destined(ctx); err != nil || !d.settings.manage || d.wants(found) {
+		if to, err = d.destined(ctx); err != nil || !d.settings.manage {
 			return err
+		}
+		if d.wants(found) { // a process was killed, or only the rollout is missing
+			_, _ = d.rendered(ctx, d.Namespace, false) // d.Irreversible tells
+			return nil
 		}
 		return d.checked(ctx, found == nil)
 	}

@@ -35,6 +35,7 @@ type Adapter interface {
 	// Rollback brings an app back to the release of a version, or to the one
 	// before when to is empty, and proves it as a deploy does.
 	Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error)
+	capability.Reverter
 	capability.Remover
 	// GiveBack removes harmony's marks from an app, which runs on: a deploy refuses it
 	// from then on, and whoever managed it before goes on with it. The outcome is
@@ -61,6 +62,11 @@ func (u Unsupported) cannot(what string) *protocol.Error {
 // Rollback is unsupported.
 func (u Unsupported) Rollback(_ context.Context, app protocol.AppSpec, _, _ string) (protocol.DeployResult, error) {
 	return protocol.DeployResult{}, u.cannot("rollback").WithHint("release the earlier version again: harmony release %s --version …", app.Name)
+}
+
+// TakeBack is unsupported.
+func (u Unsupported) TakeBack(context.Context, protocol.AppSpec, string, capability.Setback, func(protocol.DeployResult)) (protocol.DeployResult, error) {
+	return protocol.DeployResult{}, u.cannot(protocol.CommandTakeBack)
 }
 
 // Remove is unsupported.
@@ -189,6 +195,8 @@ type Call struct {
 	// Adopt says what of others may be taken over.
 	Adopt    capability.Adoption
 	Progress func(protocol.Event)
+	// Irreversible is that of the chart, once it was rendered.
+	Irreversible string
 }
 
 // Say reports one line of progress.
@@ -221,10 +229,14 @@ func (c *Call) PinnedImage() string {
 
 // Result is the document for an outcome, without the release's image and chart.
 func (c *Call) Result(adapter string, outcome protocol.Outcome) protocol.DeployResult {
-	return protocol.DeployResult{
+	r := protocol.DeployResult{
 		Metadata: c.App.Metadata, Target: c.Target, Adapter: adapter, Context: c.Context, Namespace: c.Namespace,
 		Release: c.App.Name, Outcome: outcome, Planned: c.DryRun,
 	}
+	if outcome == protocol.OutcomeUpgraded {
+		r.Irreversible = c.Irreversible
+	}
+	return r
 }
 
 // Lock is a change of a release under a Lease in the namespace of a cluster,

@@ -50,6 +50,8 @@ type deployment struct {
 	image  protocol.ImageRef
 	chart  protocol.ChartRef
 	values map[string]any
+	// irreversible is that of the chart.
+	irreversible string
 }
 
 // Deploy implements [capability.ContinuousDelivery]. The result is
@@ -218,7 +220,7 @@ const mostDevices = 500
 func (d *deployment) result(p published, reported devices.Progress) protocol.DeployResult {
 	r := protocol.DeployResult{
 		Metadata: d.app.Metadata, Target: d.target, Adapter: Name, Namespace: d.place.Target.Namespace, Release: d.app.Name,
-		Outcome: protocol.OutcomePublished, Planned: d.dryRun,
+		Outcome: protocol.OutcomePublished, Planned: d.dryRun, Irreversible: d.irreversible,
 		PreviousImage: p.previous.Annotations[marks.Image], PreviousChart: p.previous.Annotations[marks.Chart],
 		Published: &protocol.PublishedState{
 			URL: d.place.URL(), Digest: p.digest, Image: d.image.Digest, Images: d.image.ImageDigests(), Chart: d.chart.Digest, Unchanged: p.unchanged,

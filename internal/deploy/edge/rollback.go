@@ -8,6 +8,8 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/devices"
 	"github.com/nationtech/harmony/internal/cluster/marks"
+	"github.com/nationtech/harmony/internal/deploy/delivery"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -15,6 +17,33 @@ import (
 // before when to is empty. The result is protocol.OutcomeRolledBack only when
 // every known device reports to run it.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
+	return a.rollback(ctx, app, target, func(d *deployment, now devices.Artifact) (devices.Artifact, error) {
+		return d.earlier(ctx, now, strings.TrimPrefix(to, "v"))
+	})
+}
+
+// TakeBack implements [capability.Reverter].
+func (a *adapter) TakeBack(ctx context.Context, app protocol.AppSpec, target string, from capability.Setback, _ func(protocol.DeployResult)) (protocol.DeployResult, error) {
+	version := ""
+	result, err := a.rollback(ctx, app, target, func(d *deployment, now devices.Artifact) (devices.Artifact, error) {
+		deployed := from.Deployed
+		if p := deployed.Published; p == nil || now.Digest != p.Digest {
+			return devices.Artifact{}, delivery.Superseded(app.Name, "version "+now.Annotations[marks.Version]+", "+now.Digest)
+		}
+		before, err := d.earlier(ctx, now, "")
+		if err == nil && (before.Annotations[marks.Chart] != deployed.PreviousChart || before.Annotations[marks.Image] != deployed.PreviousImage) {
+			err = delivery.Forgotten(d.place.URL(), deployed)
+		}
+		version = before.Annotations[marks.Version]
+		return before, err
+	})
+	result.RunningVersion = version
+	return result, err
+}
+
+// rollback has devices follow the state that choose finds for the one they follow now.
+func (a *adapter) rollback(ctx context.Context, app protocol.AppSpec, target string,
+	choose func(*deployment, devices.Artifact) (devices.Artifact, error)) (protocol.DeployResult, error) {
 	d, err := a.open(app, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -26,7 +55,7 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 	if now.Digest == "" {
 		return protocol.DeployResult{}, protocol.Invalid("nothing of %s is published for %s", app.Name, d.place.Whose())
 	}
-	earlier, err := d.earlier(ctx, now, strings.TrimPrefix(to, "v"))
+	earlier, err := choose(d, now)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}

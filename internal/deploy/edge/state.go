@@ -55,6 +55,7 @@ func (d *deployment) files(ctx context.Context) ([]file, error) {
 	if err := s.Uses(d.image, d.chart); err != nil {
 		return nil, err
 	}
+	d.irreversible = s.Irreversible
 	files := []file{{name: fileNamespace}}
 	if files[0].content, err = encode([]*unstructured.Unstructured{namespace(d.place.Target.Namespace)}); err != nil {
 		return nil, err

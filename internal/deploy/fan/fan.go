@@ -75,6 +75,9 @@ type whole interface {
 	// DeployAll is capability.ClusterDelivery's DeployEach over the clusters.
 	DeployAll(ctx context.Context, app protocol.AppSpec, target string, clusters []conn.Cluster, image protocol.ImageRef, chart protocol.ChartRef,
 		each func(protocol.DeployResult)) (protocol.DeployResult, error)
+	// TakeAllBack is TakeBack over the clusters.
+	TakeAllBack(ctx context.Context, app protocol.AppSpec, target string, clusters []conn.Cluster, from capability.Setback,
+		each func(protocol.DeployResult)) (protocol.DeployResult, error)
 	// RollbackAll is Rollback over the clusters.
 	RollbackAll(ctx context.Context, app protocol.AppSpec, target, to string, clusters []conn.Cluster) (protocol.DeployResult, error)
 }

@@ -78,7 +78,7 @@ func (s *standIn) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 		Image: image.Digest, Chart: chart.Digest, Planned: s.env.DryRun,
 	}
 	was, there := f.runs[name]
-	result.PreviousImage = was
+	result.PreviousImage, result.PreviousChart = was, "chart-"+was
 	switch {
 	case f.bad[name] != 0 && there:
 		result.Outcome, result.Image = protocol.OutcomeRolledBack, was
@@ -109,6 +109,20 @@ func (s *standIn) Rollback(_ context.Context, app protocol.AppSpec, target, to s
 	f.runs[name] = f.before[name]
 	f.rolledBack = append(f.rolledBack, name)
 	return protocol.DeployResult{Metadata: app.Metadata, Target: target, Adapter: "standin", Outcome: protocol.OutcomeRolledBack, Image: f.runs[name]}, nil
+}
+
+func (s *standIn) TakeBack(_ context.Context, app protocol.AppSpec, target string, from capability.Setback, _ func(protocol.DeployResult)) (protocol.DeployResult, error) {
+	f, name := s.fleet, s.env.Cluster
+	f.enter(name)
+	defer f.leave()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if code := f.bad[name]; code != 0 {
+		return protocol.DeployResult{}, &protocol.Error{Code: code, Message: "the pods of the old one crash"}
+	}
+	f.runs[name] = from.On(name).PreviousImage
+	f.rolledBack = append(f.rolledBack, name)
+	return protocol.DeployResult{Metadata: app.Metadata, Target: target, Adapter: "standin", Outcome: protocol.OutcomeRolledBack, Image: f.runs[name], RunningVersion: "0.9.0"}, nil
 }
 
 func (s *standIn) Remove(_ context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error) {

@@ -45,6 +45,8 @@ type deployment struct {
 	drifted []string
 	// adopted says who managed the HelmRelease that is taken over.
 	adopted string
+	// takenBack says what it is gone back from, and why; empty in a deploy.
+	takenBack string
 }
 
 // Deploy implements [capability.ContinuousDelivery]. HelmRelease and Helm
@@ -106,7 +108,7 @@ func (d *deployment) result(outcome protocol.Outcome, now, before standing) prot
 	r := d.Result(Name, outcome)
 	r.Revision, r.Image, r.Chart = now.revision, now.image, now.chart
 	r.Images = protocol.ImageRef{Images: now.images}.ImageDigests()
-	r.PreviousImage, r.PreviousChart, r.Adopted = before.image, before.chart, d.adopted
+	r.PreviousImage, r.PreviousChart, r.PreviousRevision, r.Adopted = before.image, before.chart, before.revision, d.adopted
 	return r
 }
 

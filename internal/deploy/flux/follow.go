@@ -125,35 +125,34 @@ func (d *deployment) follow(ctx context.Context, s seen, token string, before st
 // proven follows the rollout to its end, for which Flux need not have waited,
 // and proves that the image runs.
 func (d *deployment) proven(ctx context.Context, s seen, before standing) (protocol.DeployResult, error) {
-	if err := d.prove(ctx, s, d.Image); err != nil {
+	made, err := d.prove(ctx, s, d.Image)
+	if err != nil {
 		return protocol.DeployResult{}, err
 	}
+	d.Irreversible = made.irreversible
 	after := d.wanted(s.revision())
 	if isOurs(s) {
 		d.prune(ctx)
 	}
 	result := d.result(outcome(before, after), after, before)
-	if len(d.drifted) == 0 {
-		return result, nil
-	}
-	r, err := d.read(ctx, s, s.revision()) // Flux was asked to mend it
-	if err == nil && r != nil {
-		result.Drift, err = d.drift(ctx, r)
+	if len(d.drifted) > 0 { // Flux was asked to mend it
+		result.Drift, err = d.drift(ctx, made)
 	}
 	return result, err
 }
 
-func (d *deployment) prove(ctx context.Context, s seen, image protocol.ImageRef) error {
+// prove waits until the revision in force runs, with the image, and returns it.
+func (d *deployment) prove(ctx context.Context, s seen, image protocol.ImageRef) (*stored, error) {
 	r, err := d.read(ctx, s, s.revision())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if r == nil {
-		return fmt.Errorf("%s: revision %d is not in Helm's storage", s, s.revision())
+		return nil, fmt.Errorf("%s: revision %d is not in Helm's storage", s, s.revision())
 	}
 	d.TellUnproven(r.objects)
 	prover := proof.NewProver(d.App.Name, image)
-	return rollout.Wait(ctx, d.Client, r.workloads, rollout.Options{
+	return r, rollout.Wait(ctx, d.Client, r.workloads, rollout.Options{
 		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
 		Check: func(seen []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, r.proof(), seen) },
 	})
@@ -195,7 +194,7 @@ func (d *deployment) afterFailure(ctx context.Context, s seen, token string, bef
 	if now.image != "" || d.Image.IsNone() {
 		image := d.Image
 		image.Digest, image.Images = now.image, now.images
-		if err := d.prove(ctx, s, image); err != nil {
+		if _, err := d.prove(ctx, s, image); err != nil {
 			return protocol.DeployResult{}, errors.Join(failed, fmt.Errorf("after the rollback: %w", err))
 		}
 	}

@@ -24,6 +24,16 @@ import (
 // empty. It is followed and proven as a deploy is. A version that Helm's history
 // does not hold is an error of status protocol.ExitInvalid.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
+	return a.rollback(ctx, app, target, func(d *deployment, current, source seen) (*release.Release, error) {
+		return d.chosen(current, source, strings.TrimPrefix(to, "v"))
+	})
+}
+
+// choice finds the revision to go back to; source is the chart that is asked for now.
+type choice func(d *deployment, current, source seen) (*release.Release, error)
+
+// rollback brings an app back to the revision that choose finds.
+func (a *adapter) rollback(ctx context.Context, app protocol.AppSpec, target string, choose choice) (protocol.DeployResult, error) {
 	d, err := a.open(app, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -36,16 +46,16 @@ func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to
 		d.Image.Insecure = registry.Insecure
 	}
 	return d.bounded(ctx, func(ctx context.Context) (protocol.DeployResult, error) {
-		return d.rollback(ctx, strings.TrimPrefix(to, "v"))
+		return d.rollback(ctx, choose)
 	})
 }
 
 // rollback rolls back under the lease, or plans it in a dry run.
-func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
+func (d *deployment) rollback(ctx context.Context, choose choice) (protocol.DeployResult, error) {
 	if _, err := d.existing(ctx); err != nil {
 		return protocol.DeployResult{}, err
 	}
-	work := func(ctx context.Context) (protocol.DeployResult, error) { return d.rollbackHeld(ctx, to) }
+	work := func(ctx context.Context) (protocol.DeployResult, error) { return d.rollbackHeld(ctx, choose) }
 	c := d.lock(work)
 	c.Plan = work
 	return c.Run(ctx, ctx)
@@ -62,7 +72,7 @@ func (d *deployment) existing(ctx context.Context) (seen, error) {
 
 // rollbackHeld makes the deployment that of an earlier revision, and carries it
 // out.
-func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.DeployResult, error) {
+func (d *deployment) rollbackHeld(ctx context.Context, choose choice) (protocol.DeployResult, error) {
 	current, err := d.existing(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -84,7 +94,7 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	earlier, err := d.chosen(current, source, to)
+	earlier, err := choose(d, current, source)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -98,7 +108,7 @@ func (d *deployment) rollbackHeld(ctx context.Context, to string) (protocol.Depl
 	}
 	result, err := d.changeHeld(ctx)
 	if err == nil && result.Outcome == protocol.OutcomeUpgraded {
-		result.Outcome = protocol.OutcomeRolledBack
+		result.Outcome, result.Irreversible = protocol.OutcomeRolledBack, ""
 	}
 	return result, err
 }

@@ -286,6 +286,9 @@ func (d *deployment) request(ctx context.Context, p *part, token string, before 
 	if before.chart != "" {
 		annotations[marks.ChartBefore] = before.chart
 	}
+	if d.takenBack != "" {
+		annotations[marks.TakenBack] = d.takenBack
+	}
 	if !p.differs {
 		return d.annotate(ctx, releases, p.seen, annotations)
 	}

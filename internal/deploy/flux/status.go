@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/nationtech/harmony/internal/chart/file"
 	deployvalues "github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/marks"
@@ -203,6 +204,8 @@ type stored struct {
 	hooks     []*unstructured.Unstructured
 	// hasHooks is true when something runs before the objects are applied.
 	hasHooks bool
+	// irreversible is that of the chart.
+	irreversible string
 }
 
 // proof are the objects as a proof takes them.
@@ -305,7 +308,8 @@ func (d *deployment) storedOf(r *release.Release) (*stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hooks of revision %d of release %s: %w", r.Version, r.Name, err)
 	}
-	return &stored{version: r.Version, objects: objects, workloads: workloads, hooks: hooks, hasHooks: len(r.Hooks) > 0}, nil
+	irreversible := file.Irreversible(r.Chart, slices.Concat(objects, hooks))
+	return &stored{version: r.Version, objects: objects, workloads: workloads, hooks: hooks, hasHooks: len(r.Hooks) > 0, irreversible: irreversible}, nil
 }
 
 // standing is what is in force: the newest revision that Flux knows of, or what

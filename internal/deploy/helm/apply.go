@@ -60,6 +60,7 @@ func (d *deployment) render(ctx context.Context, last *release.Release) (prepare
 		return prepared{}, err
 	}
 	p := prepared{objects: r.Objects, source: r.Source, hasHooks: len(r.Hooks) > 0}
+	d.Irreversible = r.Irreversible
 	if !isGone(last) {
 		if p.before, err = manifest.Parse(last.Manifest); err != nil {
 			return prepared{}, err

@@ -189,8 +189,12 @@ func (d *deployment) withImage(r *release.Release, digest, images string) (*depl
 	return &of, nil
 }
 
-// rollback is one that a user asked for.
-func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployResult, error) {
+// choice finds the revision to go back to from the last one, which it is when there is
+// nothing to do.
+type choice func(d *deployment, last *release.Release) (*release.Release, error)
+
+// rollback is one to the revision that choose finds.
+func (d *deployment) rollback(ctx context.Context, choose choice) (protocol.DeployResult, error) {
 	last, err := d.last(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, err
@@ -199,13 +203,13 @@ func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployRe
 		return protocol.DeployResult{}, protocol.Invalid("there is no release %s in namespace %s", d.App.Name, d.Namespace)
 	}
 	c := d.lock()
-	c.Plan = func(context.Context) (protocol.DeployResult, error) { return d.rollbackPlan(last, to) }
+	c.Plan = func(context.Context) (protocol.DeployResult, error) { return d.rollbackPlan(last, choose) }
 	c.Work = func(ctx context.Context, inherited bool) (protocol.DeployResult, error) {
 		last, err := d.free(ctx, inherited)
 		if err != nil {
 			return protocol.DeployResult{}, err
 		}
-		target, err := d.chosen(last, to)
+		target, err := choose(d, last)
 		if err != nil {
 			return protocol.DeployResult{}, err
 		}
@@ -227,8 +231,8 @@ func (d *deployment) rollback(ctx context.Context, to string) (protocol.DeployRe
 }
 
 // rollbackPlan is the result that a rollback would have.
-func (d *deployment) rollbackPlan(last *release.Release, to string) (protocol.DeployResult, error) {
-	target, err := d.chosen(last, to)
+func (d *deployment) rollbackPlan(last *release.Release, choose choice) (protocol.DeployResult, error) {
+	target, err := choose(d, last)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}

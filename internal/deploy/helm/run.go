@@ -199,7 +199,11 @@ func (d *deployment) upgrade(ctx context.Context, prepared prepared, last *relea
 	if err := d.finish(ctx, applied); err != nil {
 		return protocol.DeployResult{}, unhealthyError{err}
 	}
-	return d.result(outcome, applied.Version, recordOf(before)), nil
+	result := d.result(outcome, applied.Version, recordOf(before))
+	if before != nil {
+		result.PreviousRevision = before.Version
+	}
+	return result, nil
 }
 
 // finish waits until the revision is healthy, and records that.

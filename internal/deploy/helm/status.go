@@ -179,13 +179,20 @@ func versionOf(r *release.Release) string {
 // before, and waits for it as a deploy does. A version that Helm's history does
 // not hold is an error of status protocol.ExitInvalid.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
+	return a.rollback(ctx, app, target, func(d *deployment, last *release.Release) (*release.Release, error) {
+		return d.chosen(last, strings.TrimPrefix(to, "v"))
+	})
+}
+
+// rollback brings an app back to the revision that choose finds for the last one.
+func (a *adapter) rollback(ctx context.Context, app protocol.AppSpec, target string, choose choice) (protocol.DeployResult, error) {
 	d, err := a.open(app, target)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, a.settings.timeout)
 	defer cancel()
-	result, err := d.rollback(bounded, strings.TrimPrefix(to, "v"))
+	result, err := d.rollback(bounded, choose)
 	return result, d.Explained(ctx, d.Conn, a.settings.timeout, err)
 }
 

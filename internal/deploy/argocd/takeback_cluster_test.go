@@ -1,0 +1,7 @@
+package argocd
+
+import (
+	"testing"
+)
+
+func TestTakesBack(t *testing.T) { newWorld(t).TakesBack() }
