@@ -12,7 +12,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/pflag"
 
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/project"
+	"github.com/nationtech/harmony/internal/smoke"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
@@ -40,9 +42,16 @@ func TestMain(m *testing.M) {
 			stageMain(stage)
 		},
 		"harmony-deploy": func() {
-			stageMain(plugin.Deploy("1.2.3", plugin.Adapters[capability.ContinuousDelivery]{"helm": newFake[capability.ContinuousDelivery]}))
+			adapters := plugin.Adapters[capability.ContinuousDelivery]{"helm": newFake[capability.ContinuousDelivery]}
+			stageMain(plugin.Deploy("1.2.3", adapters), command.StageCommand(protocol.CommandTakeBack, plugin.TakeBack("1.2.3", adapters), project.Standard()),
+				command.Flags(func(set *pflag.FlagSet) { set.Bool("rollback-on-failure", true, "") }))
 		},
-		"harmony-smoke": func() { stageMain(plugin.Smoke("1.2.3", newFake[capability.Checker])) },
+		"harmony-smoke": func() {
+			if os.Getenv("REAL_CHECKS") != "" {
+				stageMain(plugin.Smoke("1.2.3", smoke.New(&conn.Flags{})))
+			}
+			stageMain(plugin.Smoke("1.2.3", newFake[capability.Checker]))
+		},
 		"harmony-monitor": func() {
 			stageMain(plugin.Monitor("1.2.3", plugin.Adapters[capability.Monitoring]{"none": newFake[capability.Monitoring], "prometheus-operator": newFake[capability.Monitoring]}))
 		},
@@ -50,8 +59,14 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+	params := scripts()
+	params.Dir = "testdata"
+	testscript.Run(t, params)
+}
+
+// scripts is how every script runs.
+func scripts() testscript.Params {
+	return testscript.Params{
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
@@ -62,7 +77,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("FAKE_LOG", env.WorkDir+"/log")
 			return nil
 		},
-	})
+	}
 }
 
 func stageMain(s plugin.Stage, options ...command.Option) {
@@ -72,7 +87,8 @@ func stageMain(s plugin.Stage, options ...command.Option) {
 }
 
 // fake is every adapter. FAKE_FAIL names the calls that fail, and how:
-// "build:app=4 check:app:staging=5".
+// "build:app=4 check:app:staging=5". FAKE_OUTCOME is that of deploys, and
+// FAKE_IRREVERSIBLE what their charts say. 1.3.0 is what ran before.
 type fake struct{ env capability.Environment }
 
 func newFake[C any](_ context.Context, env capability.Environment) (C, error) {
@@ -140,12 +156,28 @@ func (f fake) PushChart(ctx context.Context, app protocol.AppSpec, image protoco
 }
 
 func (f fake) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	return protocol.DeployResult{Metadata: app.Metadata, Target: target, Adapter: "helm", Outcome: protocol.OutcomeInstalled, Image: image.Digest, Planned: f.env.DryRun}, f.call(ctx, "deploy", app.Name, target)
+	result := protocol.DeployResult{Metadata: app.Metadata, Target: target, Adapter: "helm", Outcome: protocol.OutcomeInstalled, Image: image.Digest, Planned: f.env.DryRun}
+	if outcome := os.Getenv("FAKE_OUTCOME"); outcome != "" {
+		result.Outcome, result.Irreversible = protocol.Outcome(outcome), os.Getenv("FAKE_IRREVERSIBLE")
+		result.PreviousImage, result.PreviousChart = "sha256:ba5eba11", "sha256:ba5e"
+	}
+	return result, f.call(ctx, "deploy", app.Name, target)
+}
+
+func (f fake) TakeBack(ctx context.Context, app protocol.AppSpec, target string, from capability.Setback, _ func(protocol.DeployResult)) (protocol.DeployResult, error) {
+	return protocol.DeployResult{
+		Metadata: app.Metadata, Target: target, Adapter: "helm", Outcome: protocol.OutcomeRolledBack,
+		Image: from.Deployed.PreviousImage, Chart: from.Deployed.PreviousChart, RunningVersion: "1.3.0",
+	}, f.call(ctx, "back", app.Name, target)
 }
 
 func (f fake) Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
 	report := protocol.SmokeReport{Metadata: app.Metadata, Target: target, Planned: f.env.DryRun}
-	err := f.call(ctx, "check", app.Name, target)
+	words := []string{"check", app.Name, target}
+	if app.Version == "1.3.0" {
+		words = append(words, app.Version)
+	}
+	err := f.call(ctx, words...)
 	check := protocol.CheckResult{Name: "ready", Type: "rollout", Status: protocol.CheckPassed}
 	if err != nil {
 		check.Status = protocol.CheckFailed

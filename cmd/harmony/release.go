@@ -58,7 +58,7 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	own.BoolVarP(&f.quiet, "quiet", "q", false, "show results and failures only")
 	own.BoolVar(&f.explain, "explain", false, "explain why an app is rebuilt or where its image was found, and where the image goes in its chart")
 	own.BoolVar(&f.noCache, "no-cache", false, "rebuild everything, ignoring caches")
-	own.Bool(rollbackFlag, true, "roll back to the last good release when a deploy fails; off by default in the topology local")
+	own.Bool(rollbackFlag, true, "go back to the release before when a deploy or its smoke checks fail; off by default in the topology local")
 	f.rollback = own.Lookup(rollbackFlag)
 	own.Bool(downgradeFlag, false, "refuse to replace a newer version by an older one; on by default in the topology ci and on a target production")
 	f.noDowngrade = own.Lookup(downgradeFlag)
@@ -79,6 +79,9 @@ func (h *harmony) release() *cobra.Command {
 production, run the smoke checks. Apps are released in parallel; a step starts when all
 apps have finished the previous one. An app that fails is left out of later steps. A
 document of kind Pipeline in harmony.yaml defines other steps.
+
+A target whose smoke checks fail goes back to the release before, unless its
+onSmokeFailure is halt, as in the topology local; later targets are not touched.
 
 It is always safe to run the command again: completed work is not repeated.`,
 		Example: `  harmony release fleet-operator
@@ -137,6 +140,7 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (release 
 		return release, err
 	}
 	release.Flags, release.Explain, release.Adopt = f.stageFlags(), f.explain, f.adopt
+	release.OnSmokeFailure = f.onSmokeFailure()
 	release.Describer.Cache = cachedir.In("describe")
 	release.Finder, err = finderFor(project)
 	return release, err
@@ -172,6 +176,18 @@ func (f *releaseFlags) stageFlags() map[string][]string {
 		}
 	}
 	return flags
+}
+
+// onSmokeFailure is what the flag says of targets whose checks fail; empty when it was
+// not given.
+func (f *releaseFlags) onSmokeFailure() string {
+	switch {
+	case !f.rollback.Changed:
+		return ""
+	case f.rollback.Value.String() == "true":
+		return protocol.SmokeRollback
+	}
+	return protocol.SmokeHalt
 }
 
 // wanted are the tag and the names or globs of the apps to release. The tag is that of

@@ -117,8 +117,8 @@ func (p *Project) topologyNames() []string {
 //     BuildKit), pushes to HARMONY_REGISTRY, else imports into the nodes of a k3d
 //     or kind cluster when that is the current kube context, else pushes to
 //     [LocalRegistry]; keeps the chart as a local path and deploys with helm to
-//     the current kube context. A deploy that failed is not rolled back, so that the
-//     developer can look at it. Nothing is watched.
+//     the current kube context. A deploy that failed, or whose smoke checks did, is
+//     not rolled back, so that the developer can look at it. Nothing is watched.
 //   - ci builds with docker, pushes images and charts to HARMONY_REGISTRY, and
 //     deploys with helm to a kube context for each target, where the Prometheus
 //     operator watches.
@@ -153,7 +153,7 @@ func local(project string, getenv func(string) string) protocol.Topology {
 	}
 	for _, target := range targets {
 		if project != "" {
-			t.Targets[target] = protocol.Target{InCluster: &protocol.InCluster{Namespace: project + "-" + target}}
+			t.Targets[target] = protocol.Target{InCluster: &protocol.InCluster{Namespace: project + "-" + target}, OnSmokeFailure: protocol.SmokeHalt}
 		}
 	}
 	return t

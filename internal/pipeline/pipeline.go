@@ -116,7 +116,7 @@ func (s step) await(ctx context.Context, app protocol.AppSpec, done map[string]c
 // interrupted makes an interruption of whatever went wrong after the context
 // was cancelled, keeping the place.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
+	if _, told := errors.AsType[interruptedBack](err); told || ctx.Err() == nil {
 		return err
 	}
 	var stage *capability.StageError

@@ -32,6 +32,9 @@ type Release struct {
 	// Adopt has the deploys take over what others made, as --adopt of that stage does;
 	// empty does not.
 	Adopt string
+	// OnSmokeFailure wins over that of the targets: one of the protocol.Smoke words, or
+	// empty.
+	OnSmokeFailure string
 	// Explain passes --explain to the stages that have it.
 	Explain bool
 
@@ -44,6 +47,9 @@ type Release struct {
 	Line   func(stage, line string)
 	Result func(s protocol.Spec, stage, target string)
 	Failed func(protocol.Failure)
+
+	stages   map[string]stagePlugin
+	clusters *byCluster
 }
 
 // Run carries out the release and returns its exit status. What is wrong before
@@ -58,6 +64,7 @@ func (r Release) Run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	r.stages, r.clusters = plugins, &byCluster{}
 	running, err := r.start(ctx, plugins)
 	if err != nil {
 		return 0, err
@@ -176,11 +183,19 @@ func (r Release) introduce(p *process.Process, stage string) error {
 }
 
 func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage, target string) (*process.Process, error) {
-	return process.Start(ctx, process.Plugin{Path: plugin.Path, Flags: r.flags(plugin.info, stage, target), Registry: needsRegistry(plugin.info)}, process.Observer{
-		Event:   r.Event,
-		Line:    func(line string) { r.Line(strings.TrimSpace(stage+" "+target), line) },
-		Cluster: func(result protocol.DeployResult) { r.Result(result, capability.StageDeploy, target) },
-	})
+	return process.Start(ctx, process.Plugin{Path: plugin.Path, Flags: r.flags(plugin.info, stage, target), Registry: needsRegistry(plugin.info)}, r.observer(stage, target))
+}
+
+// observer takes what a stage tells beside its results.
+func (r Release) observer(stage, target string) process.Observer {
+	return process.Observer{
+		Event: r.Event,
+		Line:  func(line string) { r.Line(strings.TrimSpace(stage+" "+target), line) },
+		Cluster: func(result protocol.DeployResult) {
+			r.clusters.add(result)
+			r.Result(result, capability.StageDeploy, target)
+		},
+	}
 }
 
 // needsRegistry reports whether a stage gets the credentials of the registry:
@@ -242,7 +257,7 @@ func (r Release) scores(s running, record *capability.Record, one *step) func(pr
 		}
 	case protocol.StepSmoke:
 		return func(app protocol.AppSpec, v semver.Version) capability.Score {
-			return capability.NewSmokeScore(checker{first, record}, app, v, s.Target)
+			return checkedScore{capability.NewSmokeScore(checker{first, record}, app, v, s.Target), r, s.Target}
 		}
 	}
 	all := newIntake(first, r.Apps)

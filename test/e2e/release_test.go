@@ -171,6 +171,36 @@ func TestFailedCheckStopsBeforeProduction(t *testing.T) {
 	}
 }
 
+// A version that does not work goes back by itself: staging runs the release before
+// again, production never ran another, and the failing check and what stands are told.
+func TestFailedCheckTakesStagingBack(t *testing.T) {
+	p := newProject(t, "fleet")
+	p.rewrite("harmony.yaml", "timeout: 30s", "timeout: 5s")
+	good := only(documents(t, p.must("harmony", "release", "fleet-callout", "--version", "1.0.0", "-o", "json").stdout), "DeployResult")
+	p.rewrite("cmd/callout/handler.go", "Allowed: allowed,", "Allowed: true,")
+	out := p.run("harmony", "release", "fleet-callout", "--version", "1.1.0", "--rollback-on-failure", "-o", "json")
+	if out.code != 5 || !strings.Contains(out.stderr, "stranger-stays-out") || !strings.Contains(out.stderr, "staging was taken back to 1.0.0") ||
+		!strings.Contains(out.stderr, "which passes the checks") {
+		t.Errorf("exit status %d, want 5\n%s", out.code, out.stderr)
+	}
+	deployed, checked := only(documents(t, out.stdout), "DeployResult"), only(documents(t, out.stdout), "SmokeReport")
+	if len(deployed) != 2 || deployed[1].Spec.Outcome != "rolled-back" || deployed[1].Spec.Image != good[0].Spec.Image || deployed[1].Spec.Chart != good[0].Spec.Chart {
+		t.Errorf("deploys %+v", deployed)
+	}
+	if len(checked) != 2 || checked[0].Spec.Passed || checked[0].Metadata.Version != "1.1.0" || !checked[1].Spec.Passed || checked[1].Metadata.Version != "1.0.0" {
+		t.Errorf("reports %+v", checked)
+	}
+	p.runsOnly(string(good[0].Spec.Image))
+	for line := range strings.Lines(out.stdout) {
+		if err := schemas.Validate([]byte(line)); err != nil {
+			t.Errorf("%v\n%s", err, line)
+		}
+	}
+	if history := p.must("helm", "history", "fleet-callout", "-n", p.name+"-staging").stdout; !strings.Contains(history, "failed: check stranger-stays-out failed") {
+		t.Errorf("helm history:\n%s", history)
+	}
+}
+
 // tags lists the tags of a repository of this project.
 func (p *project) tags(repository string) []string {
 	p.t.Helper()

@@ -111,6 +111,7 @@ func TestDescribe(t *testing.T) {
 		{protocol.ChartRef{Path: "/x", Chart: "c", ChartVersion: "1.0.0", Planned: true}, "would package chart c:1.0.0"},
 		{protocol.DeployResult{Outcome: protocol.OutcomeUpgraded, Planned: true, Namespace: "n"}, "would upgrade in n"},
 		{protocol.DeployResult{Outcome: protocol.OutcomeUpgraded, Namespace: "n", Revision: 4, Adopted: "helm"}, "upgraded in n, revision 4, adopted from helm"},
+		{protocol.DeployResult{Outcome: protocol.OutcomeRolledBack, Namespace: "n", Revision: 5, RunningVersion: "1.3.0", Message: "check a failed"}, "rolled-back in n, revision 5, to 1.3.0: check a failed"},
 		{protocol.DeployResult{Outcome: protocol.OutcomeGivenBack, Namespace: "n"}, "given back in n"},
 		{protocol.DeployResult{Outcome: protocol.OutcomeGivenBack, Planned: true, Namespace: "n"}, "would give back in n"},
 		{protocol.DeployResult{Outcome: protocol.OutcomeRemoved, Planned: true, Namespace: "n"}, "would remove from n"},

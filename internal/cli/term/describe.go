@@ -94,6 +94,9 @@ func describeDeploy(d protocol.DeployResult) string {
 	if d.Revision > 0 {
 		text += fmt.Sprintf(", revision %d", d.Revision)
 	}
+	if d.RunningVersion != "" {
+		text += ", to " + d.RunningVersion
+	}
 	if d.Adopted != "" {
 		text += ", adopted from " + d.Adopted
 	}
