@@ -22,10 +22,10 @@ spec:
 `
 
 // back takes the target back from a deploy.
-func (w *World) back(version string, deployed protocol.DeployResult) (protocol.DeployResult, error) {
+func (w *World) back(deployed protocol.DeployResult) (protocol.DeployResult, error) {
 	w.T.Helper()
 	app := w.Spec()
-	app.Version = version
+	app.Version = deployed.Version
 	start := time.Now()
 	result, err := w.Adapter().(delivery.Adapter).TakeBack(w.T.Context(), app, Target,
 		capability.Setback{Deployed: deployed, Reason: "check devices failed"}, func(protocol.DeployResult) {})
@@ -38,15 +38,16 @@ func (w *World) back(version string, deployed protocol.DeployResult) (protocol.D
 // what it does not know to have run before.
 func (w *World) TakesBack() {
 	w.T.Helper()
+	w.NoDowngrade = true // which is not about going back
 	first := w.Deploy(protocol.OutcomeInstalled)
-	w.Values["replicas"] = float64(2)
+	w.Values["replicas"], w.Version = float64(2), "1.1.0"
 	w.NextImage("1.1.0")
 	second := w.Deploy(protocol.OutcomeUpgraded)
 	if second.PreviousImage != first.Image || second.PreviousChart != first.Chart || second.PreviousRevision != first.Revision || second.Irreversible != "" {
 		w.T.Errorf("the deploy tells %+v, want that %+v ran before", second, first)
 	}
 	for range 2 { // again: the process may have been killed before it could tell
-		result, err := w.back("1.0.0", second)
+		result, err := w.back(second)
 		if err != nil || result.Outcome != protocol.OutcomeRolledBack || result.Image != first.Image || result.Chart != first.Chart || result.RunningVersion != "1.0.0" {
 			w.T.Fatalf("got %+v, %v, want %+v", result, err, first)
 		}
@@ -55,6 +56,7 @@ func (w *World) TakesBack() {
 	w.NoLease()
 
 	// Somebody else has released since.
+	w.Version = "1.2.0"
 	w.NextImage("1.2.0")
 	third := w.Deploy(protocol.OutcomeUpgraded)
 	w.refuses(second, "was changed since by somebody else")
@@ -74,7 +76,7 @@ func (w *World) TakesBack() {
 
 func (w *World) refuses(deployed protocol.DeployResult, words string) {
 	w.T.Helper()
-	result, err := w.back("1.0.0", deployed)
+	result, err := w.back(deployed)
 	if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), words) || result.Outcome != "" {
 		w.T.Errorf("got %+v, %v, want %q", result, err, words)
 	}

@@ -184,7 +184,7 @@ func (d *deployment) become(ctx context.Context, current, source seen, r *releas
 		return err
 	}
 	d.Values.All, _ = deployvalues.Whole(map[string]any(r.Config)).(map[string]any)
-	d.App.Version = versionOf(r)
+	d.App.Version, d.back = versionOf(r), true
 	return nil
 }
 

@@ -58,9 +58,10 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	return d.change(ctx, now.release.seen)
 }
 
-// mayReplace fails for a HelmRelease of harmony's own that wants a newer version.
+// mayReplace fails for a HelmRelease of harmony's own that wants a newer version, unless
+// it is rolled back.
 func (d *deployment) mayReplace(p part) error {
-	if !p.seen.exists() || p.adopted || d.isForeign(p.seen) {
+	if d.back || !p.seen.exists() || p.adopted || d.isForeign(p.seen) {
 		return nil
 	}
 	return d.MayReplace(p.seen.GetAnnotations()[marks.Version])
