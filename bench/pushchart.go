@@ -72,7 +72,7 @@ func (t *pushers) documents(file, version string, charts protocol.Provider, imag
 		w.WriteSpec(protocol.AppSpec{
 			Metadata: id, ProjectRoot: filepath.Dir(chart),
 			Image: protocol.ImageSource{Repository: image.Repository, Dockerfile: &protocol.Dockerfile{Path: "Dockerfile"}},
-			Chart: protocol.ChartSource{Path: filepath.Base(chart), Image: protocol.ChartImage{Value: "image"}},
+			Chart: protocol.ChartSource{Path: filepath.Base(chart), Image: protocol.ImagePlaces{{Value: "image"}}},
 		}),
 		w.WriteSpec(image),
 		out.Close(),

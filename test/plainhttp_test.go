@@ -154,7 +154,7 @@ func farStream(t *testing.T, host, folder string) string {
 	for _, spec := range []protocol.Spec{
 		app,
 		protocol.ImageRef{Metadata: about, Registry: host, Repository: "team/far", Tag: "1.0.0", Digest: digest, Location: protocol.InRegistry},
-		protocol.ChartRef{Metadata: about, URL: "oci://" + host + "/charts/far", Chart: "far", ChartVersion: "1.0.0", Digest: digest, Image: protocol.ChartImage{Value: "image"}},
+		protocol.ChartRef{Metadata: about, URL: "oci://" + host + "/charts/far", Chart: "far", ChartVersion: "1.0.0", Digest: digest, Image: protocol.ImagePlaces{{Value: "image"}}},
 	} {
 		if err := protocol.NewWriter(&text).WriteSpec(spec); err != nil {
 			t.Fatal(err)

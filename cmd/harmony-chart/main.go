@@ -25,7 +25,7 @@ func main() {
 	stage := plugin.Publish(suite.Version(), nil, plugin.Adapters[capability.HelmRegistry]{
 		"oci": oci.NewHelmRegistry(flags, pack.Pack), "none": none.NewHelmRegistry(flags, pack.Pack),
 	})
-	stage.Features = []string{protocol.FeatureImages}
+	stage.Features = []string{protocol.FeatureImages, protocol.FeatureImagePlaces}
 	stage.Plugin, stage.Description = charts.Plugin, "Package the charts of published images, and publish them"
 	project.Main(stage, command.Flags(flags.BindCharts),
 		command.Subcommand(prune.Command()), command.Subcommand(pack.Command()), command.Subcommand(lock.Command(project.Standard())))

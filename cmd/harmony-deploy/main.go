@@ -30,7 +30,8 @@ func main() {
 	streams := project.Standard()
 	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: streams}
 	stage, back := plugin.Deploy(suite.Version(), adapters), plugin.TakeBack(suite.Version(), adapters)
-	stage.Features, back.Features = []string{protocol.FeatureImages}, []string{protocol.FeatureImages}
+	stage.Features = []string{protocol.FeatureImages, protocol.FeatureImagePlaces}
+	back.Features = stage.Features
 	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind), cli.TakeBack(back, streams, bind))
 	project.Main(stage, options...)
 }

@@ -25,7 +25,7 @@ func main() {
 		plugin.Adapters[capability.OCIRegistry]{"oci": oci.NewRegistry(flags), "node-import": nodeimport.New(flags)},
 		plugin.Adapters[capability.HelmRegistry]{"oci": made.Open, "none": made.Open},
 	)
-	stage.Close, stage.Features = made.Close, []string{protocol.FeatureImages}
+	stage.Close, stage.Features = made.Close, []string{protocol.FeatureImages, protocol.FeatureImagePlaces}
 	project.Main(stage,
 		command.Flags(flags.Bind), cli.Check(flags, os.Getenv), cli.Eject(flags, os.Getenv), command.Subcommand(charts.Prune()))
 }

@@ -146,8 +146,8 @@ func (f fake) PushImage(ctx context.Context, app protocol.AppSpec, image protoco
 
 func (f fake) PushChart(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
 	places := app.Chart.Image
-	if places == (protocol.ChartImage{}) {
-		places = protocol.ChartImage{Repository: "image.repository", Tag: "image.tag"}
+	if places.IsZero() {
+		places = protocol.ImagePlaces{{Repository: "image.repository", Tag: "image.tag"}}
 		if slices.Contains(os.Args, "--explain") {
 			f.env.Progress(protocol.Event{Metadata: app.Metadata, Phase: protocol.PhaseExplain, Message: "it goes to " + places.String()})
 		}

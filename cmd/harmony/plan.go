@@ -153,8 +153,8 @@ func found(apps []protocol.AppSpec, ref protocol.ChartRef) string {
 		return ""
 	}
 	text := ""
-	tell := func(what string, said, found protocol.ChartImage) {
-		if found != said && found != (protocol.ChartImage{}) {
+	tell := func(what string, said, found protocol.ImagePlaces) {
+		if !slices.Equal(found, said) && !found.IsZero() {
 			text += "; " + what + " goes to " + found.Places()
 		}
 	}

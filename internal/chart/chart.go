@@ -25,9 +25,9 @@ type Chart struct {
 	// Pinned is true when the chart names all images by digest.
 	Pinned bool
 	// Image is where the chart's values take the image.
-	Image protocol.ChartImage
+	Image protocol.ImagePlaces
 	// Images tells the same of the app's further images; each has an entry.
-	Images map[string]protocol.ChartImage
+	Images map[string]protocol.ImagePlaces
 	// Found is true when rendering told one of them, and not who wrote the app.
 	Found bool
 	// Warnings say what could not be checked.

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nationtech/harmony/internal/cli/nearest"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 const (
@@ -67,6 +68,10 @@ func (r *reader) read(n *yaml.Node, t reflect.Type, at *place, line int) any {
 		defer delete(r.open, n)
 	}
 	switch {
+	case n.Kind != yaml.SequenceNode && isOneOrMore(t):
+		return r.object(n, t.Elem(), at, line)
+	case isOneOrMore(t):
+		return r.list(n, t.Elem(), at, line)
 	case t == anyType || reflect.PointerTo(t).Implements(jsonType):
 		return r.free(n, at, line)
 	case isNull(n):
@@ -83,6 +88,9 @@ func (r *reader) read(n *yaml.Node, t reflect.Type, at *place, line int) any {
 	}
 	return r.scalar(n, t, at, line)
 }
+
+// isOneOrMore reports a list of which one item may stand alone.
+func isOneOrMore(t reflect.Type) bool { return t == reflect.TypeFor[protocol.ImagePlaces]() }
 
 // charge counts n towards the limits, and reports whether it is within them.
 func (r *reader) charge(n *yaml.Node, at *place, line int) bool {

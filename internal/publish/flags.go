@@ -143,8 +143,8 @@ func (f *Flags) Pack(ctx context.Context, env capability.Environment, pack chart
 
 // explain tells the places that rendering the chart has shown.
 func explain(env capability.Environment, app protocol.AppSpec, packed chart.Chart) {
-	tell := func(what, field string, said, found protocol.ChartImage) {
-		if found != said {
+	tell := func(what, field string, said, found protocol.ImagePlaces) {
+		if !slices.Equal(found, said) {
 			env.Progress(protocol.Event{Metadata: app.Metadata, Phase: protocol.PhaseExplain, Message: fmt.Sprintf("%s goes to %s, as rendering the chart shows; %s: %s", what, found.Places(), field, found)})
 		}
 	}

@@ -12,8 +12,8 @@ import (
 // imagesAtOnce bounds how many images of one app are worked on at once.
 const imagesAtOnce = 4
 
-// check fails for an app with several images where the stage, or one before it,
-// knows only the first.
+// check fails for an app with several images, or places of one, where the stage, or one
+// before it, knows only the first.
 func (s Stage) check(in Inputs) error {
 	if err := s.Info(nil).CheckApp(in.App); err != nil {
 		return err
@@ -26,6 +26,9 @@ func (s Stage) check(in Inputs) error {
 	}
 	if in.Chart == nil {
 		return nil
+	}
+	if err := in.App.CheckPlaces(*in.Chart); err != nil {
+		return err
 	}
 	return in.App.CheckImages(protocol.KindChartRef, func(name string) bool {
 		_, has := in.Chart.Images[name]

@@ -58,10 +58,10 @@ func (w *workshop) PushImage(_ context.Context, app protocol.AppSpec, image prot
 }
 
 func (w *workshop) PushChart(_ context.Context, app protocol.AppSpec, image protocol.ImageRef) (protocol.ChartRef, error) {
-	chart := protocol.ChartRef{Metadata: app.Metadata, Chart: app.Name, Images: map[string]protocol.ChartImage{}}
+	chart := protocol.ChartRef{Metadata: app.Metadata, Chart: app.Name, Images: map[string]protocol.ImagePlaces{}}
 	for name, further := range image.Images {
 		w.note("chart " + name + " " + further.Repository + further.Digest[:10])
-		chart.Images[name] = protocol.ChartImage{}
+		chart.Images[name] = protocol.ImagePlaces{}
 	}
 	return chart, nil
 }
@@ -164,7 +164,30 @@ func TestSeveralImagesAreRefused(t *testing.T) {
 	}
 }
 
+// The same holds for one image in several places.
+func TestSeveralPlacesAreRefused(t *testing.T) {
+	spec := strings.Replace(appLine("shop"), `{"value":"image"}`, `[{"value":"a"},{"value":"b"}]`, 1)
+	chartLine := `{"apiVersion":"harmony.nationtech.io/v1","kind":"ChartRef","metadata":{"name":"shop","version":"1.0.0"},"spec":{"chart":"shop","chartVersion":"1.0.0","digest":"","image":{"value":"a"}}}`
+	old := stage(chart, protocol.KindImageRef, protocol.KindChartRef)
+	for _, test := range []struct {
+		stage plugin.Stage
+		chart string
+		tells string
+	}{
+		{old, chartLine, `does not know a list in spec.chart.image`},
+		{knowing(old), chartLine, `the ChartRef of shop does not have the image in .Values.b`},
+		{knowing(old), strings.Replace(chartLine, `{"value":"a"}`, `[{"value":"a"},{"value":"b"}]`, 1), ""},
+	} {
+		read := []string{topologyLine, spec, imageLine("shop"), test.chart}
+		code, written := run(t, test.stage, plugin.Invocation{}, read...)
+		made := strings.Join(results(written, read), "\n")
+		if want := map[bool]int{true: 0, false: protocol.ExitUnsupported}[test.tells == ""]; code != want || !strings.Contains(made, test.tells) {
+			t.Errorf("%q: exit status %d, results %s", test.tells, code, made)
+		}
+	}
+}
+
 func knowing(s plugin.Stage) plugin.Stage {
-	s.Features = []string{protocol.FeatureImages}
+	s.Features = []string{protocol.FeatureImages, protocol.FeatureImagePlaces}
 	return s
 }

@@ -25,7 +25,7 @@ func Build(version string, builders Adapters[capability.ContainerBuilder]) Stage
 		Needs:        []protocol.Kind{protocol.KindAppSpec},
 		Produces:     []protocol.Kind{protocol.KindImageRef},
 		Capabilities: map[string][]string{capability.NameContainerBuilder: builders.names()},
-		Features:     []string{protocol.FeatureImages},
+		Features:     []string{protocol.FeatureImages, protocol.FeatureImagePlaces},
 		Open: func(ctx context.Context, env Environment) (Work, error) {
 			builder, err := open(ctx, byImage(env), capability.NameContainerBuilder, builders)
 			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
@@ -43,7 +43,8 @@ func Build(version string, builders Adapters[capability.ContainerBuilder]) Stage
 // images it takes each image as it is, and makes charts only. The images of one app
 // are pushed side by side, one at a time by an adapter. A HelmRegistry gets all of
 // them: where all of charts write every image into the chart, and see that it is
-// used, the stage's Features can have protocol.FeatureImages.
+// used, the stage's Features can have protocol.FeatureImages; where they write it into each
+// of several places, protocol.FeatureImagePlaces.
 func Publish(version string, images Adapters[capability.OCIRegistry], charts Adapters[capability.HelmRegistry]) Stage {
 	stage := Stage{
 		Name: capability.StagePublish, Version: version, Description: "Publish images and charts to registries",

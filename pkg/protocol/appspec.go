@@ -143,17 +143,18 @@ type ChartSource struct {
 	Builder *ChartBuilder `json:"builder,omitempty"`
 	// Workload describes the app; its chart is generated.
 	Workload *Workload `json:"workload,omitempty"`
-	// Image tells where the values of the chart at Path take the image. When it
-	// is empty, the place is found when the chart is packaged: by rendering the
-	// chart with the image in each place that could take it. Other charts know it.
-	Image ChartImage `json:"image,omitzero"`
+	// Image tells where the values of the chart at Path take the image; a list where
+	// several components run it. When it is empty, the place is found when the chart is
+	// packaged: by rendering the chart with the image in each place that could take it.
+	// Other charts know it.
+	Image ImagePlaces `json:"image,omitzero"`
 }
 
 // ImagePlaces tells where the chart's values take the image: Image, or the place
 // in the chart that is generated for a Workload.
-func (s ChartSource) ImagePlaces() ChartImage {
+func (s ChartSource) ImagePlaces() ImagePlaces {
 	if s.Workload != nil {
-		return ChartImage{Value: "image"}
+		return ImagePlaces{{Value: "image"}}
 	}
 	return s.Image
 }
@@ -165,7 +166,7 @@ type ChartBuilder struct {
 	Plugin string `json:"plugin,omitempty"`
 }
 
-// ChartImage names the places in a chart's values that take the image. Each is
+// ChartImage names the values of a chart that take the image in one place. Each is
 // a dotted path such as image.repository. Either Value stands alone, or
 // Repository stands with Digest, Tag or both (and optionally Registry).
 type ChartImage struct {

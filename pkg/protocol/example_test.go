@@ -83,7 +83,7 @@ func ExampleError() {
 func ExampleAppSpec_Validate() {
 	app := protocol.AppSpec{
 		Metadata: protocol.Metadata{Name: "hello"},
-		Chart:    protocol.ChartSource{Path: "../chart", Image: protocol.ChartImage{Value: "image"}},
+		Chart:    protocol.ChartSource{Path: "../chart", Image: protocol.ImagePlaces{{Value: "image"}}},
 	}
 	fmt.Println(app.Validate())
 	// Output:

@@ -20,7 +20,7 @@ type AppImage struct {
 	// place is found when the chart is packaged, as for the app's own image: of the
 	// places that work, it is the one with a key of the image's name, or the only one
 	// that is left.
-	Chart ChartImage `json:"chart,omitzero"`
+	Chart ImagePlaces `json:"chart,omitzero"`
 }
 
 // ImageNames are the names of the further images, in order.
@@ -85,14 +85,24 @@ func (a AppSpec) CheckImages(kind Kind, has func(name string) bool) error {
 	return nil
 }
 
-// CheckApp fails, with status [ExitUnsupported], for an app with several images if
-// the plugin has to do with images and does not have [FeatureImages].
+// CheckApp fails, with status [ExitUnsupported], for an app with several images, or with
+// several places for one, if the plugin has to do with images and does not have
+// [FeatureImages] or [FeatureImagePlaces].
 func (i PluginInfo) CheckApp(app AppSpec) error {
-	if len(app.Images) == 0 || slices.Contains(i.Features, FeatureImages) || !i.takesImages() {
+	lacks := func(feature, has, field string) error {
+		return Unsupported("app %q has %s, and plugin harmony-%s %s for stage %s does not know %s", app.Name, has, i.Name, i.Version, i.Stage, field).
+			WithHint("update the plugin: its describe must list the feature %s", feature)
+	}
+	if !i.takesImages() {
 		return nil
 	}
-	return Unsupported("app %q has several images, and plugin harmony-%s %s for stage %s does not know spec.images", app.Name, i.Name, i.Version, i.Stage).
-		WithHint("update the plugin: its describe must list the feature %s", FeatureImages)
+	if len(app.Images) > 0 && !slices.Contains(i.Features, FeatureImages) {
+		return lacks(FeatureImages, "several images", "spec.images")
+	}
+	if field := app.severalPlaces(); field != "" && !slices.Contains(i.Features, FeatureImagePlaces) {
+		return lacks(FeatureImagePlaces, "one image in several places of its chart", "a list in "+field)
+	}
+	return nil
 }
 
 // takesImages reports a plugin that makes images or charts, or is given them.
@@ -168,17 +178,20 @@ func (a AppSpec) stored() string {
 	return ref.FullName()
 }
 
-// validatePlaces refuses two images for one value of the chart.
+// validatePlaces refuses two images, or two places of one, for one value of the chart.
 func (a AppSpec) validatePlaces(p *problems) {
 	taken := map[string]string{}
-	take := func(field string, c ChartImage) {
-		for _, path := range []string{c.Value, c.Repository, c.Tag, c.Digest} {
-			if path == "" {
-				continue
+	take := func(at string, places ImagePlaces) {
+		for i, c := range places {
+			field := places.field(at, i)
+			for _, path := range []string{c.Value, c.Repository, c.Tag, c.Digest} {
+				if path == "" {
+					continue
+				}
+				other, is := taken[path]
+				p.must(!is, field, "%s is taken by %s already; each image goes into values of its own", path, other)
+				taken[path] = field
 			}
-			other, is := taken[path]
-			p.must(!is, field, "%s is taken by %s already; each image goes into values of its own", path, other)
-			taken[path] = field
 		}
 	}
 	take("spec.chart.image", a.Chart.Image)

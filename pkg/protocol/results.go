@@ -21,9 +21,9 @@ type ChartRef struct {
 	// a Path: sha256:…
 	Digest string `json:"digest"`
 	// Image tells where the chart's values take the image; they hold it already.
-	Image ChartImage `json:"image"`
+	Image ImagePlaces `json:"image"`
 	// Images tells the same of the app's further images, by their names.
-	Images map[string]ChartImage `json:"images,omitempty"`
+	Images map[string]ImagePlaces `json:"images,omitempty"`
 	// Pinned is true when the chart names all its images by digest. A deploy refuses
 	// values with which it does not.
 	Pinned bool `json:"pinned,omitempty"`

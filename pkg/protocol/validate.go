@@ -59,7 +59,7 @@ func (a AppSpec) Validate() error {
 // withoutImage reports an app that says nothing of an image, and whose chart can do
 // without one.
 func (a AppSpec) withoutImage() bool {
-	return reflect.ValueOf(a.Image).IsZero() && len(a.Images) == 0 && (a.Chart.URL != "" || a.Chart.Path != "" && a.Chart.Image == ChartImage{})
+	return reflect.ValueOf(a.Image).IsZero() && len(a.Images) == 0 && (a.Chart.URL != "" || a.Chart.Path != "" && a.Chart.Image.IsZero())
 }
 
 func (s ImageSource) validate(p *problems, field string) {
@@ -141,19 +141,15 @@ func (s ChartSource) validate(p *problems, field string) {
 	}
 	p.must(len(sources) > 0, field+".path", "is required: the chart's folder; or url, builder or workload instead")
 	p.must(len(sources) < 2, field, "has %s; keep one", strings.Join(sources, " and "))
-	if s.URL != "" && s.Image != (ChartImage{}) {
+	if s.URL != "" && !s.Image.IsZero() {
 		p.add(field+".image", "is for path only: an app with chart.url has no image of its own")
 		return
 	}
 	s.Image.validate(p, field+".image", s.Path == "" && (s.Builder != nil || s.Workload != nil))
 }
 
-// validate checks places; made says that the chart is one that knows them itself.
-func (image ChartImage) validate(p *problems, at string, made bool) {
+func (image ChartImage) validate(p *problems, at string) {
 	switch {
-	case image == ChartImage{}: // a chart that is made says it; that of a path is searched
-	case made:
-		p.add(at, "is for path only: other charts know where the image goes")
 	case image.Value != "" && image != (ChartImage{Value: image.Value}):
 		p.add(at, "has value and other fields: value takes the whole reference, so it must be the only one")
 	case image.Value == "" && (image.Repository == "" || image.Tag == "" && image.Digest == ""):

@@ -14,7 +14,7 @@ func valid() protocol.AppSpec {
 	return protocol.AppSpec{
 		Metadata: protocol.Metadata{Name: "fleet-operator", Version: "1.4.0"},
 		Image:    protocol.ImageSource{Buildable: &protocol.Buildable{Type: "go"}},
-		Chart:    protocol.ChartSource{Path: "charts/operator", Image: protocol.ChartImage{Value: "image"}},
+		Chart:    protocol.ChartSource{Path: "charts/operator", Image: protocol.ImagePlaces{{Value: "image"}}},
 	}
 }
 
@@ -51,8 +51,8 @@ func TestAppSpecValidate(t *testing.T) {
 		{"short version", func(a *app) { a.Version = "1.4" }, []string{"metadata.version"}},
 		{"whole version", func(a *app) { a.Version = "1.4.0-rc.1+build.5" }, nil},
 		{"no image for its place", func(a *app) { a.Image = protocol.ImageSource{} }, []string{"spec.image"}},
-		{"no image", func(a *app) { a.Image, a.Chart.Image = protocol.ImageSource{}, protocol.ChartImage{} }, nil},
-		{"an image of nothing", func(a *app) { a.Image, a.Chart.Image = protocol.ImageSource{Repository: "a"}, protocol.ChartImage{} }, []string{"spec.image"}},
+		{"no image", func(a *app) { a.Image, a.Chart.Image = protocol.ImageSource{}, nil }, nil},
+		{"an image of nothing", func(a *app) { a.Image, a.Chart.Image = protocol.ImageSource{Repository: "a"}, nil }, []string{"spec.image"}},
 		{"no image for a generated chart", func(a *app) {
 			a.Image, a.Chart = protocol.ImageSource{}, protocol.ChartSource{Builder: &protocol.ChartBuilder{}}
 		}, []string{"spec.image"}},
@@ -71,7 +71,7 @@ func TestAppSpecValidate(t *testing.T) {
 		{"chart of no version", published("oci://registry.example.com/charts/redis", "", ""), []string{"spec.chart.version"}},
 		{"chart of many versions", published("oci://registry.example.com/charts/redis", "", "^20"), []string{"spec.chart.version"}},
 		{"chart of others with an image", func(a *app) {
-			a.Chart = protocol.ChartSource{URL: "oci://registry.example.com/charts/redis", Version: "20.1.0", Image: protocol.ChartImage{Value: "image"}}
+			a.Chart = protocol.ChartSource{URL: "oci://registry.example.com/charts/redis", Version: "20.1.0", Image: protocol.ImagePlaces{{Value: "image"}}}
 		}, []string{"spec.chart.image", "spec.image"}},
 		{"locked to nothing", func(a *app) {
 			published("oci://registry.example.com/charts/redis", "", "20.1.0")(a)
@@ -111,17 +111,17 @@ func TestAppSpecValidate(t *testing.T) {
 		{"platforms", func(a *app) { a.Image.Platforms = []string{"linux/amd64", "linux", "linux/amd64", "linux/arm/v7"} }, []string{"spec.image.platforms[1]", "spec.image.platforms[2]"}},
 		{"no chart", func(a *app) { a.Chart.Path = "" }, []string{"spec.chart.path"}},
 		{"chart outside", func(a *app) { a.Chart.Path = "charts/../../x" }, []string{"spec.chart.path"}},
-		{"no place for the image", func(a *app) { a.Chart.Image = protocol.ChartImage{} }, nil},
-		{"value and more", func(a *app) { a.Chart.Image.Tag = "tag" }, []string{"spec.chart.image"}},
+		{"no place for the image", func(a *app) { a.Chart.Image = nil }, nil},
+		{"value and more", func(a *app) { a.Chart.Image[0].Tag = "tag" }, []string{"spec.chart.image"}},
 		{"repository and tag", func(a *app) {
-			a.Chart.Image = protocol.ChartImage{Registry: "image.registry", Repository: "image.repository", Tag: "image.tag"}
+			a.Chart.Image = protocol.ImagePlaces{{Registry: "image.registry", Repository: "image.repository", Tag: "image.tag"}}
 		}, nil},
-		{"repository alone", func(a *app) { a.Chart.Image = protocol.ChartImage{Repository: "image.repository"} }, []string{"spec.chart.image"}},
-		{"tag and digest alone", func(a *app) { a.Chart.Image = protocol.ChartImage{Tag: "image.tag", Digest: "image.digest"} }, []string{"spec.chart.image"}},
+		{"repository alone", func(a *app) { a.Chart.Image = protocol.ImagePlaces{{Repository: "image.repository"}} }, []string{"spec.chart.image"}},
+		{"tag and digest alone", func(a *app) { a.Chart.Image = protocol.ImagePlaces{{Tag: "image.tag", Digest: "image.digest"}} }, []string{"spec.chart.image"}},
 		{"repository and digest", func(a *app) {
-			a.Chart.Image = protocol.ChartImage{Repository: "image.repository", Digest: "image.digest"}
+			a.Chart.Image = protocol.ImagePlaces{{Repository: "image.repository", Digest: "image.digest"}}
 		}, nil},
-		{"path of a value", func(a *app) { a.Chart.Image.Value = "image..x" }, []string{"spec.chart.image.value"}},
+		{"path of a value", func(a *app) { a.Chart.Image[0].Value = "image..x" }, []string{"spec.chart.image.value"}},
 		{"target", func(a *app) {
 			a.Targets = map[string]protocol.TargetValues{"Prod": {}, "staging": {ValuesFiles: []string{"a.yaml", "../b.yaml"}}}
 		}, []string{"spec.targets.Prod", "spec.targets.staging.valuesFiles[1]"}},

@@ -93,7 +93,7 @@ func checkFields(t *testing.T, app protocol.AppSpec, want ...string) {
 func TestOneSourceOfAChart(t *testing.T) {
 	app := shop(t)
 	app.Chart.Builder = &protocol.ChartBuilder{Plugin: "../harmony"}
-	app.Chart.Image.Value = "image"
+	app.Chart.Image = protocol.ImagePlaces{{Value: "image"}}
 	checkFields(t, app, "spec.chart", "spec.chart.builder.plugin", "spec.chart.image")
 }
 

@@ -112,6 +112,9 @@ func constrain(definitions jsonschema.Definitions) {
 			c.apply(d.Properties.Value(c.field))
 		}
 	}
+	if d := definitions["ImagePlaces"]; d != nil {
+		oneOrMore(d)
+	}
 	// The encoder always writes it, the decoder does without.
 	if d := definitions["HTTPCheck"]; d != nil {
 		d.Required = slices.DeleteFunc(d.Required, func(name string) bool { return name == "expect" })
@@ -126,6 +129,14 @@ func countOrShare(s *jsonschema.Schema) {
 // nameOrNumber is a port.
 func nameOrNumber(s *jsonschema.Schema) {
 	s.AnyOf = []*jsonschema.Schema{{Type: "string", Pattern: `^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`}, {Type: "integer", Minimum: "1", Maximum: "65535"}}
+}
+
+// oneOrMore is an item of a list, or the list.
+func oneOrMore(s *jsonschema.Schema) {
+	one, least := s.Items, uint64(1)
+	item := &jsonschema.Schema{Ref: one.Ref, AnyOf: oneOf("value", "repository")}
+	s.Type, s.Items = "", nil
+	s.OneOf = []*jsonschema.Schema{one, {Type: "array", MinItems: &least, Items: item}}
 }
 
 // countsOrShares is a list of them.

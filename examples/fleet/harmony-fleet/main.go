@@ -25,7 +25,7 @@ func app(name string, dependsOn ...string) protocol.AppSpec {
 	return protocol.AppSpec{
 		Metadata: protocol.Metadata{Name: "fleet-" + name},
 		Image:    protocol.ImageSource{Repository: "fleet/" + name, Buildable: &protocol.Buildable{Type: "go", Main: "./cmd/" + name}},
-		Chart:    protocol.ChartSource{Path: "charts/" + name, Image: protocol.ChartImage{Value: "image"}},
+		Chart:    protocol.ChartSource{Path: "charts/" + name, Image: protocol.ImagePlaces{{Value: "image"}}},
 		Targets: map[string]protocol.TargetValues{
 			"staging":    {Values: map[string]any{"replicas": 1}},
 			"production": {ValuesFiles: []string{"production.yaml"}},

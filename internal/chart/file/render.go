@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -26,7 +27,15 @@ type Rendered struct {
 	// protocol.DeployResult.
 	Irreversible string
 	sources      map[*unstructured.Unstructured]string
+	values       map[string]any
 }
+
+// What stands for an image in the other places than the one that is to be proven: this
+// digest, or a tag that ends like this.
+const (
+	OtherPlaceDigest = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	OtherPlaceTag    = "-other-place"
+)
 
 // Source is the template that gave the object, within the chart's folder.
 func (r Rendered) Source(object *unstructured.Unstructured) string { return r.sources[object] }
@@ -66,7 +75,7 @@ func Render(e Engine, ch *chart.Chart, values map[string]any, options chartutil.
 	if err != nil {
 		return Rendered{}, locate(files, err)
 	}
-	r := Rendered{sources: map[*unstructured.Unstructured]string{}}
+	r := Rendered{sources: map[*unstructured.Unstructured]string{}, values: merged}
 	for _, file := range described {
 		for _, object := range file.Objects {
 			r.sources[object] = inFolder(file.Name)
@@ -183,16 +192,47 @@ func (r Rendered) UsesOne(further string, image protocol.ImageRef, ref protocol.
 		ref.Image = ref.Images[further]
 	}
 	var found []Use
+	elsewhere := false
 	for _, o := range objects {
 		for _, used := range images(o) {
 			parsed, err := protocol.ParseImageRef(used)
-			if err == nil && parsed.Digest == image.Digest && parsed.FullName() == image.FullName() {
-				return nil
+			same := err == nil && parsed.FullName() == image.FullName()
+			switch {
+			case same && parsed.Digest == image.Digest:
+				return r.inAll(ref.Image, image, ref.Chart)
+			case same && (parsed.Digest == OtherPlaceDigest || strings.HasSuffix(parsed.Tag, OtherPlaceTag)):
+				elsewhere = true
+			default:
+				found = append(found, Use{used, Title(o), r.Source(o)})
 			}
-			found = append(found, Use{used, Title(o), r.Source(o)})
 		}
 	}
-	return UnusedError{unused(image, ref, field, found), found}
+	return UnusedError{unused(image, ref, field, found, elsewhere), found}
+}
+
+// inAll fails for a chart with the image in several places when the values of a target
+// replace one of them.
+func (r Rendered) inAll(places protocol.ImagePlaces, image protocol.ImageRef, chart string) error {
+	if len(places) < 2 {
+		return nil
+	}
+	text := func(path string) string {
+		value, _, _ := unstructured.NestedFieldNoCopy(r.values, strings.Split(path, ".")...)
+		return fmt.Sprint(value)
+	}
+	_, hex, _ := strings.Cut(image.Digest, ":")
+	for _, place := range places {
+		name, wanted := cmp.Or(place.Repository, place.Value), image.FullName()
+		if place.Registry != "" {
+			wanted = image.Repository
+		}
+		is := text(name) == wanted || place.Value != "" && strings.HasPrefix(text(name), wanted)
+		if !is || !strings.HasSuffix(text(cmp.Or(place.Digest, place.Tag, place.Value)), hex) {
+			return protocol.Invalid("chart %q: %s does not have the image %s any more", chart, place.Places(), image).
+				WithHint("do not replace the image in the values of a target")
+		}
+	}
+	return nil
 }
 
 // Images lists every image that a container takes, those of hooks too.
@@ -221,8 +261,11 @@ func (r Rendered) Held(ref protocol.ChartRef) error {
 	return nil
 }
 
-func unused(image protocol.ImageRef, ref protocol.ChartRef, field string, found []Use) error {
+func unused(image protocol.ImageRef, ref protocol.ChartRef, field string, found []Use, elsewhere bool) error {
 	what := "there are no containers"
+	if elsewhere {
+		what = "all containers take it from other values"
+	}
 	if len(found) > 0 {
 		texts := make([]string, len(found))
 		for i, use := range found {
@@ -230,7 +273,7 @@ func unused(image protocol.ImageRef, ref protocol.ChartRef, field string, found 
 		}
 		what = "the images are " + strings.Join(texts, ", ")
 	}
-	if ref.Image == (protocol.ChartImage{}) {
+	if ref.Image.IsZero() {
 		return protocol.Invalid("chart %q does not use the image: no container takes %s: %s", ref.Chart, image, what).
 			WithHint("do not replace the image in the values of a target")
 	}

@@ -40,8 +40,8 @@ func Pack(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef) (c
 }
 
 // PackSource packages a chart. Its version and appVersion become those of the
-// app, and its values take the image where source.Image says; in the chart of a
-// path, when source.Image is empty, in the one place where that works. The chart of
+// app, and its values take the image where source.Image says, in each of those places; in
+// the chart of a path, when source.Image is empty, in the one place where that works. The chart of
 // an app without an image keeps its appVersion and its images. The objects
 // that it renders, with its own values and with those of each of the app's targets,
 // are checked. The app's further images go where source.Images says, or the same way.
@@ -64,7 +64,8 @@ func PackSource(ctx context.Context, app protocol.AppSpec, image protocol.ImageR
 	}
 	packed := chart.Chart{
 		Name: p.metadata.Name, Version: p.metadata.Version, Annotations: annotations(p.metadata),
-		Image: made.image, Images: made.images, Found: made.image != source.Image || !maps.Equal(made.images, source.imagesOf(app)), Warnings: made.warnings,
+		Image: made.image, Images: made.images, Warnings: made.warnings,
+		Found: !slices.Equal(made.image, source.Image) || !maps.EqualFunc(made.images, source.imagesOf(app), slices.Equal),
 	}
 	packed.Config, err = json.Marshal(p.metadata)
 	if err == nil && !planned {

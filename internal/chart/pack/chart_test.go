@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,7 +47,8 @@ func write(t *testing.T, dir string, files map[string]string) string {
 	return dir
 }
 
-func app(dir string, places protocol.ChartImage) protocol.AppSpec {
+func app(dir string, places ...protocol.ChartImage) protocol.AppSpec {
+	places = slices.DeleteFunc(places, func(c protocol.ChartImage) bool { return c == protocol.ChartImage{} })
 	return protocol.AppSpec{
 		Metadata:    protocol.Metadata{Name: "fleet-operator", Version: "1.4.0+build.7"},
 		ProjectRoot: dir,

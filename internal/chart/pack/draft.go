@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/Masterminds/semver/v3"
 	helmchart "helm.sh/helm/v3/pkg/chart"
@@ -25,7 +24,7 @@ type packing struct {
 	// image is the one that is placed: the app's own, or the further one of that name.
 	image   protocol.ImageRef
 	further string
-	// others are images whose places are known.
+	// others are images whose places are known, and other places of this one.
 	others []placed
 	name   string // how errors call the chart
 	// files have the release in Chart.yaml, and the image is not in values.yaml yet.
@@ -39,8 +38,9 @@ type packing struct {
 // draft is a chart with the image in one of its places, and what rendering it told.
 type draft struct {
 	files  tree
-	image  protocol.ChartImage
-	images map[string]protocol.ChartImage // of the further images
+	image  protocol.ImagePlaces
+	images map[string]protocol.ImagePlaces // of the further images
+	bare   bool                            // see placed
 	verdict
 }
 
@@ -67,7 +67,7 @@ func (p *packing) identify(files tree) error {
 func (p *packing) draft(ctx context.Context, source Source) (draft, error) {
 	images := p.images(source)
 	p.others = images[1:]
-	files, err := p.with(source.Image)
+	files, err := p.with(images[0])
 	if err == nil && slices.ContainsFunc(images, p.isSearched) {
 		err = maps.Clone(files).set(valuesFile, nil) // finds what is wrong in it
 	}
@@ -85,7 +85,7 @@ func (p *packing) draft(ctx context.Context, source Source) (draft, error) {
 	if p.others = nil; len(images) > 1 {
 		return p.several(ctx, images)
 	}
-	return p.place(ctx, source.Image)
+	return p.place(ctx, images[0].places)
 }
 
 // isSearched reports an image whose place is to be found.
@@ -105,10 +105,10 @@ func (p *packing) place(ctx context.Context, places protocol.ChartImage) (draft,
 	return made, err
 }
 
-// with is the chart's files with the image at the places, and the others at theirs.
-func (p *packing) with(places protocol.ChartImage) (tree, error) {
+// with is the chart's files with an image at its places, and the others at theirs.
+func (p *packing) with(image placed) (tree, error) {
 	var settings []setting
-	for _, one := range append(slices.Clone(p.others), placed{image: p.image, places: places}) {
+	for _, one := range append(slices.Clone(p.others), image) {
 		settings = append(settings, one.settings(p.app.Version)...)
 	}
 	files := maps.Clone(p.files)
@@ -122,32 +122,35 @@ func (p *packing) with(places protocol.ChartImage) (tree, error) {
 // would fail. A value that takes the digest gets it with sha256: in front, or without
 // if the templates write that themselves.
 func (p *packing) try(ctx context.Context, places protocol.ChartImage) (draft, error) {
-	made, err := p.tryDigest(ctx, places, p.image.Digest)
+	one := placed{name: p.further, image: p.image, places: places}
+	made, err := p.tryOne(ctx, one)
 	_, unused := errors.AsType[file.UnusedError](err)
-	_, hex, whole := strings.Cut(p.image.Digest, ":")
-	if places.Digest == "" || !unused || !whole || ctx.Err() != nil {
+	if places.Digest == "" || !unused || p.image.Digest == "" || ctx.Err() != nil {
 		return made, err
 	}
-	if bare, bareErr := p.tryDigest(ctx, places, hex); bareErr == nil && bare.proven > 0 {
+	one.bare = true
+	if bare, bareErr := p.tryOne(ctx, one); bareErr == nil && bare.proven > 0 {
 		return bare, nil
 	}
 	return made, err
 }
 
-// tryDigest is try with the digest written as it is given.
-func (p *packing) tryDigest(ctx context.Context, places protocol.ChartImage, digest string) (draft, error) {
-	files, err := p.with(places)
-	if err == nil && places.Digest != "" && digest != p.image.Digest {
-		err = files.set(valuesFile, []setting{{places.Digest, digest}})
-	}
+// tryOne is try with the digest written in one way.
+func (p *packing) tryOne(ctx context.Context, one placed) (draft, error) {
+	files, err := p.with(one)
 	if err != nil {
 		return draft{}, fmt.Errorf("chart %s: %w", p.name, err)
 	}
-	made := draft{files: files, image: places, images: map[string]protocol.ChartImage{}}
+	made := draft{files: files, image: one.named(), images: map[string]protocol.ImagePlaces{}, bare: one.bare}
 	for _, other := range p.others {
-		made.images[other.name] = other.places
+		switch {
+		case other.name != one.name:
+			made.images[other.name] = append(made.images[other.name], other.named()...)
+		case !other.aside:
+			made.image = append(made.image, other.places)
+		}
 	}
-	made.verdict, err = p.checkRendered(ctx, Source{Name: p.name, Files: files, Image: places, Images: made.images})
+	made.verdict, err = p.checkRendered(ctx, Source{Name: p.name, Files: files, Image: made.image, Images: made.images})
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return made, fmt.Errorf("check chart %s: %w", p.name, err)

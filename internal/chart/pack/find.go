@@ -42,13 +42,14 @@ func (p *packing) find(ctx context.Context) (draft, error) {
 	case 1:
 		return works[0], nil
 	}
-	return draft{}, p.choose(fmt.Sprintf("%d places in its values take the image", len(works)), placesOf(works))
+	places := placesOf(works)
+	return draft{}, p.choose(fmt.Sprintf("%d places in its values take the image", len(works)), places, p.together(ctx, places))
 }
 
 func placesOf(works []draft) []protocol.ChartImage {
 	places := make([]protocol.ChartImage, len(works))
 	for i, made := range works {
-		places[i] = made.image
+		places[i] = made.place()
 	}
 	return places
 }
@@ -63,7 +64,7 @@ func (p *packing) working(ctx context.Context) (works []draft, failures []failur
 	}
 	all = slices.DeleteFunc(all, p.isTaken)
 	if len(all) > maxCandidates {
-		return nil, nil, p.choose(fmt.Sprintf("its values have %d places that may take the image, and at most %d are tried", len(all), maxCandidates), first(all))
+		return nil, nil, p.choose(fmt.Sprintf("its values have %d places that may take the image, and at most %d are tried", len(all), maxCandidates), first(all), nil)
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, renderTime, fmt.Errorf("no place for the image was found within %s", renderTime))
 	defer cancel()
@@ -92,11 +93,20 @@ func first(all []candidate) []protocol.ChartImage {
 	return places
 }
 
-// choose is the error that leaves the choice to the user.
-func (p *packing) choose(why string, places []protocol.ChartImage) error {
+// choose is the error that leaves the choice to the user: one of the places, or all of
+// them where that is a choice.
+func (p *packing) choose(why string, places []protocol.ChartImage, all protocol.ImagePlaces) error {
 	lines := make([]string, len(places))
 	for i, place := range places {
 		lines[i] = "\n" + p.key() + ": " + place.String()
+	}
+	if len(all) == 2 {
+		lines = append(lines, "\nor both:")
+	} else if len(all) > 2 {
+		lines = append(lines, "\nor all of them:")
+	}
+	if len(all) > 1 {
+		lines = append(lines, "\n"+p.key()+": "+all.String())
 	}
 	return protocol.Invalid("chart %s: %s:%s", p.name, why, strings.Join(lines, "")).
 		WithHint("put the line of %s under %s in harmony.yaml", p.subject(), p.under())

@@ -3,9 +3,11 @@ package pack
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,7 +43,7 @@ func readExpected(t *testing.T, text, root string) (want expected) {
 		var err error
 		switch key {
 		case "named":
-			err = yaml.Unmarshal([]byte(value), &want.app.Chart.Image)
+			want.app.Chart.Image, err = readPlaces(value)
 		case "target":
 			values := protocol.TargetValues{}
 			err = yaml.Unmarshal([]byte(value), &values.Values)
@@ -51,7 +53,7 @@ func readExpected(t *testing.T, text, root string) (want expected) {
 		case "image":
 			name, places, _ := strings.Cut(value, " ")
 			further := protocol.AppImage{}
-			err = yaml.Unmarshal([]byte(places), &further.Chart)
+			further.Chart, err = readPlaces(places)
 			want.app.Images[name] = further
 		case "placed":
 			name, places, _ := strings.Cut(value, " ")
@@ -68,6 +70,19 @@ func readExpected(t *testing.T, text, root string) (want expected) {
 		}
 	}
 	return want
+}
+
+// readPlaces reads what harmony.yaml has for an image.
+func readPlaces(text string) (places protocol.ImagePlaces, err error) {
+	var value any
+	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+		return nil, err
+	}
+	line, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	return places, json.Unmarshal(line, &places)
 }
 
 // valueAt is a value of the packaged chart.
@@ -143,11 +158,11 @@ func checkPlace(t *testing.T, want expected) {
 		t.Fatalf("%v; %s", err, protocol.HintOf(err))
 	}
 	for name := range want.app.Images {
-		if found := packed.Images[name]; found.String() != want.placed[name] || planned.Images[name] != found {
+		if found := packed.Images[name]; found.String() != want.placed[name] || !slices.Equal(planned.Images[name], found) {
 			t.Errorf("place of %s %s, planned %s; want %s", name, found, planned.Images[name], want.placed[name])
 		}
 	}
-	if packed.Image.String() != want.place || !packed.Found || planned.Image != packed.Image || planned.Archive != nil {
+	if packed.Image.String() != want.place || !packed.Found || !slices.Equal(planned.Image, packed.Image) || planned.Archive != nil {
 		t.Errorf("place %s, found %t, planned %s; want %s", packed.Image, packed.Found, planned.Image, want.place)
 	}
 	for _, value := range want.values {
@@ -172,7 +187,7 @@ func TestNothingIsSearchedWhenThePlaceIsNamed(t *testing.T) {
 	files["values.yaml"] += "other: {image: x}\n"
 	files["templates/other.yaml"] = strings.NewReplacer("%NAME%", "other", ".Values.image", ".Values.other.image").Replace(pod)
 	packed, err := pack(t, files, protocol.ChartImage{Value: "image"})
-	if err != nil || packed.Found || packed.Image.Value != "image" {
+	if err != nil || packed.Found || packed.Image.String() != "{value: image}" {
 		t.Errorf("%v, place %s, found %t", err, packed.Image, packed.Found)
 	}
 	if _, err := pack(t, files, protocol.ChartImage{}); err == nil {
@@ -199,7 +214,7 @@ func FuzzCandidates(f *testing.F) {
 				if err := spec.Validate(); err != nil {
 					t.Fatalf("%s: %v", way, err)
 				}
-				p.with(way) //nolint:errcheck // Helm reads values that cannot be edited, such as aliases
+				p.with(placed{image: p.image, places: way}) //nolint:errcheck // Helm reads values that cannot be edited, such as aliases
 			}
 		}
 	})

@@ -97,7 +97,7 @@ func chartInputs(ctx context.Context, app protocol.AppSpec, made *chart.Inputs) 
 	if app.Image.IsNone() {
 		image = protocol.ImageRef{Metadata: app.Metadata}
 	}
-	source.Image, source.Images, image.Images = app.Chart.Image, map[string]protocol.ChartImage{}, map[string]protocol.ImageRef{}
+	source.Image, source.Images, image.Images = app.Chart.Image, map[string]protocol.ImagePlaces{}, map[string]protocol.ImageRef{}
 	for _, name := range app.ImageNames() {
 		further := image
 		further.Images, further.Repository = nil, app.ForImage(name).Name
@@ -109,7 +109,7 @@ func chartInputs(ctx context.Context, app protocol.AppSpec, made *chart.Inputs) 
 	if err := release.identify(files); err != nil {
 		return err
 	}
-	if files, err = release.with(source.Image); err != nil {
+	if files, err = release.with(images[0]); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(images, release.isSearched) {

@@ -46,7 +46,7 @@ func TestPackPublished(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(packed.Archive, data) || packed.Name != "redis" || packed.Version != "20.1.0" || packed.Image != (protocol.ChartImage{}) {
+	if !bytes.Equal(packed.Archive, data) || packed.Name != "redis" || packed.Version != "20.1.0" || !packed.Image.IsZero() {
 		t.Errorf("packed %s %s, %d bytes of %d", packed.Name, packed.Version, len(packed.Archive), len(data))
 	}
 }

@@ -154,17 +154,17 @@ type Source struct {
 	Files map[string][]byte
 	// Image tells where the chart's values take the image, and Images the app's
 	// further images, by their names.
-	Image  protocol.ChartImage
-	Images map[string]protocol.ChartImage
+	Image  protocol.ImagePlaces
+	Images map[string]protocol.ImagePlaces
 }
 
 // imagesOf are the places of each further image of the app, empty where none is
 // said.
-func (s Source) imagesOf(app protocol.AppSpec) map[string]protocol.ChartImage {
+func (s Source) imagesOf(app protocol.AppSpec) map[string]protocol.ImagePlaces {
 	if len(app.Images) == 0 {
 		return nil
 	}
-	all := map[string]protocol.ChartImage{}
+	all := map[string]protocol.ImagePlaces{}
 	for name := range app.Images {
 		all[name] = s.Images[name]
 	}
@@ -214,7 +214,7 @@ func sourceOf(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef
 		})
 	default:
 		source, err = Read(ctx, filepath.Join(app.ProjectRoot, app.Chart.Path))
-		source.Image, source.Images = app.Chart.Image, map[string]protocol.ChartImage{}
+		source.Image, source.Images = app.Chart.Image, map[string]protocol.ImagePlaces{}
 		for name, further := range app.Images {
 			source.Images[name] = further.Chart
 		}

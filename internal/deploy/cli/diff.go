@@ -250,8 +250,8 @@ func published(ctx context.Context, topology protocol.Topology, app protocol.App
 }
 
 // places are those of the further images, as far as the app names them.
-func places(app protocol.AppSpec) map[string]protocol.ChartImage {
-	all := map[string]protocol.ChartImage{}
+func places(app protocol.AppSpec) map[string]protocol.ImagePlaces {
+	all := map[string]protocol.ImagePlaces{}
 	for name, further := range app.Images {
 		all[name] = further.Chart
 	}

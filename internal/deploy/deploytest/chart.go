@@ -55,7 +55,7 @@ func (w *World) Chart() protocol.ChartRef {
 	}
 	return protocol.ChartRef{
 		URL: "oci://" + repository, Chart: AppName, ChartVersion: w.Version, Digest: digest.String(),
-		Image: protocol.ChartImage{Value: "image"}, Insecure: true,
+		Image: protocol.ImagePlaces{{Value: "image"}}, Insecure: true,
 	}
 }
 

@@ -114,7 +114,7 @@ func (w *world) chart() protocol.ChartRef {
 	}
 	sum := sha256.Sum256(archive)
 	w.archives[content] = protocol.ChartRef{
-		Metadata: w.app.Metadata, Path: path, Chart: "app", ChartVersion: w.app.Version, Digest: "sha256:" + hex.EncodeToString(sum[:]), Image: protocol.ChartImage{Value: "image"},
+		Metadata: w.app.Metadata, Path: path, Chart: "app", ChartVersion: w.app.Version, Digest: "sha256:" + hex.EncodeToString(sum[:]), Image: protocol.ImagePlaces{{Value: "image"}},
 	}
 	return w.archives[content]
 }

@@ -142,7 +142,7 @@ func (w *world) pack() protocol.ChartRef {
 	sum := sha256.Sum256(archive)
 	return protocol.ChartRef{
 		Path: path, Chart: "app", ChartVersion: w.version, Digest: "sha256:" + hex.EncodeToString(sum[:]),
-		Image: protocol.ChartImage{Value: "image"},
+		Image: protocol.ImagePlaces{{Value: "image"}},
 	}
 }
 

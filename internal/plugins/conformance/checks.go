@@ -26,10 +26,12 @@ const (
 	app          = `{"apiVersion":"harmony.nationtech.io/v1","kind":"AppSpec","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"projectRoot":"/nonexistent","image":{"dockerfile":{}},"chart":{"path":"chart","image":{"value":"image"}},"smoke":[{"name":"up","rollout":{}}],"future":1}}`
 )
 
-// Documents of an app with a second image, which only the AppSpec knows of.
+// Documents of an app with a second image, or a second place of one, which only the AppSpec
+// knows of.
 const (
 	severalApp   = `{"apiVersion":"harmony.nationtech.io/v1","kind":"AppSpec","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"projectRoot":"/nonexistent","image":{"dockerfile":{}},"images":{"second":{"dockerfile":{"context":"second"}}},"chart":{"path":"chart"}}}`
 	severalImage = `{"apiVersion":"harmony.nationtech.io/v1","kind":"ImageRef","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"repository":"conformance"}}`
+	placesApp    = `{"apiVersion":"harmony.nationtech.io/v1","kind":"AppSpec","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"projectRoot":"/nonexistent","image":{"dockerfile":{}},"chart":{"path":"chart","image":[{"value":"image"},{"value":"second"}]}}}`
 	severalChart = `{"apiVersion":"harmony.nationtech.io/v1","kind":"ChartRef","metadata":{"name":"conformance","version":"1.2.3"},"spec":{"path":"/nonexistent.tgz","chart":"conformance","chartVersion":"1.2.3","digest":"","image":{"value":"image"}}}`
 )
 
@@ -100,8 +102,8 @@ func failedApp(ctx context.Context, s *subject) error {
 	return nil
 }
 
-// severalImages gives an app with two images to a plugin that has to do with images
-// and does not say that it knows of such apps.
+// severalImages gives an app with two images, and one with two places for one, to a plugin
+// that has to do with images and does not say that it knows of such apps.
 func severalImages(ctx context.Context, s *subject) error {
 	_, documents, err := s.answer(ctx, "", "describe")
 	if err != nil || len(documents) != 1 {
@@ -111,14 +113,25 @@ func severalImages(ctx context.Context, s *subject) error {
 	if err != nil {
 		return err
 	}
-	if info.CheckApp(protocol.AppSpec{Images: map[string]protocol.AppImage{"second": {}}}) == nil {
-		return nil
+	for _, sent := range []struct {
+		feature, app string
+		spec         protocol.AppSpec
+	}{
+		{protocol.FeatureImages, severalApp, protocol.AppSpec{Images: map[string]protocol.AppImage{"second": {}}}},
+		{protocol.FeatureImagePlaces, placesApp, protocol.AppSpec{Chart: protocol.ChartSource{Image: protocol.ImagePlaces{{}, {}}}}},
+	} {
+		if info.CheckApp(sent.spec) == nil {
+			continue
+		}
+		r, err := s.with(ctx, stream(topology, sent.app, severalImage, severalChart))
+		if err != nil {
+			return err
+		}
+		if r.code != protocol.ExitUnsupported {
+			return fmt.Errorf("describe lists no feature %s, and it exited with status %d", sent.feature, r.code)
+		}
 	}
-	r, err := s.with(ctx, stream(topology, severalApp, severalImage, severalChart))
-	if err == nil && r.code != protocol.ExitUnsupported {
-		return fmt.Errorf("describe lists no feature %s, and it exited with status %d", protocol.FeatureImages, r.code)
-	}
-	return err
+	return nil
 }
 
 func exitStatus(ctx context.Context, s *subject) error {

@@ -44,7 +44,7 @@ func checks() []check {
 		{"failed-app", "no work is done for an app that has already failed", failedApp},
 		{"exit-status", "the exit status is that of the Failure read: 1, 2, 3, 4 and 5; a code outside 1 to 255 counts as 1", exitStatus},
 		{"own-failure", "its own failure is a Failure document with the exit status as its code", ownFailure},
-		{"several-images", "an app with several images is refused with status 3 by a stage for images that does not list the feature images", severalImages},
+		{"several-images", "an app with several images, or several places for one, is refused with status 3 by a stage for images that does not list the feature for it", severalImages},
 		{"no-input", "an empty stream is an error", noInput},
 		{"garbage", "invalid input leads to status 2, a Failure and a message", garbage},
 		{"oversized", "a document of over 1 MiB leads to status 2", oversized},

@@ -88,7 +88,7 @@ func push(ctx context.Context, registry capability.HelmRegistry, name string) (p
 	return registry.PushChart(ctx,
 		protocol.AppSpec{
 			Metadata: id, Image: protocol.ImageSource{Dockerfile: &protocol.Dockerfile{Path: "Dockerfile"}},
-			Chart: protocol.ChartSource{Path: "chart", Image: protocol.ChartImage{Value: "image"}},
+			Chart: protocol.ChartSource{Path: "chart", Image: protocol.ImagePlaces{{Value: "image"}}},
 		},
 		protocol.ImageRef{Metadata: id, Repository: name, Digest: "sha256:" + name, Location: protocol.InRegistry})
 }

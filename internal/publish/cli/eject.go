@@ -76,7 +76,7 @@ func eject(app protocol.AppSpec, dir string, out io.Writer) error {
 	_, err = fmt.Fprintf(out, `# %s holds the chart of %s. Put this in harmony.yaml, instead of chart.workload:
 chart:
   path: %q
-  image: {value: %s}
-`, dir, app.Name, filepath.ToSlash(path), places.Value)
+  image: %s
+`, dir, app.Name, filepath.ToSlash(path), places)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,7 +100,7 @@ func TestEjectedChartIsTheGeneratedOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := pack(t, file)
-	if before.Digest() != after.Digest() || before.Image != after.Image {
+	if before.Digest() != after.Digest() || !slices.Equal(before.Image, after.Image) {
 		t.Errorf("the chart was %s, %v and is %s, %v", before.Digest(), before.Image, after.Digest(), after.Image)
 	}
 	// What is changed in the folder is in the chart.

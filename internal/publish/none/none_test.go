@@ -3,6 +3,7 @@ package none
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func TestPushChart(t *testing.T) {
 	}
 	app := protocol.AppSpec{
 		Metadata: protocol.Metadata{Name: "fleet-operator", Version: "1.4.0"}, ProjectRoot: root,
-		Chart: protocol.ChartSource{Path: ".", Image: protocol.ChartImage{Value: "image"}},
+		Chart: protocol.ChartSource{Path: ".", Image: protocol.ImagePlaces{{Value: "image"}}},
 	}
 	image := protocol.ImageRef{Registry: "localhost:5001", Repository: "fleet/operator", Tag: "1.4.0", Digest: "sha256:" + strings.Repeat("ab", 32)}
 	env := capability.Environment{Cache: filepath.Join(t.TempDir(), "cache")}
@@ -92,15 +93,15 @@ func TestExplain(t *testing.T) {
 	}
 	app := protocol.AppSpec{Metadata: protocol.Metadata{Name: "operator", Version: "1.4.0"}, ProjectRoot: root, Chart: protocol.ChartSource{Path: "."}}
 	image := protocol.ImageRef{Registry: "localhost:5001", Repository: "operator", Tag: "1.4.0", Digest: "sha256:" + strings.Repeat("ab", 32)}
-	places := protocol.ChartImage{Repository: "image.repository", Tag: "image.tag"}
+	places := protocol.ImagePlaces{{Repository: "image.repository", Tag: "image.tag"}}
 	const want = "the image goes to .Values.image.repository and .Values.image.tag, as rendering the chart shows; chart.image: {repository: image.repository, tag: image.tag}"
 	for _, test := range []struct {
 		explain bool
-		named   protocol.ChartImage
+		named   protocol.ImagePlaces
 		said    string
 	}{
-		{true, protocol.ChartImage{}, want},
-		{false, protocol.ChartImage{}, ""},
+		{true, nil, want},
+		{false, nil, ""},
 		{true, places, ""},
 	} {
 		said := ""
@@ -110,7 +111,7 @@ func TestExplain(t *testing.T) {
 			t.Fatal(err)
 		}
 		app.Chart.Image = test.named
-		if ref, err := r.PushChart(t.Context(), app, image); err != nil || ref.Image != places || said != test.said {
+		if ref, err := r.PushChart(t.Context(), app, image); err != nil || !slices.Equal(ref.Image, places) || said != test.said {
 			t.Errorf("places %s, error %v, said %q, want %q", ref.Image, err, said, test.said)
 		}
 	}

@@ -45,7 +45,7 @@ annotations: {key: value, org.opencontainers.image.title: not this}
 		}
 	}
 	a := app(version)
-	a.ProjectRoot, a.Chart = root, protocol.ChartSource{Path: "chart", Image: protocol.ChartImage{Value: "image"}}
+	a.ProjectRoot, a.Chart = root, protocol.ChartSource{Path: "chart", Image: protocol.ImagePlaces{{Value: "image"}}}
 	return a
 }
 

@@ -83,7 +83,7 @@ func (c Chart) Write(dir, app string) (protocol.ChartRef, error) {
 			return none, err
 		}
 	}
-	return protocol.ChartRef{Path: made, Chart: c.Name, Image: c.Image}, nil
+	return protocol.ChartRef{Path: made, Chart: c.Name, Image: protocol.ImagePlaces{c.Image}}, nil
 }
 
 // Files are the files of the chart, by their path in its folder. The same chart

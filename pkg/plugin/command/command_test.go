@@ -43,7 +43,7 @@ func app(name string) protocol.AppSpec {
 	return protocol.AppSpec{
 		Metadata: protocol.Metadata{Name: name, Version: "1.0.0"},
 		Image:    protocol.ImageSource{Buildable: &protocol.Buildable{Type: "go"}},
-		Chart:    protocol.ChartSource{Path: "chart", Image: protocol.ChartImage{Value: "image"}},
+		Chart:    protocol.ChartSource{Path: "chart", Image: protocol.ImagePlaces{{Value: "image"}}},
 	}
 }
 
