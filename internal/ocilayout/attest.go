@@ -50,7 +50,7 @@ func (d *Draft) Attest(images []ocispec.Descriptor, platform, predicate string, 
 		return nil, err
 	}
 	earlier := slices.IndexFunc(images, func(m ocispec.Descriptor) bool {
-		return m.Annotations[attestation] == attestationManifest && m.Annotations[attestationSubject] == image.String()
+		return m.Annotations[Attestation] == attestationManifest && m.Annotations[attestationSubject] == image.String()
 	})
 	var before ocispec.Manifest
 	if earlier >= 0 {
@@ -73,7 +73,7 @@ func (d *Draft) Attest(images []ocispec.Descriptor, platform, predicate string, 
 func (d *Draft) find(images []ocispec.Descriptor, platform string) (digest.Digest, error) {
 	for i := range images {
 		image := &images[i]
-		if image.Annotations[attestation] != "" {
+		if image.Annotations[Attestation] != "" {
 			continue
 		}
 		if image.Platform == nil {
@@ -132,7 +132,7 @@ func (d *Draft) attestation(image digest.Digest, layers []ocispec.Descriptor, pr
 	}
 	made, err := d.addJSON(ocispec.MediaTypeImageManifest, manifest)
 	made.Platform = &config.Platform
-	made.Annotations = map[string]string{attestation: attestationManifest, attestationSubject: image.String()}
+	made.Annotations = map[string]string{Attestation: attestationManifest, attestationSubject: image.String()}
 	return made, err
 }
 

@@ -19,7 +19,7 @@ func saidOf(t *testing.T, image Image) map[string][]string {
 	}
 	said := map[string][]string{}
 	for _, m := range content.Manifests {
-		if m.Annotations[attestation] != attestationManifest {
+		if m.Annotations[Attestation] != attestationManifest {
 			continue
 		}
 		var manifest ocispec.Manifest

@@ -194,14 +194,14 @@ func (c *Content) complete() error {
 	return nil
 }
 
-// attestation is the annotation of the manifests in an index that are not images:
+// Attestation is the annotation of the manifests in an index that are not images:
 // SBOMs and provenance.
-const attestation = "vnd.docker.reference.type"
+const Attestation = "vnd.docker.reference.type"
 
 // platforms are those of the images, from their configurations.
 func (c *Content) platforms() (names []string, err error) {
 	for _, m := range c.Manifests {
-		if m.config == nil || m.Annotations[attestation] != "" {
+		if m.config == nil || m.Annotations[Attestation] != "" {
 			continue
 		}
 		data, err := os.ReadFile(c.file(m.config.Digest))

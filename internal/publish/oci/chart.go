@@ -66,7 +66,7 @@ func (r chartRegistry) PushChart(ctx context.Context, app protocol.AppSpec, imag
 		return protocol.ChartRef{}, publish.ChartMoved(app, image, err)
 	}
 	if !ref.Unchanged && !r.env.DryRun {
-		if err := r.push(ctx, app.Metadata, tag, content); err != nil {
+		if _, err := r.push(ctx, app.Metadata, tag, content); err != nil {
 			return protocol.ChartRef{}, err
 		}
 	}

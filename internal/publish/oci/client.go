@@ -41,6 +41,7 @@ type client struct {
 	puller   *remote.Puller
 	flags    *publish.Flags
 	patience patience
+	limits   limits
 	steady   *steady
 	sessions sync.Map // of *session
 	mounts   mounts
@@ -60,7 +61,7 @@ func newClient(env capability.Environment, field string, flags *publish.Flags) (
 	if err != nil {
 		return nil, err
 	}
-	c := &client{env: env, field: field, flags: flags, patience: usual, vouched: vouched}
+	c := &client{env: env, field: field, flags: flags, patience: usual, limits: usualLimits, vouched: vouched}
 	if env.Cache != "" {
 		c.mounts = mounts(filepath.Join(env.Cache, "mounts"))
 	}

@@ -60,7 +60,7 @@ func (r imageRegistry) PushImage(ctx context.Context, app protocol.AppSpec, imag
 		return protocol.ImageRef{}, publish.Moved(app, err)
 	}
 	if !pushed.Unchanged && !r.env.DryRun {
-		if err := r.bring(ctx, app.Metadata, image, tag); err != nil {
+		if err := r.bring(ctx, app, image, tag); err != nil {
 			return protocol.ImageRef{}, publish.Moved(app, err)
 		}
 	}
@@ -97,23 +97,21 @@ func (r imageRegistry) destination(app protocol.AppSpec, image protocol.ImageRef
 		WithHint("it takes images from an OCI layout folder, a Docker-compatible daemon or the registry itself")
 }
 
-func (r imageRegistry) bring(ctx context.Context, app protocol.Metadata, image protocol.ImageRef, tag name.Tag) error {
+func (r imageRegistry) bring(ctx context.Context, app protocol.AppSpec, image protocol.ImageRef, tag name.Tag) error {
 	if image.Location == protocol.InLayout || image.Location == "" {
 		content, err := readLayout(image.Path, image.Digest)
 		if err != nil {
 			return err
 		}
-		return r.push(ctx, app, tag, content)
+		_, err = r.push(ctx, app.Metadata, tag, content)
+		return err
 	}
 	if _, err := v1.NewHash(image.Digest); err != nil {
 		return protocol.Invalid("%w", err)
 	}
-	if image.Location == protocol.InRegistry && image.Registry != r.host {
-		content, err := r.abroad(ctx, image)
-		if err != nil {
-			return err
-		}
-		return r.push(ctx, app, tag, content)
+	elsewhere := image.Registry != r.host || image.Repository != tag.RepositoryStr()
+	if image.Location == protocol.InRegistry && app.Image.Ref != "" && elsewhere {
+		return r.mirror(ctx, app, image, tag)
 	}
 	from, read := tag.Repository, r.get
 	if image.Location == protocol.InRegistry && image.Repository != from.RepositoryStr() {

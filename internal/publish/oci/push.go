@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -104,21 +105,37 @@ func isRefused(err error) bool {
 }
 
 // push brings the artifact into the tag's repository: blobs, manifests from the
-// leaves up, then the root, which the tag names with the same request.
-func (c *client) push(ctx context.Context, app protocol.Metadata, tag name.Tag, a artifact) error {
-	progress := c.progress(app, tag, a.size())
+// leaves up, then the root, which the tag names with the same request. What comes with it
+// is there before the tag; kept says which of its tags it did not get.
+func (c *client) push(ctx context.Context, app protocol.Metadata, tag name.Tag, a artifact, with ...referrer) (kept []string, err error) {
+	all := artifact{blobs: slices.Clone(a.blobs)}
+	for _, one := range with {
+		all.blobs = append(all.blobs, one.blobs...)
+	}
+	progress := c.progress(app, tag, all.size())
 	group, running := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	for _, b := range a.blobs {
+	for _, b := range all.blobs {
 		group.Go(func() error { return c.upload(running, tag.Repository, b, progress) })
 	}
 	if err := group.Wait(); err != nil {
-		return c.fail(ctx, "push "+tag.Name(), err)
+		return nil, c.fail(ctx, "push "+tag.Name(), err)
 	}
-	if err := c.putAll(ctx, tag, a.manifests[:len(a.manifests)-1]); err != nil {
-		return err
+	first := a.manifests
+	if len(with) == 0 { // else some registries want the image before what refers to it
+		first = first[:len(first)-1]
 	}
-	return c.release(ctx, tag, app.Version, a.root(), a.root().descriptor.Digest.String())
+	if err := c.putAll(ctx, tag, first); err != nil {
+		return nil, err
+	}
+	for _, one := range with {
+		left, err := c.attach(ctx, tag, one)
+		if err != nil {
+			return nil, err
+		}
+		kept = append(kept, left...)
+	}
+	return kept, c.release(ctx, tag, app.Version, a.root(), a.root().descriptor.Digest.String())
 }
 
 func (c *client) putAll(ctx context.Context, tag name.Tag, manifests []manifest) error {
