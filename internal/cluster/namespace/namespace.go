@@ -56,13 +56,16 @@ type Wanted struct {
 	PullSecret *corev1.Secret
 }
 
-// PullSecret makes the Secret with which a kubelet logs in to a registry.
-func PullSecret(name, registry, username, password string) (*corev1.Secret, error) {
-	type entry struct {
-		Username string `json:"username"`
-		Password string `json:"password"`
-	}
-	config, err := json.Marshal(map[string]map[string]entry{"auths": {registry: {username, password}}})
+// Login is what a kubelet logs in to a registry with.
+type Login struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+// PullSecret makes the Secret with which a kubelet logs in to registries, or to
+// repositories of them.
+func PullSecret(name string, logins map[string]Login) (*corev1.Secret, error) {
+	config, err := json.Marshal(map[string]map[string]Login{"auths": logins})
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +98,26 @@ func (w Wanted) Settled(ctx context.Context, client kubernetes.Interface) (bool,
 }
 
 func (w Wanted) hasCredentials(found *corev1.Secret) bool {
-	return found.Type == w.PullSecret.Type && equality.Semantic.DeepEqual(found.Data, w.PullSecret.Data)
+	return found.Type == w.PullSecret.Type && equality.Semantic.DeepEqual(found.Data, w.credentials(found))
+}
+
+// credentials are those that are wanted and, of other registries, those of the Secret
+// that was found: other apps of the namespace may use it too.
+func (w Wanted) credentials(found *corev1.Secret) map[string][]byte {
+	type config struct {
+		Auths map[string]json.RawMessage `json:"auths"`
+	}
+	var there, wanted config
+	const key = corev1.DockerConfigJsonKey
+	if json.Unmarshal(found.Data[key], &there) != nil || json.Unmarshal(w.PullSecret.Data[key], &wanted) != nil || there.Auths == nil {
+		return maps.Clone(w.PullSecret.Data)
+	}
+	maps.Copy(there.Auths, wanted.Auths)
+	merged, err := json.Marshal(there)
+	if err != nil {
+		return maps.Clone(w.PullSecret.Data)
+	}
+	return map[string][]byte{key: merged}
 }
 
 // Ensure makes the namespace unless it exists, and brings it to what is wanted.
@@ -155,7 +177,7 @@ func (w Wanted) ensureSecret(ctx context.Context, client kubernetes.Interface) e
 		return protocol.Invalid("secret %s in namespace %s is not harmony's: it has other content, and no label %s=harmony", name, w.Name, marks.ManagedBy).
 			WithHint("choose another name for pullSecret in the topology")
 	}
-	found.Data = maps.Clone(w.PullSecret.Data)
+	found.Data = w.credentials(found)
 	if _, err := secrets.Update(ctx, found, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("update pull secret %s: %w", name, err)
 	}

@@ -45,7 +45,7 @@ func TestTerminating(t *testing.T) {
 }
 
 func TestEnsure(t *testing.T) {
-	secret, err := PullSecret("pull", "r.example.com", "ci", "hunter2")
+	secret, err := PullSecret("pull", map[string]Login{"r.example.com": {"ci", "hunter2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestEnsure(t *testing.T) {
 }
 
 func TestSecretOfOthers(t *testing.T) {
-	secret, err := PullSecret("pull", "r.example.com", "ci", "hunter2")
+	secret, err := PullSecret("pull", map[string]Login{"r.example.com": {"ci", "hunter2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +93,40 @@ func TestSecretOfOthers(t *testing.T) {
 	client = fake.NewClientset(namespace(nil), other)
 	if err := (Wanted{Name: "fleet", PullSecret: secret}).Ensure(t.Context(), client); err != nil {
 		t.Errorf("harmony's own with old credentials: %v", err)
+	}
+}
+
+// Several apps of a namespace may share the Secret, and need not run images of the same
+// registries.
+func TestSharedPullSecret(t *testing.T) {
+	client := fake.NewClientset(namespace(nil))
+	for _, step := range []struct {
+		logins map[string]Login
+		want   string
+	}{
+		{map[string]Login{"a.example.com": {"ci", "1"}}, `{"auths":{"a.example.com":{"username":"ci","password":"1"}}}`},
+		{map[string]Login{"b.example.com": {"ci", "2"}}, `{"auths":{"a.example.com":{"username":"ci","password":"1"},"b.example.com":{"username":"ci","password":"2"}}}`},
+		{map[string]Login{"a.example.com": {"ci", "3"}}, `{"auths":{"a.example.com":{"username":"ci","password":"3"},"b.example.com":{"username":"ci","password":"2"}}}`},
+		{nil, `{"auths":{"a.example.com":{"username":"ci","password":"3"},"b.example.com":{"username":"ci","password":"2"}}}`},
+	} {
+		secret, err := PullSecret("pull", step.logins)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted := Wanted{Name: "fleet", PullSecret: secret}
+		if err := wanted.Ensure(t.Context(), client); err != nil {
+			t.Fatal(err)
+		}
+		if settled, err := wanted.Settled(t.Context(), client); !settled || err != nil {
+			t.Errorf("settled %t, %v", settled, err)
+		}
+		made, err := client.CoreV1().Secrets("fleet").Get(t.Context(), "pull", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(made.Data[corev1.DockerConfigJsonKey]); got != step.want {
+			t.Errorf("got %s, want %s", got, step.want)
+		}
 	}
 }
 
