@@ -43,7 +43,8 @@ next to harmony.yaml. A release takes no other bytes. Commit the file.
 A version that was replaced at its source since it was locked is refused; --update takes
 what is there now. Where an app names a keyring, the chart's provenance file must be
 signed with one of its keys. Where it sets pinImages, the digests of the chart's images
-are written too.
+are written too; images that the chart passes on in arguments or variables are not, and
+named on stderr.
 
 Without arguments it is about all apps, and entries of apps that name no such chart any
 more are removed.`,
@@ -54,7 +55,7 @@ more are removed.`,
 			if f.check && f.update {
 				return protocol.Invalid("--check changes nothing, and --update does: give one of them")
 			}
-			return f.run(cmd.Context(), streams.Out, patterns)
+			return f.run(cmd.Context(), streams, patterns)
 		},
 	}
 	cmd.Flags().StringVarP(&f.source.File, "file", "f", "", "the project's `harmony.yaml`; found from the current folder by default")
@@ -63,7 +64,7 @@ more are removed.`,
 	return cmd
 }
 
-func (f *flags) run(ctx context.Context, out io.Writer, patterns []string) error {
+func (f *flags) run(ctx context.Context, streams command.Streams, patterns []string) error {
 	loaded, err := f.source.Project()
 	if err != nil {
 		return err
@@ -84,9 +85,14 @@ func (f *flags) run(ctx context.Context, out io.Writer, patterns []string) error
 	if len(apps) == 0 && !all {
 		return protocol.Invalid("none of these apps names a chart of others by chart.url")
 	}
-	found, err := f.find(ctx, old, apps)
+	found, notes, err := f.find(ctx, old, apps)
 	if err != nil {
 		return err
+	}
+	for _, note := range notes {
+		if _, err := fmt.Fprintln(streams.Err, term.Clean(note)); err != nil {
+			return err
+		}
 	}
 	next := config.ChartLock{Charts: slices.Clone(found)}
 	for _, c := range old.Charts {
@@ -96,17 +102,17 @@ func (f *flags) run(ctx context.Context, out io.Writer, patterns []string) error
 	}
 	changes := differences(old, next)
 	if f.check {
-		return checked(out, changes, len(next.Charts))
+		return checked(streams.Out, changes, len(next.Charts))
 	}
 	if _, err := next.Write(loaded.Root); err != nil {
 		return err
 	}
-	return tell(out, changes, len(next.Charts))
+	return tell(streams.Out, changes, len(next.Charts))
 }
 
-// find pins the chart of each app, several at a time.
-func (f *flags) find(ctx context.Context, old config.ChartLock, apps []protocol.AppSpec) ([]config.AppChart, error) {
-	found := make([]config.AppChart, len(apps))
+// find pins the chart of each app, several at a time. The notes tell what is not pinned.
+func (f *flags) find(ctx context.Context, old config.ChartLock, apps []protocol.AppSpec) (found []config.AppChart, notes []string, err error) {
+	found, loose := make([]config.AppChart, len(apps)), make([][]string, len(apps))
 	group, fetching := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for i, app := range apps {
@@ -121,7 +127,7 @@ func (f *flags) find(ctx context.Context, old config.ChartLock, apps []protocol.
 				err = replaced(before, found[i])
 			}
 			if err == nil && app.Chart.PinImages {
-				found[i].Images, err = pinImages(fetching, app, archive, before.Images)
+				found[i].Images, loose[i], err = pinImages(fetching, app, archive, before.Images)
 			}
 			if err != nil {
 				return fmt.Errorf("app %s: %w", app.Name, err)
@@ -129,15 +135,21 @@ func (f *flags) find(ctx context.Context, old config.ChartLock, apps []protocol.
 			return nil
 		})
 	}
-	return found, group.Wait()
+	err = group.Wait()
+	for i, texts := range loose {
+		for _, text := range texts {
+			notes = append(notes, apps[i].Name+": "+text)
+		}
+	}
+	return found, notes, err
 }
 
 // pinImages are the digests of the images that the chart takes by a tag. Those that are
-// known stay.
-func pinImages(ctx context.Context, app protocol.AppSpec, archive []byte, known map[string]string) (map[string]string, error) {
+// known stay. It also tells the images that are not pinned.
+func pinImages(ctx context.Context, app protocol.AppSpec, archive []byte, known map[string]string) (map[string]string, []string, error) {
 	images, err := pack.LooseImages(ctx, app, archive)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	digests := map[string]string{}
 	for _, image := range images {
@@ -145,10 +157,11 @@ func pinImages(ctx context.Context, app protocol.AppSpec, archive []byte, known 
 			continue
 		}
 		if digests[image], err = upstream.ImageDigest(ctx, image); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return digests, pack.CheckPins(ctx, app, archive, digests)
+	loose, err := pack.CheckPins(ctx, app, archive, digests)
+	return digests, loose, err
 }
 
 // pin fetches the chart of an app and checks it.

@@ -38,7 +38,7 @@ func archiveWith(t *testing.T, chart, version, note, image string) []byte {
 	files := map[string]string{"Chart.yaml": "apiVersion: v2\nname: " + chart + "\nversion: " + version + "\ndescription: " + note + "\n"}
 	if image != "" {
 		files["values.yaml"] = "image: " + image + "\n"
-		files["templates/pod.yaml"] = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: {{ .Values.image | quote }}}]}\n"
+		files["templates/pod.yaml"] = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: {{ .Values.image | quote }}, env: [{name: AGENT_IMAGE, value: 'quay.io/org/agent:1'}]}]}\n"
 	}
 	for path, text := range files {
 		if err := pack.WriteHeader(&tar.Header{Name: chart + "/" + path, Mode: 0o644, Size: int64(len(text))}); err != nil {
@@ -205,8 +205,14 @@ func TestLockImages(t *testing.T) {
 		t.Errorf("an image that is not there: %v", err)
 	}
 	first := push()
-	if out, err := w.lock(); err != nil || !strings.Contains(w.text(), host+"/redis:7: "+first) {
-		t.Fatalf("%v\n%s%s", err, out, w.text())
+	for _, args := range [][]string{nil, {"--check"}} {
+		out, err := w.lock(args...)
+		if err != nil || !strings.Contains(w.text(), host+"/redis:7: "+first) {
+			t.Fatalf("%v\n%s%s", err, out, w.text())
+		}
+		if want := "cache: not pinned: quay.io/org/agent:1 in env AGENT_IMAGE of container x in pod/x (templates/pod.yaml)\n"; !strings.Contains(out, want) {
+			t.Errorf("%q: %q is not in\n%s", args, want, out)
+		}
 	}
 	second := push()
 	if out, err := w.lock(); err != nil || !strings.Contains(w.text(), first) {

@@ -30,13 +30,31 @@ func LooseImages(ctx context.Context, app protocol.AppSpec, archive []byte) ([]s
 }
 
 // CheckPins fails unless all images of a published chart can be pinned to the digests,
-// by reference.
-func CheckPins(ctx context.Context, app protocol.AppSpec, archive []byte, digests map[string]string) error {
+// by reference. It tells the images that are not pinned then, because the chart passes
+// them on in arguments or variables.
+func CheckPins(ctx context.Context, app protocol.AppSpec, archive []byte, digests map[string]string) ([]string, error) {
 	p, err := published(ctx, app, archive)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return p.pin(ctx, digests)
+	if err := p.pin(ctx, digests); err != nil {
+		return nil, err
+	}
+	return p.passedOn(ctx)
+}
+
+// passedOn tells the images that containers are told of without a digest.
+func (p *packing) passedOn(ctx context.Context) ([]string, error) {
+	var all []string
+	err := p.eachRendered(ctx, p.files, func(_ variant, rendered file.Rendered) error {
+		for _, passed := range rendered.PassedOn() {
+			if text := "not pinned: " + passed.String(); !slices.Contains(all, text) {
+				all = append(all, text)
+			}
+		}
+		return nil
+	})
+	return all, err
 }
 
 // published is a chart of others, after a check of what it renders.
@@ -63,31 +81,45 @@ func references(uses []file.Use) []string {
 // each set of values. When digests is not nil, another digest than those is an error.
 func (p *packing) loose(ctx context.Context, files tree, digests map[string]bool) ([]file.Use, error) {
 	var all []file.Use
-	for i, v := range p.variants {
-		rendered, err := renderVariant(p.app, files, v, &boundedEngine{ctx: ctx})
-		if _, missing := errors.AsType[file.MissingError](err); missing && i == 0 && len(p.variants) > 1 {
-			continue // the targets give what the defaults leave open
-		}
-		if err != nil {
-			return nil, fmt.Errorf("with %s: %w", v.name, err)
-		}
+	err := p.eachRendered(ctx, files, func(v variant, rendered file.Rendered) error {
 		if err := checkObjects(rendered); err != nil {
-			return nil, fmt.Errorf("with %s: %w", v.name, err)
+			return err
 		}
 		for _, use := range rendered.Images() {
 			image, err := protocol.ParseImageRef(use.Image)
 			switch {
 			case err != nil:
-				return nil, fmt.Errorf("with %s: %s: %w", v.name, use, err)
+				return fmt.Errorf("%s: %w", use, err)
 			case image.Digest == "":
 				use.Object += " with " + v.name
 				all = append(all, use)
 			case digests != nil && !digests[image.Digest]:
-				return nil, fmt.Errorf("with %s: %s", v.name, use)
+				return errors.New(use.String())
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return all, nil
+}
+
+// eachRendered renders the files with each set of values.
+func (p *packing) eachRendered(ctx context.Context, files tree, do func(variant, file.Rendered) error) error {
+	for i, v := range p.variants {
+		rendered, err := renderVariant(p.app, files, v, &boundedEngine{ctx: ctx})
+		if _, missing := errors.AsType[file.MissingError](err); missing && i == 0 && len(p.variants) > 1 {
+			continue // the targets give what the defaults leave open
+		}
+		if err == nil {
+			err = do(v, rendered)
+		}
+		if err != nil {
+			return fmt.Errorf("with %s: %w", v.name, err)
+		}
+	}
+	return nil
 }
 
 // pin writes the digest of each image, by reference, into the values that the image

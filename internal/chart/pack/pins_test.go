@@ -95,6 +95,28 @@ func TestPinImages(t *testing.T) {
 	}
 }
 
+// What is passed on is pinned where it comes from a value that is, and told elsewhere.
+func TestImagesPassedOnAreTold(t *testing.T) {
+	files := several()
+	files["templates/operator.yaml"] = []byte(`apiVersion: v1
+kind: Pod
+metadata: {name: operator}
+spec:
+  containers:
+    - name: manager
+      image: {{ .Values.job.image | quote }}
+      args: ["--job-image={{ .Values.job.image }}", --agent=quay.io/org/agent:1]
+`)
+	data, err := archive("redis", files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"not pinned: quay.io/org/agent:1 in argument --agent of container manager in pod/operator (templates/operator.yaml)"}
+	if told, err := CheckPins(t.Context(), appOf(t, data), data, lockedImages()); err != nil || !slices.Equal(told, want) {
+		t.Errorf("told %q, %v", told, err)
+	}
+}
+
 // The values of a target may name another image with its digest.
 func TestPinnedByATarget(t *testing.T) {
 	values := map[string]any{"image": map[string]any{"tag": "8@" + otherDigest}}
