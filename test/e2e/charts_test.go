@@ -158,6 +158,14 @@ spec:
 	if err != nil || len(pods.Items) != 2 || pods.Items[0].Spec.Containers[0].Image != image.FullName()+":1.0@"+image.Digest {
 		t.Errorf("pods of store: %v, %v", pods, err)
 	}
+	// harmony diff finds the published chart by itself, as the documents of a pipe tell it.
+	p.rewrite("harmony.yaml", "{replicas: 2}", "{replicas: 3}")
+	plain := p.run("harmony", "diff", "store", "--target", "production", "--version", "1.0.0", "--exit-code")
+	piped := p.run("sh", "-c", "harmony publish store --version 1.0.0 </dev/null | harmony diff --target production --exit-code")
+	if plain.code != 1 || piped.code != 1 || plain.stdout != piped.stdout || !strings.Contains(plain.stdout, "replicas: 3") {
+		t.Errorf("exit status %d, in a pipe %d\n%s%s\nin a pipe:\n%s%s", plain.code, piped.code, plain.stdout, plain.stderr, piped.stdout, piped.stderr)
+	}
+	p.rewrite("harmony.yaml", "{replicas: 3}", "{replicas: 2}")
 	// Values that name another image than the lock are refused.
 	p.rewrite("harmony.yaml", "{replicas: 2}", `{replicas: 2, image: {tag: "2"}}`)
 	if out := p.run("harmony", "release", "store", "--version", "1.1.0"); out.code != 2 || !strings.Contains(out.stderr, "harmony.lock does not have the image "+image.FullName()+":2") {

@@ -125,7 +125,7 @@ func (t Tools) releases(ctx context.Context, p *project, patterns []string) (pro
 	}
 	var releases []release
 	for _, app := range apps {
-		r, err := published(ctx, topology, app)
+		r, err := t.published(ctx, topology, app)
 		if err != nil {
 			return topology, nil, err
 		}
@@ -220,15 +220,15 @@ func (s *stream) add(d protocol.Document) (err error) {
 }
 
 // published looks up the app's version in the registries.
-func published(ctx context.Context, topology protocol.Topology, app protocol.AppSpec) (release, error) {
+func (t Tools) published(ctx context.Context, topology protocol.Topology, app protocol.AppSpec) (release, error) {
 	images, charts := topology.OCIRegistry, topology.HelmRegistry
 	if images == nil || charts == nil || images.URL == "" || charts.URL == "" {
 		return release{}, protocol.Unsupported("topology %q keeps no published charts to compare with", topology.Name).
 			WithHint("pipe in the documents: harmony build %[1]s | harmony publish | harmony diff", app.Name)
 	}
 	if app.Chart.PinImages {
-		return release{}, protocol.Unsupported("the published chart of app %q is not known by its version: its images are pinned", app.Name).
-			WithHint("pipe in the documents: harmony publish %s </dev/null | harmony diff", app.Name)
+		chart, err := t.pinned(ctx, topology, app)
+		return release{app: app, image: &protocol.ImageRef{Metadata: app.Metadata}, chart: &chart}, err
 	}
 	chartName, err := chartName(app)
 	if err != nil {
