@@ -3,13 +3,14 @@ package rollout
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/nationtech/harmony/internal/cluster/reason"
 )
 
 // Problem is what may keep a workload from becoming ready.
@@ -50,30 +51,6 @@ const (
 
 // crashLimit is how often a container may restart with Options.FailFast.
 const crashLimit = 2
-
-// What container runtimes, kubelets, API servers and deliverers say of what no
-// retry can mend; and of what a retry may, which counts for more: a message can
-// hold both, for example when one of two mirrors is away.
-var (
-	finalWords = regexp.MustCompile(`(?i)not found|(manifest|name|repository) (name )?(unknown|invalid)|unauthorized|denied|forbidden|no match for platform|` +
-		`no matching manifest|invalid reference|no basic auth credentials|authentication required|` +
-		`runAsNonRoot|violates PodSecurity|unable to validate against any security context|is invalid:|field is immutable|` +
-		`progress deadline|backoff limit|InvalidImageName|ErrImageNeverPull`)
-	passingWords = regexp.MustCompile(`(?i)connection (refused|reset)|no such host|server misbehaving|temporary failure|time(d )?-?out|deadline exceeded|` +
-		`unreachable|no route to host|broken pipe|\bEOF\b|toomanyrequests|too many requests|rate limit|pull QPS exceeded|` +
-		`service unavailable|bad gateway|internal server error|server error|\b50[0234]\b|failed calling webhook|exceeded quota|no space left`)
-	missing = regexp.MustCompile(`(?i)(configmap|secret|serviceaccount|service account|persistentvolumeclaim)s? .*not found`)
-)
-
-// IsFinal reports a message of a runtime, an API server or a deliverer about
-// what no retry can mend, such as an image that does not exist. What is missing
-// on the cluster may be made yet.
-func IsFinal(message string) bool {
-	return finalWords.MatchString(message) && !Passes(message) && !missing.MatchString(message)
-}
-
-// Passes reports a message about a server that was away or busy.
-func Passes(message string) bool { return passingWords.MatchString(message) }
 
 // ends reports whether the problem ends a rollout once it has lasted long enough.
 func (p Problem) ends(failFast bool) bool {
@@ -128,8 +105,8 @@ func suspects(s Snapshot) []Problem {
 }
 
 // cannotCreate is the problem of a workload that is not allowed to make pods.
-func cannotCreate(w Workload, reason, message string) Problem {
-	return Problem{Workload: w, Reason: reason, Message: message, Heals: !IsFinal(message), Grace: createGrace}
+func cannotCreate(w Workload, why, message string) Problem {
+	return Problem{Workload: w, Reason: why, Message: message, Heals: !reason.Final(message), Grace: createGrace}
 }
 
 func suspect(pod *corev1.Pod, c corev1.ContainerStatus) (Problem, bool) {
@@ -147,7 +124,7 @@ func suspect(pod *corev1.Pod, c corev1.ContainerStatus) (Problem, bool) {
 	// The name of an image can hold any word.
 	name, _, _ := strings.Cut(strings.TrimSuffix(c.Image, ":"+c.Image[strings.LastIndexByte(c.Image, ':')+1:]), "@")
 	p.Reason, p.Message = waiting.Reason, waiting.Message
-	p.Heals = !IsFinal(strings.ReplaceAll(waiting.Message, cmp.Or(name, " "), " "))
+	p.Heals = !reason.Final(strings.ReplaceAll(waiting.Message, cmp.Or(name, " "), " "))
 	switch waiting.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed", "ImageInspectError":
 		if p.Heals {

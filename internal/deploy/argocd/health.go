@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/cluster/reason"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/argocd/api"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
@@ -174,7 +175,7 @@ func (d *deployment) awaitHealthy(ctx context.Context, want release) error {
 // hopeless reports complaints that end a deploy before its time is over: one that
 // no retry mends, or any where the topology wants to fail fast.
 func (d *deployment) hopeless(complaints []string) bool {
-	return d.settings.failFast || slices.ContainsFunc(complaints, rollout.IsFinal)
+	return d.settings.failFast || slices.ContainsFunc(complaints, reason.Final)
 }
 
 // complaints are what Argo CD says of the objects that are not healthy, and of

@@ -20,6 +20,7 @@ import (
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
+	"github.com/nationtech/harmony/internal/cluster/reason"
 	"github.com/nationtech/harmony/internal/cluster/rollout"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/flux/api"
@@ -106,7 +107,7 @@ var plainHTTP = regexp.MustCompile(`malformed HTTP|server gave HTTP response`)
 func judgeSource(s seen, digest, token string) verdict {
 	ready := s.Condition(meta.ReadyCondition)
 	refused := handled(s, token) && ready != nil && ready.Status == metav1.ConditionFalse
-	final := refused && (rollout.IsFinal(ready.Message) || plainHTTP.MatchString(ready.Message))
+	final := refused && (reason.Final(ready.Message) || plainHTTP.MatchString(ready.Message))
 	return verdict{
 		done:    s.settled() && s.Status.Artifact != nil && strings.HasSuffix(s.Status.Artifact.Revision, digest),
 		failed:  handled(s, token) && s.is(meta.StalledCondition) || final,
@@ -174,7 +175,7 @@ func (s seen) refused(after int) bool {
 	}
 	switch ready.Reason {
 	case "InstallFailed", "UpgradeFailed", "ArtifactFailed", "ValuesError", "ChartMutateError", "RESTClientError", "FactoryError":
-		return !rollout.Passes(ready.Message)
+		return !reason.Passes(ready.Message)
 	case "StateError": // it cannot read the release: the API server is away, or does not allow it
 		return strings.Contains(ready.Message, "is forbidden")
 	}

@@ -7,13 +7,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	typed "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/nationtech/harmony/internal/cluster/record"
 )
 
 // records are the Secrets in which Helm keeps its revisions. Fields that the linked
@@ -26,7 +27,7 @@ type records struct {
 }
 
 // recordKey is where Helm keeps a revision in a Secret.
-const recordKey = "release"
+const recordKey = record.Key
 
 // Get implements [typed.SecretInterface].
 func (s *records) Get(ctx context.Context, name string, options metav1.GetOptions) (*corev1.Secret, error) {
@@ -85,26 +86,13 @@ func carried(before, packed []byte) ([]byte, error) {
 	return repacked(data)
 }
 
-// mostUnpacked bounds a revision, which is at most 1 MiB when packed.
-const mostUnpacked = 64 << 20
-
 // unpacked are the fields of a revision.
 func unpacked(packed []byte) (map[string]json.RawMessage, error) {
-	data, err := base64.StdEncoding.DecodeString(string(packed))
+	data, err := record.Unpack(packed)
 	if err != nil {
 		return nil, err
 	}
 	var fields map[string]json.RawMessage
-	if !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) { // Helm 2 did not compress
-		return fields, json.Unmarshal(data, &fields)
-	}
-	r, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return nil, err
-	}
-	if data, err = io.ReadAll(io.LimitReader(r, mostUnpacked)); err != nil {
-		return nil, err
-	}
 	return fields, json.Unmarshal(data, &fields)
 }
 

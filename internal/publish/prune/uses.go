@@ -1,13 +1,10 @@
 package prune
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"path"
 	"regexp"
 	"strings"
@@ -21,6 +18,7 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/devices"
+	"github.com/nationtech/harmony/internal/cluster/record"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -152,26 +150,13 @@ func textOf(item unstructured.Unstructured) (string, error) {
 	return string(data), err
 }
 
-// maxRelease bounds an unpacked release; Helm's own limit is that of a Secret.
-const maxRelease = 64 << 20
-
-// release unpacks base64 of base64 of gzip of JSON, which is how a Secret holds
-// what Helm's storage writes.
+// release unpacks what Helm keeps, which is in a Secret's JSON as base64 once more.
 func release(packed string) (string, error) {
 	data, err := base64.StdEncoding.DecodeString(packed)
 	if err == nil {
-		data, err = base64.StdEncoding.DecodeString(string(data))
+		data, err = record.Unpack(data)
 	}
-	if err == nil && bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
-		var plain io.Reader
-		if plain, err = gzip.NewReader(bytes.NewReader(data)); err == nil {
-			data, err = io.ReadAll(io.LimitReader(plain, maxRelease))
-		}
-	}
-	if err != nil {
-		return "", fmt.Errorf("not a Helm release: %w", err)
-	}
-	return string(data), nil
+	return string(data), err
 }
 
 // CollectDevices adds what the devices of the topology's targets use, which no
