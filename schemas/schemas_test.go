@@ -90,7 +90,7 @@ func TestEveryFieldIsTyped(t *testing.T) {
 
 // schemaOf is the schema that a sample is of, whatever became of its kind.
 func schemaOf(kind, name string) string {
-	for _, known := range []string{"AppSpec", "Topology", "ImageRef", "ChartRef", "DeployResult", "SmokeReport", "Failure", "PluginInfo", "Event", "BuildContext", "Pipeline", "MonitoringResult"} {
+	for _, known := range []string{"AppSpec", "Topology", "ImageRef", "ChartRef", "DeployResult", "SmokeReport", "Failure", "PluginInfo", "Event", "BuildContext", "Pipeline", "MonitoringResult", "CheckRequest", "CheckAnswer"} {
 		if strings.HasPrefix(name, strings.ToLower(known)) {
 			return known + ".json"
 		}

@@ -28,7 +28,7 @@ func TestStagesKeepTheContract(t *testing.T) {
 
 // So do the examples in other languages.
 func TestExamplePluginsKeepTheContract(t *testing.T) {
-	needs := map[string][]string{"harmony-smoke-python": {"python3"}, "harmony-smoke-sh": {"jq", "iconv"}}
+	needs := map[string][]string{"harmony-smoke-python": {"python3"}, "harmony-smoke-sh": {"jq", "iconv"}, "harmony-check-dns": {"python3"}}
 	for name, commands := range needs {
 		t.Run(name, func(t *testing.T) {
 			for _, command := range commands {

@@ -57,8 +57,8 @@ func (c *cli) projectPlugins() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// named are the plugins that the project names: for a stage, for charts, and as
-// steps of a pipeline.
+// named are the plugins that the project names: for a stage, for charts, for images, for
+// smoke checks, and as steps of a pipeline.
 func named(project *config.Project) []string {
 	var names []string
 	for _, t := range project.Topologies {
@@ -78,6 +78,11 @@ func named(project *config.Project) []string {
 				if p, err := pathFinder().Find("buildable-" + b.Type); err == nil {
 					names = append(names, p.Name)
 				}
+			}
+		}
+		for _, check := range app.Smoke {
+			for kind := range check.Other {
+				names = append(names, discovery.CheckPrefix+kind)
 			}
 		}
 	}

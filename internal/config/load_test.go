@@ -420,3 +420,38 @@ spec:
 		}
 	}
 }
+
+// A kind of check that is not built in is taken as it is.
+func TestKindsOfChecks(t *testing.T) {
+	const text = `apiVersion: harmony.nationtech.io/v1
+kind: AppSpec
+metadata: {name: shop}
+spec:
+  image: {dockerfile: {}}
+  chart: {path: chart}
+  smoke: [{name: orders, %s}]
+`
+	for check, want := range map[string]string{
+		"sql: {query: select 1, equals: {}}": "",
+		"sql: {a: 1}, http: {url: http://x}": ":7: spec.smoke[0]: needs exactly one kind, and has http and sql",
+		"sql: {}, rows: {}":                  "spec.smoke[0]: needs exactly one kind, and has rows and sql",
+		"sql: select 1":                      ":7: spec.smoke[0].sql: unknown field",
+		"Sql: {}":                            "spec.smoke[0].Sql: unknown field",
+		"sql: {a: 1, a: 2}":                  "spec.smoke[0].sql.a",
+		"timeout: 1s":                        "spec.smoke[0]: needs a kind: one of rollout, http",
+	} {
+		file := filepath.Join(t.TempDir(), config.FileName)
+		if err := os.WriteFile(file, fmt.Appendf(nil, text, check), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, err := config.Load(file)
+		switch {
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want %q", check, err, want)
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", check, err)
+		case want == "" && p.Apps[0].Smoke[0].Other["sql"]["query"] != "select 1":
+			t.Errorf("%s: %+v", check, p.Apps[0].Smoke[0])
+		}
+	}
+}

@@ -42,7 +42,11 @@ var (
 	anyType  = reflect.TypeFor[any]()
 	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
 	jsonType = reflect.TypeFor[json.Unmarshaler]() // validates itself
+	openType = reflect.TypeFor[open]()
 )
+
+// open is a struct that takes mappings of any shape as fields that it does not have.
+type open interface{ TakesField(name string) bool }
 
 // read returns the value of n as encoding/json would decode it, but with int64 for
 // integers. line is that of the value's key. Problems are noted, and their values left
@@ -72,7 +76,7 @@ func (r *reader) read(n *yaml.Node, t reflect.Type, at *place, line int) any {
 		return r.object(n, t.Elem(), at, line)
 	case isOneOrMore(t):
 		return r.list(n, t.Elem(), at, line)
-	case t == anyType || reflect.PointerTo(t).Implements(jsonType):
+	case t == anyType || reflect.PointerTo(t).Implements(jsonType) && !t.Implements(openType):
 		return r.free(n, at, line)
 	case isNull(n):
 		r.add(line, at.String(), "is empty: write %s to mean that, or remove it", emptyOf(t))
@@ -127,11 +131,15 @@ func (r *reader) object(n *yaml.Node, t reflect.Type, at *place, line int) any {
 	object := map[string]any{}
 	for _, e := range r.entries(n, at, false) {
 		fieldType, ok := types[e.name]
+		field := at.field(e.name)
+		if !ok && takes(t, e) {
+			fieldType, ok = anyType, true
+			r.lines[field.String()] = e.line
+		}
 		if !ok {
 			r.unknown(e, names, at)
 			continue
 		}
-		field := at.field(e.name)
 		if isNull(e.value) && fieldType != anyType && !isStruct(fieldType) {
 			r.lines[field.String()] = e.line
 			continue
@@ -139,6 +147,16 @@ func (r *reader) object(n *yaml.Node, t reflect.Type, at *place, line int) any {
 		object[e.name] = r.read(e.value, fieldType, field, e.line)
 	}
 	return object
+}
+
+// takes reports whether a struct takes a field that it does not have.
+func takes(t reflect.Type, e entry) bool {
+	value := e.value
+	if value.Kind == yaml.AliasNode {
+		value = value.Alias
+	}
+	o, is := reflect.Zero(t).Interface().(open)
+	return is && value.Kind == yaml.MappingNode && o.TakesField(e.name)
 }
 
 func (r *reader) unknown(e entry, names []string, at *place) {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -192,6 +193,9 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 		if err := info.CheckApp(app); err != nil {
 			return info, err
 		}
+		if err := r.checkKinds(n, app); err != nil {
+			return info, err
+		}
 	}
 	if err := r.checkImageless(n, plugin, info); err != nil {
 		return info, err
@@ -205,6 +209,25 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 		}
 	}
 	return info, nil
+}
+
+// checkKinds refuses smoke checks that cannot be run, and looks for the executables of the
+// others.
+func (r Release) checkKinds(n need, app protocol.AppSpec) error {
+	if n.stage != capability.StageSmoke {
+		return nil
+	}
+	if err := r.Topology.CheckSmoke(app); err != nil {
+		return err
+	}
+	for _, check := range app.Smoke {
+		for kind := range check.Other {
+			if _, err := r.Finder.FindCheck(kind); err != nil {
+				return fmt.Errorf("app %s: smoke check %s: %w", app.Name, check.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // checkImageless refuses a stage that would wait for the image of an app that has

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +99,47 @@ func TestSeveralImagesNeedTheFeature(t *testing.T) {
 		if !strings.Contains(line, " describe ") {
 			t.Errorf("it was started: %s", line)
 		}
+	}
+}
+
+// A kind of check that is not built in is looked for before anything is started, and only
+// given to a stage that knows of such kinds.
+func TestKindsOfChecksAreFound(t *testing.T) {
+	checked := app("a")
+	checked.Smoke = []protocol.SmokeCheck{{Name: "up", Other: map[string]map[string]any{"htpp": {}}}}
+	r := newRun(t, checked)
+	fails := func(want string) {
+		t.Helper()
+		_, err := r.release.Run(t.Context())
+		if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	fails(`smoke check "up" is of kind htpp, and plugin harmony-smoke 1.0.0 runs no harmony-check-NAME`)
+	t.Setenv("FEATURES", "checks")
+	fails("app a: smoke check up: unknown kind of check htpp: it is not built in, and no executable harmony-check-htpp is on PATH")
+	for line := range strings.Lines(read(r.notes)) {
+		if !strings.Contains(line, " describe ") {
+			t.Errorf("it was started: %s", line)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(r.release.Finder.Path, "harmony-check-htpp"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if code := r.run(t, t.Context()); code != 0 {
+		t.Errorf("status %d: %q", code, r.failed)
+	}
+}
+
+// The tests of a chart need a Helm release, which not every deliverer leaves.
+func TestHelmTestNeedsARelease(t *testing.T) {
+	checked := app("a")
+	checked.Smoke = []protocol.SmokeCheck{{Name: "chart", HelmTest: &protocol.HelmTestCheck{}}}
+	r := newRun(t, checked)
+	r.release.Topology.ContinuousDelivery, r.release.Steps = &protocol.Provider{Adapter: "argocd"}, r.release.Steps[2:]
+	_, err := r.release.Run(t.Context())
+	if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(fmt.Sprint(err), `smoke check "chart": helmTest needs a Helm release, and Argo CD`) {
+		t.Errorf("got %v", err)
 	}
 }
 

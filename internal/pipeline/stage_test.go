@@ -40,6 +40,7 @@ func stage(name string, args []string) int {
 	if args[0] == "describe" {
 		_ = out.WriteSpec(protocol.PluginInfo{
 			Metadata: protocol.Metadata{Name: name, Version: "1.0.0"}, Protocol: protocol.ProtocolRange{Min: 1, Max: 1}, Stage: name,
+			Features: strings.Fields(os.Getenv("FEATURES")),
 			Consumes: kinds[name], Produces: []protocol.Kind{protocol.KindSmokeReport},
 			Capabilities: map[string][]string{"ContainerBuilder": {"x"}, "OCIRegistry": {"x"}, "HelmRegistry": {"x"}, "ContinuousDelivery": {"x"}},
 		})

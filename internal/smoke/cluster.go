@@ -1,6 +1,7 @@
 package smoke
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,15 +57,35 @@ func (c *cluster) get(ctx context.Context, group, resource string, query url.Val
 
 // read reads what is at a path of the API server, without its first slash.
 func (c *cluster) read(ctx context.Context, path string, query url.Values) ([]byte, error) {
+	return c.send(ctx, http.MethodGet, path, query, nil)
+}
+
+// send sends a request, with the body as JSON unless it is nil, and returns the answer's.
+func (c *cluster) send(ctx context.Context, method, path string, query url.Values, body any) ([]byte, error) {
 	address := c.server + "/" + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	var content io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, content)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return c.answer(req, path)
+}
+
+func (c *cluster) answer(req *http.Request, path string) ([]byte, error) {
 	resp, err := c.do(req)
 	if err != nil {
 		return nil, err
@@ -74,7 +95,7 @@ func (c *cluster) read(ctx context.Context, path string, query url.Values) ([]by
 	if err != nil {
 		return nil, c.unreachable(err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		if _, resource, found := strings.Cut(path, "/namespaces/"+c.Namespace+"/"); found {
 			path = resource
 		}

@@ -133,7 +133,7 @@ func (w world) checkAs(t *testing.T, user string, checks ...protocol.SmokeCheck)
 		Topology: protocol.Topology{Targets: map[string]protocol.Target{"staging": {InCluster: &protocol.InCluster{Namespace: w.Namespace}}}},
 	}}
 	app := appWith(checks...)
-	app.Name = "fleet"
+	app.Name, app.Image.Repository = "fleet", "smoke" // harmony-test/smoke, without the registry's prefix
 	return checker.Check(t.Context(), app, "staging")
 }
 

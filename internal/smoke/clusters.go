@@ -13,32 +13,33 @@ import (
 
 // checkAll checks the app on a target of several clusters: first what goes
 // through a cluster, on every one of them, then once what does not.
-func (c *checker) checkAll(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+func (c *checker) checkAll(ctx context.Context, s scene) (protocol.SmokeReport, error) {
+	app, target := s.app, s.target
 	clusters, err := conn.Clusters(ctx, c.flags, c.env.Topology, target)
 	if err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	if _, err := newProbes(scene{app: app, target: target, topology: c.env.Topology}); err != nil {
+	if _, err := newProbes(s); err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	inside, outside := app, app
-	inside.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), func(check protocol.SmokeCheck) bool { return !needsCluster(check) })
-	outside.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), needsCluster)
-	for _, check := range inside.Smoke {
-		if i := slices.IndexFunc(outside.Smoke, func(other protocol.SmokeCheck) bool { return slices.Contains(check.Needs, other.Name) }); i >= 0 {
+	inside, outside := s, s
+	inside.app.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), func(check protocol.SmokeCheck) bool { return !needsCluster(check) })
+	outside.app.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), needsCluster)
+	for _, check := range inside.app.Smoke {
+		if i := slices.IndexFunc(outside.app.Smoke, func(other protocol.SmokeCheck) bool { return slices.Contains(check.Needs, other.Name) }); i >= 0 {
 			return protocol.SmokeReport{}, protocol.Invalid("app %s: smoke check %s runs on each cluster of %s and cannot need %s, which runs once, after them",
-				app.Name, check.Name, target, outside.Smoke[i].Name)
+				app.Name, check.Name, target, outside.app.Smoke[i].Name)
 		}
 	}
 	report := protocol.SmokeReport{Metadata: app.Metadata, Target: target, Planned: c.env.DryRun, Checks: []protocol.CheckResult{}}
-	if len(inside.Smoke) > 0 {
-		err = c.checkEach(ctx, inside, target, clusters, &report)
+	if len(inside.app.Smoke) > 0 {
+		err = c.checkEach(ctx, inside, clusters, &report)
 	}
 	if err != nil {
-		report.Checks = append(report.Checks, skipped(outside.Smoke)...)
+		report.Checks = append(report.Checks, skipped(outside.app.Smoke)...)
 		return report, err
 	}
-	last, err := c.checkOne(ctx, outside, target)
+	last, err := c.checkOne(ctx, outside)
 	report.Checks = append(report.Checks, last.Checks...)
 	report.Passed = err == nil && !c.env.DryRun
 	return report, err
@@ -46,18 +47,18 @@ func (c *checker) checkAll(ctx context.Context, app protocol.AppSpec, target str
 
 // checkEach checks the app on every cluster, some at once. One that fails does
 // not stop the others.
-func (c *checker) checkEach(ctx context.Context, app protocol.AppSpec, target string, clusters []conn.Cluster, report *protocol.SmokeReport) error {
+func (c *checker) checkEach(ctx context.Context, s scene, clusters []conn.Cluster, report *protocol.SmokeReport) error {
 	reports, errs := make([]protocol.SmokeReport, len(clusters)), make([]error, len(clusters))
 	var group errgroup.Group
-	group.SetLimit(c.env.Topology.Targets[target].MultiCluster.AtOnce())
+	group.SetLimit(c.env.Topology.Targets[s.target].MultiCluster.AtOnce())
 	for i, cluster := range clusters {
 		group.Go(func() error {
-			one, err := c.on(cluster, target)
+			one, err := c.on(cluster, s.target)
 			if err == nil {
-				reports[i], err = one.checkOne(ctx, app, target)
+				reports[i], err = one.checkOne(ctx, s)
 			}
 			if err != nil && len(reports[i].Checks) == 0 { // the cluster cannot be reached
-				reports[i].Checks = skipped(app.Smoke)
+				reports[i].Checks = skipped(s.app.Smoke)
 				err = fmt.Errorf("cluster %s: %w", cluster.Name, err)
 			}
 			errs[i] = err
@@ -93,5 +94,5 @@ func (c *checker) on(cluster conn.Cluster, target string) (*checker, error) {
 		e.Message = cluster.Name + ": " + e.Message
 		c.env.Progress(e)
 	}
-	return &checker{env: env, flags: flags}, err
+	return &checker{env: env, flags: flags, find: c.find}, err
 }

@@ -51,7 +51,7 @@ func checkClusters(t *testing.T, kubeconfig string, contexts []string, env capab
 	env.Topology = protocol.Topology{Targets: map[string]protocol.Target{
 		"production": {MultiCluster: &protocol.MultiCluster{Contexts: contexts, Namespace: "fleet"}},
 	}}
-	c, err := New(&conn.Flags{Kubeconfig: kubeconfig})(t.Context(), env)
+	c, err := New(&conn.Flags{Kubeconfig: kubeconfig}, nil)(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,27 +12,27 @@ import (
 // checkDevices checks an app on devices that nothing can reach: a rollout is what
 // the devices report of it, what goes to a service of theirs is skipped, and
 // what goes to a URL or an address is as anywhere else.
-func (c *checker) checkDevices(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+func (c *checker) checkDevices(ctx context.Context, s scene) (protocol.SmokeReport, error) {
+	app, target := s.app, s.target
 	place, err := devices.Of(c.env.Topology, target, app.Name)
 	if err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	outside, report := app, protocol.SmokeReport{Metadata: app.Metadata, Target: target, Checks: skipped(app.Smoke), Planned: c.env.DryRun}
-	outside.Smoke = nil
+	report := protocol.SmokeReport{Metadata: app.Metadata, Target: target, Checks: skipped(app.Smoke), Planned: c.env.DryRun}
+	s.app.Smoke, s.devices = nil, &place
 	var at []int // the places in the report of the checks that are run
 	for i, check := range app.Smoke {
 		if why := skips(check, place); why != "" {
 			report.Checks[i].Message = why
 			continue
 		}
-		outside.Smoke, at = append(outside.Smoke, check), append(at, i)
+		s.app.Smoke, at = append(s.app.Smoke, check), append(at, i)
 	}
-	s := scene{app: outside, target: target, topology: c.env.Topology, devices: &place}
 	probes, err := newProbes(s)
 	if err != nil || c.env.DryRun {
 		return report, err
 	}
-	ran := protocol.SmokeReport{Target: target, Checks: skipped(outside.Smoke)}
+	ran := protocol.SmokeReport{Target: target, Checks: skipped(s.app.Smoke)}
 	err = c.runAll(ctx, s, probes, &ran)
 	for i, result := range ran.Checks {
 		report.Checks[at[i]] = result
@@ -44,11 +44,11 @@ func (c *checker) checkDevices(ctx context.Context, app protocol.AppSpec, target
 // skips says why a check cannot be run for devices, or "".
 func skips(check protocol.SmokeCheck, place devices.Place) string {
 	switch {
-	case !needsCluster(check):
+	case !needsCluster(check), len(check.Other) > 0:
 		return ""
 	case place.Target.Reports.Disabled:
 		return "these devices do not report"
-	case check.Resource != nil, check.Logs != nil:
+	case check.Resource != nil, check.Logs != nil, check.Job != nil, check.HelmTest != nil:
 		return "the cluster of a device cannot be asked"
 	case check.Rollout == nil:
 		return "a service on a device cannot be reached"

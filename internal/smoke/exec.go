@@ -63,8 +63,7 @@ func (p execProbe) attempt(ctx context.Context) (string, error) {
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
-	said := strings.TrimSpace(string(output.Bytes()))
-	said = said[max(0, len(said)-maxMessage):] // the end of it says most
+	said := lastOf(output.Bytes())
 	switch {
 	case err == nil:
 		return said, nil

@@ -128,6 +128,10 @@ func (s scene) further(check protocol.SmokeCheck) string {
 		return kubectl + " get " + strings.ToLower(check.Resource.Kind) + " " + check.Resource.Name + " --output yaml"
 	case check.Logs != nil && check.Logs.Workload != "":
 		return kubectl + " logs --all-containers " + check.Logs.Workload
+	case check.Job != nil:
+		return kubectl + " get events --sort-by .lastTimestamp"
+	case check.HelmTest != nil:
+		return strings.Replace(strings.Replace(kubectl, "kubectl", "helm test "+s.app.Name+" --logs", 1), "--context", "--kube-context", 1)
 	case service != "":
 		return kubectl + " get endpointslices --selector kubernetes.io/service-name=" + service
 	}

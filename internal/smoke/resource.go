@@ -113,7 +113,7 @@ func (p resourceProbe) matchCondition(object any) error {
 
 // objects reads what the check is about.
 func (p resourceProbe) objects(ctx context.Context) ([]any, error) {
-	at, err := p.address(ctx)
+	at, err := p.cluster.address(ctx, p.check.APIVersion, p.check.Kind)
 	if err != nil {
 		return nil, err
 	}
@@ -143,30 +143,30 @@ func (p resourceProbe) objects(ctx context.Context) ([]any, error) {
 
 // address is the path of the API server where objects of the kind are. Which one that is,
 // the API server says.
-func (p resourceProbe) address(ctx context.Context) (string, error) {
-	group := "apis/" + p.check.APIVersion
-	if !strings.Contains(p.check.APIVersion, "/") {
-		group = "api/" + p.check.APIVersion
+func (c *cluster) address(ctx context.Context, apiVersion, kind string) (string, error) {
+	group := "apis/" + apiVersion
+	if !strings.Contains(apiVersion, "/") {
+		group = "api/" + apiVersion
 	}
-	body, err := p.cluster.read(ctx, group, nil)
+	body, err := c.read(ctx, group, nil)
 	if apierrors.IsNotFound(err) {
-		return "", fmt.Errorf("the cluster does not have the API %s", p.check.APIVersion)
+		return "", fmt.Errorf("the cluster does not have the API %s", apiVersion)
 	}
 	if err != nil {
 		return "", err
 	}
 	var list metav1.APIResourceList
 	if err := json.Unmarshal(body, &list); err != nil {
-		return "", fmt.Errorf("read the kinds of %s: %w", p.check.APIVersion, err)
+		return "", fmt.Errorf("read the kinds of %s: %w", apiVersion, err)
 	}
 	for _, r := range list.APIResources {
 		switch {
-		case r.Kind != p.check.Kind || strings.Contains(r.Name, "/"):
+		case r.Kind != kind || strings.Contains(r.Name, "/"):
 		case r.Namespaced:
-			return fmt.Sprintf("%s/namespaces/%s/%s", group, p.cluster.Namespace, r.Name), nil
+			return fmt.Sprintf("%s/namespaces/%s/%s", group, c.Namespace, r.Name), nil
 		default:
 			return group + "/" + r.Name, nil
 		}
 	}
-	return "", fmt.Errorf("the cluster does not have the kind %s in %s", p.check.Kind, p.check.APIVersion)
+	return "", fmt.Errorf("the cluster does not have the kind %s in %s", kind, apiVersion)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -110,9 +111,10 @@ type workload struct {
 	kind     string
 	Metadata metav1.ObjectMeta `json:"metadata"`
 	Spec     struct {
-		Replicas       *int                 `json:"replicas"`
-		Selector       metav1.LabelSelector `json:"selector"`
-		Paused         bool                 `json:"paused"`
+		Replicas       *int                   `json:"replicas"`
+		Selector       metav1.LabelSelector   `json:"selector"`
+		Template       corev1.PodTemplateSpec `json:"template"`
+		Paused         bool                   `json:"paused"`
 		UpdateStrategy struct {
 			Type          string `json:"type"`
 			RollingUpdate struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/nationtech/harmony/internal/cli/term"
@@ -34,6 +35,11 @@ type scene struct {
 	topology protocol.Topology
 	cluster  *cluster
 	devices  *devices.Place
+	// name is that of one of a target's several clusters.
+	name string
+	// deployed is what the deploy before proved, if there was one.
+	deployed protocol.DeployResult
+	find     Find
 }
 
 // newProbes makes the probe of every check. An invalid check is found here, before any is
@@ -72,12 +78,21 @@ func (s scene) probe(check protocol.SmokeCheck) (probe, error) {
 		return newPrometheusProbe(s.app.ProjectRoot, *check.Prometheus, s.cluster)
 	case check.Exec != nil:
 		return newExecProbe(s, *check.Exec)
+	case check.Job != nil:
+		return &jobProbe{scene: s, check: check}, nil
+	case check.HelmTest != nil:
+		return helmTestProbe{check: *check.HelmTest, app: s.app.Name, cluster: s.cluster}, nil
+	case len(check.Other) == 1:
+		return newOtherProbe(s, check)
 	}
-	return nil, errors.New("needs rollout, http, tcp, grpc, resource, logs, prometheus or exec")
+	return nil, errors.New("needs one kind: " + strings.Join(protocol.CheckKinds(), ", ") + ", or that of an executable harmony-check-NAME")
 }
 
 // decided is the error of an attempt that no later one can change.
 type decided struct{ error }
+
+// unfinished is the error of an attempt that had no more time.
+type unfinished struct{ error }
 
 // blocked is the error of an attempt that could not check the app at all: the
 // API server did not answer, or did not allow it. It says nothing about the app.
@@ -93,7 +108,7 @@ func (b *blocked) Unwrap() error { return b.err }
 // run tries a check until it holds often enough in a row, or its time is over.
 // The error is the reason of the last attempt, or ctx's.
 func run(ctx context.Context, check protocol.SmokeCheck, p probe) (protocol.CheckResult, error) {
-	result := protocol.CheckResult{Name: check.Name, Type: typeOf(check), Status: protocol.CheckFailed}
+	result := protocol.CheckResult{Name: check.Name, Type: kindOf(check), Status: protocol.CheckFailed}
 	start := time.Now()
 	seen, err := repeat(ctx, check, p, &result.Attempts)
 	result.Duration = protocol.Duration(time.Since(start).Round(100 * time.Microsecond))
@@ -110,7 +125,7 @@ func repeat(parent context.Context, check protocol.SmokeCheck, p probe, attempts
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 	limit := max(minAttempt, timeout/3)
-	if check.Exec != nil {
+	if check.Exec != nil || check.Job != nil || check.HelmTest != nil || len(check.Other) > 0 {
 		limit = timeout // a program knows itself how long it takes
 	}
 	held := streak{want: max(check.Successes, 1), length: time.Duration(check.For)}
@@ -126,7 +141,7 @@ func repeat(parent context.Context, check protocol.SmokeCheck, p probe, attempts
 			held.add()
 		case errors.As(err, new(decided)), errors.As(err, &b) && b.final:
 			return "", err
-		case cut && *attempts > 1: // it saw less than the previous one
+		case (cut || errors.As(err, new(unfinished))) && *attempts > 1: // it saw less than the previous one
 		default:
 			held, last = streak{want: held.want, length: held.length}, err
 		}
@@ -179,8 +194,12 @@ func attempt(ctx context.Context, p probe, limit time.Duration) (seen string, cu
 	return "", took < limit, fmt.Errorf("no answer in %s", took.Round(time.Millisecond))
 }
 
-// pause waits, and reports whether there is time left afterwards.
+// pause waits, and reports whether there is time left afterwards. It does not wait where there
+// will be none.
 func pause(ctx context.Context, d time.Duration) bool {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d {
+		return false
+	}
 	select {
 	case <-ctx.Done():
 		return false
@@ -189,22 +208,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func typeOf(check protocol.SmokeCheck) string {
-	switch {
-	case check.Rollout != nil:
-		return "rollout"
-	case check.HTTP != nil:
-		return "http"
-	case check.TCP != nil:
-		return "tcp"
-	case check.GRPC != nil:
-		return "grpc"
-	case check.Resource != nil:
-		return "resource"
-	case check.Logs != nil:
-		return "logs"
-	case check.Prometheus != nil:
-		return "prometheus"
+// kindOf is the kind of a check, or "".
+func kindOf(check protocol.SmokeCheck) string {
+	if kinds := check.Kinds(); len(kinds) > 0 {
+		return kinds[0]
 	}
-	return "exec"
+	return ""
 }

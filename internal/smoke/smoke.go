@@ -16,14 +16,18 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
+// Find is the path of the executable of a kind of check that is not built in. What is
+// missing or refused is an error of status protocol.ExitUnsupported.
+type Find func(kind string) (path string, err error)
+
 // New makes the suite's own [capability.Checker]. The flags say what the user
 // of the command line chose; they win over the target's own settings.
 //
 // The flags are read when a check asks for the cluster, so that New can be
 // called before the command line is parsed.
-func New(flags *conn.Flags) capability.Adapter[capability.Checker] {
+func New(flags *conn.Flags, find Find) capability.Adapter[capability.Checker] {
 	return func(_ context.Context, env capability.Environment) (capability.Checker, error) {
-		return &checker{env: env, flags: flags}, nil
+		return &checker{env: env, flags: flags, find: find}, nil
 	}
 }
 
@@ -31,9 +35,15 @@ func New(flags *conn.Flags) capability.Adapter[capability.Checker] {
 type checker struct {
 	env   capability.Environment
 	flags *conn.Flags
+	find  Find
 }
 
-// Check implements [capability.Checker]. The checks run side by side; one that needs
+// Check implements [capability.Checker].
+func (c *checker) Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+	return c.CheckDeployed(ctx, app, protocol.DeployResult{}, target)
+}
+
+// CheckDeployed implements [capability.DeployedChecker]. The checks run side by side; one that needs
 // another begins after it, and is skipped when that one failed. An app without checks
 // passes.
 //
@@ -43,22 +53,27 @@ type checker struct {
 //
 // On a target of several clusters they run on each of them; for edge devices see
 // checkDevices.
-func (c *checker) Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+func (c *checker) CheckDeployed(ctx context.Context, app protocol.AppSpec, deployed protocol.DeployResult, target string) (protocol.SmokeReport, error) {
+	if err := c.env.Topology.CheckSmoke(app); err != nil {
+		return protocol.SmokeReport{}, err
+	}
+	s := scene{app: app, target: target, topology: c.env.Topology, deployed: deployed, find: c.find}
 	if c.env.Topology.Targets[target].MultiCluster != nil {
-		return c.checkAll(ctx, app, target)
+		return c.checkAll(ctx, s)
 	}
 	if c.env.Topology.Targets[target].EdgeDevice != nil {
-		return c.checkDevices(ctx, app, target)
+		return c.checkDevices(ctx, s)
 	}
-	return c.checkOne(ctx, app, target)
+	return c.checkOne(ctx, s)
 }
 
-func (c *checker) checkOne(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+func (c *checker) checkOne(ctx context.Context, s scene) (protocol.SmokeReport, error) {
+	app, target := s.app, s.target
 	cluster, err := c.connect(app, target)
 	if err != nil {
 		return protocol.SmokeReport{}, err
 	}
-	s := scene{app: app, target: target, topology: c.env.Topology, cluster: cluster}
+	s.topology, s.name, s.cluster = c.env.Topology, c.env.Cluster, cluster
 	probes, err := newProbes(s)
 	if err != nil {
 		return protocol.SmokeReport{}, err
@@ -76,7 +91,7 @@ func (c *checker) checkOne(ctx context.Context, app protocol.AppSpec, target str
 func skipped(checks []protocol.SmokeCheck) []protocol.CheckResult {
 	results := make([]protocol.CheckResult, len(checks))
 	for i, check := range checks {
-		results[i] = protocol.CheckResult{Name: check.Name, Type: typeOf(check), Status: protocol.CheckSkipped}
+		results[i] = protocol.CheckResult{Name: check.Name, Type: kindOf(check), Status: protocol.CheckSkipped}
 	}
 	return results
 }
@@ -114,5 +129,5 @@ func (c *checker) connect(app protocol.AppSpec, target string) (*cluster, error)
 }
 
 func needsCluster(check protocol.SmokeCheck) bool {
-	return check.Rollout != nil || check.Resource != nil || check.Logs != nil || serviceOf(check) != "" || check.Prometheus != nil && check.Prometheus.Service != ""
+	return check.Rollout != nil || check.Resource != nil || check.Logs != nil || check.Job != nil || check.HelmTest != nil || len(check.Other) > 0 || serviceOf(check) != "" || check.Prometheus != nil && check.Prometheus.Service != ""
 }

@@ -45,7 +45,7 @@ func newChecker(t *testing.T, env capability.Environment) capability.Checker {
 			Targets:  map[string]protocol.Target{"staging": {InCluster: &protocol.InCluster{Namespace: "fleet"}}},
 		}
 	}
-	c, err := New(&conn.Flags{})(t.Context(), env)
+	c, err := New(&conn.Flags{}, nil)(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}

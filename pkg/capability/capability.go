@@ -128,6 +128,13 @@ type Checker interface {
 	Check(ctx context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error)
 }
 
+// DeployedChecker is a [Checker] that is told what the deploy before it proved.
+type DeployedChecker interface {
+	// CheckDeployed is Check. deployed is the zero value where the checks are run without a
+	// deploy before them.
+	CheckDeployed(ctx context.Context, app protocol.AppSpec, deployed protocol.DeployResult, target string) (protocol.SmokeReport, error)
+}
+
 // Releaser is a topology that can release.
 type Releaser interface {
 	ContainerBuilder

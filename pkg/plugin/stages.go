@@ -158,7 +158,7 @@ func Smoke(version string, checker capability.Adapter[capability.Checker]) Stage
 			checks, err := checker(ctx, adapterEnvironment(env, protocol.Provider{}))
 			return func(ctx context.Context, in Inputs, emit func(protocol.Spec)) error {
 				return eachTarget(env, in, func(target string) error {
-					report, err := checks.Check(ctx, in.App, target)
+					report, err := check(ctx, checks, in, target)
 					if report.Target != "" {
 						emit(report)
 					}
@@ -167,6 +167,14 @@ func Smoke(version string, checker capability.Adapter[capability.Checker]) Stage
 			}, err
 		},
 	}
+}
+
+// check runs the checks, and tells a checker that asks for it what was deployed.
+func check(ctx context.Context, checks capability.Checker, in Inputs, target string) (protocol.SmokeReport, error) {
+	if c, ok := checks.(capability.DeployedChecker); ok {
+		return c.CheckDeployed(ctx, in.App, in.Deployed[target], target)
+	}
+	return checks.Check(ctx, in.App, target)
 }
 
 // Monitor is the stage that sets up monitoring for deployed apps.

@@ -32,6 +32,8 @@ const (
 	KindPipeline     Kind = "Pipeline"
 
 	KindMonitoringResult Kind = "MonitoringResult"
+	KindCheckRequest     Kind = "CheckRequest"
+	KindCheckAnswer      Kind = "CheckAnswer"
 )
 
 // Metadata correlates the documents of one release. Every typed document
@@ -134,7 +136,8 @@ func (d Document) Known() bool {
 	}
 	switch d.Kind {
 	case KindAppSpec, KindTopology, KindImageRef, KindChartRef, KindDeployResult,
-		KindSmokeReport, KindFailure, KindPluginInfo, KindEvent, KindBuildContext, KindPipeline, KindMonitoringResult:
+		KindSmokeReport, KindFailure, KindPluginInfo, KindEvent, KindBuildContext, KindPipeline, KindMonitoringResult,
+		KindCheckRequest, KindCheckAnswer:
 		return true
 	}
 	return false

@@ -66,6 +66,10 @@ func decode(t *testing.T, d protocol.Document) protocol.Spec {
 		spec, err = protocol.Decode[protocol.MonitoringResult](d)
 	case protocol.KindBuildContext:
 		spec, err = protocol.Decode[protocol.BuildContext](d)
+	case protocol.KindCheckRequest:
+		spec, err = protocol.Decode[protocol.CheckRequest](d)
+	case protocol.KindCheckAnswer:
+		spec, err = protocol.Decode[protocol.CheckAnswer](d)
 	default:
 		t.Fatalf("no type for kind %s", d.Kind)
 	}

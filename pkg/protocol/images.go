@@ -87,14 +87,15 @@ func (a AppSpec) CheckImages(kind Kind, has func(name string) bool) error {
 
 // CheckApp fails, with status [ExitUnsupported], for an app with several images, or with
 // several places for one, if the plugin has to do with images and does not have
-// [FeatureImages] or [FeatureImagePlaces].
+// [FeatureImages] or [FeatureImagePlaces]; and for one with a kind of check that is not
+// built in, if it is a smoke stage without [FeatureChecks].
 func (i PluginInfo) CheckApp(app AppSpec) error {
 	lacks := func(feature, has, field string) error {
 		return Unsupported("app %q has %s, and plugin harmony-%s %s for stage %s does not know %s", app.Name, has, i.Name, i.Version, i.Stage, field).
 			WithHint("update the plugin: its describe must list the feature %s", feature)
 	}
-	if !i.takesImages() {
-		return nil
+	if err := i.checkChecks(app); err != nil || !i.takesImages() {
+		return err
 	}
 	if len(app.Images) > 0 && !slices.Contains(i.Features, FeatureImages) {
 		return lacks(FeatureImages, "several images", "spec.images")

@@ -1,7 +1,7 @@
 package protocol
 
-// SmokeCheck is one check of a deployed app. Exactly one of Rollout, HTTP, TCP, GRPC,
-// Resource, Logs, Prometheus and Exec is set.
+// SmokeCheck is one check of a deployed app. Exactly one of its kinds is set: Rollout,
+// HTTP, TCP, GRPC, Resource, Logs, Prometheus, Exec, Job, HelmTest, or one in Other.
 type SmokeCheck struct {
 	// Name is unique within the app.
 	Name string `json:"name"`
@@ -24,6 +24,14 @@ type SmokeCheck struct {
 	Prometheus *PrometheusCheck `json:"prometheus,omitempty"`
 	// Exec runs a program on this machine.
 	Exec *ExecCheck `json:"exec,omitempty"`
+	// Job runs a container in the target's namespace. Its deadline is Timeout.
+	Job *JobSpec `json:"job,omitempty"`
+	// HelmTest runs the chart's tests.
+	HelmTest *HelmTestCheck `json:"helmTest,omitempty"`
+	// Other is a kind that is not built in, with its own fields: sql: {query: …} is the
+	// executable harmony-check-sql on PATH, which gets them in a [CheckRequest]. In JSON it
+	// is a field of that name, beside the ones of this type.
+	Other map[string]map[string]any `json:"-"`
 	// Timeout bounds the whole check, all attempts together; 60s when zero, and For
 	// longer than that.
 	Timeout Duration `json:"timeout,omitempty"`
@@ -224,4 +232,13 @@ type ExecCheck struct {
 	// slash is relative to the project root, which is also where it runs; any other is
 	// looked for on PATH.
 	Command []string `json:"command"`
+}
+
+// HelmTestCheck holds when the test hooks of the chart that is deployed pass, as with helm
+// test: one after another, by their weights, each deleted as its annotations say. Argo CD
+// keeps no Helm release, so an app that it delivers has none to test.
+type HelmTestCheck struct {
+	// Names are those of the Pods and Jobs to run; all when empty. What else the tests bring
+	// along, such as a ConfigMap, is made in any case.
+	Names []string `json:"names,omitempty"`
 }

@@ -1,6 +1,7 @@
 package protocol_test
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -19,11 +20,21 @@ func TestSmokeCheckValidate(t *testing.T) {
 		checks []protocol.SmokeCheck
 		want   []string
 	}{
-		"needs":             {[]protocol.SmokeCheck{ready, needing("b", "ready"), needing("c", "ready", "b")}, nil},
-		"needs what is not": {[]protocol.SmokeCheck{needing("b", "a")}, []string{"spec.smoke[0].needs[0]"}},
-		"needs itself":      {[]protocol.SmokeCheck{needing("b", "b")}, []string{"spec.smoke[0].needs[0]"}},
-		"needs twice":       {[]protocol.SmokeCheck{ready, needing("b", "ready", "ready")}, []string{"spec.smoke[1].needs[1]"}},
-		"needs in a circle": {[]protocol.SmokeCheck{needing("a", "c"), needing("b", "a"), needing("c", "b")}, []string{"spec.smoke[0].needs[0]", "spec.smoke[1].needs[0]", "spec.smoke[2].needs[0]"}},
+		"needs":                     {[]protocol.SmokeCheck{ready, needing("b", "ready"), needing("c", "ready", "b")}, nil},
+		"needs what is not":         {[]protocol.SmokeCheck{needing("b", "a")}, []string{"spec.smoke[0].needs[0]"}},
+		"needs itself":              {[]protocol.SmokeCheck{needing("b", "b")}, []string{"spec.smoke[0].needs[0]"}},
+		"needs twice":               {[]protocol.SmokeCheck{ready, needing("b", "ready", "ready")}, []string{"spec.smoke[1].needs[1]"}},
+		"needs in a circle":         {[]protocol.SmokeCheck{needing("a", "c"), needing("b", "a"), needing("c", "b")}, []string{"spec.smoke[0].needs[0]", "spec.smoke[1].needs[0]", "spec.smoke[2].needs[0]"}},
+		"a kind of others":          {[]protocol.SmokeCheck{{Name: "a", Other: map[string]map[string]any{"sql": {}}}}, nil},
+		"a kind, and one of others": {[]protocol.SmokeCheck{{Name: "a", TCP: &protocol.TCPCheck{Address: "a:1"}, Other: map[string]map[string]any{"tpc": {}}}}, []string{"spec.smoke[0]"}},
+		"no kind":                   {[]protocol.SmokeCheck{{Name: "a"}}, []string{"spec.smoke[0]"}},
+		"job": {[]protocol.SmokeCheck{{Name: "a", Job: &protocol.JobSpec{Image: "A b", Args: []string{"x", "a\x00"}, Env: map[string]string{"A": "1", "B=": ""}, RunAsUser: new(int64),
+			EnvRefs: map[string]protocol.EnvRef{"A": {Secret: "s", Key: "k"}}, EnvFrom: []protocol.EnvFrom{{}}, Resources: &protocol.Resources{Limits: map[string]string{"cpu": "much"}}, ServiceAccountName: "A"}}},
+			[]string{"spec.smoke[0].job.args[1]", "spec.smoke[0].job.env", "spec.smoke[0].job.envFrom[0]", "spec.smoke[0].job.envRefs.A", "spec.smoke[0].job.image", "spec.smoke[0].job.resources.limits.cpu", "spec.smoke[0].job.runAsUser", "spec.smoke[0].job.serviceAccountName"}},
+		"job of two images":         {[]protocol.SmokeCheck{{Name: "a", Job: &protocol.JobSpec{Image: "a:1", AppImage: "b"}}}, []string{"spec.smoke[0].job"}},
+		"job of an image not there": {[]protocol.SmokeCheck{{Name: "a", Job: &protocol.JobSpec{AppImage: "b"}}}, []string{"spec.smoke[0].job.appImage"}},
+		"job of the own image":      {[]protocol.SmokeCheck{{Name: "a", Job: &protocol.JobSpec{}}}, nil},
+		"helmTest":                  {[]protocol.SmokeCheck{{Name: "a", HelmTest: &protocol.HelmTestCheck{Names: []string{"x", "x", "A"}}}}, []string{"spec.smoke[0].helmTest.names[1]", "spec.smoke[0].helmTest.names[2]"}},
 		"two kinds": {[]protocol.SmokeCheck{{Name: "a", Exec: &protocol.ExecCheck{Command: []string{"x"}}, Logs: &protocol.LogsCheck{Forbid: []string{"x"}}}},
 			[]string{"spec.smoke[0]"}},
 		"held longer than there is time": {[]protocol.SmokeCheck{{Name: "a", Rollout: &protocol.RolloutCheck{}, For: 2, Timeout: 2}}, []string{"spec.smoke[0].timeout"}},
@@ -68,5 +79,33 @@ func TestSmokeCheckValidate(t *testing.T) {
 				t.Errorf("problems at %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// Of the fields that a check does not have, objects are kinds, unless their names cannot be
+// those of executables or belong to third parties.
+func TestSmokeCheckOther(t *testing.T) {
+	const text = `{"name":"a","sql":{"query":"1<2"},"Sql":{},"x-own":{},"future":[1],"later":"x"}`
+	var check protocol.SmokeCheck
+	if err := json.Unmarshal([]byte(text), &check); err != nil {
+		t.Fatal(err)
+	}
+	if len(check.Other) != 1 || check.Other["sql"]["query"] != "1<2" || !slices.Equal(check.Kinds(), []string{"sql"}) {
+		t.Errorf("got %+v", check)
+	}
+	if encoded, err := json.Marshal(check); err != nil || string(encoded) != `{"name":"a","sql":{"query":"1\u003c2"}}` {
+		t.Errorf("%s, %v", encoded, err)
+	}
+	if err := json.Unmarshal([]byte(`{"name":"a","sql":{},"sql":{}}`), &check); err == nil {
+		t.Error("a kind that is there twice is taken")
+	}
+	info := protocol.PluginInfo{Metadata: protocol.Metadata{Name: "old", Version: "1.0.0"}, Stage: "smoke"}
+	app := protocol.AppSpec{Smoke: []protocol.SmokeCheck{check}}
+	if err := info.CheckApp(app); protocol.ExitCode(err) != protocol.ExitUnsupported {
+		t.Errorf("a stage that knows no such kinds takes it: %v", err)
+	}
+	info.Features = []string{protocol.FeatureChecks}
+	if err := info.CheckApp(app); err != nil {
+		t.Error(err)
 	}
 }

@@ -11,11 +11,12 @@ import (
 )
 
 // validateChecks checks the smoke checks of an app, and that none waits for itself.
-func validateChecks(p *problems, field string, checks []SmokeCheck) {
+func validateChecks(p *problems, field string, app AppSpec) {
+	checks := app.Smoke
 	distinct(p, field, "check", checks, func(c SmokeCheck) string { return c.Name })
 	for i, check := range checks {
 		at := fmt.Sprintf("%s[%d]", field, i)
-		check.validate(p, at)
+		check.validate(p, at, app)
 		for j, name := range check.Needs {
 			needs := fmt.Sprintf("%s.needs[%d]", at, j)
 			known := slices.ContainsFunc(checks, func(c SmokeCheck) bool { return c.Name == name })
@@ -43,10 +44,15 @@ func reaches(checks []SmokeCheck, from, to string, steps int) bool {
 	return slices.ContainsFunc(checks[i].Needs, func(name string) bool { return reaches(checks, name, to, steps-1) })
 }
 
-func (c SmokeCheck) validate(p *problems, field string) {
+func (c SmokeCheck) validate(p *problems, field string, app AppSpec) {
 	p.must(c.Name != "", field+".name", "is required")
-	p.one(field, "rollout, http, tcp, grpc, resource, logs, prometheus and exec",
-		c.Rollout != nil, c.HTTP != nil, c.TCP != nil, c.GRPC != nil, c.Resource != nil, c.Logs != nil, c.Prometheus != nil, c.Exec != nil)
+	switch kinds := c.Kinds(); len(kinds) {
+	case 0:
+		p.add(field, "needs a kind: one of %s, or NAME of an executable harmony-check-NAME", strings.Join(CheckKinds(), ", "))
+	case 1:
+	default:
+		p.add(field, "needs exactly one kind, and has %s", strings.Join(kinds, " and "))
+	}
 	switch {
 	case c.HTTP != nil:
 		c.HTTP.validate(p, field+".http")
@@ -63,6 +69,14 @@ func (c SmokeCheck) validate(p *problems, field string) {
 		c.Prometheus.validate(p, field+".prometheus")
 	case c.Exec != nil:
 		c.Exec.validate(p, field+".exec")
+	case c.Job != nil:
+		c.Job.validate(p, field+".job", app)
+	case c.HelmTest != nil:
+		for i, name := range c.HelmTest.Names {
+			at := fmt.Sprintf("%s.helmTest.names[%d]", field, i)
+			p.object(at, name)
+			p.once(at, c.HelmTest.Names, i)
+		}
 	}
 	p.notNegative(field+".timeout", int64(c.Timeout))
 	p.notNegative(field+".startupGrace", int64(c.StartupGrace))

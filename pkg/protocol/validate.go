@@ -38,7 +38,7 @@ func (a AppSpec) Validate() error {
 			p.local(fmt.Sprintf("%s.valuesFiles[%d]", field, i), file)
 		}
 	}
-	validateChecks(&p, "spec.smoke", a.Smoke)
+	validateChecks(&p, "spec.smoke", a)
 	if a.Monitoring != nil {
 		a.Monitoring.validate(&p, "spec.monitoring")
 	}

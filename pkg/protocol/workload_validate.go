@@ -22,13 +22,7 @@ func (w Workload) validate(p *problems, field string) {
 	}
 	w.validatePorts(p, field+".ports")
 	w.validateEnv(p, field)
-	if r := w.Resources; r != nil {
-		for kind, quantities := range map[string]map[string]string{"requests": r.Requests, "limits": r.Limits} {
-			for name, quantity := range quantities {
-				p.quantity(field+".resources."+kind+"."+name, quantity)
-			}
-		}
-	}
+	w.Resources.validate(p, field+".resources")
 	for name, probe := range map[string]*Probe{"startupProbe": w.StartupProbe, "readinessProbe": w.ReadinessProbe, "livenessProbe": w.LivenessProbe} {
 		if probe != nil {
 			w.validateProbe(p, field+"."+name, *probe)

@@ -172,7 +172,10 @@ func choose(definitions jsonschema.Definitions) {
 		{Required: []string{"repository"}, AnyOf: oneOf("tag", "digest")},
 	}
 	definitions["ChartSource"].OneOf = oneOf("path", "url", "builder", "workload")
-	definitions["SmokeCheck"].OneOf = oneOf("rollout", "http", "tcp", "grpc", "resource", "logs", "prometheus", "exec")
+	kinds, two := oneOf(protocol.CheckKinds()...), uint64(2)
+	// Any other object is a kind of harmony-check-NAME, and takes the place of those.
+	definitions["SmokeCheck"].OneOf = append(kinds, &jsonschema.Schema{Not: &jsonschema.Schema{AnyOf: kinds}, MinProperties: &two})
+	definitions["SmokeCheck"].AdditionalProperties = &jsonschema.Schema{Type: "object"}
 	definitions["HTTPCheck"].OneOf = oneOf("service", "url")
 	definitions["WebhookRoute"].OneOf = oneOf("url", "secret")
 	definitions["AlertRoute"].OneOf = oneOf("webhook", "slack", "pagerDuty", "email")

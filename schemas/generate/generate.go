@@ -24,6 +24,7 @@ func specs() []protocol.Spec {
 		protocol.AppSpec{}, protocol.Topology{}, protocol.ImageRef{}, protocol.ChartRef{}, protocol.DeployResult{},
 		protocol.SmokeReport{}, protocol.Failure{}, protocol.PluginInfo{}, protocol.Event{},
 		protocol.BuildContext{}, protocol.Pipeline{}, protocol.MonitoringResult{},
+		protocol.CheckRequest{}, protocol.CheckAnswer{},
 	}
 }
 

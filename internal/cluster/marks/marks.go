@@ -13,6 +13,13 @@ const (
 	Harmony   = "harmony"
 )
 
+// Check is the label of the Jobs of one smoke check of an app, and CheckName the annotation
+// with its name, which may have characters that a label cannot.
+const (
+	Check     = Domain + "check"
+	CheckName = Domain + "check-name"
+)
+
 // What an object is for, and the release that it runs.
 const (
 	App       = Domain + "app"

@@ -338,6 +338,11 @@ func controlCharacters(ctx context.Context, s *subject) error {
 	if _, err := s.with(ctx, stream(topology, app, hostile)); err != nil {
 		return err
 	}
+	return controlFree(s)
+}
+
+// controlFree looks at what was written to stderr so far.
+func controlFree(s *subject) error {
 	for _, r := range s.seen {
 		for _, c := range string(r.stderr) {
 			if unicode.IsControl(c) && c != '\n' && c != '\t' && c != '\r' {

@@ -1,5 +1,5 @@
-// Package conformance checks that a stage plugin keeps the contract of harmony's
-// plugins. It runs the plugin as a process, so that it may be written in any language,
+// Package conformance checks that a stage plugin, or a kind of smoke check, keeps the
+// contract of harmony's plugins. It runs the plugin as a process, so that it may be written in any language,
 // and gives it nothing that it could change: an empty folder as its home, no kube
 // context, and apps that have failed already or that no topology can serve.
 package conformance
@@ -60,7 +60,8 @@ func checks() []check {
 }
 
 // Verify runs the checks of these names, or every check when there are none,
-// against the plugin at path, an executable named harmony-NAME. The checks of
+// against the plugin at path, an executable named harmony-NAME; of the kind of smoke check
+// harmony-check-NAME, those of smoke checks. The checks of
 // output (events, stdout, secrets, control-characters) examine the output of the runs
 // before them. An error means that the checks could not run; faults of the plugin are
 // in the results.
@@ -82,7 +83,11 @@ func Verify(ctx context.Context, path string, only ...string) (results []Result,
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &subject{path: path, dir: dir}
-	for _, c := range checks() {
+	rules := checks()
+	if isSmokeCheck(path) {
+		rules = smokeChecks()
+	}
+	for _, c := range rules {
 		if len(only) > 0 && !slices.Contains(only, c.name) {
 			continue
 		}

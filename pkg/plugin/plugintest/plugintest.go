@@ -1,6 +1,7 @@
 // Package plugintest is the conformance kit for the tests of a plugin. It checks
 // that a stage plugin keeps the contract of harmony's plugins: what it answers
-// to describe, what it does with documents, failures, signals and bad input.
+// to describe, what it does with documents, failures, signals and bad input. Of an
+// executable harmony-check-NAME it checks the contract of a kind of smoke check.
 // `harmony plugin verify FILE` does the same for a plugin in any language.
 package plugintest
 

@@ -9,6 +9,10 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -16,6 +20,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 {
+		os.Exit(once(os.Args[1:]))
+	}
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, `{"method":%q,"uri":%q,"header":%q,"body":%q,"devices":[{"id":"edge-1","n":2}]}`,
@@ -31,6 +38,21 @@ func main() {
 	}
 	go hold(listener)
 	log.Fatal(http.ListenAndServe(":8080", nil))
+}
+
+// once is the program as a Job has it: "end STATUS WORD…" prints the words, and that of the
+// variable SAY, and ends with the status; "sleep" does not end.
+func once(args []string) int {
+	if args[0] == "sleep" {
+		fmt.Println("sleeping")
+		time.Sleep(time.Hour)
+	}
+	status, err := strconv.Atoi(args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(strings.Join(append(args[2:], os.Getenv("SAY")), " "))
+	return status
 }
 
 // hold keeps every connection open, whatever the other side does.
