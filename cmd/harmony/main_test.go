@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 		},
 		"harmony-smoke": func() {
 			if os.Getenv("REAL_CHECKS") != "" {
-				stageMain(plugin.Smoke("1.2.3", smoke.New(&conn.Flags{})))
+				stageMain(plugin.Smoke("1.2.3", smoke.New(&conn.Flags{}, nil)))
 			}
 			stageMain(plugin.Smoke("1.2.3", newFake[capability.Checker]))
 		},

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	typed "k8s.io/client-go/kubernetes/typed/core/v1"
 
-	"github.com/nationtech/harmony/internal/cluster/record"
+	helmrecord "github.com/nationtech/harmony/internal/cluster/record"
 )
 
 // records are the Secrets in which Helm keeps its revisions. Fields that the linked
@@ -27,7 +27,7 @@ type records struct {
 }
 
 // recordKey is where Helm keeps a revision in a Secret.
-const recordKey = record.Key
+const recordKey = helmrecord.Key
 
 // Get implements [typed.SecretInterface].
 func (s *records) Get(ctx context.Context, name string, options metav1.GetOptions) (*corev1.Secret, error) {
@@ -88,7 +88,7 @@ func carried(before, packed []byte) ([]byte, error) {
 
 // unpacked are the fields of a revision.
 func unpacked(packed []byte) (map[string]json.RawMessage, error) {
-	data, err := record.Unpack(packed)
+	data, err := helmrecord.Unpack(packed)
 	if err != nil {
 		return nil, err
 	}
