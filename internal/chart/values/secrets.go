@@ -47,6 +47,19 @@ func (s Set) Mask(text string) string {
 // IsSecret reports that some of the values are secret.
 func (s Set) IsSecret() bool { return s.masks != nil }
 
+// Secretly are values of which any may be secret, but for those that the app has in the
+// clear for the target.
+func Secretly(app protocol.AppSpec, target string, all map[string]any) Set {
+	clear := map[string]bool{}
+	if known, err := StandIns(app, target); err == nil {
+		for _, text := range scalars(nil, known.All) {
+			clear[text] = true
+		}
+	}
+	secret := slices.DeleteFunc(scalars(nil, all), func(text string) bool { return clear[text] })
+	return Set{All: all, masks: newMasks(secret)}
+}
+
 // Masked is an error, with its status, whose text and hint tell nothing secret.
 func (s Set) Masked(err error) error {
 	if err == nil || s.masks == nil {

@@ -93,6 +93,20 @@ func TestStandIns(t *testing.T) {
 	}
 }
 
+// Of a revision's values, only what the project has in the clear is not secret.
+func TestSecretly(t *testing.T) {
+	app := project(t, "values.yaml", "db: {host: db.example.com, port: 15432}\n")
+	set := Secretly(app, "t", map[string]any{"db": map[string]any{"host": "db.example.com", "password": "hunter2-hunter2"}, "list": []any{"tok-list-0815"}})
+	const text = "db.example.com refuses hunter2-hunter2 and tok-list-0815"
+	if got := set.Mask(text); got != "db.example.com refuses *** and ***" || !set.IsSecret() {
+		t.Errorf("%q", got)
+	}
+	app.Targets["t"] = protocol.TargetValues{ValuesFiles: []string{"absent.yaml"}}
+	if got := Secretly(app, "t", set.All).Mask(text); got != "*** refuses *** and ***" {
+		t.Errorf("without the project: %q", got)
+	}
+}
+
 func refusal(t *testing.T, err error, code int, words ...string) {
 	t.Helper()
 	if protocol.ExitCode(err) != code {

@@ -64,7 +64,7 @@ func InClear(app protocol.AppSpec, target, place string) (Set, error) {
 	set, err := StandIns(app, target)
 	if err == nil && len(set.Encrypted) > 0 {
 		return Set{}, protocol.Unsupported("values of %s for target %q: %s is encrypted with SOPS, and %s would hold its values in the clear", app.Name, target, set.Encrypted[0], place).
-			WithHint("take it out of valuesFiles and have the chart refer to a Secret that is already there, or deliver with adapter helm")
+			WithHint("take it out of valuesFiles and have the chart refer to a Secret that is already there, or deliver with adapter helm or flux")
 	}
 	return set, err
 }

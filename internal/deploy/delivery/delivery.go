@@ -215,6 +215,16 @@ func (c *Call) Use(v values.Set) {
 	}
 }
 
+// MaskIn has what is secret of the values masked in a diff.
+func (c *Call) MaskIn(objects []difference.Object) {
+	if !c.Values.IsSecret() {
+		return
+	}
+	for i := range objects {
+		objects[i].Mask = c.Values.Mask
+	}
+}
+
 // Clean makes text from a cluster fit to be shown on one line.
 func Clean(text string) string { return rollout.Clean(strings.Join(strings.Fields(text), " ")) }
 

@@ -168,12 +168,12 @@ func (w *World) observe(e protocol.Event) {
 	w.T.Logf("%s %s %d/%d %s", time.Now().Format("05.000"), e.Phase, e.Current, e.Total, e.Message)
 }
 
-// Told reports whether an event of the phase said the words.
+// Told reports whether an event of the phase, or of any when it is "", said the words.
 func (w *World) Told(phase, words string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range w.events {
-		if e.Phase == phase && strings.Contains(e.Message, words) {
+		if (phase == "" || e.Phase == phase) && strings.Contains(e.Message, words) {
 			return true
 		}
 	}

@@ -64,7 +64,7 @@ func (d *deployment) chartName(ctx context.Context, s seen) (string, error) {
 func (d *deployment) sameRelease(s seen) error {
 	spec, _, _ := unstructured.NestedMap(s.Object, "spec")
 	for _, field := range []string{"kubeConfig", "postRenderers", "valuesFrom"} {
-		if spec[field] != nil {
+		if spec[field] != nil && (field != "valuesFrom" || d.secretOf(s.Unstructured) == "") {
 			return protocol.Unsupported("%s has spec.%s, which harmony does not write: without it Flux would install something else", s, field).
 				WithHint("move what it says into the chart or the app's values, and remove it there")
 		}

@@ -12,13 +12,14 @@ import (
 // Diff implements [delivery.Adapter]: it lists what becomes of the chart's objects when
 // Flux applies them, whoever made the HelmRelease. Hooks are not among them.
 func (a *adapter) Diff(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) ([]difference.Object, error) {
-	d, err := a.prepare(app, target, image, chart)
+	d, err := a.prepare(ctx, app, target, image, chart)
 	if err != nil {
 		return nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, d.settings.timeout)
 	defer cancel()
 	objects, err := d.differences(bounded)
+	d.MaskIn(objects)
 	return objects, d.Explained(ctx, d.Conn, d.settings.timeout, err)
 }
 

@@ -43,6 +43,8 @@ type deployment struct {
 	// drifted names the objects of the revision in force that were changed by
 	// others.
 	drifted []string
+	// valuesName is the Secret for the values; "" for the one that their digest names.
+	valuesName string
 	// adopted says who managed the HelmRelease that is taken over.
 	adopted string
 	// back is true for a rollback, which may go to an older version.
@@ -55,7 +57,7 @@ type deployment struct {
 // release have the app's name. After a rollback there is a result as well as the
 // error that led to it.
 func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	d, err := a.prepare(app, target, image, chart)
+	d, err := a.prepare(ctx, app, target, image, chart)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -63,7 +65,7 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 }
 
 // prepare makes a deployment of an image and a chart; it sends nothing.
-func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
+func (a *adapter) prepare(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
 	d, err := a.open(app, target)
 	if err != nil {
 		return nil, err
@@ -76,7 +78,7 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 		return nil, err
 	}
 	d.Image, d.Chart = image, chart
-	set, err := values.InClear(app, target, "a HelmRelease")
+	set, err := values.Of(ctx, app, target)
 	if err != nil {
 		return nil, err
 	}

@@ -133,6 +133,9 @@ func (d *deployment) proven(ctx context.Context, s seen, before standing) (proto
 	after := d.wanted(s.revision())
 	if isOurs(s) {
 		d.prune(ctx)
+		if err := d.pruneValues(ctx, d.secretOf(s.Unstructured)); err != nil {
+			d.Say("warning", "old Secrets with values are left: %v", err)
+		}
 	}
 	result := d.result(outcome(before, after), after, before)
 	if len(d.drifted) > 0 { // Flux was asked to mend it

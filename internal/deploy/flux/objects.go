@@ -52,7 +52,8 @@ func (d *deployment) wantedSource() (*unstructured.Unstructured, error) {
 	return made, err
 }
 
-func (d *deployment) wantedRelease() (*unstructured.Unstructured, error) {
+// wantedRelease is the HelmRelease to write over the one that is there now.
+func (d *deployment) wantedRelease(now seen) (*unstructured.Unstructured, error) {
 	namespace, name := d.sourceAt()
 	chart := map[string]any{"kind": "OCIRepository", "name": name}
 	if namespace != d.Namespace {
@@ -74,7 +75,11 @@ func (d *deployment) wantedRelease() (*unstructured.Unstructured, error) {
 	if d.settings.serviceAccount != "" {
 		spec["serviceAccountName"] = d.settings.serviceAccount
 	}
-	return api.Release(d.Namespace, d.App.Name, chart, d.settings.retries, d.settings.rollback, d.Values.All, spec)
+	inClear := d.Values.All
+	if from := d.valuesFrom(now); from != nil {
+		spec["valuesFrom"], inClear = from, nil
+	}
+	return api.Release(d.Namespace, d.App.Name, chart, d.settings.retries, d.settings.rollback, inClear, spec)
 }
 
 // checked examines what Flux would apply, before the HelmRelease is written: what

@@ -74,7 +74,7 @@ func (d *deployment) useForeign(ctx context.Context, p *parts) error {
 	wanted, _, _ := unstructured.NestedMap(p.release.want.Object, "spec", "values")
 	values, _, _ := unstructured.NestedMap(spec, "values")
 	name, _, _ := unstructured.NestedString(spec, "releaseName")
-	if kind != "OCIRepository" || spec["valuesFrom"] != nil || cmp.Or(name, d.App.Name) != d.App.Name || !reflect.DeepEqual(values, wanted) {
+	if kind != "OCIRepository" || d.secretOf(p.release.want) != "" || spec["valuesFrom"] != nil || cmp.Or(name, d.App.Name) != d.App.Name || !reflect.DeepEqual(values, wanted) {
 		return foreign(release)
 	}
 	var err error

@@ -34,7 +34,7 @@ func (a *adapter) Remove(ctx context.Context, app protocol.AppSpec, target strin
 	bounded, cancel := context.WithTimeout(ctx, d.settings.timeout)
 	defer cancel()
 	result, err := d.remove(bounded)
-	return result, delivery.Explain(ctx, d.Conn, d.Uninstalling(), d.settings.timeout, err)
+	return result, d.Values.Masked(delivery.Explain(ctx, d.Conn, d.Uninstalling(), d.settings.timeout, err))
 }
 
 func (d *deployment) remove(ctx context.Context) (protocol.DeployResult, error) {
@@ -130,6 +130,9 @@ func (d *deployment) removeHeld(ctx context.Context) (protocol.DeployResult, err
 		return protocol.DeployResult{}, err
 	}
 	if s.exists() {
+		if err := d.hide(ctx, s); err != nil {
+			return protocol.DeployResult{}, err
+		}
 		if err := d.delete(ctx, s); err != nil {
 			return protocol.DeployResult{}, err
 		}
@@ -138,6 +141,9 @@ func (d *deployment) removeHeld(ctx context.Context) (protocol.DeployResult, err
 		}
 	}
 	if err := d.AwaitGone(ctx, p); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	if err := d.pruneValues(ctx, ""); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	for _, chart := range charts {

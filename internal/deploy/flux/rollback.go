@@ -11,7 +11,6 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	deployvalues "github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
@@ -24,13 +23,13 @@ import (
 // empty. It is followed and proven as a deploy is. A version that Helm's history
 // does not hold is an error of status protocol.ExitInvalid.
 func (a *adapter) Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error) {
-	return a.rollback(ctx, app, target, func(d *deployment, current, source seen) (*release.Release, error) {
-		return d.chosen(current, source, strings.TrimPrefix(to, "v"))
+	return a.rollback(ctx, app, target, func(ctx context.Context, d *deployment, current, source seen) (*release.Release, error) {
+		return d.chosen(ctx, current, source, strings.TrimPrefix(to, "v"))
 	})
 }
 
 // choice finds the revision to go back to; source is the chart that is asked for now.
-type choice func(d *deployment, current, source seen) (*release.Release, error)
+type choice func(ctx context.Context, d *deployment, current, source seen) (*release.Release, error)
 
 // rollback brings an app back to the revision that choose finds.
 func (a *adapter) rollback(ctx context.Context, app protocol.AppSpec, target string, choose choice) (protocol.DeployResult, error) {
@@ -94,7 +93,7 @@ func (d *deployment) rollbackHeld(ctx context.Context, choose choice) (protocol.
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	earlier, err := choose(d, current, source)
+	earlier, err := choose(ctx, d, current, source)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -116,8 +115,12 @@ func (d *deployment) rollbackHeld(ctx context.Context, choose choice) (protocol.
 // chosen is the revision to go back to: the newest one of the version, or the
 // newest one that came into force before and is something else than what is. Where
 // Flux has already rolled back by itself, that revision is chosen.
-func (d *deployment) chosen(current, source seen, to string) (*release.Release, error) {
+func (d *deployment) chosen(ctx context.Context, current, source seen, to string) (*release.Release, error) {
 	history, err := d.query(current, "")
+	if err != nil {
+		return nil, err
+	}
+	given, err := d.givenValues(ctx, current)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +131,7 @@ func (d *deployment) chosen(current, source seen, to string) (*release.Release, 
 			now = r
 		}
 	}
-	if to == "" && now != nil && now.Info.Status == release.StatusDeployed && !isWanted(current, source, now) {
+	if to == "" && now != nil && now.Info.Status == release.StatusDeployed && !isWanted(given, source, now) {
 		return now, nil
 	}
 	var versions []string
@@ -148,11 +151,9 @@ func (d *deployment) chosen(current, source seen, to string) (*release.Release, 
 	return nil, protocol.Invalid("release %s has %s in its history", d.App.Name, what).WithHint("its history has: %s", strings.Join(versions, ", "))
 }
 
-// isWanted reports that a revision is of the chart and the values that the
-// HelmRelease asks for.
-func isWanted(current, source seen, r *release.Release) bool {
+// isWanted reports that a revision is of the chart of the source and of the values.
+func isWanted(values map[string]any, source seen, r *release.Release) bool {
 	digest, _, _ := unstructured.NestedString(source.Object, "spec", "ref", "digest")
-	values, _, _ := unstructured.NestedMap(current.Object, "spec", "values")
 	return (sameValues(values, r.Config) || len(values)+len(r.Config) == 0) && isOf(r.Chart.Metadata.Version, digest)
 }
 
@@ -183,7 +184,9 @@ func (d *deployment) become(ctx context.Context, current, source seen, r *releas
 	if d.Chart, err = d.chartOf(ctx, current, source, r); err != nil {
 		return err
 	}
-	d.Values.All, _ = deployvalues.Whole(map[string]any(r.Config)).(map[string]any)
+	if err := d.useRevision(ctx, current, r.Config); err != nil {
+		return err
+	}
 	d.App.Version, d.back = versionOf(r), true
 	return nil
 }

@@ -92,12 +92,11 @@ func (d *deployment) compare(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
-	release, err := d.wantedRelease()
-	if err != nil {
+	p := parts{source: part{resource: sources, want: source}, release: part{resource: releases}}
+	if p.source.seen, p.release.seen, err = d.look(ctx); err != nil {
 		return parts{}, err
 	}
-	p := parts{source: part{resource: sources, want: source}, release: part{resource: releases, want: release}}
-	if p.source.seen, p.release.seen, err = d.look(ctx); err != nil {
+	if p.release.want, err = d.wantedRelease(p.release.seen); err != nil {
 		return parts{}, err
 	}
 	if d.isForeign(p.release.seen) {
@@ -107,7 +106,7 @@ func (d *deployment) compare(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	if p.release.seen.exists() {
-		api.CarryReplicas(p.release.seen.Unstructured, release)
+		api.CarryReplicas(p.release.seen.Unstructured, p.release.want)
 	}
 	for _, one := range []part{p.source, p.release} {
 		if err := d.mayTouch(one.seen, one.want); err != nil {
@@ -146,6 +145,9 @@ func (d *deployment) settled(ctx context.Context, p parts) (bool, error) {
 	if p.source.differs || p.release.differs ||
 		!judgeSource(p.source.seen, d.Chart.Digest, "").done || !judgeRelease(p.release.seen, d.Chart.Digest, "").done {
 		return false, nil
+	}
+	if there, err := d.valuesThere(ctx, p.release); err != nil || !there {
+		return false, err
 	}
 	r, err := d.read(ctx, p.release.seen, p.release.seen.revision())
 	if err != nil || r == nil {
@@ -237,7 +239,8 @@ func (d *deployment) changeHeld(ctx context.Context) (protocol.DeployResult, err
 // HelmRelease is only touched once its chart is there.
 func (d *deployment) write(ctx context.Context, p *parts, before standing) (token string, err error) {
 	if !p.source.differs && !p.release.differs && judgeSource(p.source.seen, d.Chart.Digest, "").done && p.release.seen.progressing() {
-		return "", nil // Flux is at it, for a process that was killed or for itself
+		// Flux is at it, for a process that was killed or for itself.
+		return "", d.putValues(ctx, p.release)
 	}
 	isNew := !p.source.seen.exists()
 	if p.source.differs {
@@ -256,7 +259,14 @@ func (d *deployment) write(ctx context.Context, p *parts, before standing) (toke
 	if !p.release.seen.exists() || !d.isForeign(p.release.seen) {
 		token = newToken()
 	}
-	return token, d.request(ctx, &p.release, token, before)
+	if err := d.putValues(ctx, p.release); err != nil {
+		return "", err
+	}
+	isNew = !p.release.seen.exists()
+	if err := d.request(ctx, &p.release, token, before); err != nil || !isNew {
+		return token, err
+	}
+	return token, d.putValues(ctx, p.release) // now it has an owner
 }
 
 func (d *deployment) put(ctx context.Context, p part, force bool) (seen, error) {

@@ -48,11 +48,7 @@ func (a *adapter) Diff(ctx context.Context, app protocol.AppSpec, target string,
 		return nil, d.Explain(err)
 	}
 	objects, err := d.differences(ctx, last)
-	if d.Values.IsSecret() {
-		for i := range objects {
-			objects[i].Mask = d.Values.Mask
-		}
-	}
+	d.MaskIn(objects)
 	return objects, d.Values.Masked(d.Explain(err))
 }
 
