@@ -42,13 +42,17 @@ const Name = "argocd"
 func New(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
 		s, err := readSettings(env)
-		return &adapter{delivery.Base{Unsupported: Name, Flags: flags, Env: env}, s}, err
+		return &adapter{Base: delivery.Base{Unsupported: Name, Flags: flags, Env: env}, settings: s}, err
 	}
 }
 
 type adapter struct {
 	delivery.Base
 	settings options
+	// hub is the cluster of Argo CD, and set the ApplicationSet whose Applications are
+	// removed one by one; for that only.
+	hub *delivery.Cluster
+	set string
 }
 
 // deployment is one call of the adapter. Its cluster is the one in which the app
@@ -59,6 +63,8 @@ type deployment struct {
 	// argo is where the Application is.
 	argo *argo
 	want wanted
+	// set is the ApplicationSet that may own the Application.
+	set string
 	// adopted says who managed the Application that is taken over.
 	adopted string
 	// takenBack says what it is gone back from, and why; empty in a deploy.
@@ -101,7 +107,7 @@ func (a *adapter) prepare(app protocol.AppSpec, target string, image protocol.Im
 // deployment makes one out of a call. Argo CD is in the call's cluster, unless
 // the settings name another.
 func (a *adapter) deployment(call delivery.Call, image protocol.ImageRef, chart protocol.ChartRef) (*deployment, error) {
-	d := &deployment{Call: call, settings: a.settings}
+	d := &deployment{Call: call, settings: a.settings, set: a.set}
 	if charts := a.Env.Topology.HelmRegistry; charts != nil && chart.URL == "" {
 		chart.Insecure = charts.Insecure
 	}

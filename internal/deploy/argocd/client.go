@@ -43,7 +43,9 @@ type argo struct {
 // connectArgo opens the way to Argo CD: that of the target, unless the settings
 // name another context.
 func (a *adapter) connectArgo(cluster *delivery.Cluster, name string) (*argo, error) {
-	if a.settings.context != "" {
+	if a.hub != nil {
+		cluster = a.hub
+	} else if a.settings.context != "" {
 		conn, err := a.connectContext(Name, a.settings.context, a.settings.namespace)
 		if err != nil {
 			return nil, err

@@ -147,7 +147,7 @@ func TestApplicationOfAPreview(t *testing.T) {
 		"{app}-{target}":          {"app-preview-feature-cart-ba2c426af9", "app-staging"},
 		"{app}-{branch}-{target}": {"app-feature-cart-ba2c426af9-preview", "app-staging"},
 	} {
-		a := adapter{delivery.Base{Env: env}, options{application: pattern}}
+		a := adapter{Base: delivery.Base{Env: env}, settings: options{application: pattern}}
 		if got := [2]string{a.applicationOf("app", "preview"), a.applicationOf("app", "staging")}; got != want {
 			t.Errorf("%s: %v, want %v", pattern, got, want)
 		}

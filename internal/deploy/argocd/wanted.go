@@ -221,7 +221,7 @@ func (d *deployment) owned(a *application) error {
 	labels := a.GetLabels()
 	hint := "set the setting manage of the adapter to false to only sync it, or give the app an Application of another name with the setting application"
 	switch {
-	case len(a.GetOwnerReferences()) > 0:
+	case len(a.GetOwnerReferences()) > 0 && !d.isOfSet(a):
 		owner := a.GetOwnerReferences()[0]
 		return protocol.Unsupported("%s belongs to %s %s", d.argo, owner.Kind, owner.Name).WithHint("%s", hint)
 	case labels[marks.ManagedBy] != marks.Harmony && d.Adopt == capability.AdoptNothing:
@@ -233,6 +233,12 @@ func (d *deployment) owned(a *application) error {
 			WithHint("give the app an Application of another name with the setting application")
 	}
 	return nil
+}
+
+// isOfSet reports an Application of the ApplicationSet of the deployment, if there is one.
+func (d *deployment) isOfSet(a *application) bool {
+	owners := a.GetOwnerReferences()
+	return d.set != "" && len(owners) == 1 && owners[0].Kind == setKind && owners[0].Name == d.set
 }
 
 // newObject is an object of harmony's without a spec.

@@ -79,10 +79,16 @@ func (f *realFleet) world(t *testing.T, namespace string) *realFleet {
 // open makes the adapter.
 func (f *realFleet) open(adapter string, multi protocol.MultiCluster) capability.ContinuousDelivery {
 	f.T.Helper()
+	return f.openAs(adapter, multi, false)
+}
+
+// openAs makes the adapter, for a dry run or not.
+func (f *realFleet) openAs(adapter string, multi protocol.MultiCluster, dryRun bool) capability.ContinuousDelivery {
+	f.T.Helper()
 	multi.Namespace = f.Namespace
 	env := capability.Environment{
 		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "production"}, Targets: map[string]protocol.Target{deploytest.Target: {MultiCluster: &multi}}},
-		Provider: protocol.Provider{Adapter: adapter, Settings: f.Settings},
+		Provider: protocol.Provider{Adapter: adapter, Settings: f.Settings}, DryRun: dryRun,
 		Progress: func(e protocol.Event) {
 			f.T.Logf("%s %s %d/%d %s", time.Now().Format("05.000"), e.Phase, e.Current, e.Total, e.Message)
 		},
@@ -288,7 +294,7 @@ func (f *realFleet) applicationSet() {
 	}
 	sets := client.Resource(schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applicationsets"}).Namespace(argoNamespace)
 	f.T.Cleanup(func() {
-		if err := sets.Delete(context.Background(), f.Namespace, metav1.DeleteOptions{}); err != nil {
+		if err := sets.Delete(context.Background(), f.Namespace, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			f.T.Errorf("delete the ApplicationSet: %v", err)
 		}
 	})
@@ -327,6 +333,56 @@ func (f *realFleet) applicationSet() {
 	if f.version("us") != "1" || f.version("real") != "1" {
 		f.T.Errorf("versions: us %s, real %s", f.version("us"), f.version("real"))
 	}
+	f.removedFromSet(multi)
+	if _, err := sets.Get(f.T.Context(), f.Namespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		f.T.Errorf("the ApplicationSet after the uninstall: %v", err)
+	}
+}
+
+// removedFromSet uninstalls the app from the clusters of an ApplicationSet.
+func (f *realFleet) removedFromSet(multi protocol.MultiCluster) {
+	f.T.Helper()
+	there := func(cluster string) bool {
+		_, err := f.clusters[cluster].Client.CoreV1().ConfigMaps(f.Namespace).Get(f.T.Context(), "app", metav1.GetOptions{})
+		return err == nil
+	}
+	stop := f.collectGarbage("us")
+	defer stop()
+	plan, err := f.openAs(argocd.Name, multi, true).(delivery.Adapter).Remove(f.T.Context(), f.Spec(), deploytest.Target)
+	if err != nil || !plan.Planned || plan.Clusters.Removed != 2 || len(plan.Removed) < 4 || !there("us") || !there("real") {
+		f.T.Errorf("plan of an uninstall: %+v, %v", plan, err)
+	}
+	result, err := f.open(argocd.Name, multi).(delivery.Adapter).Remove(f.T.Context(), f.Spec(), deploytest.Target)
+	if err != nil || result.Outcome != protocol.OutcomeRemoved || result.Clusters.Removed != 2 || there("us") || there("real") {
+		f.T.Errorf("uninstall: %+v, %v, there: us %t, real %t", result, err, there("us"), there("real"))
+	}
+	if again, err := f.open(argocd.Name, multi).(delivery.Adapter).Remove(f.T.Context(), f.Spec(), deploytest.Target); err != nil || again.Outcome != protocol.OutcomeAbsent {
+		f.T.Errorf("again: %+v, %v", again, err)
+	}
+}
+
+// collectGarbage lets go of what is deleted on an API server without controllers, where
+// nobody else does.
+func (f *realFleet) collectGarbage(cluster string) (stop func()) {
+	ctx, cancel := context.WithCancel(f.T.Context())
+	done := make(chan struct{})
+	client, free := f.clusters[cluster].Client, []byte(`{"metadata":{"finalizers":null}}`)
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if o, err := client.CoreV1().ConfigMaps(f.Namespace).Get(ctx, "app", metav1.GetOptions{}); err == nil && o.DeletionTimestamp != nil {
+				_, _ = client.CoreV1().ConfigMaps(f.Namespace).Patch(ctx, "app", types.MergePatchType, free, metav1.PatchOptions{})
+			}
+			if o, err := client.BatchV1().CronJobs(f.Namespace).Get(ctx, "app", metav1.GetOptions{}); err == nil && o.DeletionTimestamp != nil {
+				_, _ = client.BatchV1().CronJobs(f.Namespace).Patch(ctx, "app", types.MergePatchType, free, metav1.PatchOptions{})
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
 }
 
 // progressiveSyncs says, as an installation does, that the controller does them.

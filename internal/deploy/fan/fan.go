@@ -80,6 +80,10 @@ type whole interface {
 		each func(protocol.DeployResult)) (protocol.DeployResult, error)
 	// RollbackAll is Rollback over the clusters.
 	RollbackAll(ctx context.Context, app protocol.AppSpec, target, to string, clusters []conn.Cluster) (protocol.DeployResult, error)
+	// RemoveAll has the controller let go of the clusters, and calls each, which removes
+	// the app from one after the other by what the function makes of their adapters.
+	RemoveAll(ctx context.Context, app protocol.AppSpec, target string, clusters []conn.Cluster,
+		each func(context.Context, func(delivery.Adapter) delivery.Adapter) (protocol.DeployResult, error)) (protocol.DeployResult, error)
 }
 
 // Deploy implements [capability.ContinuousDelivery].
@@ -181,13 +185,20 @@ func (d *fanned) Remove(ctx context.Context, app protocol.AppSpec, target string
 		return protocol.DeployResult{}, err
 	}
 	if w, ok := d.one.(whole); ok && w.TakesAll(len(clusters)) {
-		return protocol.DeployResult{}, protocol.Unsupported("the %d clusters of target %q are delivered to by an ApplicationSet, which uninstall does not remove", len(clusters), target).
-			WithHint("delete it with kubectl delete applicationset APPLICATION --cascade=orphan, set the adapter's setting applicationSet to false, and run this again")
+		return w.RemoveAll(ctx, app, target, clusters, func(ctx context.Context, of func(delivery.Adapter) delivery.Adapter) (protocol.DeployResult, error) {
+			return d.removeEach(ctx, app, target, clusters, of)
+		})
 	}
+	return d.removeEach(ctx, app, target, clusters, func(a delivery.Adapter) delivery.Adapter { return a })
+}
+
+// removeEach takes the app off the clusters by what the function makes of their adapters.
+func (d *fanned) removeEach(ctx context.Context, app protocol.AppSpec, target string, clusters []conn.Cluster,
+	of func(delivery.Adapter) delivery.Adapter) (protocol.DeployResult, error) {
 	r := d.rollout(app, target, clusters, func(protocol.DeployResult) {})
 	r.what = "uninstall " + app.Name + " from " + target
 	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
-		return a.Remove(ctx, app, target)
+		return of(a).Remove(ctx, app, target)
 	}
 	return r.run(ctx)
 }

@@ -290,3 +290,18 @@ func TestRemoveInWaves(t *testing.T) {
 		t.Errorf("again: %+v, %v", result, err)
 	}
 }
+
+// A controller that delivers to all lets go first.
+func TestRemoveFromAController(t *testing.T) {
+	f := newFleet()
+	f.bySet = true
+	kubeconfig, names := kubeconfigOf(t, 3)
+	for _, name := range names {
+		f.runs[name] = "v1"
+	}
+	multi := protocol.MultiCluster{Selector: "fleet", Waves: []any{1, "100%"}, Parallel: 1, Namespace: "fleet"}
+	result, err := f.remove(t, kubeconfig, multi)
+	if err != nil || result.Clusters.Removed != 3 || !slices.Equal(f.order, append([]string{"lets go of 3"}, names...)) {
+		t.Errorf("%+v, %v, in the order %v", result, err, f.order)
+	}
+}

@@ -30,6 +30,9 @@ type fleet struct {
 	// halt, when set, is called after a cluster was delivered to.
 	halt func(done int)
 
+	// bySet leaves targets of several clusters to a controller.
+	bySet bool
+
 	order         []string
 	now, most     int
 	rolledBack    []string
@@ -50,8 +53,31 @@ type standIn struct {
 
 func (f *fleet) new(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
-		return &standIn{"standin", f, flags, env}, nil
+		one := &standIn{"standin", f, flags, env}
+		if f.bySet && env.Cluster == "" {
+			return controlled{one}, nil
+		}
+		return one, nil
 	}
+}
+
+// controlled is the adapter where a controller does the fan-out.
+type controlled struct{ *standIn }
+
+func (c controlled) TakesAll(int) bool { return true }
+
+func (c controlled) DeployAll(context.Context, protocol.AppSpec, string, []conn.Cluster, protocol.ImageRef, protocol.ChartRef, func(protocol.DeployResult)) (protocol.DeployResult, error) {
+	return protocol.DeployResult{}, nil
+}
+
+func (c controlled) RollbackAll(context.Context, protocol.AppSpec, string, string, []conn.Cluster) (protocol.DeployResult, error) {
+	return protocol.DeployResult{}, nil
+}
+
+func (c controlled) RemoveAll(ctx context.Context, _ protocol.AppSpec, _ string, clusters []conn.Cluster,
+	each func(context.Context, func(delivery.Adapter) delivery.Adapter) (protocol.DeployResult, error)) (protocol.DeployResult, error) {
+	c.fleet.order = append(c.fleet.order, fmt.Sprintf("lets go of %d", len(clusters)))
+	return each(ctx, func(a delivery.Adapter) delivery.Adapter { return a })
 }
 
 func (s *standIn) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
