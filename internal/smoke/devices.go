@@ -67,6 +67,9 @@ func (p reportsProbe) attempt(ctx context.Context) (string, error) {
 	if state.Digest == "" {
 		return "", errors.New("nothing is published for " + p.place.Whose())
 	}
+	if state.IsTombstone() {
+		return "", errors.New("the app was uninstalled from " + p.place.Whose())
+	}
 	reported, err := p.place.Progress(ctx, state.Digest)
 	switch {
 	case err != nil:

@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
 	"github.com/nationtech/harmony/internal/cluster/devices/devicestest"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -70,6 +73,9 @@ func TestDevices(t *testing.T) {
 	if err != nil || !r.Passed || statuses(r) != "passed skipped passed" || !strings.Contains(r.Checks[0].Message, "2 of 2") || !strings.Contains(r.Checks[1].Message, "cannot be reached") {
 		t.Errorf("all are ready: %+v, %v", r, err)
 	}
+	tombstone := mutate.Annotations(state, map[string]string{marks.Removed: "true"}).(v1.Image)
+	devicestest.Push(t, host+"/fleet/edge/groups/shops/fleet-operator:latest", tombstone)
+	fails("the app was uninstalled from group shops")
 	edge.Reports = &protocol.DeviceReports{Disabled: true}
 	if r, err = look(); err != nil || statuses(r) != "skipped skipped passed" {
 		t.Errorf("they do not report: %+v, %v", r, err)

@@ -114,8 +114,10 @@ type PublishedState struct {
 	Chart string `json:"chart"`
 	// Unchanged is true when the same was published before.
 	Unchanged bool `json:"unchanged,omitempty"`
-	// Ready of Total known devices report that they run this state and are healthy;
-	// both are zero where nothing reports.
+	// Tombstone is true when an uninstall published this state: devices remove the app.
+	Tombstone bool `json:"tombstone,omitempty"`
+	// Ready of Total known devices report that they run this state and are healthy; of
+	// a tombstone, that the app is gone. Both are zero where nothing reports.
 	Ready int `json:"ready"`
 	// Total is how many devices the group has.
 	Total int `json:"total"`
@@ -142,11 +144,12 @@ type DeviceState string
 
 // The states: the device runs what is wanted and is healthy; it is at it; it
 // failed; it reports of another state than the one that is published; it has
-// never reported.
+// never reported; it has applied a tombstone, and the app is gone from it.
 const (
 	DeviceReady       DeviceState = "ready"
 	DeviceProgressing DeviceState = "progressing"
 	DeviceFailed      DeviceState = "failed"
 	DeviceBehind      DeviceState = "behind"
 	DeviceSilent      DeviceState = "silent"
+	DeviceGone        DeviceState = "gone"
 )

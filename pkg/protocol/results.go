@@ -59,7 +59,8 @@ const (
 )
 
 // OutcomePublished is that of an edgeDevice target: the desired state is where the
-// devices pull it, and not all of them have reported that they run it.
+// devices pull it, and not all of them have reported that they run it, or, for an
+// uninstall, that the app is gone.
 const OutcomePublished Outcome = "published"
 
 // The outcomes of an uninstall: the app was there and is gone, or it was not there.

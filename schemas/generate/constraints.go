@@ -28,11 +28,11 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[protocol.ImageLocation]():
 		return enum(protocol.InDaemon, protocol.InLayout, protocol.InRegistry, protocol.InNodes)
 	case reflect.TypeFor[protocol.Outcome]():
-		return enum(protocol.OutcomeInstalled, protocol.OutcomeUpgraded, protocol.OutcomeUnchanged, protocol.OutcomeRolledBack, protocol.OutcomeFailed, protocol.OutcomeSkipped, protocol.OutcomePublished, protocol.OutcomeRemoved, protocol.OutcomeAbsent)
+		return enum(protocol.OutcomeInstalled, protocol.OutcomeUpgraded, protocol.OutcomeUnchanged, protocol.OutcomeRolledBack, protocol.OutcomeFailed, protocol.OutcomeSkipped, protocol.OutcomePublished, protocol.OutcomeRemoved, protocol.OutcomeAbsent, protocol.OutcomeGivenBack)
 	case reflect.TypeFor[protocol.EdgeForm]():
 		return enum(protocol.EdgeManifests, protocol.EdgeHelmRelease)
 	case reflect.TypeFor[protocol.DeviceState]():
-		return enum(protocol.DeviceReady, protocol.DeviceProgressing, protocol.DeviceFailed, protocol.DeviceBehind, protocol.DeviceSilent)
+		return enum(protocol.DeviceReady, protocol.DeviceProgressing, protocol.DeviceFailed, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceGone)
 	case reflect.TypeFor[protocol.PipelineStep]():
 		return pipelineStep()
 	case reflect.TypeFor[protocol.Change]():

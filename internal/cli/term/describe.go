@@ -113,6 +113,9 @@ func describeDeploy(d protocol.DeployResult) string {
 func describePublished(d protocol.DeployResult) string {
 	p := *d.Published
 	where := " " + strings.TrimPrefix(p.URL, "oci://") + short(p.Digest)
+	if p.Tombstone && d.Outcome == protocol.OutcomePublished && !(p.Unchanged && d.Planned) {
+		where = " a tombstone:" + where
+	}
 	if d.Planned {
 		return action(p.Unchanged, true, "", "would publish") + where
 	}
@@ -122,6 +125,9 @@ func describePublished(d protocol.DeployResult) string {
 	}
 	if p.Total == 0 {
 		return text + "; no device reports"
+	}
+	if p.Tombstone {
+		return text + fmt.Sprintf("; the app is gone from %d of %d devices", p.Ready, p.Total)
 	}
 	return text + fmt.Sprintf("; %d of %d devices are ready", p.Ready, p.Total)
 }

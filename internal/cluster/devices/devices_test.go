@@ -50,6 +50,8 @@ func TestJudge(t *testing.T) {
 		"ready":              {published, "ready", protocol.DeviceReady},
 		"as Flux tells it":   {"latest@" + published, "ready", protocol.DeviceReady},
 		"failed":             {published, "failed", protocol.DeviceFailed},
+		"rid of the app":     {published, "gone", protocol.DeviceGone},
+		"rid of another":     {other, "gone", protocol.DeviceBehind},
 		"at it":              {published, "progressing", protocol.DeviceProgressing},
 		"an unknown word":    {published, "READY", protocol.DeviceProgressing},
 		"no word":            {published, "", protocol.DeviceProgressing},
@@ -81,6 +83,18 @@ func TestProgress(t *testing.T) {
 	}
 	if worst := p.Worst(3); len(worst) != 3 || worst[0].Device != "c" || worst[1].Device != "b" || worst[2].Device != "a" || p.Ready() || len(p.Failed()) != 1 {
 		t.Errorf("worst %+v", worst)
+	}
+	gone := Progress{Tombstone: true, Devices: []protocol.DeviceReport{
+		{Device: "a", State: protocol.DeviceGone}, {Device: "b", State: protocol.DeviceSilent}, {Device: "c", State: protocol.DeviceProgressing},
+	}}
+	if got := gone.String(); got != "the app is gone from 1 of 3 devices, 1 progressing, 1 silent" || gone.Ready() {
+		t.Errorf("%q", got)
+	}
+	if missing := gone.Missing(3); len(missing) != 2 || missing[0].Device != "c" {
+		t.Errorf("missing %+v", missing)
+	}
+	if gone.Devices = gone.Devices[:1]; !gone.Ready() {
+		t.Error("it is gone from all")
 	}
 	if none := (Progress{}); none.Ready() || none.String() != "no device reports" {
 		t.Errorf("without devices: %s", none)

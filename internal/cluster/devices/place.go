@@ -23,15 +23,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// The tags of a state: the one that devices follow, and the one before it. The
-// versions that were published have tags as well.
+// The tags of a state: the one that devices follow, the one before it, and the last
+// tombstone. The versions that were published have tags as well.
 const (
 	TagLatest   = "latest"
 	TagPrevious = "previous"
+	TagRemoved  = "removed"
 )
 
 // Place is where the state of one app lies, for a device or a group, and where
@@ -144,6 +146,9 @@ func (r Repository) Get(ctx context.Context, tag string) (Artifact, error) {
 	}
 	return Artifact{Digest: found.Digest.String(), Annotations: manifest.Annotations, descriptor: found}, nil
 }
+
+// IsTombstone reports a state that has devices remove the app.
+func (a Artifact) IsTombstone() bool { return a.Annotations[marks.Removed] != "" }
 
 // Image is the artifact itself.
 func (a Artifact) Image() (v1.Image, error) { return a.descriptor.Image() }

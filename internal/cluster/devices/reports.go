@@ -36,7 +36,21 @@ type Progress struct {
 	// Devices are all that are known: those named in the topology, else those that
 	// have ever reported. They are in the order of their names.
 	Devices []protocol.DeviceReport
+	// Tombstone is true for the progress of a removal: the devices are to be rid of the
+	// app, not to run it.
+	Tombstone bool
 }
+
+// wanted is the state that all devices are to come to.
+func (p Progress) wanted() protocol.DeviceState {
+	if p.Tombstone {
+		return protocol.DeviceGone
+	}
+	return protocol.DeviceReady
+}
+
+// Done is how many devices have come to what is wanted of them.
+func (p Progress) Done() int { return p.Count(p.wanted()) }
 
 // Count is how many devices are in a state.
 func (p Progress) Count(state protocol.DeviceState) int {
@@ -49,9 +63,14 @@ func (p Progress) Count(state protocol.DeviceState) int {
 	return n
 }
 
-// Ready reports that there are devices and that all of them are ready.
-func (p Progress) Ready() bool {
-	return len(p.Devices) > 0 && p.Count(protocol.DeviceReady) == len(p.Devices)
+// Ready reports that there are devices and that all of them are ready, or rid of the
+// app.
+func (p Progress) Ready() bool { return len(p.Devices) > 0 && p.Done() == len(p.Devices) }
+
+// Missing are the devices that have not come to what is wanted of them, the worst first,
+// at most so many.
+func (p Progress) Missing(most int) []protocol.DeviceReport {
+	return slices.DeleteFunc(p.Worst(most), func(d protocol.DeviceReport) bool { return d.State == p.wanted() })
 }
 
 // Failed are the devices that failed.
@@ -59,7 +78,8 @@ func (p Progress) Failed() []protocol.DeviceReport {
 	return slices.DeleteFunc(slices.Clone(p.Devices), func(d protocol.DeviceReport) bool { return d.State != protocol.DeviceFailed })
 }
 
-// String counts: 3 of 5 devices are ready, 1 failed, 1 behind.
+// String counts: 3 of 5 devices are ready, 1 failed, 1 behind; or: the app is gone from
+// 3 of 5 devices, 2 silent.
 func (p Progress) String() string {
 	if len(p.Devices) == 0 {
 		return "no device reports"
@@ -68,9 +88,12 @@ func (p Progress) String() string {
 	if len(p.Devices) == 1 {
 		noun, verb = "device", "is"
 	}
-	text := fmt.Sprintf("%d of %d %s %s ready", p.Count(protocol.DeviceReady), len(p.Devices), noun, verb)
-	for _, state := range []protocol.DeviceState{protocol.DeviceProgressing, protocol.DeviceFailed, protocol.DeviceBehind, protocol.DeviceSilent} {
-		if n := p.Count(state); n > 0 {
+	text := fmt.Sprintf("%d of %d %s %s ready", p.Done(), len(p.Devices), noun, verb)
+	if p.Tombstone {
+		text = fmt.Sprintf("the app is gone from %d of %d %s", p.Done(), len(p.Devices), noun)
+	}
+	for _, state := range []protocol.DeviceState{protocol.DeviceProgressing, protocol.DeviceFailed, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceGone} {
+		if n := p.Count(state); n > 0 && state != p.wanted() {
 			text += fmt.Sprintf(", %d %s", n, state)
 		}
 	}
@@ -79,7 +102,7 @@ func (p Progress) String() string {
 
 // Worst are the devices, those that are not ready first, at most so many.
 func (p Progress) Worst(most int) []protocol.DeviceReport {
-	rank := []protocol.DeviceState{protocol.DeviceFailed, protocol.DeviceProgressing, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceReady}
+	rank := []protocol.DeviceState{protocol.DeviceFailed, protocol.DeviceProgressing, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceGone, protocol.DeviceReady}
 	all := slices.Clone(p.Devices)
 	slices.SortStableFunc(all, func(a, b protocol.DeviceReport) int {
 		return cmp.Compare(slices.Index(rank, a.State), slices.Index(rank, b.State))
@@ -111,6 +134,23 @@ func (p Place) Progress(ctx context.Context, digest string) (Progress, error) {
 		found = nil
 	}
 	return Progress{Devices: found}, nil
+}
+
+// readyTombstone is what is said of a device that reports a tombstone as it reports any
+// other state.
+const readyTombstone = "it has applied the tombstone, and does not report whether the app is gone: its report is from before there were tombstones, see docs/edge-devices.md"
+
+// Gone reads what the devices have reported of the tombstone of that digest. One that
+// only says that it is ready may have left the app where it was.
+func (p Place) Gone(ctx context.Context, digest string) (Progress, error) {
+	found, err := p.Progress(ctx, digest)
+	found.Tombstone = true
+	for i := range found.Devices {
+		if d := &found.Devices[i]; d.State == protocol.DeviceReady {
+			d.State, d.Message = protocol.DeviceProgressing, readyTombstone
+		}
+	}
+	return found, err
 }
 
 // States are those that devices may run or go back to: what they follow, what they
@@ -187,6 +227,8 @@ func judge(device string, report Artifact, digest string) protocol.DeviceReport 
 		d.State = protocol.DeviceReady
 	case said == string(protocol.DeviceFailed):
 		d.State = protocol.DeviceFailed
+	case said == string(protocol.DeviceGone):
+		d.State = protocol.DeviceGone
 	default: // also a word that is not known here: it is not ready
 		d.State = protocol.DeviceProgressing
 	}

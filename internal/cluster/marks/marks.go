@@ -34,6 +34,10 @@ const (
 	Values    = Domain + "values"
 )
 
+// Removed marks a tombstone: an artifact that has devices remove the app. Its value is
+// "true".
+const Removed = Domain + "removed"
+
 // What is remembered for a rollback: the release before, the last one that all
 // clusters ran, and the digest of the chart before.
 const (

@@ -153,12 +153,19 @@ func (p Plan) get(ctx context.Context, o *unstructured.Unstructured) (*unstructu
 	return found, nil
 }
 
-func (p Plan) reference(o *unstructured.Unstructured) protocol.ObjectRef {
+// Reference names an object, in the namespace that it names itself.
+func Reference(o *unstructured.Unstructured) protocol.ObjectRef {
 	kind := o.GroupVersionKind()
-	r := protocol.ObjectRef{Resource: strings.ToLower(kind.Kind), Name: o.GetName(), Namespace: p.Space.NamespaceOf(o)}
+	r := protocol.ObjectRef{Resource: strings.ToLower(kind.Kind), Name: o.GetName(), Namespace: o.GetNamespace()}
 	if kind.Group != "" {
 		r.Resource += "." + kind.Group
 	}
+	return r
+}
+
+func (p Plan) reference(o *unstructured.Unstructured) protocol.ObjectRef {
+	kind, r := o.GroupVersionKind(), Reference(o)
+	r.Namespace = p.Space.NamespaceOf(o)
 	if mapping, err := p.Space.Mapper.RESTMapping(kind.GroupKind(), kind.Version); err == nil && mapping.Scope.Name() != meta.RESTScopeNameNamespace {
 		r.Namespace = ""
 	}

@@ -35,6 +35,9 @@ namespaces and the volume claims of StatefulSets stay: they are listed, with the
 command that deletes them. An app that is not installed is no error. One that
 harmony did not deploy is refused.
 
+On edge devices, a tombstone takes the place of what they follow: each removes the app
+once it has pulled it, and reports that it is gone. They are waited for as in a deploy.
+
 On a target for previews, the namespace goes with the last of its apps, and with all
 that is in it. --expired removes the previews of this project whose time has passed, of
 whatever branch. The time stands on the namespace, and the API server's clock counts: it
@@ -44,6 +47,7 @@ On a terminal harmony asks first; elsewhere --yes is needed.`,
 		Example: `  harmony uninstall fleet-operator --target staging --dry-run
   harmony uninstall fleet-operator --target staging
   harmony uninstall --all --target staging --yes -o json
+  harmony uninstall fleet-operator --target shops --yes
   harmony uninstall --expired --target preview --yes`,
 		RunE: func(cmd *cobra.Command, patterns []string) error {
 			if err := u.check(patterns); err != nil {
@@ -231,7 +235,9 @@ func (t Tools) printRemoved(output, target string, r protocol.DeployResult) erro
 	for _, o := range r.Kept {
 		fmt.Fprintf(&text, "  %s %s\n", keeps, o)
 	}
-	if !r.Planned {
+	if r.Published != nil {
+		text.WriteString(notGone(*r.Published))
+	} else if !r.Planned {
 		if i := slices.IndexFunc(r.Removed, func(o protocol.ObjectRef) bool { return o.Resource == "namespace" }); i >= 0 {
 			fmt.Fprintf(&text, "  deleted %s\n", r.Removed[i])
 		}
@@ -241,6 +247,29 @@ func (t Tools) printRemoved(output, target string, r protocol.DeployResult) erro
 	}
 	_, err := io.WriteString(t.Streams.Out, term.Clean(text.String()))
 	return err
+}
+
+// toldDevices is how many devices are named that an app is not gone from.
+const toldDevices = 10
+
+// notGone are the devices that an app is not gone from, a line each. Nothing here reaches
+// them.
+func notGone(p protocol.PublishedState) string {
+	var lines []string
+	for _, d := range p.Devices {
+		if d.State == protocol.DeviceGone {
+			continue
+		}
+		line := "device " + d.Device + ": " + string(d.State)
+		if d.Message != "" {
+			line += ", " + d.Message
+		}
+		lines = append(lines, line)
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	return strings.TrimPrefix(term.Listed(lines, toldDevices), "\n") + "\n"
 }
 
 // commands delete objects, one for each namespace of each cluster.

@@ -237,3 +237,27 @@ func TestAsk(t *testing.T) {
 type brokenReader struct{ err error }
 
 func (b brokenReader) Read([]byte) (int, error) { return 0, b.err }
+
+// Devices that an app is not gone from are named, and no command that would go elsewhere.
+func TestPrintDevices(t *testing.T) {
+	var out bytes.Buffer
+	tools := Tools{Streams: command.Streams{Out: &out}}
+	result := protocol.DeployResult{
+		Metadata: protocol.Metadata{Name: "store"}, Outcome: protocol.OutcomePublished,
+		Published: &protocol.PublishedState{URL: "oci://r/store:latest", Tombstone: true, Ready: 1, Total: 3, Devices: []protocol.DeviceReport{
+			{Device: "shop-3", State: protocol.DeviceFailed, Message: "no\x1b space"}, {Device: "shop-2", State: protocol.DeviceSilent}, {Device: "shop-1", State: protocol.DeviceGone},
+		}},
+		Kept: []protocol.ObjectRef{{Resource: "namespace", Name: "fleet"}},
+	}
+	if err := tools.printRemoved("text", "shops", result); err != nil {
+		t.Fatal(err)
+	}
+	want := `store on shops: published a tombstone: r/store:latest; the app is gone from 1 of 3 devices
+  keeps namespace/fleet
+  device shop-3: failed, no space
+  device shop-2: silent
+`
+	if out.String() != want {
+		t.Errorf("output:\n%s", out.String())
+	}
+}

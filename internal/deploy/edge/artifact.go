@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -55,15 +56,6 @@ func (d *deployment) artifact(ctx context.Context) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	archive, err := pack(files)
-	if err != nil {
-		return nil, err
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive)), nil }, tarball.WithMediaType(contentType))
-	if err != nil {
-		return nil, err
-	}
-	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), configType)
 	annotations := map[string]string{
 		annotationSource:   cmp.Or(d.chart.URL, d.chart.Chart),
 		annotationRevision: d.app.Version + "@" + d.chart.Digest,
@@ -76,6 +68,20 @@ func (d *deployment) artifact(ctx context.Context) (v1.Image, error) {
 	if len(d.image.Images) > 0 {
 		annotations[marks.Images] = marks.WriteImages(d.image.Images)
 	}
+	return imageOf(files, annotations)
+}
+
+// imageOf is the artifact of files in Flux's format.
+func imageOf(files []file, annotations map[string]string) (v1.Image, error) {
+	archive, err := pack(files)
+	if err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive)), nil }, tarball.WithMediaType(contentType))
+	if err != nil {
+		return nil, err
+	}
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), configType)
 	image = mutate.Annotations(image, annotations).(v1.Image)
 	return mutate.Append(image, mutate.Addendum{Layer: layer})
 }
@@ -106,9 +112,9 @@ type published struct {
 	previous devices.Artifact
 }
 
-// publish lets devices follow the artifact. The tag that they follow is written
-// last: until then they see nothing of it.
-func (d *deployment) publish(ctx context.Context, image v1.Image) (published, error) {
+// publish lets devices follow the artifact, which gets a tag of its own as well. The tag
+// that they follow is written last: until then they see nothing of it.
+func (d *deployment) publish(ctx context.Context, tag string, image v1.Image) (published, error) {
 	digest, err := image.Digest()
 	if err != nil {
 		return published{}, err
@@ -125,10 +131,10 @@ func (d *deployment) publish(ctx context.Context, image v1.Image) (published, er
 		return p, err
 	}
 	d.progress(protocol.Event{Phase: "publish", Message: d.place.URL() + "@" + p.digest})
-	if err := d.place.State.Push(ctx, protocol.TagOf(d.app.Version), image); err != nil {
+	if err := d.place.State.Push(ctx, tag, image); err != nil {
 		return p, err
 	}
-	made, err := d.place.State.Get(ctx, protocol.TagOf(d.app.Version))
+	made, err := d.place.State.Get(ctx, tag)
 	if err != nil {
 		return p, err
 	}
@@ -188,15 +194,24 @@ func (a *adapter) Diff(ctx context.Context, app protocol.AppSpec, target string,
 	}
 	var told []file
 	if now.Digest != "" {
-		published, err := now.Image()
-		if err != nil {
+		if told, err = d.filesOf(now); err != nil {
 			return nil, err
-		}
-		if told, err = unpack(published); err != nil {
-			return nil, fmt.Errorf("%s@%s: %w", d.place.State, now.Digest, err)
 		}
 	}
 	return differences(told, made)
+}
+
+// filesOf are the files of a published state.
+func (d *deployment) filesOf(state devices.Artifact) ([]file, error) {
+	var files []file
+	image, err := state.Image()
+	if err == nil {
+		files, err = unpack(image)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s@%s: %w", d.place.State, state.Digest, err)
+	}
+	return files, nil
 }
 
 func unpack(image v1.Image) ([]file, error) {
@@ -256,9 +271,14 @@ func differences(before, after []file) ([]difference.Object, error) {
 	return found, nil
 }
 
+// objects are those that devices apply: whatever applies a folder takes the files of
+// YAML only.
 func objects(files []file) ([]*unstructured.Unstructured, error) {
 	var all []*unstructured.Unstructured
 	for _, f := range files {
+		if path.Ext(f.name) != ".yaml" {
+			continue
+		}
 		found, err := manifest.Parse(string(f.content))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,6 +24,7 @@ import (
 	"k8s.io/client-go/restmapper"
 
 	"github.com/nationtech/harmony/internal/cluster/devices/devicestest"
+	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/clustertest"
 	"github.com/nationtech/harmony/internal/deploy/deploytest"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -78,14 +80,17 @@ func newDevice(t *testing.T, form protocol.EdgeForm) *device {
 	return d
 }
 
-// publish deploys to the device and tells what was published.
-func (d *device) publish(want protocol.Outcome) protocol.DeployResult {
-	d.T.Helper()
-	a := &adapter{capability.Environment{
+func (d *device) adapter() *adapter {
+	return &adapter{capability.Environment{
 		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "test"}, Targets: map[string]protocol.Target{deploytest.Target: {EdgeDevice: d.edge}}},
 		Progress: func(e protocol.Event) { d.T.Logf("%s %s", e.Phase, e.Message) },
 	}}
-	result, err := a.Deploy(d.T.Context(), d.Spec(), deploytest.Target, d.Image, d.Chart())
+}
+
+// publish deploys to the device and tells what was published.
+func (d *device) publish(want protocol.Outcome) protocol.DeployResult {
+	d.T.Helper()
+	result, err := d.adapter().Deploy(d.T.Context(), d.Spec(), deploytest.Target, d.Image, d.Chart())
 	if err != nil {
 		d.T.Fatalf("%v\nhint: %s", err, protocol.HintOf(err))
 	}
@@ -226,6 +231,7 @@ func (d *device) runs(image string) {
 
 func TestDevicePullsManifests(t *testing.T) {
 	d := newDevice(t, protocol.EdgeManifests)
+	d.Templates["kept.yaml"] = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, annotations: {helm.sh/resource-policy: keep}}\n"
 	first := d.publish(protocol.OutcomePublished)
 	d.follows(first.Published)
 	d.applies(d.pulled(first.Published.Digest))
@@ -246,6 +252,67 @@ func TestDevicePullsManifests(t *testing.T) {
 	}
 	d.applies(d.pulled(second.Published.Digest))
 	d.runs(d.Image.String())
+
+	result := d.buries()
+	d.lacks("deployments", "apps", deploytest.AppName)
+	if _, err := d.Cluster.Client.CoreV1().ConfigMaps(d.Namespace).Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
+		t.Errorf("what the chart keeps: %v", err)
+	}
+	devicestest.Report(t, d.reports, "gone", "latest@"+result.Published.Digest, "")
+	if again := d.uninstalls(); again.Outcome != protocol.OutcomeAbsent {
+		t.Errorf("after the device has reported: %+v", again)
+	}
+}
+
+// uninstalls publishes the tombstone.
+func (d *device) uninstalls() protocol.DeployResult {
+	d.T.Helper()
+	result, err := d.adapter().Remove(d.T.Context(), d.Spec(), deploytest.Target)
+	if err != nil {
+		d.T.Fatalf("%v\nhint: %s", err, protocol.HintOf(err))
+	}
+	return result
+}
+
+// buries publishes the tombstone, and applies it as a device does.
+func (d *device) buries() protocol.DeployResult {
+	d.T.Helper()
+	result := d.uninstalls()
+	files := d.pulled(result.Published.Digest)
+	o := d.until(sources, "state", isReady)
+	if mark, _, _ := unstructured.NestedString(o.Object, "status", "artifact", "metadata", marks.Removed); mark != "true" {
+		d.T.Errorf("Flux does not tell that it is a tombstone: %v", o.Object["status"])
+	}
+	d.applies(files)
+	goes, err := listed(files)
+	if err != nil || len(goes) == 0 {
+		d.T.Fatalf("it removes %v, %v", goes, err)
+	}
+	for _, o := range goes {
+		mapping, err := d.mapper.RESTMapping(o.GroupVersionKind().GroupKind(), o.GroupVersionKind().Version)
+		if err == nil {
+			err = d.client.Resource(mapping.Resource).Namespace(o.GetNamespace()).Delete(d.T.Context(), o.GetName(), metav1.DeleteOptions{})
+		}
+		if err != nil {
+			d.T.Fatalf("%s %s: %v", o.GetKind(), o.GetName(), err)
+		}
+	}
+	return result
+}
+
+// lacks waits until an object is gone.
+func (d *device) lacks(resource, group, name string) {
+	d.T.Helper()
+	of := d.client.Resource(schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource}).Namespace(d.Namespace)
+	for deadline := time.Now().Add(45 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		_, err := of.Get(d.T.Context(), name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return
+		}
+		if err != nil || time.Now().After(deadline) {
+			d.T.Fatalf("%s %s is not gone: %v", resource, name, err)
+		}
+	}
 }
 
 func TestDevicePullsHelmRelease(t *testing.T) {
@@ -260,4 +327,6 @@ func TestDevicePullsHelmRelease(t *testing.T) {
 	if newest, _ := history[0].(map[string]any); newest["ociDigest"] != result.Published.Chart {
 		t.Errorf("helm-controller installed %v, want %s", newest["ociDigest"], result.Published.Chart)
 	}
+	d.buries()
+	d.lacks("deployments", "apps", deploytest.AppName)
 }

@@ -52,6 +52,8 @@ type deployment struct {
 	values map[string]any
 	// irreversible is that of the chart.
 	irreversible string
+	// tombstone is true when the devices are to be rid of the app.
+	tombstone bool
 }
 
 // Deploy implements [capability.ContinuousDelivery]. The result is
@@ -65,19 +67,18 @@ func (a *adapter) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 		return protocol.DeployResult{}, err
 	}
 	result, err := d.run(ctx)
+	return ended(ctx, "deploy "+app.Name+" to "+target, result, err)
+}
+
+// ended is the end of a call. what names it for people.
+func ended(ctx context.Context, what string, result protocol.DeployResult, err error) (protocol.DeployResult, error) {
 	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 		err = errors.Join(ctx.Err(), err)
 	}
 	if err != nil {
-		return protocol.DeployResult{}, fmt.Errorf("deploy %s to %s: %w", app.Name, target, err)
+		return protocol.DeployResult{}, fmt.Errorf("%s: %w", what, err)
 	}
 	return result, nil
-}
-
-// Remove is unsupported: a device goes on running what it has pulled.
-func (a *adapter) Remove(context.Context, protocol.AppSpec, string) (protocol.DeployResult, error) {
-	return protocol.DeployResult{}, protocol.Unsupported("uninstall does not reach edge devices: they go on running what they have pulled").
-		WithHint("delete the app's OCIRepository and HelmRelease on the devices, as they were set up there")
 }
 
 // GiveBack is unsupported: nothing on a device was taken over.
@@ -134,7 +135,7 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	p, err := d.publish(ctx, artifact)
+	p, err := d.publish(ctx, protocol.TagOf(d.app.Version), artifact)
 	if err != nil || d.dryRun {
 		return d.result(p, devices.Progress{}), err
 	}
@@ -152,7 +153,7 @@ func (d *deployment) await(ctx context.Context, digest string) (devices.Progress
 	deadline := time.Now().Add(timeout)
 	last := ""
 	for pause := time.Second; ; pause = min(2*pause, 15*time.Second) {
-		reported, err := d.place.Progress(ctx, digest)
+		reported, err := d.reports(ctx, digest)
 		left := time.Until(deadline)
 		passing := protocol.ExitCode(err) == protocol.ExitRetryable && left > 0
 		if err != nil && (timeout > 0 && !passing || ctx.Err() != nil) {
@@ -164,7 +165,7 @@ func (d *deployment) await(ctx context.Context, digest string) (devices.Progress
 		if text := reported.String(); err == nil && text != last {
 			last = text
 			d.progress(protocol.Event{
-				Phase: "devices", Current: int64(reported.Count(protocol.DeviceReady)), Total: int64(len(reported.Devices)), Unit: "devices", Message: text,
+				Phase: "devices", Current: int64(reported.Done()), Total: int64(len(reported.Devices)), Unit: "devices", Message: text,
 			})
 		}
 		if failed := reported.Failed(); len(failed) > 0 {
@@ -184,6 +185,14 @@ func (d *deployment) await(ctx context.Context, digest string) (devices.Progress
 	}
 }
 
+// reports reads what the devices have reported of a state, or of a tombstone.
+func (d *deployment) reports(ctx context.Context, digest string) (devices.Progress, error) {
+	if d.tombstone {
+		return d.place.Gone(ctx, digest)
+	}
+	return d.place.Progress(ctx, digest)
+}
+
 // told is how many devices a message names.
 const told = 5
 
@@ -201,17 +210,18 @@ func failure(failed []protocol.DeviceReport) error {
 // late reports the devices that have not reported yet: they may be switched off.
 func (d *deployment) late(reported devices.Progress, after time.Duration) error {
 	text := ""
-	for _, device := range reported.Worst(told) {
-		if device.State == protocol.DeviceReady {
-			break
-		}
+	for _, device := range reported.Missing(told) {
 		text += "\n  " + device.Device + ": " + string(device.State)
 		if device.Time != "" {
 			text += ", reported " + device.Time
 		}
 	}
+	what, again := "state", "deploy"
+	if d.tombstone {
+		what, again = "tombstone", "uninstall"
+	}
 	return protocol.Retryable("after %s %s%s", after, reported, text).
-		WithHint("the state is published, and devices apply it when they can; run the same deploy again to keep waiting")
+		WithHint("the %s is published, and devices apply it when they can; run the same %s again to keep waiting", what, again)
 }
 
 // mostDevices is how many devices a result names.
@@ -224,7 +234,8 @@ func (d *deployment) result(p published, reported devices.Progress) protocol.Dep
 		PreviousImage: p.previous.Annotations[marks.Image], PreviousChart: p.previous.Annotations[marks.Chart],
 		Published: &protocol.PublishedState{
 			URL: d.place.URL(), Digest: p.digest, Image: d.image.Digest, Images: d.image.ImageDigests(), Chart: d.chart.Digest, Unchanged: p.unchanged,
-			Ready: reported.Count(protocol.DeviceReady), Total: len(reported.Devices), Devices: reported.Worst(mostDevices),
+			Tombstone: d.tombstone,
+			Ready:     reported.Done(), Total: len(reported.Devices), Devices: reported.Worst(mostDevices),
 		},
 	}
 	if !reported.Ready() {
@@ -234,13 +245,16 @@ func (d *deployment) result(p published, reported devices.Progress) protocol.Dep
 	switch {
 	case p.unchanged:
 		r.Outcome = protocol.OutcomeUnchanged
-	case p.previous.Digest == "":
+	case p.previous.Digest == "" || p.previous.IsTombstone():
 		r.Outcome = protocol.OutcomeInstalled
 	default:
 		r.Outcome = protocol.OutcomeUpgraded
 	}
 	return r
 }
+
+// stateRemoving is that of an app that is not gone from all devices yet.
+const stateRemoving = "removing"
 
 // Status shows what is published for the devices of a target and what they report
 // of it, with an entry for each device that is not ready.
@@ -257,22 +271,27 @@ func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target strin
 	if now.Digest == "" {
 		return []status.Entry{e}, nil
 	}
-	reported, err := d.place.Progress(ctx, now.Digest)
+	d.tombstone = now.IsTombstone()
+	reported, err := d.reports(ctx, now.Digest)
 	if err != nil {
 		return nil, err
+	}
+	if d.tombstone && reported.Ready() {
+		return []status.Entry{e}, nil
 	}
 	d.become(now)
 	e.Adapter, e.Object, e.State = Name, d.place.URL(), status.Published
 	e.Version, e.Image, e.Images, e.Chart = d.app.Version, d.image.Digest, d.image.ImageDigests(), d.chart.Digest
 	e.Healthy, e.Message = reported.Ready(), reported.String()
-	if e.Healthy {
+	switch {
+	case d.tombstone:
+		e.State = stateRemoving
+	case e.Healthy:
 		e.State = string(protocol.DeviceReady)
 	}
 	entries := []status.Entry{e}
-	for _, device := range reported.Worst(mostDevices) {
-		if device.State != protocol.DeviceReady {
-			entries = append(entries, entryOf(e, device))
-		}
+	for _, device := range reported.Missing(mostDevices) {
+		entries = append(entries, entryOf(e, device))
 	}
 	return entries, nil
 }

@@ -14,10 +14,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
 
+	chartfile "github.com/nationtech/harmony/internal/chart/file"
 	"github.com/nationtech/harmony/internal/cluster/devices/devicestest"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -117,6 +122,31 @@ func (w *world) chart() protocol.ChartRef {
 		Metadata: w.app.Metadata, Path: path, Chart: "app", ChartVersion: w.app.Version, Digest: "sha256:" + hex.EncodeToString(sum[:]), Image: protocol.ImagePlaces{{Value: "image"}},
 	}
 	return w.archives[content]
+}
+
+// publishChart pushes the chart, for devices to pull.
+func (w *world) publishChart() {
+	w.t.Helper()
+	ref := w.chart()
+	archive, err := os.ReadFile(ref.Path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), static.NewLayer(archive, chartfile.Layer))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.push("charts/app:1.0.0", image)
+	for content, one := range w.archives {
+		if one.Path == ref.Path {
+			one.Path, one.URL, one.Digest, one.Insecure = "", "oci://"+w.host+"/charts/app", digest.String(), true
+			w.archives[content] = one
+		}
+	}
 }
 
 func (w *world) adapter() *adapter {

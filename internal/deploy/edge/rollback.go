@@ -92,14 +92,19 @@ func (d *deployment) earlier(ctx context.Context, now devices.Artifact, to strin
 		return found, err
 	case to == "" && (found.Digest == "" || found.Digest == now.Digest):
 		return found, protocol.Invalid("no state of %s was published for %s before this one", d.app.Name, d.place.Whose())
-	case found.Digest != "":
+	case to == "" && found.IsTombstone():
+		return found, protocol.Invalid("before this state %s was uninstalled from %s", d.app.Name, d.place.Whose()).
+			WithHint("name the version with --to, or uninstall it again: harmony uninstall %s", d.app.Name)
+	case found.Digest != "" && !found.IsTombstone():
 		return found, nil
 	}
 	tags, err := d.place.State.Tags(ctx)
 	if err != nil {
 		return found, err
 	}
-	versions := slices.DeleteFunc(tags, func(tag string) bool { return tag == devices.TagLatest || tag == devices.TagPrevious })
+	versions := slices.DeleteFunc(tags, func(tag string) bool {
+		return slices.Contains([]string{devices.TagLatest, devices.TagPrevious, devices.TagRemoved}, tag)
+	})
 	slices.Sort(versions)
 	return found, protocol.Invalid("version %s of %s was never published for %s", to, d.app.Name, d.place.Whose()).
 		WithHint("there are: %s", strings.Join(versions, ", "))
