@@ -22,12 +22,7 @@ type uninstall struct {
 	all, expired, dryRun, yes bool
 }
 
-func (t Tools) uninstall() *cobra.Command {
-	u := &uninstall{}
-	cmd := &cobra.Command{
-		Use:   "uninstall APP... | --all | --expired",
-		Short: "Remove apps from a target",
-		Long: `Remove apps from a target, and wait until their objects and pods are gone. Apps
+const uninstallHelp = `Remove apps from a target, and wait until their objects and pods are gone. Apps
 that depend on others go first.
 
 What the chart keeps (helm.sh/resource-policy: keep), CustomResourceDefinitions,
@@ -43,7 +38,14 @@ that is in it. --expired removes the previews of this project whose time has pas
 whatever branch. The time stands on the namespace, and the API server's clock counts: it
 can be run anywhere, at any time. A preview that is released meanwhile stays.
 
-On a terminal harmony asks first; elsewhere --yes is needed.`,
+On a terminal harmony asks first; elsewhere --yes is needed.`
+
+func (t Tools) uninstall() *cobra.Command {
+	u := &uninstall{}
+	cmd := &cobra.Command{
+		Use:   "uninstall APP... | --all | --expired",
+		Short: "Remove apps from a target",
+		Long:  uninstallHelp,
 		Example: `  harmony uninstall fleet-operator --target staging --dry-run
   harmony uninstall fleet-operator --target staging
   harmony uninstall --all --target staging --yes -o json

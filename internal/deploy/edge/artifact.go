@@ -127,7 +127,10 @@ func (d *deployment) publish(ctx context.Context, tag string, image v1.Image) (p
 	if p.unchanged {
 		return p, nil
 	}
-	if err := delivery.Downgrade(d.topology, d.app, d.target, p.previous.Annotations[marks.Version]); err != nil || d.dryRun {
+	if !d.tombstone {
+		err = delivery.Downgrade(d.topology, d.app, d.target, p.previous.Annotations[marks.Version])
+	}
+	if err != nil || d.dryRun {
 		return p, err
 	}
 	d.progress(protocol.Event{Phase: "publish", Message: d.place.URL() + "@" + p.digest})
