@@ -1,7 +1,6 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -12,14 +11,12 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +28,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 
+	"github.com/nationtech/harmony/internal/clustertest/tgz"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 )
 
@@ -161,21 +159,8 @@ func pluginFiles(version string) map[string]string {
 
 const describeLine = `{"apiVersion":"harmony.nationtech.io/v1","kind":"PluginInfo","metadata":{"name":"foo"},"spec":{"protocol":{"min":1,"max":1},"stage":"smoke"}}`
 
-// tarGz is an archive of the files: the same bytes for the same files.
-func tarGz(t testing.TB, files map[string]string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	zipped := gzip.NewWriter(&b)
-	w := tar.NewWriter(zipped)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		body := files[name]
-		must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Typeflag: tar.TypeReg, Size: int64(len(body))}))
-		_, err := io.WriteString(w, body)
-		must(t, err)
-	}
-	must(t, errors.Join(w.Close(), zipped.Close()))
-	return b.Bytes()
-}
+// tarGz is an archive of programs.
+func tarGz(t testing.TB, files map[string]string) []byte { return tgz.Of(t, 0o755, files) }
 
 // another is an archive of the same files for another platform.
 func another(archive []byte) []byte {

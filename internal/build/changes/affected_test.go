@@ -48,6 +48,16 @@ func appSpec(name, more string) string {
 		"  image: {dockerfile: {path: " + name + ".Dockerfile, context: .}}\n  chart: {workload: {ports: [{name: http, port: 8080}]}}\n" + more
 }
 
+// furtherImage gives the app a a second image, of the folder c, and commits that.
+func furtherImage(r repository) {
+	r.write("harmony.yaml", strings.NewReplacer("workload: {ports: [{name: http, port: 8080}]}", "path: a").Replace(appSpec("a", "  images: {c: {dockerfile: {path: c.Dockerfile}}}\n"))+appSpec("b", ""))
+	r.write("a/Chart.yaml", "apiVersion: v2\nname: a\nversion: 0.0.0\n")
+	r.write("c.Dockerfile", "FROM scratch\nCOPY c /\n")
+	r.write("c/file", "c")
+	r.commit("x")
+	r.git("tag", "-f", "since")
+}
+
 func TestAffected(t *testing.T) {
 	project := small(t)
 	for _, test := range []struct {
@@ -88,24 +98,8 @@ func TestAffected(t *testing.T) {
 			r.git("tag", "-f", "since")
 			r.write("b/file", "B")
 		}, "", "b"},
-		{"a further image", func(r repository) {
-			r.write("harmony.yaml", strings.NewReplacer("workload: {ports: [{name: http, port: 8080}]}", "path: a").Replace(appSpec("a", "  images: {c: {dockerfile: {path: c.Dockerfile}}}\n"))+appSpec("b", ""))
-			r.write("a/Chart.yaml", "apiVersion: v2\nname: a\nversion: 0.0.0\n")
-			r.write("c.Dockerfile", "FROM scratch\nCOPY c /\n")
-			r.write("c/file", "c")
-			r.commit("x")
-			r.git("tag", "-f", "since")
-			r.write("c/file", "C")
-		}, "", "a"},
-		{"what no further image copies", func(r repository) {
-			r.write("harmony.yaml", strings.NewReplacer("workload: {ports: [{name: http, port: 8080}]}", "path: a").Replace(appSpec("a", "  images: {c: {dockerfile: {path: c.Dockerfile}}}\n"))+appSpec("b", ""))
-			r.write("a/Chart.yaml", "apiVersion: v2\nname: a\nversion: 0.0.0\n")
-			r.write("c.Dockerfile", "FROM scratch\nCOPY c /\n")
-			r.write("c/file", "c")
-			r.commit("x")
-			r.git("tag", "-f", "since")
-			r.write("d/file", "D")
-		}, "", ""},
+		{"a further image", func(r repository) { furtherImage(r); r.write("c/file", "C") }, "", "a"},
+		{"what no further image copies", func(r repository) { furtherImage(r); r.write("d/file", "D") }, "", ""},
 		{"a new app", func(r repository) {
 			r.write("harmony.yaml", appSpec("a", "")+appSpec("b", "")+appSpec("c", ""))
 			r.write("c.Dockerfile", "FROM scratch\n")

@@ -10,15 +10,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/nationtech/harmony/internal/clustertest/charts"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -45,23 +42,7 @@ func TestFetchFromPath(t *testing.T) {
 // push puts layers into a registry as a chart and returns its manifest's digest.
 func push(t *testing.T, host string, layers ...v1.Layer) string {
 	t.Helper()
-	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), "application/vnd.cncf.helm.config.v1+json")
-	image, err := mutate.AppendLayers(image, layers...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ref, err := name.ParseReference(host + "/charts/app:1.0.0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := remote.Write(ref, image); err != nil {
-		t.Fatal(err)
-	}
-	digest, err := image.Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return digest.String()
+	return charts.Push(t, host+"/charts/app:1.0.0", layers...)
 }
 
 func TestFetchFromRegistry(t *testing.T) {

@@ -1,9 +1,7 @@
 package lock
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"net/http"
@@ -18,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/nationtech/harmony/internal/clustertest/tgz"
 	"github.com/nationtech/harmony/internal/config"
 	"github.com/nationtech/harmony/pkg/plugin/command"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -32,29 +31,12 @@ func archive(t *testing.T, name, version, note string) []byte {
 // archiveWith is a chart with an image, if there is one.
 func archiveWith(t *testing.T, chart, version, note, image string) []byte {
 	t.Helper()
-	var out bytes.Buffer
-	zip := gzip.NewWriter(&out)
-	pack := tar.NewWriter(zip)
-	files := map[string]string{"Chart.yaml": "apiVersion: v2\nname: " + chart + "\nversion: " + version + "\ndescription: " + note + "\n"}
+	files := map[string]string{chart + "/Chart.yaml": "apiVersion: v2\nname: " + chart + "\nversion: " + version + "\ndescription: " + note + "\n"}
 	if image != "" {
-		files["values.yaml"] = "image: " + image + "\n"
-		files["templates/pod.yaml"] = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: {{ .Values.image | quote }}, env: [{name: AGENT_IMAGE, value: 'quay.io/org/agent:1'}]}]}\n"
+		files[chart+"/values.yaml"] = "image: " + image + "\n"
+		files[chart+"/templates/pod.yaml"] = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, image: {{ .Values.image | quote }}, env: [{name: AGENT_IMAGE, value: 'quay.io/org/agent:1'}]}]}\n"
 	}
-	for path, text := range files {
-		if err := pack.WriteHeader(&tar.Header{Name: chart + "/" + path, Mode: 0o644, Size: int64(len(text))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := pack.Write([]byte(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := pack.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := zip.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
+	return tgz.Of(t, 0o644, files)
 }
 
 // world is a project whose app takes a chart of a repository.

@@ -1,9 +1,7 @@
 package upstream
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -13,43 +11,23 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/nationtech/harmony/internal/chart/file"
+	"github.com/nationtech/harmony/internal/clustertest/charts"
+	"github.com/nationtech/harmony/internal/clustertest/tgz"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // archive is a chart as helm package makes it.
 func archive(t *testing.T, name, version, note string) []byte {
 	t.Helper()
-	var out bytes.Buffer
-	zip := gzip.NewWriter(&out)
-	pack := tar.NewWriter(zip)
-	for path, text := range map[string]string{
-		"Chart.yaml":        "apiVersion: v2\nname: " + name + "\nversion: " + version + "\nappVersion: \"7.4\"\n",
-		"templates/cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {note: " + note + "}\n",
-	} {
-		if err := pack.WriteHeader(&tar.Header{Name: name + "/" + path, Mode: 0o644, Size: int64(len(text))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := pack.Write([]byte(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := pack.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := zip.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
+	return tgz.Of(t, 0o644, map[string]string{
+		name + "/Chart.yaml":        "apiVersion: v2\nname: " + name + "\nversion: " + version + "\nappVersion: \"7.4\"\n",
+		name + "/templates/cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {note: " + note + "}\n",
+	})
 }
 
 // alone gives the test a cache and credentials of its own.
@@ -66,17 +44,7 @@ func push(t *testing.T, host, tag string, chart, provenance []byte) {
 	if provenance != nil {
 		layers = append(layers, static.NewLayer(provenance, provenanceLayer))
 	}
-	image, err := mutate.AppendLayers(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), "application/vnd.cncf.helm.config.v1+json"), layers...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ref, err := name.ParseReference(host + "/charts/redis:" + tag)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := remote.Write(ref, image); err != nil {
-		t.Fatal(err)
-	}
+	charts.Push(t, host+"/charts/redis:"+tag, layers...)
 }
 
 func TestRegistry(t *testing.T) {

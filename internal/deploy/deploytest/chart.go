@@ -9,23 +9,14 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chartutil"
 
+	"github.com/nationtech/harmony/internal/chart/file"
 	"github.com/nationtech/harmony/internal/clustertest"
+	"github.com/nationtech/harmony/internal/clustertest/charts"
 	"github.com/nationtech/harmony/pkg/protocol"
-)
-
-// The media types of a chart in a registry.
-const (
-	configType  types.MediaType = "application/vnd.cncf.helm.config.v1+json"
-	contentType types.MediaType = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 )
 
 // Chart packages the chart with the image in its values, and pushes it. The
@@ -36,25 +27,10 @@ func (w *World) Chart() protocol.ChartRef {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), static.NewLayer(archive, contentType))
-	if err != nil {
-		w.T.Fatal(err)
-	}
-	image = mutate.ConfigMediaType(image, configType)
 	repository := clustertest.Registry(w.T) + "/harmony-test/charts/" + w.Namespace + "/" + AppName
-	ref, err := name.NewTag(repository+":"+w.Version, name.Insecure)
-	if err != nil {
-		w.T.Fatal(err)
-	}
-	if err := remote.Write(ref, image, remote.WithContext(w.T.Context())); err != nil {
-		w.T.Fatal(err)
-	}
-	digest, err := image.Digest()
-	if err != nil {
-		w.T.Fatal(err)
-	}
+	digest := charts.Push(w.T, repository+":"+w.Version, static.NewLayer(archive, file.Layer))
 	return protocol.ChartRef{
-		URL: "oci://" + repository, Chart: AppName, ChartVersion: w.Version, Digest: digest.String(),
+		URL: "oci://" + repository, Chart: AppName, ChartVersion: w.Version, Digest: digest,
 		Image: protocol.ImagePlaces{{Value: "image"}}, Insecure: true,
 	}
 }

@@ -1,14 +1,11 @@
 package store_test
 
 import (
-	"archive/tar"
 	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nationtech/harmony/internal/clustertest/tgz"
 	"github.com/nationtech/harmony/internal/plugins/artifact"
 	"github.com/nationtech/harmony/internal/plugins/discovery"
 	"github.com/nationtech/harmony/internal/plugins/store"
@@ -38,20 +36,7 @@ func artifactOf(t testing.TB, name, version string, data []byte) store.Artifact 
 	return store.Artifact{Name: name, Version: version, Artifact: artifact.Artifact{URI: "file://" + path, SHA256: hashOf(data), Size: int64(len(data)), Bin: "bin/tool"}}
 }
 
-func tarGz(t testing.TB, files map[string]string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	zipped := gzip.NewWriter(&b)
-	w := tar.NewWriter(zipped)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		body := files[name]
-		must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o777, Typeflag: tar.TypeReg, Size: int64(len(body))}))
-		_, err := io.WriteString(w, body)
-		must(t, err)
-	}
-	must(t, errors.Join(w.Close(), zipped.Close()))
-	return b.Bytes()
-}
+func tarGz(t testing.TB, files map[string]string) []byte { return tgz.Of(t, 0o777, files) }
 
 func newStore(t testing.TB) store.Store {
 	return store.Store{Folder: filepath.Join(t.TempDir(), "harmony")}
