@@ -44,4 +44,18 @@ func TestAdoptAnApplication(t *testing.T) {
 	if automated, _, _ := unstructured.NestedMap(w.application().Object, "spec", "syncPolicy", "automated"); automated == nil {
 		t.Error("its sync policy is gone")
 	}
+	w.CheckAdoptedAgain()
+}
+
+func TestAdoptedByTwoAtOnce(t *testing.T) {
+	w := made(t)
+	w.CheckDiffOfOthers()
+	w.CheckAdoptedAtOnce("argocd-server")
+	w.noLease()
+}
+
+func TestAdoptKilled(t *testing.T) {
+	w := made(t)
+	w.CheckAdoptKilled(400*time.Millisecond, 800*time.Millisecond, 1500*time.Millisecond)
+	w.noLease()
 }

@@ -20,6 +20,6 @@ func (a *adapter) Diff(ctx context.Context, app protocol.AppSpec, target string,
 	}
 	bounded, cancel := d.bounded(ctx)
 	defer cancel()
-	objects, err := d.Differences(bounded, nil)
+	objects, err := d.Differences(bounded, nil, nil)
 	return objects, d.explain(ctx, err)
 }

@@ -218,6 +218,7 @@ func annotate(object *unstructured.Unstructured, key, value string) {
 // owned fails for an Application that is not harmony's own for the app and
 // target: one that somebody else made is left alone.
 func (d *deployment) owned(a *application) error {
+	d.adopted = "" // another process may have done it since
 	labels := a.GetLabels()
 	hint := "set the setting manage of the adapter to false to only sync it, or give the app an Application of another name with the setting application"
 	switch {

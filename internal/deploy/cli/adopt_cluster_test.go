@@ -113,23 +113,21 @@ func TestAdoptWhatHelmMade(t *testing.T) {
 		t.Errorf("pods %v, before %v\n%s", w.Pods(), pods, history)
 	}
 	w.Refused(protocol.ExitUnsupported, "--adopt")
+	w.CheckAdoptedAgain()
 }
 
-// An adoption that is killed at any moment is finished by the next one.
+// An adoption that is killed at any moment is finished by the next one. The Lease of one
+// that was killed is left until the next change.
 func TestAdoptKilled(t *testing.T) {
 	w := installed(t)
-	pods := w.Pods()
-	w.Adopt = capability.AdoptSameChart
-	for _, moment := range []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond} {
-		w.KillAfter(moment)
-	}
-	if result, err := w.Try(t.Context()); err != nil || !result.Outcome.Delivered() || !slices.Equal(pods, w.Pods()) {
-		t.Errorf("%+v, %v", result, err)
-	}
-	w.Adopt = capability.AdoptNothing
-	w.Deploy(protocol.OutcomeUnchanged)
-	w.Values["replicas"] = float64(2) // the Lease of one that was killed is left until the next change
-	w.Deploy(protocol.OutcomeUpgraded)
+	w.CheckAdoptKilled(200*time.Millisecond, 400*time.Millisecond, 800*time.Millisecond)
+	w.NoLease()
+}
+
+func TestAdoptedByTwoAtOnce(t *testing.T) {
+	w := installed(t)
+	w.CheckDiffOfOthers()
+	w.CheckAdoptedAtOnce("helm")
 	w.NoLease()
 }
 

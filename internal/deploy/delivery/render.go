@@ -63,8 +63,9 @@ func Render(ctx context.Context, client discovery.DiscoveryInterface, app protoc
 }
 
 // Differences are what would become of the objects of the call's chart if a controller
-// applied them; before are those that it applied last.
-func (c *Call) Differences(ctx context.Context, before []*unstructured.Unstructured) ([]difference.Object, error) {
+// applied them; before are those that it applied last, and mark adds what it writes on
+// its objects, or is nil.
+func (c *Call) Differences(ctx context.Context, before []*unstructured.Unstructured, mark func(*unstructured.Unstructured)) ([]difference.Object, error) {
 	rendered, err := Render(ctx, c.Discovery, c.App, c.Target, c.Namespace, c.Chart, c.Values.All, before == nil)
 	if err != nil {
 		return nil, err
@@ -72,6 +73,6 @@ func (c *Call) Differences(ctx context.Context, before []*unstructured.Unstructu
 	if _, err := (drift.Finder{Space: c.Space()}).KeepReplicas(ctx, before, rendered.Objects); err != nil {
 		return nil, err
 	}
-	preview := Preview{Space: c.Space(), Source: rendered.Source, BringsKinds: rendered.BringsKinds}
+	preview := Preview{Space: c.Space(), Mark: mark, Source: rendered.Source, BringsKinds: rendered.BringsKinds}
 	return preview.Differences(ctx, before, rendered.Objects)
 }

@@ -3,6 +3,8 @@ package deploytest
 import (
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -66,6 +68,93 @@ func (w *World) CheckAdopted(by string, code int) {
 	w.Image = image
 	if after := w.Pods(); !slices.Equal(pods, after) {
 		w.T.Errorf("pods %v, before %v", after, pods)
+	}
+}
+
+// CheckAdoptedAgain takes over what was given back.
+func (w *World) CheckAdoptedAgain() {
+	w.T.Helper()
+	pods := w.Pods()
+	w.Adopt = capability.AdoptSameChart
+	if result, err := w.Try(w.T.Context()); err != nil || result.Adopted == "" || !result.Outcome.Delivered() {
+		w.T.Errorf("taken over again: %+v, %v", result, err)
+	}
+	w.Adopt = capability.AdoptNothing
+	w.Deploy(protocol.OutcomeUnchanged)
+	if after := w.Pods(); !slices.Equal(pods, after) {
+		w.T.Errorf("pods %v, before %v", after, pods)
+	}
+}
+
+// CheckAdoptedAtOnce has two take over what runs at the same time: one does, and the
+// other finds that it is done.
+func (w *World) CheckAdoptedAtOnce(by string) {
+	w.T.Helper()
+	pods := w.Pods()
+	w.Adopt = capability.AdoptSameChart
+	w.Chart() // not pushed by both at once
+	results, errs := make([]protocol.DeployResult, 2), make([]error, 2)
+	var both sync.WaitGroup
+	for i := range results {
+		both.Go(func() { results[i], errs[i] = w.Try(w.T.Context()) })
+	}
+	both.Wait()
+	adopted := map[string]int{}
+	for i, result := range results {
+		if errs[i] != nil || !result.Outcome.Delivered() || result.Adopted == "" && result.Outcome != protocol.OutcomeUnchanged {
+			w.T.Errorf("%+v, %v\nhint: %s", result, errs[i], protocol.HintOf(errs[i]))
+		}
+		adopted[result.Adopted]++
+	}
+	if adopted[by] != 1 || adopted[""] != 1 {
+		w.T.Errorf("adopted from %v", adopted)
+	}
+	w.Adopt = capability.AdoptNothing
+	w.Deploy(protocol.OutcomeUnchanged)
+	if after := w.Pods(); !slices.Equal(pods, after) {
+		w.T.Errorf("pods %v, before %v", after, pods)
+	}
+}
+
+// CheckAdoptKilled kills the adoption of what runs at several moments. The next one
+// comes to the end, and an upgrade finds nothing left over.
+func (w *World) CheckAdoptKilled(moments ...time.Duration) {
+	w.T.Helper()
+	pods := w.Pods()
+	w.Adopt = capability.AdoptSameChart
+	for _, moment := range moments {
+		w.KillAfter(moment)
+	}
+	if result, err := w.Try(w.T.Context()); err != nil || !result.Outcome.Delivered() || !slices.Equal(pods, w.Pods()) {
+		w.T.Errorf("%+v, %v, pods %v, before %v", result, err, w.Pods(), pods)
+	}
+	w.Adopt = capability.AdoptNothing
+	w.Deploy(protocol.OutcomeUnchanged)
+	w.Values["replicas"] = float64(2)
+	w.Deploy(protocol.OutcomeUpgraded)
+}
+
+// CheckDiffOfOthers shows what a deploy would change of an app that somebody else
+// delivers, before it is taken over, and changes nothing.
+func (w *World) CheckDiffOfOthers() {
+	w.T.Helper()
+	before := w.Deployment().Generation
+	for replicas, want := range map[float64]string{1: "", 2: "Deployment " + w.Namespace + "/" + AppName} {
+		w.Values["replicas"] = replicas
+		objects, err := w.Adapter().(delivery.Adapter).Diff(w.T.Context(), w.Spec(), Target, w.Image, w.Chart())
+		var changed []string
+		for _, o := range objects {
+			if o.Changed() {
+				changed = append(changed, o.String())
+			}
+		}
+		if err != nil || len(objects) != 2 || strings.Join(changed, " ") != want {
+			w.T.Errorf("with %v replicas: %d objects, changed %q, %v", replicas, len(objects), changed, err)
+		}
+	}
+	w.Values["replicas"] = float64(1)
+	if after := w.Deployment().Generation; after != before {
+		w.T.Errorf("the Deployment was changed: generation %d became %d", before, after)
 	}
 }
 

@@ -49,7 +49,7 @@ func (w *World) withImages(tag string) {
 }
 
 // SeveralImages tests that the adapter deploys an app with further images, proves all
-// of them, reports them, and brings them back.
+// of them, reports them, brings them back, and gives the app back.
 func (w *World) SeveralImages() {
 	w.T.Helper()
 	same := func(what string, got map[string]string, want protocol.ImageRef) {
@@ -79,4 +79,9 @@ func (w *World) SeveralImages() {
 		w.T.Fatalf("rollback: %s, %v", result.Outcome, err)
 	}
 	same("rolled back", result.Images, first)
+	for _, want := range []protocol.Outcome{protocol.OutcomeGivenBack, protocol.OutcomeAbsent} {
+		if result, err := adapter.GiveBack(w.T.Context(), w.Spec(), Target); err != nil || result.Outcome != want {
+			w.T.Errorf("given back: %s, %v, want %s", result.Outcome, err, want)
+		}
+	}
 }

@@ -88,7 +88,7 @@ func (f *realFleet) openAs(adapter string, multi protocol.MultiCluster, dryRun b
 	multi.Namespace = f.Namespace
 	env := capability.Environment{
 		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "production"}, Targets: map[string]protocol.Target{deploytest.Target: {MultiCluster: &multi}}},
-		Provider: protocol.Provider{Adapter: adapter, Settings: f.Settings}, DryRun: dryRun,
+		Provider: protocol.Provider{Adapter: adapter, Settings: f.Settings}, DryRun: dryRun, Adopt: f.Adopt,
 		Progress: func(e protocol.Event) {
 			f.T.Logf("%s %s %d/%d %s", time.Now().Format("05.000"), e.Phase, e.Current, e.Total, e.Message)
 		},
@@ -233,6 +233,7 @@ func (f *realFleet) helm() {
 	}
 	f.secrets("localhost", "us", "eu")
 	f.good(helm.Name, protocol.MultiCluster{ArgoCD: f.argoClusters()}, protocol.ClusterCount{Total: 2, Unchanged: 2})
+	f.givenBack(multi)
 }
 
 // argoClusters chooses the Secrets of this test.

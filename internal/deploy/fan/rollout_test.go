@@ -186,14 +186,7 @@ func TestRollbackOfTheTarget(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d, err := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: kubeconfig}}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"](t.Context(), capability.Environment{
-		Topology: protocol.Topology{Targets: map[string]protocol.Target{"production": {MultiCluster: &multi}}},
-		Provider: protocol.Provider{Adapter: "standin"}, Progress: f.observe,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	result, err := d.(delivery.Adapter).Rollback(t.Context(), protocol.AppSpec{Metadata: protocol.Metadata{Name: "app"}}, "production", "")
+	result, err := f.adapter(t, kubeconfig, multi, false).Rollback(t.Context(), released, "production", "")
 	if err != nil || result.Outcome != protocol.OutcomeRolledBack || result.Clusters.RolledBack != 3 {
 		t.Errorf("%+v, %v", result, err)
 	}
@@ -245,20 +238,29 @@ func BenchmarkFleet(b *testing.B) {
 	}
 }
 
-// remove takes the app off the fleet.
-func (f *fleet) remove(t *testing.T, kubeconfig string, multi protocol.MultiCluster) (protocol.DeployResult, error) {
+// adapter is that of the target production.
+func (f *fleet) adapter(t *testing.T, kubeconfig string, multi protocol.MultiCluster, dryRun bool) delivery.Adapter {
 	t.Helper()
 	f.order = nil
 	env := capability.Environment{
 		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "ci"}, Targets: map[string]protocol.Target{"production": {MultiCluster: &multi}}},
-		Provider: protocol.Provider{Adapter: "standin"}, Progress: f.observe,
+		Provider: protocol.Provider{Adapter: "standin"}, Progress: f.observe, DryRun: dryRun,
 	}
 	d, err := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: kubeconfig}}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"](t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d.(capability.Remover).Remove(t.Context(), protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "1.0.0"}}, "production")
+	return d.(delivery.Adapter)
 }
+
+// remove takes the app off the fleet.
+func (f *fleet) remove(t *testing.T, kubeconfig string, multi protocol.MultiCluster) (protocol.DeployResult, error) {
+	t.Helper()
+	return f.adapter(t, kubeconfig, multi, false).Remove(t.Context(), released, "production")
+}
+
+// released is the app of the fleet.
+var released = protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "1.0.0"}}
 
 func TestRemoveInWaves(t *testing.T) {
 	f := newFleet()
@@ -303,5 +305,37 @@ func TestRemoveFromAController(t *testing.T) {
 	result, err := f.remove(t, kubeconfig, multi)
 	if err != nil || result.Clusters.Removed != 3 || !slices.Equal(f.order, append([]string{"lets go of 3"}, names...)) {
 		t.Errorf("%+v, %v, in the order %v", result, err, f.order)
+	}
+}
+
+func TestGiveBackInWaves(t *testing.T) {
+	f := newFleet()
+	kubeconfig, names := kubeconfigOf(t, 4)
+	for _, name := range names[:3] {
+		f.runs[name] = "v1"
+	}
+	multi := protocol.MultiCluster{Selector: "fleet", Waves: []any{1, "100%"}, Parallel: 1, Namespace: "fleet"}
+	giveBack := func(dryRun bool) (protocol.DeployResult, error) {
+		t.Helper()
+		return f.adapter(t, kubeconfig, multi, dryRun).GiveBack(t.Context(), released, "production")
+	}
+	f.bad["c000"] = protocol.ExitRetryable
+	result, err := giveBack(false)
+	if protocol.ExitCode(err) != protocol.ExitRetryable || !strings.Contains(err.Error(), "c000: it is being worked on") || len(f.given) != 0 {
+		t.Errorf("%+v, %v, given back %v", result, err, f.given)
+	}
+	delete(f.bad, "c000")
+	want := protocol.ClusterCount{Total: 4, GivenBack: 3, Absent: 1}
+	for _, dryRun := range []bool{true, false} {
+		result, err = giveBack(dryRun)
+		if err != nil || result.Outcome != protocol.OutcomeGivenBack || *result.Clusters != want || result.Planned != dryRun || f.given["c000"] == dryRun {
+			t.Errorf("dry run %t: %+v, %v", dryRun, result, err)
+		}
+	}
+	if !slices.Equal(f.order, names) || len(f.runs) != 3 {
+		t.Errorf("given back by %v, and %v run", f.order, f.runs)
+	}
+	if result, err = giveBack(false); err != nil || result.Outcome != protocol.OutcomeAbsent {
+		t.Errorf("again: %+v, %v", result, err)
 	}
 }

@@ -23,6 +23,8 @@ type fleet struct {
 	mu sync.Mutex
 	// runs are the image digests by cluster, and before those before.
 	runs, before map[string]string
+	// given are the clusters whose release was given back.
+	given map[string]bool
 	// bad are the clusters that fail, with the error's status.
 	bad map[string]int
 	// takes is how long a deploy takes.
@@ -40,7 +42,7 @@ type fleet struct {
 }
 
 func newFleet() *fleet {
-	return &fleet{runs: map[string]string{}, before: map[string]string{}, bad: map[string]int{}}
+	return &fleet{runs: map[string]string{}, before: map[string]string{}, given: map[string]bool{}, bad: map[string]int{}}
 }
 
 // standIn is the adapter for one of the clusters.
@@ -165,6 +167,23 @@ func (s *standIn) Remove(_ context.Context, app protocol.AppSpec, target string)
 		delete(f.runs, name)
 		result.Outcome = protocol.OutcomeRemoved
 		result.Kept = []protocol.ObjectRef{{Resource: "configmap", Name: "settings", Namespace: "fleet", Context: name}}
+	}
+	return result, nil
+}
+
+func (s *standIn) GiveBack(_ context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error) {
+	f, name := s.fleet, s.env.Cluster
+	f.enter(name)
+	defer f.leave()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	result := protocol.DeployResult{Metadata: app.Metadata, Target: target, Adapter: "standin", Outcome: protocol.OutcomeAbsent, Planned: s.env.DryRun}
+	if code := f.bad[name]; code != 0 {
+		return protocol.DeployResult{}, &protocol.Error{Code: code, Message: "it is being worked on"}
+	}
+	if f.runs[name] != "" && !f.given[name] {
+		f.given[name] = !s.env.DryRun
+		result.Outcome = protocol.OutcomeGivenBack
 	}
 	return result, nil
 }

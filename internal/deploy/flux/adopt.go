@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -22,6 +23,7 @@ import (
 // adopts reports a HelmRelease of somebody else that is to be taken over, and fails
 // for one that may not be.
 func (d *deployment) adopts(ctx context.Context, s seen) (bool, error) {
+	d.adopted = "" // another process may have done it since
 	if !s.exists() || isOurs(s) || d.Adopt == capability.AdoptNothing {
 		return false, nil
 	}
@@ -94,7 +96,7 @@ func (d *deployment) tried(ctx context.Context, p part) error {
 	becomes.Object["spec"] = p.want.Object["spec"]
 	_, err := d.Dynamic.Resource(p.resource).Namespace(becomes.GetNamespace()).
 		Update(ctx, becomes, metav1.UpdateOptions{FieldManager: marks.Harmony, DryRun: []string{metav1.DryRunAll}})
-	if err != nil {
+	if err != nil && !apierrors.IsConflict(err) { // Flux may have written its status since
 		return d.applyError(p.want, err)
 	}
 	return nil
@@ -105,25 +107,43 @@ func (d *deployment) tried(ctx context.Context, p part) error {
 // that Flux does nothing.
 func (d *deployment) own(ctx context.Context, p *part) error {
 	d.Say("adopt", "%s, from %s", p.seen, d.adopted)
-	object := p.seen.DeepCopy()
-	fields, err := moved(object.GetManagedFields(), func(metav1.ManagedFieldsEntry) bool { return true }, metav1.ManagedFieldsEntry{
-		Manager: marks.Harmony, Operation: metav1.ManagedFieldsOperationApply, APIVersion: object.GetAPIVersion(),
+	made, err := d.edit(ctx, p.resource, p.seen, func(object *unstructured.Unstructured) error {
+		fields, err := moved(object.GetManagedFields(), func(metav1.ManagedFieldsEntry) bool { return true }, metav1.ManagedFieldsEntry{
+			Manager: marks.Harmony, Operation: metav1.ManagedFieldsOperationApply, APIVersion: object.GetAPIVersion(),
+		})
+		object.SetManagedFields(fields)
+		return err
 	})
-	if err != nil {
-		return fmt.Errorf("take over %s: %w", p.seen, err)
+	if err == nil {
+		p.seen = made
 	}
-	object.SetManagedFields(fields)
-	p.seen, err = d.update(ctx, p.resource, object)
 	return err
 }
 
-// update writes an object that was read, unless somebody else has changed it since.
-func (d *deployment) update(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) (seen, error) {
-	made, err := d.Dynamic.Resource(resource).Namespace(object.GetNamespace()).Update(ctx, object, metav1.UpdateOptions{FieldManager: marks.Harmony})
-	if err != nil {
-		return seen{}, fmt.Errorf("write %s %s/%s: %w", object.GetKind(), object.GetNamespace(), object.GetName(), err)
+// edit writes an object that was read, changed. Flux may have written its status since;
+// one whose spec somebody has changed is left as it is.
+func (d *deployment) edit(ctx context.Context, resource schema.GroupVersionResource, s seen, change func(*unstructured.Unstructured) error) (seen, error) {
+	for {
+		object := s.DeepCopy()
+		if err := change(object); err != nil {
+			return seen{}, fmt.Errorf("managed fields of %s: %w", s, err)
+		}
+		made, err := d.Dynamic.Resource(resource).Namespace(s.GetNamespace()).Update(ctx, object, metav1.UpdateOptions{FieldManager: marks.Harmony})
+		switch {
+		case err == nil:
+			return newSeen(made)
+		case !apierrors.IsConflict(err):
+			return seen{}, fmt.Errorf("write %s: %w", s, err)
+		}
+		now, err := d.get(ctx, resource, s.GetNamespace(), s.GetName())
+		switch {
+		case err != nil:
+			return seen{}, err
+		case !now.exists() || now.GetUID() != s.GetUID() || now.GetGeneration() != s.GetGeneration():
+			return seen{}, protocol.Retryable("%s was changed by somebody else meanwhile", s)
+		}
+		s = now
 	}
-	return newSeen(made)
 }
 
 // moved are the managed fields of an object with the spec of some managers as that of
@@ -223,21 +243,19 @@ func (d *deployment) unmark(ctx context.Context) error {
 
 // release takes harmony's marks off an object.
 func (d *deployment) release(ctx context.Context, resource schema.GroupVersionResource, s seen) error {
-	object := s.DeepCopy()
-	ours := func(key, _ string) bool { return strings.HasPrefix(key, marks.Domain) }
-	labels, annotations := maps.Clone(object.GetLabels()), maps.Clone(object.GetAnnotations())
-	maps.DeleteFunc(labels, ours)
-	maps.DeleteFunc(annotations, ours)
-	object.SetLabels(labels)
-	object.SetAnnotations(annotations)
-	harmony := func(f metav1.ManagedFieldsEntry) bool { return f.Manager == marks.Harmony }
-	fields, err := moved(object.GetManagedFields(), harmony, metav1.ManagedFieldsEntry{
-		Manager: givenBack, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: object.GetAPIVersion(),
+	_, err := d.edit(ctx, resource, s, func(object *unstructured.Unstructured) error {
+		ours := func(key, _ string) bool { return strings.HasPrefix(key, marks.Domain) }
+		labels, annotations := maps.Clone(object.GetLabels()), maps.Clone(object.GetAnnotations())
+		maps.DeleteFunc(labels, ours)
+		maps.DeleteFunc(annotations, ours)
+		object.SetLabels(labels)
+		object.SetAnnotations(annotations)
+		harmony := func(f metav1.ManagedFieldsEntry) bool { return f.Manager == marks.Harmony }
+		fields, err := moved(object.GetManagedFields(), harmony, metav1.ManagedFieldsEntry{
+			Manager: givenBack, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: object.GetAPIVersion(),
+		})
+		object.SetManagedFields(slices.DeleteFunc(fields, harmony))
+		return err
 	})
-	if err != nil {
-		return fmt.Errorf("give back %s: %w", s, err)
-	}
-	object.SetManagedFields(slices.DeleteFunc(fields, harmony))
-	_, err = d.update(ctx, resource, object)
 	return err
 }

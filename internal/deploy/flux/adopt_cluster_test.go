@@ -75,6 +75,20 @@ func TestAdoptAHelmRelease(t *testing.T) {
 	if values, _, _ := unstructured.NestedMap(seenOf(t, w).Object, "spec", "values"); values["left"] != nil {
 		t.Errorf("values %v: what was there before is left", values)
 	}
+	w.CheckAdoptedAgain()
+}
+
+func TestAdoptedByTwoAtOnce(t *testing.T) {
+	w := made(t)
+	w.CheckDiffOfOthers()
+	w.CheckAdoptedAtOnce("kubectl-create")
+	w.NoLease()
+}
+
+func TestAdoptKilled(t *testing.T) {
+	w := made(t)
+	w.CheckAdoptKilled(400*time.Millisecond, 700*time.Millisecond, 1200*time.Millisecond)
+	w.NoLease()
 }
 
 func TestAdoptRefusesWhatIsKept(t *testing.T) {

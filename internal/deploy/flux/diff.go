@@ -2,6 +2,7 @@ package flux
 
 import (
 	"context"
+	"maps"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -38,5 +39,15 @@ func (d *deployment) differences(ctx context.Context) ([]difference.Object, erro
 			before = r.objects
 		}
 	}
-	return d.Differences(ctx, before)
+	return d.Differences(ctx, before, d.mark)
+}
+
+// mark labels an object of the chart as helm-controller does.
+func (d *deployment) mark(o *unstructured.Unstructured) {
+	labels := maps.Clone(o.GetLabels())
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[releases.Group+"/name"], labels[releases.Group+"/namespace"] = d.App.Name, d.Namespace
+	o.SetLabels(labels)
 }

@@ -11,7 +11,6 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -171,9 +170,7 @@ func (d *deployment) unmark(ctx context.Context) error {
 			continue
 		}
 		r.Info.Description = strings.TrimPrefix(r.Info.Description, describedByUs)
-		for _, mark := range []string{marks.Chart, marks.Image, marks.Values} {
-			delete(r.Chart.Metadata.Annotations, mark)
-		}
+		erase(r.Chart.Metadata.Annotations)
 		if err := d.config.Releases.Update(r); err != nil {
 			return fmt.Errorf("give back revision %d of release %s: %w", r.Version, r.Name, err)
 		}

@@ -43,6 +43,13 @@ func (r record) write(annotations map[string]string) {
 	annotations[marks.Values] = r.values
 }
 
+// erase takes a record away.
+func erase(annotations map[string]string) {
+	for _, mark := range []string{marks.Chart, marks.Image, marks.Images, marks.Values} {
+		delete(annotations, mark)
+	}
+}
+
 // recordOf is the record of a revision; all empty when harmony did not make it.
 func recordOf(r *release.Release) record {
 	if r == nil || r.Chart == nil || r.Chart.Metadata == nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,9 +18,10 @@ import (
 	helmrecord "github.com/nationtech/harmony/internal/cluster/record"
 )
 
-// records are the Secrets in which Helm keeps its revisions. Fields that the linked
-// Helm does not know, such as Helm 4's apply_method, stay in a revision that is
-// written again: Helm alone would drop them.
+// records are the Secrets in which Helm keeps its revisions. Fields of a revision that the
+// linked Helm does not know stay when it is written again: of Helm 4 those are apply_method,
+// and rollback_revision in info. What Helm 4 adds further down, the times of the chart's
+// files, is dropped; nothing depends on it.
 type records struct {
 	typed.SecretInterface
 	// read are the revisions as they were, by the name of their Secret.
@@ -64,14 +66,17 @@ func (s *records) Update(ctx context.Context, secret *corev1.Secret, options met
 // carried is a packed revision with those fields of before that the linked Helm has no
 // place for.
 func carried(before, packed []byte) ([]byte, error) {
-	more, err := unpacked(before)
+	old, err := unpacked(before)
 	if err != nil {
 		return nil, err
 	}
-	for _, known := range []string{"name", "info", "chart", "config", "manifest", "hooks", "version", "namespace"} {
-		delete(more, known)
+	var info map[string]json.RawMessage
+	if err := json.Unmarshal(old["info"], &info); old["info"] != nil && err != nil {
+		return nil, err
 	}
-	if len(more) == 0 {
+	info = unknown(info, "first_deployed", "last_deployed", "deleted", "description", "status", "notes", "resources")
+	more := unknown(old, "name", "info", "chart", "config", "manifest", "hooks", "version", "namespace")
+	if len(more)+len(info) == 0 {
 		return packed, nil
 	}
 	all, err := unpacked(packed)
@@ -79,11 +84,27 @@ func carried(before, packed []byte) ([]byte, error) {
 		return nil, err
 	}
 	maps.Copy(all, more)
+	if len(info) > 0 {
+		var now map[string]json.RawMessage
+		if err := json.Unmarshal(all["info"], &now); err != nil {
+			return nil, err
+		}
+		maps.Copy(now, info)
+		if all["info"], err = json.Marshal(now); err != nil {
+			return nil, err
+		}
+	}
 	data, err := json.Marshal(all)
 	if err != nil {
 		return nil, err
 	}
 	return repacked(data)
+}
+
+// unknown are the fields of a JSON object but for those known.
+func unknown(fields map[string]json.RawMessage, known ...string) map[string]json.RawMessage {
+	maps.DeleteFunc(fields, func(name string, _ json.RawMessage) bool { return slices.Contains(known, name) })
+	return fields
 }
 
 // unpacked are the fields of a revision.

@@ -94,7 +94,9 @@ func (d *deployment) surroundings() namespace.Wanted {
 // unchanged is the result when nothing is to be done. Drift that is only
 // reported stands in it.
 func (d *deployment) unchanged(last *release.Release) protocol.DeployResult {
-	return delivery.Reported(d.Progress, d.result(protocol.OutcomeUnchanged, last.Version, d.want), d.drifted)
+	r := d.result(protocol.OutcomeUnchanged, last.Version, d.want)
+	r.Adopted = "" // by another process meanwhile
+	return delivery.Reported(d.Progress, r, d.drifted)
 }
 
 // workloads are the objects of a revision to wait for.
