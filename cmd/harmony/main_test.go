@@ -161,6 +161,13 @@ func (f fake) Deploy(ctx context.Context, app protocol.AppSpec, target string, i
 		result.Outcome, result.Irreversible = protocol.Outcome(outcome), os.Getenv("FAKE_IRREVERSIBLE")
 		result.PreviousImage, result.PreviousChart = "sha256:ba5eba11", "sha256:ba5e"
 	}
+	if in := f.env.Topology.Targets[target].InCluster; in != nil && in.IsPreview() {
+		namespace, err := in.NamespaceOf(app.Name)
+		if err != nil {
+			return protocol.DeployResult{}, err
+		}
+		result.Namespace = namespace
+	}
 	return result, f.call(ctx, "deploy", app.Name, target)
 }
 

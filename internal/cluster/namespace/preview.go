@@ -17,7 +17,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/lease"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -184,21 +183,35 @@ func Apps(n *corev1.Namespace) []string {
 // HasExpired reports a preview whose time has passed. One without a time, or with one
 // that cannot be read, never does: somebody changed it.
 func HasExpired(n *corev1.Namespace, now time.Time) bool {
-	at, err := time.Parse(time.RFC3339, n.Annotations[marks.Expires])
+	at, err := expiry(n)
 	return err == nil && !now.Before(at)
 }
 
+func expiry(n *corev1.Namespace) (time.Time, error) {
+	return time.Parse(time.RFC3339, n.Annotations[marks.Expires])
+}
+
 // Expired are the previews of a project on a target whose time has passed, and that
-// are not being removed already.
-func Expired(ctx context.Context, client kubernetes.Interface, project, target string, now time.Time) ([]corev1.Namespace, error) {
+// are not being removed already. It tells warn of those whose time cannot be read.
+func Expired(ctx context.Context, client kubernetes.Interface, project, target string, now time.Time, warn func(string)) ([]corev1.Namespace, error) {
 	chosen := labels.SelectorFromSet(labels.Set{marks.ManagedBy: marks.Harmony, marks.Preview: target})
 	list, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: chosen.String()})
 	if err != nil {
 		return nil, fmt.Errorf("list the previews of target %s: %w", target, err)
 	}
-	return slices.DeleteFunc(list.Items, func(n corev1.Namespace) bool {
-		return n.DeletionTimestamp != nil || Of(&n).Project != project || !HasExpired(&n, now)
-	}), nil
+	var expired []corev1.Namespace
+	for _, n := range list.Items {
+		if n.DeletionTimestamp != nil || Of(&n).Project != project {
+			continue
+		}
+		if _, err := expiry(&n); err != nil {
+			warn(fmt.Sprintf("preview %s never expires: its annotation %s is %.40q, and not a time such as %s", n.Name, marks.Expires, n.Annotations[marks.Expires], now.UTC().Format(time.RFC3339)))
+		}
+		if HasExpired(&n, now) {
+			expired = append(expired, n)
+		}
+	}
+	return expired, nil
 }
 
 // Now is the API server's time, which all who renew and remove previews share: that of
@@ -222,119 +235,4 @@ func Now(ctx context.Context, config *rest.Config) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("ask %s for its time: %w", config.Host, err)
 	}
 	return at, nil
-}
-
-// Removal takes a preview away.
-type Removal struct {
-	Client kubernetes.Interface
-	// Name is the namespace, and Target that of the topology.
-	Name, Target string
-	// Now is the time at which an expired preview is removed; zero for one that is
-	// removed whether or not its time has passed.
-	Now time.Time
-	// DryRun takes no Lease and leaves the namespace as it is.
-	DryRun  bool
-	Waiting func(holder string, since time.Time)
-	// Remove takes the apps away, before the namespace goes.
-	Remove func(ctx context.Context, apps []string) error
-}
-
-// Run removes the apps of the preview, or only some of them, and the namespace once no
-// app is left in it. It reports whether the namespace goes. A namespace that harmony did
-// not make as a preview of the target is left alone, and so is one that was renewed.
-func (r Removal) Run(ctx context.Context, only ...string) (gone bool, err error) {
-	found, err := r.get(ctx)
-	if err != nil || found == nil {
-		return false, err
-	}
-	work := func(ctx context.Context) error {
-		found, err := r.get(ctx)
-		if err != nil || found == nil {
-			return err
-		}
-		apps := Apps(found)
-		if len(only) > 0 {
-			apps = only
-		}
-		if err := r.Remove(ctx, apps); err != nil {
-			return err
-		}
-		gone, err = r.release(ctx, found, apps)
-		return err
-	}
-	if r.DryRun {
-		err = work(ctx)
-	} else {
-		err = locked(ctx, r.Client, r.Name, r.Waiting, work)
-	}
-	return gone, err
-}
-
-// get is the namespace, if it is a preview that is to be removed; else nil.
-func (r Removal) get(ctx context.Context) (*corev1.Namespace, error) {
-	found, err := get(ctx, r.Client, r.Name)
-	if err != nil || found == nil || !isPreview(found, r.Target) || !r.Now.IsZero() && !HasExpired(found, r.Now) {
-		return nil, err
-	}
-	return found, nil
-}
-
-// release takes the marks of the apps off the namespace, and deletes it when they were
-// the last. One that was renewed since it was read stays.
-func (r Removal) release(ctx context.Context, read *corev1.Namespace, apps []string) (gone bool, err error) {
-	for found := read; ; {
-		gone, err = r.tryRelease(ctx, found, apps)
-		if !apierrors.IsConflict(err) {
-			return gone, err
-		}
-		if found, err = get(ctx, r.Client, r.Name); err != nil || found == nil {
-			return true, err
-		}
-		if found.UID != read.UID || found.Annotations[marks.Expires] != read.Annotations[marks.Expires] {
-			return false, protocol.Retryable("preview namespace %s was renewed while it was being removed, and stays", r.Name).
-				WithHint("what was released to it meanwhile may have been removed: release it again")
-		}
-	}
-}
-
-// tryRelease is [Removal.release] for the namespace as it was read.
-func (r Removal) tryRelease(ctx context.Context, found *corev1.Namespace, apps []string) (gone bool, err error) {
-	client := r.Client.CoreV1().Namespaces()
-	left := slices.DeleteFunc(Apps(found), func(app string) bool { return slices.Contains(apps, app) })
-	switch {
-	case r.DryRun:
-		return len(left) == 0, nil
-	case len(left) > 0:
-		for _, app := range apps {
-			delete(found.Annotations, marks.PreviewApp+app)
-		}
-		if _, err = client.Update(ctx, found, metav1.UpdateOptions{}); err != nil {
-			err = fmt.Errorf("update preview namespace %s: %w", r.Name, err)
-		}
-		return false, err
-	}
-	err = client.Delete(ctx, r.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &found.UID, ResourceVersion: &found.ResourceVersion}})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return false, fmt.Errorf("delete preview namespace %s: %w", r.Name, err)
-	}
-	return true, nil
-}
-
-// AwaitGone waits until the namespace is gone, with everything in it.
-func AwaitGone(ctx context.Context, client kubernetes.Interface, name string) error {
-	for {
-		found, err := client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-		switch {
-		case apierrors.IsNotFound(err) || err == nil && found.DeletionTimestamp == nil:
-			return nil // or there is another of that name
-		case err != nil:
-			return fmt.Errorf("read namespace %s: %w", name, err)
-		}
-		select {
-		case <-ctx.Done():
-			return protocol.Retryable("namespace %s %w, and not gone yet", name, conn.ErrTerminating).
-				WithHint("see what holds it: kubectl get namespace %s -o jsonpath='{.status.conditions}'", name)
-		case <-time.After(time.Second):
-		}
-	}
 }

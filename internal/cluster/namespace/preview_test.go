@@ -3,6 +3,7 @@ package namespace
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -114,26 +115,39 @@ func TestRenewAgain(t *testing.T) {
 
 func TestExpired(t *testing.T) {
 	later := noon.Add(2 * time.Hour)
+	const unread = "preview web-cart never expires: its annotation harmony.nationtech.io/expires is %s, and not a time such as 2026-05-01T14:00:00Z"
+	at := func(text string) *corev1.Namespace {
+		return made(func(n *corev1.Namespace) { n.Annotations[marks.Expires] = text })
+	}
 	for name, c := range map[string]struct {
-		there *corev1.Namespace
-		want  bool
+		there  *corev1.Namespace
+		want   bool
+		warned string
 	}{
-		"expired":           {made(nil), true},
-		"renewed":           {made(func(n *corev1.Namespace) { n.Annotations[marks.Expires] = "2026-05-01T14:00:01Z" }), false},
-		"to the second":     {made(func(n *corev1.Namespace) { n.Annotations[marks.Expires] = "2026-05-01T14:00:00Z" }), true},
-		"another zone":      {made(func(n *corev1.Namespace) { n.Annotations[marks.Expires] = "2026-05-01T15:59:00+02:00" }), true},
-		"without a time":    {made(func(n *corev1.Namespace) { delete(n.Annotations, marks.Expires) }), false},
-		"no time":           {made(func(n *corev1.Namespace) { n.Annotations[marks.Expires] = "never" }), false},
-		"another project":   {made(func(n *corev1.Namespace) { n.Annotations[marks.Project] = "shop/api" }), false},
-		"another target":    {made(func(n *corev1.Namespace) { n.Labels[marks.Preview] = "demo" }), false},
-		"somebody's":        {made(func(n *corev1.Namespace) { delete(n.Labels, marks.ManagedBy) }), false},
-		"no preview":        {made(func(n *corev1.Namespace) { delete(n.Labels, marks.Preview) }), false},
-		"being deleted":     {made(func(n *corev1.Namespace) { n.DeletionTimestamp, n.Finalizers = &metav1.Time{Time: noon}, []string{"x"} }), false},
-		"of another branch": {made(func(n *corev1.Namespace) { n.Annotations[marks.Branch] = "pay" }), true},
+		"expired":           {made(nil), true, ""},
+		"renewed":           {at("2026-05-01T14:00:01Z"), false, ""},
+		"to the second":     {at("2026-05-01T14:00:00Z"), true, ""},
+		"another zone":      {at("2026-05-01T15:59:00+02:00"), true, ""},
+		"without a time":    {made(func(n *corev1.Namespace) { delete(n.Annotations, marks.Expires) }), false, fmt.Sprintf(unread, `""`)},
+		"no time":           {at("never"), false, fmt.Sprintf(unread, `"never"`)},
+		"another project":   {made(func(n *corev1.Namespace) { n.Annotations[marks.Project] = "shop/api" }), false, ""},
+		"another target":    {made(func(n *corev1.Namespace) { n.Labels[marks.Preview] = "demo" }), false, ""},
+		"somebody's":        {made(func(n *corev1.Namespace) { delete(n.Labels, marks.ManagedBy) }), false, ""},
+		"no preview":        {made(func(n *corev1.Namespace) { delete(n.Labels, marks.Preview) }), false, ""},
+		"being deleted":     {made(func(n *corev1.Namespace) { n.DeletionTimestamp, n.Finalizers = &metav1.Time{Time: noon}, []string{"x"} }), false, ""},
+		"of another branch": {made(func(n *corev1.Namespace) { n.Annotations[marks.Branch] = "pay" }), true, ""},
+		"no time at all":    {at(strings.Repeat("\n", 99)), false, fmt.Sprintf(unread, `"`+strings.Repeat(`\n`, 40)+`"`)},
+		"of others, no time": {made(func(n *corev1.Namespace) {
+			n.Annotations[marks.Expires], n.Annotations[marks.Project] = "never", "shop/api"
+		}), false, ""},
 	} {
-		found, err := Expired(t.Context(), fake.NewClientset(c.there), "shop/web", "preview", later)
+		var warned []string
+		found, err := Expired(t.Context(), fake.NewClientset(c.there), "shop/web", "preview", later, func(text string) { warned = append(warned, text) })
 		if err != nil || (len(found) == 1) != c.want {
 			t.Errorf("%s: %d found, %v, want %t", name, len(found), err, c.want)
+		}
+		if strings.Join(warned, "; ") != c.warned {
+			t.Errorf("%s: warned %q", name, warned)
 		}
 	}
 }
@@ -229,5 +243,42 @@ func TestNow(t *testing.T) {
 	now, err := Now(t.Context(), &rest.Config{Host: server.URL})
 	if err != nil || !now.Equal(noon) {
 		t.Errorf("%s, %v", now, err)
+	}
+}
+
+// Another run has begun to remove it, or has done so.
+func TestRemovalOfWhatGoes(t *testing.T) {
+	later := noon.Add(2 * time.Hour)
+	for name, c := range map[string]struct {
+		now  time.Time
+		gone bool
+		fine bool
+	}{
+		"being deleted, expired": {later, false, true}, "gone, expired": {later, true, true}, "being deleted, by name": {time.Time{}, false, false},
+	} {
+		client := fake.NewClientset(made(nil))
+		client.PrependReactor("create", "leases", func(a clienttesting.Action) (bool, runtime.Object, error) {
+			goes := made(func(n *corev1.Namespace) {
+				n.DeletionTimestamp, n.Finalizers = &metav1.Time{Time: later}, []string{"kubernetes"}
+			})
+			var err error
+			if namespaces := corev1.SchemeGroupVersion.WithResource("namespaces"); c.gone {
+				err = client.Tracker().Delete(namespaces, "", cart.Name)
+			} else {
+				err = client.Tracker().Update(namespaces, goes, "")
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			return true, nil, apierrors.NewForbidden(a.GetResource().GroupResource(), "", errors.New("the namespace is being terminated"))
+		})
+		var removed []string
+		r := removing(client, &removed)
+		r.Now = c.now
+		for range 2 { // before it is read, and after
+			if gone, err := r.Run(t.Context()); gone || (err == nil) != c.fine || len(removed) > 0 {
+				t.Errorf("%s: gone %t, removed %v, %v", name, gone, removed, err)
+			}
+		}
 	}
 }

@@ -24,14 +24,15 @@ import (
 	"github.com/nationtech/harmony/internal/deploy/flux"
 	"github.com/nationtech/harmony/internal/deploy/helm"
 	"github.com/nationtech/harmony/internal/deploy/status"
+	source "github.com/nationtech/harmony/internal/project"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin/command"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // newProject writes a project of the world's app, with one topology whose adapter
-// can only deploy.
-func newProject(t *testing.T, w *deploytest.World) string {
+// can only deploy. more are further targets.
+func newProject(t *testing.T, w *deploytest.World, more string) string {
 	t.Helper()
 	root := t.TempDir()
 	file := func(name, text string) {
@@ -66,7 +67,7 @@ spec:
   targets:
     test: {inCluster: {namespace: %s}}
     empty: {inCluster: {namespace: %s-empty}}
-`, name, registry, registry+"/charts/"+w.Namespace, adapter, w.Namespace, w.Namespace)
+%s`, name, registry, registry+"/charts/"+w.Namespace, adapter, w.Namespace, w.Namespace, more)
 	}
 	file("harmony.yaml", text)
 	file("chart/Chart.yaml", "apiVersion: v2\nname: app\nversion: 0.0.0\n")
@@ -89,28 +90,51 @@ func only(open capability.Adapter[delivery.Adapter]) capability.Adapter[capabili
 // run runs one of the commands.
 func run(t *testing.T, w *deploytest.World, in io.Reader, args ...string) (string, error) {
 	t.Helper()
-	var out bytes.Buffer
+	out, _, err := runOn(t, w, "", in, args...)
+	return out, err
+}
+
+// runOn runs one of the commands on a branch. stderr is what it says beside its output.
+func runOn(t *testing.T, w *deploytest.World, branch string, in io.Reader, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	environment := map[string]string{source.EnvBranch: branch}
 	flags := &fan.Flags{Flags: conn.Flags{Kubeconfig: w.Cluster.Kubeconfig}}
 	adapters := fan.Adapters(flags, map[string]delivery.Constructor{"helm": helm.New, "flux": flux.New, "argocd": argocd.New}, edge.New)
 	adapters["plain"] = only(helm.New(&flags.Flags))
 	tools := Tools{
 		Adapters: adapters,
 		Bind:     func(set *pflag.FlagSet) { flags.Flags.Bind(set) },
-		Streams:  command.Streams{In: in, Out: &out, Err: io.Discard, Getenv: func(string) string { return "" }},
+		Streams:  command.Streams{In: in, Out: &out, Err: &errs, Getenv: func(name string) string { return environment[name] }},
 	}
 	root := &cobra.Command{Use: "test", SilenceErrors: true, SilenceUsage: true}
 	for _, option := range tools.Options() {
 		option(root)
 	}
 	root.SetArgs(args)
-	err := root.ExecuteContext(t.Context())
+	err = root.ExecuteContext(t.Context())
 	t.Logf("%s: %v\n%s", strings.Join(args[:1], " "), err, out.String())
-	return out.String(), err
+	return out.String(), errs.String(), err
+}
+
+// streamOf are the documents of a release of the app.
+func streamOf(t *testing.T, w *deploytest.World, app protocol.AppSpec) io.Reader {
+	t.Helper()
+	var stream bytes.Buffer
+	writer := protocol.NewWriter(&stream)
+	image, chart := w.Image, w.Chart()
+	image.Metadata, chart.Metadata = app.Metadata, app.Metadata
+	for _, d := range []protocol.Spec{app, image, chart} {
+		if err := writer.WriteSpec(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &stream
 }
 
 func TestDiffStatusAndRollback(t *testing.T) {
 	w := deploytest.New(t, helm.Name, helm.New)
-	file := newProject(t, w)
+	file := newProject(t, w, "")
 	in := func(args ...string) []string { return append(args, "--file", file, "--topology", "office") }
 
 	// Nothing is published, then it is.
@@ -134,16 +158,7 @@ func TestDiffStatusAndRollback(t *testing.T) {
 	// The documents of a pipe win over what is published.
 	app := w.Spec()
 	app.Targets["test"] = protocol.TargetValues{Values: map[string]any{"replicas": 4, "env": []any{}}}
-	var stream bytes.Buffer
-	writer := protocol.NewWriter(&stream)
-	image := w.Image
-	image.Metadata, chart.Metadata = app.Metadata, app.Metadata
-	for _, d := range []protocol.Spec{app, image, chart} {
-		if err := writer.WriteSpec(d); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, err := run(t, w, &stream, in("diff", "--target", "test")...); err != nil || !strings.Contains(out, "+  replicas: 4") {
+	if out, err := run(t, w, streamOf(t, w, app), in("diff", "--target", "test")...); err != nil || !strings.Contains(out, "+  replicas: 4") {
 		t.Errorf("diff of documents: %v\n%s", err, out)
 	}
 
@@ -176,7 +191,7 @@ func TestDiffStatusAndRollback(t *testing.T) {
 
 func TestAdapterThatCannot(t *testing.T) {
 	w := deploytest.New(t, helm.Name, helm.New)
-	file := newProject(t, w)
+	file := newProject(t, w, "")
 	w.Chart()
 	for _, args := range [][]string{{"rollback", "app"}, {"diff", "app", "--version", "1.0.0"}} {
 		_, err := run(t, w, nil, append(args, "--target", "test", "--file", file, "--topology", "other")...)

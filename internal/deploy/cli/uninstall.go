@@ -125,7 +125,7 @@ func (u *uninstall) what(apps []protocol.AppSpec) string {
 
 // expirer is an adapter that knows previews.
 type expirer interface {
-	RemoveExpired(ctx context.Context, apps []protocol.AppSpec, target string, each func(protocol.DeployResult) error) error
+	RemoveExpired(ctx context.Context, apps []protocol.AppSpec, target string, each func(protocol.DeployResult) error, warn func(string)) error
 }
 
 func (t Tools) removeExpired(ctx context.Context, u *uninstall, adapter delivery.Adapter, target string, apps []protocol.AppSpec) error {
@@ -137,7 +137,7 @@ func (t Tools) removeExpired(ctx context.Context, u *uninstall, adapter delivery
 	err := e.RemoveExpired(ctx, apps, target, func(r protocol.DeployResult) error {
 		removed++
 		return t.printRemoved(u.output, target, r)
-	})
+	}, func(text string) { term.Warn(t.Streams.Err, text) })
 	if err == nil && removed == 0 && u.output == "text" {
 		_, err = fmt.Fprintf(t.Streams.Out, "nothing on %s has expired\n", target)
 	}

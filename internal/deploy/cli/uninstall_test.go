@@ -73,7 +73,7 @@ func (r remover) Remove(_ context.Context, app protocol.AppSpec, target string) 
 
 // RemoveExpired finds an expired preview of every app, and fails for a target that has
 // an entry in fails.
-func (r remover) RemoveExpired(ctx context.Context, apps []protocol.AppSpec, target string, each func(protocol.DeployResult) error) error {
+func (r remover) RemoveExpired(ctx context.Context, apps []protocol.AppSpec, target string, each func(protocol.DeployResult) error, _ func(string)) error {
 	for _, app := range apps {
 		result, _ := r.Remove(ctx, app, target)
 		result.Kept = nil

@@ -129,8 +129,9 @@ func (p *preview) goes(ctx context.Context, r protocol.DeployResult) (protocol.D
 
 // RemoveExpired removes the previews of a target whose time has passed, with the apps
 // that were released to them: those of the list in its order, after all others. each
-// gets the result of every app. One that fails does not stop the others.
-func (d *fanned) RemoveExpired(ctx context.Context, apps []protocol.AppSpec, target string, each func(protocol.DeployResult) error) error {
+// gets the result of every app, and warn what keeps a preview from expiring. One that
+// fails does not stop the others.
+func (d *fanned) RemoveExpired(ctx context.Context, apps []protocol.AppSpec, target string, each func(protocol.DeployResult) error, warn func(string)) error {
 	in := d.env.Topology.Targets[target].InCluster
 	if in == nil || !in.IsPreview() || in.Preview == nil {
 		return protocol.Unsupported("target %q is not for previews: its namespace has no {branch}, and nothing on it expires", target)
@@ -147,7 +148,7 @@ func (d *fanned) RemoveExpired(ctx context.Context, apps []protocol.AppSpec, tar
 	if err != nil {
 		return cluster.Explain(err)
 	}
-	expired, err := namespace.Expired(ctx, clients.Client, in.Preview.Project, target, now)
+	expired, err := namespace.Expired(ctx, clients.Client, in.Preview.Project, target, now, warn)
 	if err != nil {
 		return cluster.Explain(err)
 	}

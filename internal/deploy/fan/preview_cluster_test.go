@@ -1,8 +1,10 @@
 package fan
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,10 +29,11 @@ import (
 type previews struct {
 	*deploytest.World
 	adapter string
+	warned  []string
 }
 
 // on makes the adapter as it is on a branch.
-func (p previews) on(branch string, dryRun bool) *fanned {
+func (p *previews) on(branch string, dryRun bool) *fanned {
 	p.T.Helper()
 	env := capability.Environment{
 		Topology: protocol.Topology{
@@ -50,7 +53,7 @@ func (p previews) on(branch string, dryRun bool) *fanned {
 	return d.(*fanned)
 }
 
-func (p previews) deploy(branch string, want protocol.Outcome) {
+func (p *previews) deploy(branch string, want protocol.Outcome) {
 	p.T.Helper()
 	result, err := p.on(branch, false).Deploy(p.T.Context(), p.Spec(), deploytest.Target, p.Image, p.Chart())
 	if err != nil || result.Outcome != want {
@@ -59,7 +62,7 @@ func (p previews) deploy(branch string, want protocol.Outcome) {
 }
 
 // expires is when the preview expires, or "" if it does not exist.
-func (p previews) expires(name string) string {
+func (p *previews) expires(name string) string {
 	p.T.Helper()
 	n, err := p.Cluster.Client.CoreV1().Namespaces().Get(p.T.Context(), name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -71,22 +74,25 @@ func (p previews) expires(name string) string {
 	return n.Annotations[marks.Expires]
 }
 
-func (p previews) expire(name string) {
+func (p *previews) expire(name string) { p.annotate(name, marks.Expires, "2020-01-01T00:00:00Z") }
+
+// annotate changes what the namespace of a preview says.
+func (p *previews) annotate(name, key, value string) {
 	p.T.Helper()
-	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"2020-01-01T00:00:00Z"}}}`, marks.Expires)
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, key, value)
 	if _, err := p.Cluster.Client.CoreV1().Namespaces().Patch(p.T.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
 		p.T.Fatal(err)
 	}
 }
 
 // removeExpired removes what has expired, from another branch, and returns the names.
-func (p previews) removeExpired(dryRun bool) string {
+func (p *previews) removeExpired(dryRun bool) string {
 	p.T.Helper()
 	var removed []string
 	err := p.on("another", dryRun).RemoveExpired(p.T.Context(), nil, deploytest.Target, func(r protocol.DeployResult) error {
 		removed = append(removed, r.Name+" of "+r.Namespace+" "+string(r.Outcome))
 		return nil
-	})
+	}, func(text string) { p.warned = append(p.warned, text) })
 	if err != nil {
 		p.T.Fatalf("%v\nhint: %s", err, protocol.HintOf(err))
 	}
@@ -102,7 +108,7 @@ func TestPreviews(t *testing.T) {
 			if name == argocd.Name {
 				w.Settings["application"] = w.Namespace
 			}
-			p := previews{w, name}
+			p := &previews{World: w, adapter: name}
 			one := w.Namespace + "-one"
 			w.Cluster.DeleteNamespace(t, one)
 			p.deploy("one", protocol.OutcomeInstalled)
@@ -130,7 +136,7 @@ func TestPreviews(t *testing.T) {
 // harmony did not make.
 func TestPreviewOfOthers(t *testing.T) {
 	w := deploytest.New(t, helm.Name, helm.New)
-	p := previews{w, helm.Name}
+	p := &previews{World: w, adapter: helm.Name}
 	name := w.Namespace + "-one"
 	w.Cluster.DeleteNamespace(t, name)
 	p.deploy("one", protocol.OutcomeInstalled)
@@ -149,5 +155,66 @@ func TestPreviewOfOthers(t *testing.T) {
 		if protocol.ExitCode(err) != protocol.ExitInvalid || !strings.Contains(err.Error(), "is no preview of target") {
 			t.Errorf("in the namespace of somebody: %v", err)
 		}
+	}
+}
+
+// Only what has expired, and what harmony made as a preview of the project, is removed.
+func TestExpiredPreviewsOfOthers(t *testing.T) {
+	w := deploytest.New(t, helm.Name, helm.New)
+	p := &previews{World: w, adapter: helm.Name}
+	for branch, change := range map[string]map[string]string{
+		"ours":    {marks.Expires: "2020-01-01T00:00:00Z"},
+		"theirs":  {marks.Expires: "2020-01-01T00:00:00Z", marks.Project: "somebody/else"},
+		"garbled": {marks.Expires: "2020-01-01"},
+		"later":   {},
+	} {
+		name := w.Namespace + "-" + branch
+		w.Cluster.DeleteNamespace(t, name)
+		d := p.on(branch, false)
+		if err := d.renew(t.Context(), w.Spec(), deploytest.Target); err != nil {
+			t.Fatal(err)
+		}
+		for key, value := range change {
+			p.annotate(name, key, value)
+		}
+	}
+	if removed := p.removeExpired(false); removed != "app of "+w.Namespace+"-ours removed" {
+		t.Errorf("removed %q", removed)
+	}
+	for branch, stays := range map[string]bool{"ours": false, "theirs": true, "garbled": true, "later": true} {
+		if there := p.expires(w.Namespace+"-"+branch) != ""; there != stays {
+			t.Errorf("%s is there: %t, want %t", branch, there, stays)
+		}
+	}
+	if len(p.warned) != 1 || !strings.Contains(p.warned[0], w.Namespace+"-garbled never expires") {
+		t.Errorf("warned %q", p.warned)
+	}
+	if again := p.removeExpired(false); again != "" {
+		t.Errorf("again: removed %q", again)
+	}
+}
+
+// Two machines remove what has expired at the same time: one of them does it.
+func TestExpiredRemovedByTwo(t *testing.T) {
+	w := deploytest.New(t, helm.Name, helm.New)
+	p := &previews{World: w, adapter: helm.Name}
+	one := w.Namespace + "-one"
+	w.Cluster.DeleteNamespace(t, one)
+	p.deploy("one", protocol.OutcomeInstalled)
+	p.expire(one)
+	var both sync.WaitGroup
+	removed, errs := make([]int, 2), make([]error, 2)
+	for i := range removed {
+		d := p.on("another", false)
+		both.Go(func() {
+			errs[i] = d.RemoveExpired(t.Context(), nil, deploytest.Target, func(protocol.DeployResult) error {
+				removed[i]++
+				return nil
+			}, func(string) {})
+		})
+	}
+	both.Wait()
+	if err := errors.Join(errs...); err != nil || removed[0]+removed[1] != 1 || p.expires(one) != "" {
+		t.Errorf("removed %v, %v", removed, err)
 	}
 }
