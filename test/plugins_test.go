@@ -13,7 +13,7 @@ import (
 func TestStagesKeepTheContract(t *testing.T) {
 	folder := t.TempDir()
 	names := []string{"harmony-build", "harmony-publish", "harmony-chart", "harmony-deploy", "harmony-smoke", "harmony-monitor"}
-	args := []string{"build", "-o", folder, "../cmd/harmony-plugin"}
+	args := []string{"build", "-o", folder, "../cmd/harmony", "../cmd/harmony-plugin", "../cmd/harmony-registry"}
 	for _, name := range names {
 		args = append(args, "../cmd/"+name)
 	}
@@ -24,6 +24,7 @@ func TestStagesKeepTheContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) { plugintest.Test(t, filepath.Join(folder, name)) })
 	}
 	t.Run("plain http", func(t *testing.T) { speakNoPlainHTTP(t, folder) })
+	t.Run("documented commands", func(t *testing.T) { documentedCommands(t, folder) })
 }
 
 // So do the examples in other languages.
