@@ -122,7 +122,7 @@ func (p helmTestProbe) hooks(ctx context.Context) ([]hook, error) {
 		err = json.Unmarshal(text, &release)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Secret %s: %w", last.Name, err)
+		return nil, fmt.Errorf("the Helm release in Secret %s: %w", last.Name, err)
 	}
 	return release.Hooks, nil
 }
