@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/nationtech/harmony/pkg/plugin/plugintest"
@@ -42,5 +43,23 @@ func TestExamplePluginsKeepTheContract(t *testing.T) {
 			}
 			plugintest.Test(t, filepath.Join("..", "examples", "plugins", name))
 		})
+	}
+}
+
+// A kind of check that the Python example does not know is refused, and told.
+func TestPythonSmokeRefusesOtherKinds(t *testing.T) {
+	if _, err := exec.LookPath("python3"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("python3 is not installed")
+		}
+		t.Skip("python3 is not installed")
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join("..", "examples", "plugins", "harmony-smoke-python"))
+	cmd.Stdin = strings.NewReader(`{"apiVersion":"harmony.nationtech.io/v1","kind":"AppSpec","metadata":{"name":"shop"},"spec":{"smoke":[{"name":"quiet","logs":{}}]}}
+{"apiVersion":"harmony.nationtech.io/v1","kind":"DeployResult","metadata":{"name":"shop"},"spec":{"target":"staging"}}
+`)
+	out, err := cmd.Output()
+	if cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(out), "check 'quiet' is of a kind that smoke-python does not know") || strings.Contains(string(out), "SmokeReport") {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -89,7 +89,8 @@ func (f *Flags) clusters(ctx context.Context, multi protocol.MultiCluster) ([]Cl
 		return nil, protocol.Invalid("it is multiCluster, and --server, --cluster, --user and the flags of certificates are of one cluster").
 			WithHint("--context limits the work to one of its clusters")
 	}
-	shared := Flags{Namespace: f.Namespace, As: f.As, AsUID: f.AsUID, AsGroups: f.AsGroups, Timeout: f.Timeout}
+	// The file is for who asks for another context of it, as Argo CD's.
+	shared := Flags{Kubeconfig: f.Kubeconfig, Namespace: f.Namespace, As: f.As, AsUID: f.AsUID, AsGroups: f.AsGroups, Timeout: f.Timeout}
 	made := maker{shared: shared, namespace: multi.Namespace}
 	if err := made.fromKubeconfig(f, multi); err != nil {
 		return nil, err

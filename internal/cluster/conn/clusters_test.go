@@ -141,6 +141,9 @@ func TestConnectToClusters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if flags.Kubeconfig != path {
+			t.Errorf("%s: kubeconfig %q, want the user's", c.Name, flags.Kubeconfig)
+		}
 		conn, err := Connect(flags, c.Topology(in, "t"), "t")
 		if err != nil {
 			t.Fatal(err)

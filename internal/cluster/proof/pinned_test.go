@@ -1,9 +1,12 @@
 package proof
 
 import (
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -51,6 +54,22 @@ func TestProvenWithoutAnImage(t *testing.T) {
 				t.Errorf("proven %v, %v", proven, err)
 			}
 		})
+	}
+}
+
+// The registry knows both images, so that the other one is surely another.
+func TestAnotherOfAPinnedRepository(t *testing.T) {
+	server := httptest.NewServer(registry.New())
+	defer server.Close()
+	repository := strings.TrimPrefix(server.URL, "http://") + "/fleet/operator"
+	pinned, other := pushImage(t, strings.TrimPrefix(server.URL, "http://")), pushImage(t, strings.TrimPrefix(server.URL, "http://"))
+	for digest, fails := range map[string]bool{pinned: false, other: true} {
+		p := NewProver("cache", protocol.ImageRef{})
+		runs := []rollout.Snapshot{{Current: []*corev1.Pod{pod(repository+":1", repository+"@"+digest)}}}
+		proven, err := p.Proven(t.Context(), Objects{Applied: objectsOf(t, repository+"@"+pinned)}, runs)
+		if proven == fails || (err != nil) != fails || fails && !strings.Contains(err.Error(), other) {
+			t.Errorf("%s runs: proven %v, %v", digest, proven, err)
+		}
 	}
 }
 
