@@ -66,6 +66,8 @@ func (f *fleet) new(flags *conn.Flags) capability.Adapter[delivery.Adapter] {
 // controlled is the adapter where a controller does the fan-out.
 type controlled struct{ *standIn }
 
+var _ whole = controlled{}
+
 func (c controlled) TakesAll(int) bool { return true }
 
 func (c controlled) DeployAll(context.Context, protocol.AppSpec, string, []conn.Cluster, protocol.ImageRef, protocol.ChartRef, func(protocol.DeployResult)) (protocol.DeployResult, error) {
@@ -73,6 +75,10 @@ func (c controlled) DeployAll(context.Context, protocol.AppSpec, string, []conn.
 }
 
 func (c controlled) RollbackAll(context.Context, protocol.AppSpec, string, string, []conn.Cluster) (protocol.DeployResult, error) {
+	return protocol.DeployResult{}, nil
+}
+
+func (c controlled) TakeAllBack(context.Context, protocol.AppSpec, string, []conn.Cluster, capability.Setback, func(protocol.DeployResult)) (protocol.DeployResult, error) {
 	return protocol.DeployResult{}, nil
 }
 
