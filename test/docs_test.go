@@ -89,7 +89,7 @@ func TestConfigurationOfImage(t *testing.T) {
 // So is what it says of a workload, all of it.
 func TestConfigurationOfWorkload(t *testing.T) {
 	for _, block := range blocksOf(t, "../docs/configuration.md", "yaml") {
-		if !strings.HasPrefix(block, "chart:\n") {
+		if !strings.HasPrefix(block, "chart:\n") || !strings.Contains(block, "workload:") {
 			continue
 		}
 		const head = "apiVersion: harmony.nationtech.io/v1\nkind: AppSpec\nmetadata: {name: app}\nspec:\n  image: {buildable: {type: go}}\n"
@@ -107,7 +107,7 @@ func TestConfigurationOfWorkload(t *testing.T) {
 		}
 		return
 	}
-	t.Fatal("docs/configuration.md has no block chart")
+	t.Fatal("docs/configuration.md has no block chart with a workload")
 }
 
 // The targets of the reference are taken, with every field that there is.

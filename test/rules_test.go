@@ -140,7 +140,7 @@ func TestOneWayToRegistries(t *testing.T) {
 		"remote.WithTransport": "auth", "remote.WithAuthFromKeychain": "auth", "remote.WithAuth": "auth", "remote.WithUserAgent": "auth", "remote.DefaultTransport": "auth",
 		"transport.New": "auth", "transport.NewWithContext": "auth",
 	}
-	without := []string{"remote.With", "remote.Backoff", "remote.Descriptor", "remote.Taggable", "remote.Option", "remote.Puller", "remote.Pusher", "remote.Default"}
+	without := []string{"remote.With", "remote.Backoff", "remote.Descriptor", "remote.Taggable", "remote.Option", "remote.Puller", "remote.Pusher", "remote.Default", "remote.Reuse"}
 	calls := 0
 	for _, file := range sources(t, "cmd", "pkg", "internal") {
 		if strings.Contains(file.name, "deploytest") || strings.Contains(file.name, "clustertest") || strings.Contains(file.name, "devicestest") {
@@ -152,6 +152,9 @@ func TestOneWayToRegistries(t *testing.T) {
 				if options, ok := call.Args[len(call.Args)-1].(*ast.CallExpr); ok && slices.Contains([]string{"auth.Options", "auth.Through", "download.Registry"}, selector(options.Fun)) {
 					guarded[call.Fun] = true
 				}
+			}
+			if call, ok := n.(*ast.CallExpr); ok && slices.ContainsFunc(call.Args, reuses) {
+				guarded[call.Fun] = true
 			}
 			name := ""
 			if e, ok := n.(ast.Expr); ok {
@@ -170,6 +173,13 @@ func TestOneWayToRegistries(t *testing.T) {
 	if calls == 0 {
 		t.Error("no guarded call was found: this test looks for the wrong thing")
 	}
+}
+
+// reuses reports the option by which a call goes the way of a puller or a pusher, which
+// was made with the options.
+func reuses(argument ast.Expr) bool {
+	call, ok := argument.(*ast.CallExpr)
+	return ok && selector(call.Fun) == "remote.Reuse"
 }
 
 // selector is an expression package.Name as text, else "".

@@ -160,8 +160,8 @@ spec:
 	}
 	// harmony diff finds the published chart by itself, as the documents of a pipe tell it.
 	p.rewrite("harmony.yaml", "{replicas: 2}", "{replicas: 3}")
-	plain := p.run("harmony", "diff", "store", "--target", "production", "--version", "1.0.0", "--exit-code")
-	piped := p.run("sh", "-c", "harmony publish store --version 1.0.0 </dev/null | harmony diff --target production --exit-code")
+	piped := p.run("sh", "-c", "harmony publish store --topology ci --version 1.0.0 </dev/null | harmony diff --topology ci --target production --exit-code")
+	plain := p.run("harmony", "diff", "store", "--topology", "ci", "--target", "production", "--version", "1.0.0", "--exit-code")
 	if plain.code != 1 || piped.code != 1 || plain.stdout != piped.stdout || !strings.Contains(plain.stdout, "replicas: 3") {
 		t.Errorf("exit status %d, in a pipe %d\n%s%s\nin a pipe:\n%s%s", plain.code, piped.code, plain.stdout, plain.stderr, piped.stdout, piped.stderr)
 	}
