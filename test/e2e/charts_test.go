@@ -11,6 +11,7 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/nationtech/harmony/internal/clustertest"
 )
@@ -159,6 +160,11 @@ spec:
 		t.Errorf("pods of store: %v, %v", pods, err)
 	}
 	// harmony diff finds the published chart by itself, as the documents of a pipe tell it.
+	kubeconfig, err := clientcmd.LoadFromFile(p.cluster.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.env = append(p.env, "HARMONY_PRODUCTION_CONTEXT="+kubeconfig.CurrentContext)
 	p.rewrite("harmony.yaml", "{replicas: 2}", "{replicas: 3}")
 	piped := p.run("sh", "-c", "harmony publish store --topology ci --version 1.0.0 </dev/null | harmony diff --topology ci --target production --exit-code")
 	plain := p.run("harmony", "diff", "store", "--topology", "ci", "--target", "production", "--version", "1.0.0", "--exit-code")
