@@ -194,7 +194,7 @@ func (p *jobProbe) overtime(ctx context.Context, j batchv1.Job, pods []corev1.Po
 	return unfinished{fmt.Errorf("job %s has not ended in time: %s", j.Name, p.scene.cluster.said(ctx, pods))}
 }
 
-// held says why the Job's pod does not start, or that there is none.
+// held says why the Job's pod does not start, or why the Job has no pod.
 func (p *jobProbe) held(ctx context.Context, j batchv1.Job, pods []corev1.Pod) (string, time.Duration) {
 	if why, grace := heldOf(pods); why != "" {
 		return why, grace

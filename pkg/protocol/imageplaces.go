@@ -95,7 +95,7 @@ func (p ImagePlaces) validate(found *problems, at string, made bool) {
 	}
 }
 
-// severalPlaces is the field with several places for one image; empty when there is none.
+// severalPlaces returns the first field that lists several places for one image, or "".
 func (a AppSpec) severalPlaces() string {
 	if len(a.Chart.Image) > 1 {
 		return "spec.chart.image"

@@ -135,7 +135,7 @@ type CheckRequest struct {
 	Cluster string `json:"cluster,omitempty"`
 	// Context is the kubeconfig context, where one was named; the current one when empty.
 	Context string `json:"context,omitempty"`
-	// Namespace is that of the app. For edge devices there is none.
+	// Namespace is the one that the app runs in; empty for edge devices.
 	Namespace string `json:"namespace,omitempty"`
 	// Image is the digest that the deploy proved to run. It is empty when the checks are run
 	// without a deploy before them.

@@ -153,9 +153,9 @@ type Target struct {
 	OnSmokeFailure string `json:"onSmokeFailure,omitempty"`
 }
 
-// RefusesDowngrade reports whether a deploy to the target refuses to put an older
-// version of an app in the place of a newer one. Unless the target says, that is so in
-// the topology ci, and of a target production.
+// RefusesDowngrade reports whether a deploy to the target refuses to replace a newer
+// version of an app by an older one. The target's noDowngrade decides; without it, the
+// answer is yes in the topology ci and for a target called production.
 func (t Topology) RefusesDowngrade(target string) bool {
 	if set := t.Targets[target].NoDowngrade; set != nil {
 		return *set

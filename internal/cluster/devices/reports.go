@@ -67,8 +67,8 @@ func (p Progress) Count(state protocol.DeviceState) int {
 // app.
 func (p Progress) Ready() bool { return len(p.Devices) > 0 && p.Done() == len(p.Devices) }
 
-// Missing are the devices that have not come to what is wanted of them, the worst first,
-// at most so many.
+// Missing lists the devices that are not yet in the wanted state, the worst first, at
+// most so many.
 func (p Progress) Missing(most int) []protocol.DeviceReport {
 	return slices.DeleteFunc(p.Worst(most), func(d protocol.DeviceReport) bool { return d.State == p.wanted() })
 }

@@ -214,7 +214,7 @@ func (f *fanout) write(ctx context.Context, r release, spec map[string]any) erro
 	})
 }
 
-// mayReplace fails for a deploy in the place of a newer version.
+// mayReplace refuses a deploy that would replace a newer version.
 func (f *fanout) mayReplace(found *appSet) error {
 	if !f.forward || found == nil {
 		return nil

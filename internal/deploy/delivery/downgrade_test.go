@@ -39,7 +39,7 @@ func TestDowngrade(t *testing.T) {
 			app := protocol.AppSpec{Metadata: protocol.Metadata{Name: "web", Version: test.version}}
 			err := Downgrade(topology, app, test.target, test.has)
 			if refused := protocol.ExitCode(err) == protocol.ExitUnsupported && err != nil; refused != test.refused || err != nil && !refused {
-				t.Errorf("%s in the place of %s: %v, want refused: %t", test.version, test.has, err, test.refused)
+				t.Errorf("%s over %s: %v, want refused: %t", test.version, test.has, err, test.refused)
 			}
 		})
 	}

@@ -34,8 +34,8 @@ type grave struct {
 	removed, kept []protocol.ObjectRef
 }
 
-// Remove implements [capability.Remover]: it publishes a tombstone in the place of the
-// state that devices follow. The outcome is protocol.OutcomePublished until every known
+// Remove implements [capability.Remover]: it replaces the state that devices follow
+// by a tombstone. The outcome is protocol.OutcomePublished until every known
 // device has reported that the app is gone. Devices are waited for as in a deploy.
 func (a *adapter) Remove(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error) {
 	d, err := a.open(app, target)
