@@ -44,6 +44,8 @@ type builder struct {
 	created   time.Time
 	// unstamped is set where the inputs are only listed, without a version.
 	unstamped bool
+	// together is set where nothing changes while inputs are listed.
+	together *buildable.Together
 }
 
 // New makes a ContainerBuilder that has the backend build only what neither it nor the
@@ -120,7 +122,7 @@ func (b *builder) open(app protocol.AppSpec) (*job, error) {
 		j.source, err = openProject(app, j.memory)
 	} else {
 		j.source, err = buildable.Open(buildable.Options{
-			App: app, Platforms: platforms, Created: b.created, Memory: j.memory, DryRun: b.env.DryRun, Unstamped: b.unstamped, Finder: lock.Finder(os.Getenv("PATH")),
+			App: app, Platforms: platforms, Created: b.created, Memory: j.memory, DryRun: b.env.DryRun, Unstamped: b.unstamped, Together: b.together, Finder: lock.Finder(os.Getenv("PATH")),
 			Digest: b.bases.Digest, Progress: func(phase, message string) { j.tell(phase, "%s", message) },
 		})
 	}

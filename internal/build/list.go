@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/nationtech/harmony/internal/build/base"
+	"github.com/nationtech/harmony/internal/build/buildable"
 	"github.com/nationtech/harmony/internal/build/dockerfile"
 	"github.com/nationtech/harmony/internal/build/inputs"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -37,6 +38,14 @@ func NewLister(env capability.Environment, memory string, warn func(string)) *Li
 		env: env, bases: bases, created: time.Unix(0, 0).UTC(), unstamped: true,
 		backend: &listing{bases: bases, warn: warn, known: map[string]*known{}},
 	}}
+}
+
+// Together is the Lister for the images of all the apps, in folders that do not change while
+// it is used: much is then looked up once for all.
+func (l *Lister) Together(apps []protocol.AppSpec) *Lister {
+	b := *l.builder
+	b.together = buildable.NewTogether(apps)
+	return &Lister{&b}
 }
 
 // Items are what the image of the app is made from, as it would be now. Paths are the

@@ -57,6 +57,8 @@ type Options struct {
 	// Unstamped leaves {version}, {commit} and {date} in linker flags as they are: for a
 	// listing of inputs in which a release is no change.
 	Unstamped bool
+	// Together shares answers with other sources; it may be nil.
+	Together *Together
 	// Finder looks for the executables of types that are not built in.
 	Finder discovery.Finder
 	// Digest looks up the digest of an image in its registry; it may be nil.

@@ -46,7 +46,7 @@ func (s *surveyor) compilers(ctx context.Context) error {
 		return nil
 	}
 	names := []string{"CC", "CXX", "CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_LDFLAGS"}
-	out, err := s.golang.run(ctx, s.options.Platforms[0], append([]string{"env", "-json"}, names...)...)
+	out, err := s.ask(ctx, s.options.Platforms[0], append([]string{"env", "-json"}, names...)...)
 	if err != nil {
 		return fmt.Errorf("ask for the C compiler: %w", err)
 	}

@@ -94,6 +94,9 @@ func (g *golang) look(ctx context.Context) error {
 	if err := g.locate(); err != nil {
 		return err
 	}
+	if g.options.Together != nil {
+		return g.lookTogether(ctx)
+	}
 	path := filepath.Join(g.options.Memory, "go-"+g.key()[:32])
 	g.digests = inputs.OpenDigests(path + ".digests")
 	trace, err := inputs.LoadTrace(path + ".trace")
@@ -259,17 +262,19 @@ func environment(p ocispec.Platform) []string {
 	return env
 }
 
-// onPackage runs go list or go build, with flags, on the package.
-func (g *golang) onPackage(ctx context.Context, p ocispec.Platform, args ...string) ([]byte, error) {
+// target is the package as the go command takes it in the folder where it runs.
+func (g *golang) target() (string, error) {
+	target, err := filepath.Rel(g.directory(), g.folder())
+	return "./" + filepath.ToSlash(target), err
+}
+
+// onPackages runs go list or go build, with flags, on packages.
+func (g *golang) onPackages(ctx context.Context, p ocispec.Platform, packages []string, args ...string) ([]byte, error) {
 	args = append(args, "-trimpath", "-buildvcs=false")
 	if len(g.source.Tags) > 0 {
 		args = append(args, "-tags="+strings.Join(g.source.Tags, ","))
 	}
-	target, err := filepath.Rel(g.directory(), g.folder())
-	if err != nil {
-		return nil, err
-	}
-	out, err := g.run(ctx, p, append(args, "./"+filepath.ToSlash(target))...)
+	out, err := g.run(ctx, p, append(args, packages...)...)
 	return out, explain(err)
 }
 
@@ -288,8 +293,12 @@ func (g *golang) run(ctx context.Context, p ocispec.Platform, args ...string) ([
 // and debug information are left out, which a later -s=false or -w=false in the
 // app's ldflags undoes.
 func (g *golang) compile(ctx context.Context, p ocispec.Platform, binary string) error {
+	target, err := g.target()
+	if err != nil {
+		return err
+	}
 	ldflags := strings.Join(append([]string{"-s -w"}, g.ldflags...), " ")
-	if _, err := g.onPackage(ctx, p, "build", "-ldflags="+ldflags, "-o", binary); err != nil {
+	if _, err := g.onPackages(ctx, p, []string{target}, "build", "-ldflags="+ldflags, "-o", binary); err != nil {
 		return fmt.Errorf("compile %s for %s: %w", g.main(), ocilayout.PlatformString(p), err)
 	}
 	if g.source.Base == "" {

@@ -42,7 +42,7 @@ func (s *surveyor) module(ctx context.Context, name, file string) error {
 
 // neighbours notes the modules on disk that a go.mod or go.work names.
 func (s *surveyor) neighbours(ctx context.Context, dir string, args ...string) error {
-	out, err := s.golang.run(ctx, s.options.Platforms[0], args...)
+	out, err := s.ask(ctx, s.options.Platforms[0], args...)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", args[len(args)-1], err)
 	}

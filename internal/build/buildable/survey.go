@@ -38,13 +38,14 @@ type goPackage struct {
 	Dir, ImportPath, Name string
 	Standard              bool
 	Module                *goModule
+	Deps                  []string // of all packages below
 
 	GoFiles, CgoFiles, CFiles, CXXFiles, MFiles, HFiles, FFiles, SFiles []string
 	SwigFiles, SwigCXXFiles, SysoFiles, EmbedFiles, EmbedPatterns       []string
 	IgnoredGoFiles, IgnoredOtherFiles                                   []string
 }
 
-const listFields = "Dir,ImportPath,Name,Standard,Module,GoFiles,CgoFiles,CFiles,CXXFiles,MFiles,HFiles,FFiles,SFiles," +
+const listFields = "Dir,ImportPath,Name,Standard,Module,Deps,GoFiles,CgoFiles,CFiles,CXXFiles,MFiles,HFiles,FFiles,SFiles," +
 	"SwigFiles,SwigCXXFiles,SysoFiles,EmbedFiles,EmbedPatterns,IgnoredGoFiles,IgnoredOtherFiles"
 
 type goModule struct {
@@ -125,7 +126,7 @@ func (s *surveyor) once(path string) bool {
 
 // toolchain notes the go command and what chooses its version.
 func (s *surveyor) toolchain(ctx context.Context) error {
-	out, err := s.golang.run(ctx, s.options.Platforms[0], "env", "-json", "GOROOT", "GOVERSION", "GOENV", "GOFLAGS", "GOWORK", "GOMODCACHE", "GOEXPERIMENT", "GOFIPS140")
+	out, err := s.ask(ctx, s.options.Platforms[0], "env", "-json", "GOROOT", "GOVERSION", "GOENV", "GOFLAGS", "GOWORK", "GOMODCACHE", "GOEXPERIMENT", "GOFIPS140")
 	if err != nil {
 		return fmt.Errorf("ask for the go command's settings: %w", err)
 	}
@@ -174,26 +175,42 @@ func (s *surveyor) optional(kind, prefix string, paths ...string) error {
 
 // list returns the packages of the program, the main package last.
 func (s *surveyor) list(ctx context.Context, p ocispec.Platform) ([]goPackage, error) {
-	out, err := s.onPackage(ctx, p, "list", "-deps", "-json="+listFields)
+	if packages := s.options.Together.list(ctx, s.golang, p); len(packages) > 0 {
+		return packages, nil
+	}
+	target, err := s.target()
+	if err != nil {
+		return nil, err
+	}
+	packages, err := s.listPackages(ctx, p, target)
 	if err != nil {
 		return nil, fmt.Errorf("list the packages of %s: %w", s.main(), err)
+	}
+	if len(packages) == 0 {
+		return nil, fmt.Errorf("go list names no package for %s", s.main())
+	}
+	return packages, nil
+}
+
+// listPackages are the packages of programs: each after those that it imports. They do not
+// depend on the profiles of the programs.
+func (g *golang) listPackages(ctx context.Context, p ocispec.Platform, programs ...string) ([]goPackage, error) {
+	out, err := g.onPackages(ctx, p, programs, "list", "-deps", "-pgo=off", "-json="+listFields)
+	if err != nil {
+		return nil, err
 	}
 	var packages []goPackage
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		var pkg goPackage
 		err := d.Decode(&pkg)
 		if errors.Is(err, io.EOF) {
-			break
+			return packages, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("go list: %w", err)
 		}
 		packages = append(packages, pkg)
 	}
-	if len(packages) == 0 {
-		return nil, fmt.Errorf("go list names no package for %s", s.main())
-	}
-	return packages, nil
 }
 
 // goPackage notes the files of a package that is not pinned by a version.

@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nationtech/harmony/internal/build"
 	"github.com/nationtech/harmony/internal/build/inputs"
 	"github.com/nationtech/harmony/internal/chart"
 	"github.com/nationtech/harmony/internal/cli/process"
@@ -97,10 +98,10 @@ func (p *project) list(ctx context.Context, dir string, names []string) (side, e
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.NumCPU() + 1)
 	group.Go(func() error { return p.charts(ctx, dir, apps, s) })
-	images := make([]listed, len(apps))
+	images, lister := make([]listed, len(apps)), p.lister.Together(apps)
 	for i, app := range apps {
 		group.Go(func() error {
-			images[i] = p.image(ctx, dir, app)
+			images[i] = image(ctx, lister, dir, app)
 			if protocol.ExitCode(images[i].err) == protocol.ExitUnsupported {
 				return fmt.Errorf("the inputs of %s: %w", app.Name, images[i].err)
 			}
@@ -120,13 +121,13 @@ func (p *project) list(ctx context.Context, dir string, names []string) (side, e
 }
 
 // image lists the AppSpec and what the images are made from.
-func (p *project) image(ctx context.Context, dir string, app protocol.AppSpec) listed {
+func image(ctx context.Context, lister *build.Lister, dir string, app protocol.AppSpec) listed {
 	l := listed{paths: map[string]bool{}}
 	if l.items, l.err = specItems(dir, app); l.err != nil {
 		return l
 	}
 	for _, one := range app.ForEachImage() {
-		items, paths, err := p.lister.Items(ctx, one)
+		items, paths, err := lister.Items(ctx, one)
 		if err != nil {
 			l.err = errors.Join(l.err, within(dir, err))
 		}

@@ -85,7 +85,7 @@ type Digests struct {
 }
 
 // OpenDigests reads what is remembered at path. A file that is missing or
-// malformed is an empty memory.
+// malformed is an empty memory. Without a path the memory ends with the process.
 func OpenDigests(path string) *Digests {
 	d := &Digests{path: path, used: map[string]remembered{}}
 	if data, err := os.ReadFile(path); err == nil {
@@ -162,7 +162,7 @@ func (d *Digests) read(path string, open func() (fs.File, error)) (string, error
 func (d *Digests) Save() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.changed && len(d.used) == len(d.known) {
+	if d.path == "" || !d.changed && len(d.used) == len(d.known) {
 		return
 	}
 	if atomicfile.Write(d.path, encode(d.used), 0o600) == nil {

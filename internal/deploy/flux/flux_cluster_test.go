@@ -231,9 +231,7 @@ func TestFailureWithoutRollbackStopsEarly(t *testing.T) {
 	w := newWorld(t)
 	w.Settings["rollback"], w.Settings["failFast"] = false, true
 	w.Values["env"] = []any{map[string]any{"name": "EXIT", "value": "3"}}
-	// The second restart comes half a minute after the first, and on a busy machine later.
-	w.Settings["timeout"] = "90s"
-	w.Fails(80*time.Second, protocol.ExitFailed, "CrashLoopBackOff", "exit code 3")
+	w.Fails(45*time.Second, protocol.ExitFailed, "CrashLoopBackOff", "exit code 3")
 	// Flux still waits for what failed: its pods are no reason to stop again.
 	w.Values["env"] = []any{}
 	w.Deploy(protocol.OutcomeInstalled)

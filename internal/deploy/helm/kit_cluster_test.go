@@ -88,7 +88,7 @@ func newWorld(t *testing.T) *world {
 		t: t, cluster: c, namespace: c.NamespaceName(t), image: clustertest.Push(t, "harmony-test/app", "1.0.0"),
 		templates: map[string]string{"app.yaml": deploymentTemplate},
 		values:    map[string]any{"replicas": float64(1), "env": []any{}},
-		settings:  map[string]any{"timeout": "1m"},
+		settings:  map[string]any{"timeout": "3m"},
 		version:   "1.0.0",
 		charts:    t.TempDir(),
 	}
