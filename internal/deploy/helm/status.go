@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/nationtech/harmony/internal/chart/values"
 	"github.com/nationtech/harmony/internal/cluster/manifest"
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/cluster/proof"
@@ -34,41 +35,59 @@ func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.settings.timeout)
 	defer cancel()
-	entries, err := d.status(ctx)
+	entries, last, err := d.status(ctx)
 	if err != nil {
 		return nil, d.Explain(err)
 	}
+	hide(app, target, last, entries)
 	for i := range entries {
 		entries[i].App, entries[i].Target, entries[i].Context, entries[i].Namespace = app.Name, target, d.Context, d.Namespace
 	}
 	return entries, nil
 }
 
-func (d *deployment) status(ctx context.Context) ([]status.Entry, error) {
+// status also returns the release that Helm has, or nil.
+func (d *deployment) status(ctx context.Context) ([]status.Entry, *release.Release, error) {
 	entries, err := controllers(ctx, d.Dynamic, d.Namespace, d.App.Name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	last, err := d.last(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if isGone(last) {
 		if len(entries) == 0 {
 			entries = []status.Entry{{State: status.Absent}}
 		}
-		return entries, nil
+		return entries, nil, nil
 	}
 	for i := range entries {
 		if entries[i].Adapter == "flux" {
-			return entries, d.complete(ctx, &entries[i], last)
+			return entries, last, d.complete(ctx, &entries[i], last)
 		}
 	}
 	own, err := d.entry(ctx, last)
-	if err != nil {
-		return nil, err
+	return append(entries, own), last, err
+}
+
+// hide keeps values that are encrypted in the project out of the messages, which may quote
+// them: those that the release got are known, and without a release the message is not shown.
+func hide(app protocol.AppSpec, target string, last *release.Release, entries []status.Entry) {
+	known, err := values.StandIns(app, target)
+	if err == nil && len(known.Encrypted) == 0 {
+		return
 	}
-	return append(entries, own), nil
+	for i := range entries {
+		e := &entries[i]
+		switch {
+		case e.Message == "":
+		case last == nil:
+			e.Message = "what it says may quote encrypted values; kubectl describe shows it"
+		default:
+			e.Message = values.Secretly(app, target, last.Config).Mask(e.Message)
+		}
+	}
 }
 
 // complete adds the release itself to what Flux reports about it, and
