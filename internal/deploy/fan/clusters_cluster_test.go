@@ -87,7 +87,10 @@ func (f *realFleet) openAs(adapter string, multi protocol.MultiCluster, dryRun b
 	f.T.Helper()
 	multi.Namespace = f.Namespace
 	env := capability.Environment{
-		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "production"}, Targets: map[string]protocol.Target{deploytest.Target: {MultiCluster: &multi}}},
+		Topology: protocol.Topology{
+			Metadata: protocol.Metadata{Name: "production"},
+			Targets:  map[string]protocol.Target{deploytest.Target: {MultiCluster: &multi, NoDowngrade: &f.NoDowngrade}},
+		},
 		Provider: protocol.Provider{Adapter: adapter, Settings: f.Settings}, DryRun: dryRun, Adopt: f.Adopt,
 		Progress: func(e protocol.Event) {
 			f.T.Logf("%s %s %d/%d %s", time.Now().Format("05.000"), e.Phase, e.Current, e.Total, e.Message)
@@ -334,10 +337,46 @@ func (f *realFleet) applicationSet() {
 	if f.version("us") != "1" || f.version("real") != "1" {
 		f.T.Errorf("versions: us %s, real %s", f.version("us"), f.version("real"))
 	}
+	f.takenBackBySet(multi)
 	f.removedFromSet(multi)
 	if _, err := sets.Get(f.T.Context(), f.Namespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		f.T.Errorf("the ApplicationSet after the uninstall: %v", err)
 	}
+}
+
+// takenBackBySet takes a new version back from the clusters of an ApplicationSet, whose
+// checks failed, and tries an older one where that is refused.
+func (f *realFleet) takenBackBySet(multi protocol.MultiCluster) {
+	f.T.Helper()
+	f.Values["version"], f.Values["replicas"] = "1", float64(1)
+	deployed, before, err := f.deploy(argocd.Name, multi)
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	version := f.Version
+	f.Version, f.Values["version"] = "1.1.0", "4"
+	f.NextImage("1.1.0")
+	deployed, each, err := f.deploy(argocd.Name, multi)
+	if err != nil || deployed.Clusters.Upgraded != 2 || f.version("us") != "4" {
+		f.T.Fatalf("deploy of 1.1.0: %+v, %v, us has %s", deployed, err, f.version("us"))
+	}
+	from := capability.Setback{Deployed: deployed, Clusters: []protocol.DeployResult{each["us"], each["real"]}, Reason: "check ready failed"}
+	results := told{}
+	back, err := f.open(argocd.Name, multi).(capability.Reverter).TakeBack(f.T.Context(), f.Spec(), deploytest.Target, from,
+		func(r protocol.DeployResult) { results[r.Cluster] = r })
+	if err != nil || *back.Clusters != (protocol.ClusterCount{Total: 2, RolledBack: 2}) || back.RunningVersion != version || back.Image != before["us"].Image {
+		f.T.Fatalf("taken back: %+v, %v", back, err)
+	}
+	if f.version("us") != "1" || f.version("real") != "1" || !strings.HasSuffix(f.Deployment().Spec.Template.Spec.Containers[0].Image, before["real"].Image) {
+		f.T.Errorf("taken back, but us has %s and real has %s, %+v", f.version("us"), f.version("real"), results)
+	}
+
+	f.Version, f.NoDowngrade = "0.9.0", true
+	_, each, err = f.deploy(argocd.Name, multi)
+	if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), "has "+deploytest.AppName+" "+version+", which is newer than 0.9.0") || f.version("us") != "1" {
+		f.T.Errorf("an older version: %v, us has %s, %+v", err, f.version("us"), each)
+	}
+	f.Version, f.NoDowngrade = version, false
 }
 
 // removedFromSet uninstalls the app from the clusters of an ApplicationSet.
