@@ -35,7 +35,7 @@ type section struct {
 }
 
 func sections() []section {
-	return []section{{"dispatch", dispatch}, {"start", start}, {"change", change}, {"noop", noop}, {"build", builds}, {"push", pushes}, {"deploy", deploys}, {"checks", checks}, {"monorepo", monorepo}, {"list", list}}
+	return []section{{"dispatch", dispatch}, {"start", start}, {"change", change}, {"noop", noop}, {"build", builds}, {"push", pushes}, {"deploy", deploys}, {"takeback", takeBacks}, {"checks", checks}, {"monorepo", monorepo}, {"list", list}}
 }
 
 // bench is one run: its folder, and how often each command is run.
@@ -49,7 +49,7 @@ type bench struct {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "few rounds: to see that it works, not for numbers")
-	only := flags.String("only", "", "the `sections` to run: dispatch,start,change,noop,build,push,deploy,checks,monorepo,list (default all)")
+	only := flags.String("only", "", "the `sections` to run: dispatch,start,change,noop,build,push,deploy,takeback,checks,monorepo,list (default all)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func choose(only string) ([]section, error) {
 			}
 		}
 		if len(chosen) == known {
-			return nil, fmt.Errorf("no section %q: use dispatch, start, change, noop, build, push, deploy, checks, monorepo, list", name)
+			return nil, fmt.Errorf("no section %q: use dispatch, start, change, noop, build, push, deploy, takeback, checks, monorepo, list", name)
 		}
 	}
 	return chosen, nil

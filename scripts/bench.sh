@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measure the suite and its peers, on a real cluster with a Docker daemon:
-# scripts/bench.sh [-quick] [-only dispatch,start,change,noop,build,push,deploy,checks,monorepo,list]
+# scripts/bench.sh [-quick] [-only dispatch,start,change,noop,build,push,deploy,takeback,checks,monorepo,list]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
