@@ -213,7 +213,7 @@ func staysAs(results []protocol.DeployResult) string {
 	case installed:
 		return "it is the first release there, and there is nothing to go back to"
 	}
-	return "this release ran there before, and there is nothing to go back to"
+	return "an earlier run brought it there, and this one changed nothing"
 }
 
 func isFirst(d protocol.DeployResult) bool {

@@ -25,7 +25,7 @@ func TestStays(t *testing.T) {
 	irreversible := with(func(d *protocol.DeployResult) { d.Irreversible = "Job migrate" })
 	const (
 		firstRelease = "it is the first release there, and there is nothing to go back to"
-		sameRelease  = "this release ran there before, and there is nothing to go back to"
+		sameRelease  = "an earlier run brought it there, and this one changed nothing"
 		cannot       = "the release before cannot come back: harmony.nationtech.io/irreversible on Job migrate"
 	)
 	for name, test := range map[string]struct {

@@ -14,22 +14,42 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// kills is how many random moments are tried, in releases of app.
-const (
-	kills = 20
-	app   = "fleet-callout"
-)
+const app = "fleet-callout"
+
+// envKills is how many random moments each test tries; without it, as many as take a few
+// minutes.
+const envKills = "HARMONY_TEST_KILLS"
+
+// kills is how many random moments are tried, and what chooses them.
+func kills(t *testing.T, usual int) (int, *rand.Rand) {
+	t.Helper()
+	if text := os.Getenv(envKills); text != "" {
+		var err error
+		if usual, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("%s: %v", envKills, err)
+		}
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	return usual, rand.New(rand.NewPCG(seed, 0))
+}
+
+// victim is one of the processes of a release, or all of them.
+func victim(random *rand.Rand) string {
+	all := []string{"harmony-build", "harmony-publish", "harmony-chart", "harmony-deploy", "harmony-smoke", "harmony", "group"}
+	return all[random.IntN(len(all))]
+}
 
 // kill -9 of a stage, of the dispatcher, or of all of them, at any moment of a
 // release: the next run converges to the state that an undisturbed one gives.
 func TestKilledAtRandomMoments(t *testing.T) {
 	p := newProject(t, "fleet")
 	p.rewrite("charts/callout/production.yaml", "replicas: 2", "replicas: 1")
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	kills, random := kills(t, 12)
 
 	// How long an undisturbed release with a change takes.
 	began := time.Now()
@@ -41,8 +61,8 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		version := fmt.Sprintf("1.0.%d", i+1)
 		p.rewrite("cmd/callout/main.go", "func main() {", fmt.Sprintf("func main() {\n\tprintln(%q)\n", version))
 		after := time.Duration(random.Int64N(int64(whole)))
-		victim := []string{"harmony-build", "harmony-publish", "harmony-chart", "harmony-deploy", "harmony-smoke", "harmony", "group"}[random.IntN(7)]
-		if p.releaseKilled(version, victim, after) {
+		victim := victim(random)
+		if p.releaseKilled(app, version, victim, after) {
 			killed++
 		}
 		out := p.run("harmony", "release", app, "--version", version, "-o", "json")
@@ -63,13 +83,98 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	p.checkTags("callout")
 }
 
+// kill -9 at any moment of a release of three apps to two targets, of which a check fails:
+// the next run ends with 5 and takes staging back to what ran before. Where the killed run
+// had brought the version already it leaves it, and a rollback returns to what ran before.
+// Production stays as it is, and no Job and no other pod is left.
+func TestKilledWhileACheckFails(t *testing.T) {
+	p := newProject(t, "fleet")
+	p.rewrite("charts/callout/production.yaml", "replicas: 2", "replicas: 1")
+	good := only(documents(t, p.must("harmony", "release", "--all", "--version", "1.0.0", "-o", "json").stdout), "DeployResult")
+	var image string
+	for _, deployed := range good {
+		if deployed.Metadata.Name == app {
+			image = string(deployed.Spec.Image)
+		}
+	}
+	p.rewrite("harmony.yaml", "    - {name: port", "    - {name: books, job: {env: {TOKENS_FILE: /none}}, timeout: 4s}\n    - {name: port")
+	kills, random := kills(t, 3)
+	var whole time.Duration
+	killed := 0
+	for i := range kills + 1 {
+		version := fmt.Sprintf("1.1.%d", i)
+		p.rewrite("cmd/callout/main.go", "func main() {", fmt.Sprintf("func main() {\n\tprintln(%q)\n", version))
+		what := "undisturbed"
+		if i > 0 {
+			after, victim := time.Duration(random.Int64N(int64(whole))), victim(random)
+			what = fmt.Sprintf("%s killed after %s", victim, after)
+			if p.releaseKilled("--all", version, victim, after) {
+				killed++
+			}
+		}
+		began := time.Now()
+		out := p.run("harmony", "release", "--all", "--version", version, "--rollback-on-failure", "-o", "json")
+		if i == 0 {
+			whole = time.Since(began)
+		}
+		if out.code != 5 {
+			t.Fatalf("version %s, %s: the next run ends with %d, want 5\n%s", version, what, out.code, out.stderr)
+		}
+		if strings.Contains(out.stderr, "staging was left on "+version+": an earlier run brought it there") {
+			p.must("harmony", "rollback", app, "--target", "staging")
+		}
+		p.nothingLeft(version+", "+what, image)
+	}
+	// What killed runs held is taken over by the next one that changes something.
+	p.rewrite("harmony.yaml", "    - {name: books, job: {env: {TOKENS_FILE: /none}}, timeout: 4s}\n", "")
+	p.must("harmony", "release", "--all", "--version", "2.0.0")
+	for _, target := range []string{"staging", "production"} {
+		leases, err := p.cluster.Client.CoordinationV1().Leases(p.name+"-"+target).List(t.Context(), metav1.ListOptions{})
+		if err != nil || len(leases.Items) > 0 {
+			t.Errorf("%s has %d Leases, %v", target, len(leases.Items), err)
+		}
+	}
+	if killed < kills/2 {
+		t.Errorf("only %d of %d runs were hit before they ended", killed, kills)
+	}
+}
+
+// nothingLeft holds that both targets run the app by this digest, and have no Jobs.
+func (p *project) nothingLeft(when, digest string) {
+	p.t.Helper()
+	for _, target := range []string{"staging", "production"} {
+		namespace, ctx := p.name+"-"+target, p.t.Context()
+		jobs, err := p.cluster.Client.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil || len(jobs.Items) > 0 {
+			p.t.Errorf("version %s: %s has %d Jobs, %v", when, target, len(jobs.Items), err)
+		}
+		pods, err := p.cluster.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + app})
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		running := 0
+		for _, pod := range pods.Items {
+			if pod.DeletionTimestamp != nil {
+				continue
+			}
+			running++
+			if id := pod.Status.ContainerStatuses[0].ImageID; !strings.HasSuffix(id, digest) {
+				p.t.Errorf("version %s: %s runs %s, not %s", when, target, id, digest)
+			}
+		}
+		if running != 1 {
+			p.t.Errorf("version %s: %s has %d pods, want 1", when, target, running)
+		}
+	}
+}
+
 // releaseKilled starts a release and kills the victim after a while. It reports
 // whether the victim was there to be killed.
-func (p *project) releaseKilled(version, victim string, after time.Duration) bool {
+func (p *project) releaseKilled(apps, version, victim string, after time.Duration) bool {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "harmony"), "release", app, "--version", version, "-o", "json")
+	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "harmony"), "release", apps, "--version", version, "--rollback-on-failure", "-o", "json")
 	cmd.Dir, cmd.Env = p.dir, p.env
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
