@@ -19,13 +19,30 @@ var broken = map[string]string{
 	"tcp":        `tcp: {service: fleet-callout, port: 9}`,
 	"grpc":       `grpc: {service: fleet-callout, port: 8080}`,
 	"job":        `job: {env: {TOKENS_FILE: /none}}`,
-	"helmTest":   `helmTest: {names: [none]}`,
+	"helmTest":   `helmTest: {}`, // the one of failingHook
 	"exec":       `exec: {command: ["false"]}`,
 	"prometheus": `prometheus: {url: "PROMETHEUS", query: errors, max: 0.5}`,
 	"logs":       `logs: {forbid: ["."], since: 1h}, for: 1s`,
 	"resource":   `resource: {apiVersion: apps/v1, kind: Deployment, name: fleet-callout, condition: Available=False}`,
 	"tide":       `tide: {at: low}`, // harmony-check-tide on PATH
 }
+
+// failingHook is a test of the chart.
+const failingHook = `apiVersion: v1
+kind: Pod
+metadata:
+  name: {{ .Chart.Name }}-test
+  annotations: {helm.sh/hook: test, helm.sh/hook-delete-policy: "before-hook-creation,hook-failed"}
+spec:
+  restartPolicy: Never
+  securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
+  containers:
+    - name: test
+      image: {{ .Values.image }}
+      env: [{name: TOKENS_FILE, value: /none}]
+      resources: {requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: "1", memory: 64Mi}}
+      securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+`
 
 // TestEachKindOfCheckStopsBeforeProduction releases to staging with a failing check of each
 // kind in turn.
@@ -35,6 +52,9 @@ func TestEachKindOfCheckStopsBeforeProduction(t *testing.T) {
 		fmt.Fprint(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"9"]}]}}`)
 	}))
 	defer prometheus.Close()
+	if err := os.WriteFile(filepath.Join(p.dir, "charts", "callout", "templates", "test.yaml"), []byte(failingHook), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	bin := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bin, "harmony-check-tide"), []byte("#!/bin/sh\necho the tide is high >&2\nexit 1\n"), 0o755); err != nil {
 		t.Fatal(err)
