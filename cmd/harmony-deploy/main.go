@@ -30,7 +30,7 @@ func main() {
 	streams := project.Standard()
 	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: streams}
 	stage, back := plugin.Deploy(suite.Version(), adapters), plugin.TakeBack(suite.Version(), adapters)
-	stage.Features = []string{protocol.FeatureImages, protocol.FeatureImagePlaces}
+	stage.Features = []string{protocol.FeatureImages, protocol.FeatureImagePlaces, protocol.FeatureRings}
 	back.Features = stage.Features
 	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind), cli.TakeBack(back, streams, bind))
 	project.Main(stage, options...)

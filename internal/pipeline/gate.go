@@ -197,6 +197,11 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 			return info, err
 		}
 	}
+	for _, target := range r.Targets {
+		if err := info.CheckTarget(r.Topology, target); err != nil {
+			return info, err
+		}
+	}
 	if err := r.checkImageless(n, plugin, info); err != nil {
 		return info, err
 	}

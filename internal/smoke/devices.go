@@ -60,6 +60,9 @@ func skips(check protocol.SmokeCheck, place devices.Place) string {
 type reportsProbe struct{ place devices.Place }
 
 func (p reportsProbe) attempt(ctx context.Context) (string, error) {
+	if len(p.place.Target.Rings) > 0 {
+		return p.attemptRings(ctx)
+	}
 	state, err := p.place.State.Get(ctx, devices.TagLatest)
 	if err != nil {
 		return "", &blocked{err: err}
@@ -85,4 +88,39 @@ func (p reportsProbe) attempt(ctx context.Context) (string, error) {
 		text += ", " + worst.Message
 	}
 	return "", errors.New(text)
+}
+
+// attemptRings passes when every ring that is open for the newest state reports what a
+// further one waits for: a rollout may take days, and a check does not wait for its end.
+func (p reportsProbe) attemptRings(ctx context.Context) (string, error) {
+	follows, err := p.place.Follows(ctx)
+	if err != nil {
+		return "", &blocked{err: err}
+	}
+	newest := devices.Newest(follows)
+	if newest.Digest == "" {
+		return "", errors.New("nothing is published for " + p.place.Whose())
+	}
+	if newest.IsTombstone() {
+		return "", errors.New("the app was uninstalled from " + p.place.Whose())
+	}
+	roster, err := p.place.Roster(ctx)
+	if err != nil {
+		return "", &blocked{err: err}
+	}
+	open := 0
+	for i, state := range follows {
+		if state.Digest != newest.Digest {
+			break
+		}
+		reported := roster.Ring(i, newest.Digest)
+		if failed := reported.Count(protocol.DeviceFailed); failed > p.place.Target.Advance().Failures(reported.Online()) {
+			return "", fmt.Errorf("%s: %s", p.place.Target.RingTags()[i], reported)
+		}
+		if ok, text := roster.Opens(i, reported); !ok {
+			return "", errors.New(text)
+		}
+		open++
+	}
+	return fmt.Sprintf("%d of %d rings are open; %s", open, len(follows), roster.All(newest.Digest)), nil
 }

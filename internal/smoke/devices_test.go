@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -85,4 +86,61 @@ func TestDevices(t *testing.T) {
 	if _, err := look(); protocol.ExitCode(err) != protocol.ExitRetryable {
 		t.Errorf("the registry is away: %v", err)
 	}
+}
+
+// With rings, those that are open count.
+func TestRingsOfDevices(t *testing.T) {
+	server := httptest.NewServer(registry.New())
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	state, err := random.Image(16, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, err := state.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	edge := &protocol.EdgeDevice{
+		Group: "shops", Namespace: "fleet", Rings: []protocol.DeviceRing{{Labels: map[string]string{"tier": "canary"}}, {Share: 100}},
+		AdvanceWhen: &protocol.AdvanceWhen{MaxFailed: 1, Healthy: "50%"}, Reports: &protocol.DeviceReports{OfflineAfter: protocol.Duration(1000000 * time.Hour)},
+	}
+	look := func() string {
+		t.Helper()
+		c := newChecker(t, capability.Environment{Topology: protocol.Topology{
+			Metadata: protocol.Metadata{Name: "test"}, OCIRegistry: &protocol.Provider{URL: host + "/fleet"},
+			Targets: map[string]protocol.Target{"edge": {EdgeDevice: edge}},
+		}})
+		r, err := c.Check(t.Context(), appWith(protocol.SmokeCheck{Name: "ready", Rollout: &protocol.RolloutCheck{}, Timeout: 50 * quick / 10, Interval: quick}), "edge")
+		if err != nil {
+			return err.Error()
+		}
+		return r.Checks[0].Message
+	}
+	says := func(words string) {
+		t.Helper()
+		if got := look(); !strings.Contains(got, words) {
+			t.Errorf("%s, want %q", got, words)
+		}
+	}
+	says("nothing is published for group shops")
+	state2, err := random.Image(16, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	devicestest.Push(t, host+"/fleet/edge/groups/shops/fleet-operator:latest", state2)
+	devicestest.Push(t, host+"/fleet/edge/groups/shops/fleet-operator:ring-1", state)
+	reports := host + "/fleet/edge-reports/groups/shops/fleet-operator:"
+	for i, said := range []string{"progressing", "failed", "ready"} {
+		devicestest.Report(t, reports+"shop-"+string(rune('1'+i)), said, "ring-1@"+hash.String(), "")
+		if i == 1 {
+			says("ring-1 waits for 1 ready devices: 0 of 2 devices are ready")
+		}
+	}
+	says("ring-1 waits for 2 ready devices: 1 of 3 devices are ready")
+	devicestest.Report(t, reports+"shop-1", "ready", "ring-1@"+hash.String(), "")
+	devicestest.Report(t, reports+"shop-9", "ready", "latest@sha256:"+strings.Repeat("1", 64), "")
+	says("1 of 2 rings are open; 2 of 4 devices are ready, 1 failed, 1 behind")
+	devicestest.Report(t, reports+"shop-1", "failed", "ring-1@"+hash.String(), "")
+	says("ring-1: 1 of 3 devices are ready, 2 failed")
 }

@@ -245,6 +245,9 @@ func (r *run) open(ctx context.Context) (Work, error) {
 		r.opened.err = protocol.Invalid("Topology %q: %w", r.topology.Name, err)
 		return nil, r.opened.err
 	}
+	if r.opened.err = r.stage.Info(nil).CheckTarget(*r.topology, r.inv.Target); r.opened.err != nil {
+		return nil, r.opened.err
+	}
 	r.opened.work, r.opened.err = r.stage.Open(ctx, Environment{
 		Topology: *r.topology, Target: r.inv.Target, DryRun: r.inv.DryRun, Cache: r.inv.Cache,
 		Progress: r.progress,

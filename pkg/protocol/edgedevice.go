@@ -27,6 +27,12 @@ type EdgeDevice struct {
 	SecretRef string `json:"secretRef,omitempty"`
 	// Reports say where devices tell what became of it.
 	Reports *DeviceReports `json:"reports,omitempty"`
+	// Rings are parts of the group that get a release one after the other: shares of
+	// the devices, such as [1%, 10%, 100%], or labels. All at once when absent.
+	Rings []DeviceRing `json:"rings,omitempty"`
+	// AdvanceWhen is what a ring must report before the next one is opened; that all of
+	// its devices are ready when absent.
+	AdvanceWhen *AdvanceWhen `json:"advanceWhen,omitempty"`
 }
 
 // EdgeForm is what the artifact of an edge device holds.
@@ -51,6 +57,12 @@ type DeviceReports struct {
 	// Await is how long a deploy waits until every device reports to be ready; it
 	// does not wait when zero.
 	Await Duration `json:"await,omitempty"`
+	// OfflineAfter is how old the last report of a device is when it counts as offline:
+	// it is not waited for. Never when zero; 15m where there are rings.
+	OfflineAfter Duration `json:"offlineAfter,omitempty"`
+	// RequestsPerSecond is how often one deploy of an app asks a registry, of state or of
+	// reports, in a second; no limit when zero.
+	RequestsPerSecond int `json:"requestsPerSecond,omitempty"`
 	// Disabled says that these devices do not report.
 	Disabled bool `json:"disabled,omitempty"`
 }
@@ -83,6 +95,7 @@ func (e EdgeDevice) validate(p *problems, field string) {
 	if e.Reports != nil {
 		e.Reports.validate(p, field+".reports", e.Group != "")
 	}
+	e.validateRings(p, field)
 }
 
 func (r DeviceReports) validate(p *problems, field string, group bool) {
@@ -94,6 +107,9 @@ func (r DeviceReports) validate(p *problems, field string, group bool) {
 		p.once(at, r.Devices, i)
 	}
 	p.notNegative(field+".await", int64(r.Await))
+	p.notNegative(field+".offlineAfter", int64(r.OfflineAfter))
+	p.notNegative(field+".requestsPerSecond", int64(r.RequestsPerSecond))
+	p.must(r.OfflineAfter == 0 || group, field+".offlineAfter", "is for a group")
 	p.must(!r.Disabled || r.Await == 0 && len(r.Devices) == 0, field+".disabled", "leaves nothing to wait for: remove it, or await and devices")
 }
 
@@ -121,6 +137,10 @@ type PublishedState struct {
 	Ready int `json:"ready"`
 	// Total is how many devices the group has.
 	Total int `json:"total"`
+	// Rings are those of the group, in order, and Waits what the next one waits for.
+	Rings []RingState `json:"rings,omitempty"`
+	// Waits is empty when all rings are open.
+	Waits string `json:"waits,omitempty"`
 	// Devices are the devices, those that are not ready first; at most 500.
 	Devices []DeviceReport `json:"devices,omitempty"`
 }
@@ -144,7 +164,8 @@ type DeviceState string
 
 // The states: the device runs what is wanted and is healthy; it is at it; it
 // failed; it reports of another state than the one that is published; it has
-// never reported; it has applied a tombstone, and the app is gone from it.
+// never reported; it has applied a tombstone, and the app is gone from it; it has not
+// reported for longer than the target allows.
 const (
 	DeviceReady       DeviceState = "ready"
 	DeviceProgressing DeviceState = "progressing"
@@ -152,4 +173,5 @@ const (
 	DeviceBehind      DeviceState = "behind"
 	DeviceSilent      DeviceState = "silent"
 	DeviceGone        DeviceState = "gone"
+	DeviceOffline     DeviceState = "offline"
 )

@@ -32,9 +32,11 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[protocol.EdgeForm]():
 		return enum(protocol.EdgeManifests, protocol.EdgeHelmRelease)
 	case reflect.TypeFor[protocol.DeviceState]():
-		return enum(protocol.DeviceReady, protocol.DeviceProgressing, protocol.DeviceFailed, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceGone)
+		return enum(protocol.DeviceReady, protocol.DeviceProgressing, protocol.DeviceFailed, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceGone, protocol.DeviceOffline)
 	case reflect.TypeFor[protocol.PipelineStep]():
 		return pipelineStep()
+	case reflect.TypeFor[protocol.DeviceRing]():
+		return deviceRing()
 	case reflect.TypeFor[protocol.Change]():
 		return enum(protocol.ChangeCreated, protocol.ChangeUpdated, protocol.ChangeRemoved, protocol.ChangeUnchanged)
 	case reflect.TypeFor[protocol.CheckStatus]():
@@ -56,6 +58,23 @@ func pipelineStep() *jsonschema.Schema {
 				PatternProperties:    map[string]*jsonschema.Schema{stage: {Type: "string", Pattern: namePattern}},
 				AdditionalProperties: jsonschema.FalseSchema,
 			},
+		},
+	}
+}
+
+// deviceRing is a share of devices, or their labels.
+func deviceRing() *jsonschema.Schema {
+	const label = `^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`
+	one := uint64(1)
+	labels := jsonschema.NewProperties()
+	labels.Set("labels", &jsonschema.Schema{
+		Type: "object", MinProperties: &one, PropertyNames: &jsonschema.Schema{Pattern: label}, AdditionalProperties: &jsonschema.Schema{Type: "string", Pattern: label},
+	})
+	return &jsonschema.Schema{
+		Description: "Up to which share of the devices the ring comes, such as 10%, or the labels of its devices, such as {labels: {tier: canary}}.",
+		AnyOf: []*jsonschema.Schema{
+			{Type: "string", Pattern: `^([1-9][0-9]?|100)%$`},
+			{Type: "object", Properties: labels, Required: []string{"labels"}, AdditionalProperties: jsonschema.FalseSchema},
 		},
 	}
 }
@@ -89,6 +108,7 @@ func constrain(definitions jsonschema.Definitions) {
 		{"PublishedState", "digest", pattern(digestPattern)},
 		{"PublishedState", "image", pattern(digestPattern)},
 		{"PublishedState", "chart", pattern(digestPattern)},
+		{"RingState", "digest", pattern(digestPattern)},
 		{"Failure", "code", between("1", "255")},
 		{"HTTPCheck", "port", between("0", "65535")},
 		{"TCPCheck", "port", between("0", "65535")},
@@ -107,6 +127,9 @@ func constrain(definitions jsonschema.Definitions) {
 		{"MultiCluster", "waves", countsOrShares},
 		{"MultiCluster", "maxFailures", countOrShare},
 		{"MultiCluster", "parallel", between("0", "")},
+		{"AdvanceWhen", "healthy", pattern(`^([1-9][0-9]?|100)%$`)},
+		{"AdvanceWhen", "maxFailed", countOrShare},
+		{"DeviceReports", "requestsPerSecond", between("0", "")},
 	} {
 		if d := definitions[c.kind]; d != nil {
 			c.apply(d.Properties.Value(c.field))

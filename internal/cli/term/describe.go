@@ -123,13 +123,17 @@ func describePublished(d protocol.DeployResult) string {
 	if p.Unchanged && d.Outcome == protocol.OutcomePublished {
 		text = "unchanged, published" + where
 	}
-	if p.Total == 0 {
+	if p.Total == 0 && p.Waits == "" {
 		return text + "; no device reports"
 	}
 	if p.Tombstone {
 		return text + fmt.Sprintf("; the app is gone from %d of %d devices", p.Ready, p.Total)
 	}
-	return text + fmt.Sprintf("; %d of %d devices are ready", p.Ready, p.Total)
+	text += fmt.Sprintf("; %d of %d devices are ready", p.Ready, p.Total)
+	if p.Waits != "" {
+		text += "; " + p.Waits
+	}
+	return text
 }
 
 // describeClusters counts the clusters of a target.

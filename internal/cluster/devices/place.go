@@ -16,25 +16,40 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"golang.org/x/time/rate"
 
 	"github.com/nationtech/harmony/internal/cluster/marks"
 	"github.com/nationtech/harmony/internal/registry/auth"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// The tags of a state: the one that devices follow, the one before it, and the last
-// tombstone. The versions that were published have tags as well.
+// The tags of a state: the one that devices follow, the one before it, the last
+// tombstone, and how far a state has come through the rings. The versions that were
+// published have tags as well, and so have the rings: [protocol.EdgeDevice.RingTags].
 const (
 	TagLatest   = "latest"
 	TagPrevious = "previous"
 	TagRemoved  = "removed"
+	TagRollout  = "rollout"
 )
+
+// isRing reports the tag of a ring, whether there is such a ring by now or not.
+func isRing(tag string) bool {
+	n, ok := strings.CutPrefix(tag, "ring-")
+	return ok && n != "" && strings.Trim(n, "0123456789") == ""
+}
+
+// IsVersion reports whether the tag of a state is that of a version.
+func IsVersion(tag string) bool {
+	return !isRing(tag) && !slices.Contains([]string{TagLatest, TagPrevious, TagRemoved, TagRollout}, tag)
+}
 
 // Place is where the state of one app lies, for a device or a group, and where
 // it is reported on.
@@ -63,22 +78,41 @@ func Of(topology protocol.Topology, target, app string) (Place, error) {
 	if p.Target.Reports == nil {
 		p.Target.Reports = &protocol.DeviceReports{}
 	}
-	within := "/groups/" + edge.Group + "/" + app
-	if edge.Device != "" {
-		within = "/devices/" + edge.Device + "/" + app
+	within := within(edge.Group, edge.Device) + app
+	limit := rate.NewLimiter(rate.Inf, 1)
+	if n := p.Target.Reports.RequestsPerSecond; n > 0 {
+		// A little less: requests that are held up on their way arrive together.
+		limit.SetLimit(rate.Limit(n) * 98 / 100)
 	}
 	var err error
-	if p.State, err = repository(topology, *edge, edge.Registry, "edge", within); err != nil {
+	if p.State, err = repository(topology, *edge, edge.Registry, "edge", within, limit); err != nil {
 		return Place{}, fmt.Errorf("target %q: %w", target, err)
 	}
-	if p.Reports, err = repository(topology, *edge, p.Target.Reports.Registry, "edge-reports", within); err != nil {
+	if p.Reports, err = repository(topology, *edge, p.Target.Reports.Registry, "edge-reports", within, limit); err != nil {
 		return Place{}, fmt.Errorf("target %q: %w", target, err)
 	}
 	return p, nil
 }
 
+// limited sends requests no faster than its limit.
+type limited struct {
+	http.RoundTripper
+	limit *rate.Limiter
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := l.limit.Wait(r.Context()); err != nil {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, err
+	}
+	return l.RoundTripper.RoundTrip(r)
+}
+
 // repository is one under the registry given, or next to the topology's images.
-func repository(topology protocol.Topology, edge protocol.EdgeDevice, registry, folder, within string) (Repository, error) {
+func repository(topology protocol.Topology, edge protocol.EdgeDevice, registry, folder, within string, limit *rate.Limiter) (Repository, error) {
 	insecure := edge.Insecure
 	if registry == "" {
 		images := topology.OCIRegistry
@@ -88,11 +122,32 @@ func repository(topology protocol.Topology, edge protocol.EdgeDevice, registry, 
 		}
 		registry, insecure = strings.Trim(images.URL, "/")+"/"+folder, insecure || images.Insecure
 	}
-	made, err := name.NewRepository(registry+within, auth.Naming(insecure)...)
+	return open(registry+within, insecure, limit)
+}
+
+// Reports are the reports of an app, under a registry of reports: of a group of devices, or
+// of one device if group is empty.
+func Reports(registry string, insecure bool, group, device, app string) (Repository, error) {
+	if scheme, _, has := strings.Cut(registry, "://"); has {
+		return Repository{}, protocol.Invalid("%q has the scheme %s://; a registry is named without one: registry.example.com/edge-reports", registry, scheme)
+	}
+	return open(strings.Trim(registry, "/")+within(group, device)+app, insecure, rate.NewLimiter(rate.Inf, 1))
+}
+
+// within is the folder of what belongs to a group, or to one device.
+func within(group, device string) string {
+	if group == "" {
+		return "/devices/" + device + "/"
+	}
+	return "/groups/" + group + "/"
+}
+
+func open(repository string, insecure bool, limit *rate.Limiter) (Repository, error) {
+	made, err := name.NewRepository(repository, auth.Naming(insecure)...)
 	if err != nil {
 		return Repository{}, protocol.Invalid("%w", err)
 	}
-	guard := &auth.Guard{Host: made.RegistryStr(), Insecure: insecure}
+	guard := limited{&auth.Guard{Host: made.RegistryStr(), Insecure: insecure}, limit}
 	r := Repository{name: made}
 	if r.puller, err = remote.NewPuller(auth.Through(guard, remote.WithJobs(atOnce))...); err != nil {
 		return Repository{}, err

@@ -63,9 +63,12 @@ func (p Progress) Count(state protocol.DeviceState) int {
 	return n
 }
 
-// Ready reports that there are devices and that all of them are ready, or rid of the
-// app.
-func (p Progress) Ready() bool { return len(p.Devices) > 0 && p.Done() == len(p.Devices) }
+// Online is how many devices are not offline.
+func (p Progress) Online() int { return len(p.Devices) - p.Count(protocol.DeviceOffline) }
+
+// Ready reports that there are devices and that all of them that are not offline are
+// ready, or rid of the app.
+func (p Progress) Ready() bool { return p.Done() > 0 && p.Done() == p.Online() }
 
 // Missing lists the devices that are not yet in the wanted state, the worst first, at
 // most so many.
@@ -92,7 +95,7 @@ func (p Progress) String() string {
 	if p.Tombstone {
 		text = fmt.Sprintf("the app is gone from %d of %d %s", p.Done(), len(p.Devices), noun)
 	}
-	for _, state := range []protocol.DeviceState{protocol.DeviceProgressing, protocol.DeviceFailed, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceGone} {
+	for _, state := range []protocol.DeviceState{protocol.DeviceProgressing, protocol.DeviceFailed, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceGone, protocol.DeviceOffline} {
 		if n := p.Count(state); n > 0 && state != p.wanted() {
 			text += fmt.Sprintf(", %d %s", n, state)
 		}
@@ -102,7 +105,7 @@ func (p Progress) String() string {
 
 // Worst are the devices, those that are not ready first, at most so many.
 func (p Progress) Worst(most int) []protocol.DeviceReport {
-	rank := []protocol.DeviceState{protocol.DeviceFailed, protocol.DeviceProgressing, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceGone, protocol.DeviceReady}
+	rank := []protocol.DeviceState{protocol.DeviceFailed, protocol.DeviceProgressing, protocol.DeviceBehind, protocol.DeviceSilent, protocol.DeviceGone, protocol.DeviceOffline, protocol.DeviceReady}
 	all := slices.Clone(p.Devices)
 	slices.SortStableFunc(all, func(a, b protocol.DeviceReport) int {
 		return cmp.Compare(slices.Index(rank, a.State), slices.Index(rank, b.State))
@@ -117,23 +120,48 @@ func (p Place) Progress(ctx context.Context, digest string) (Progress, error) {
 	if err != nil {
 		return Progress{}, err
 	}
-	found := make([]protocol.DeviceReport, len(names))
-	group, reading := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	for i, device := range names {
-		group.Go(func() error {
-			report, err := p.Reports.Get(reading, device)
-			found[i] = judge(device, report, digest)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	reports, err := p.read(ctx, names)
+	if err != nil {
 		return Progress{}, err
+	}
+	found := make([]protocol.DeviceReport, len(names))
+	for i, device := range names {
+		found[i] = p.judge(device, reports[i], digest)
 	}
 	if p.Target.Device != "" && found[0].State == protocol.DeviceSilent {
 		found = nil
 	}
 	return Progress{Devices: found}, nil
+}
+
+// read reads the last reports of devices, in their order.
+func (p Place) read(ctx context.Context, names []string) ([]Artifact, error) {
+	found := make([]Artifact, len(names))
+	group, reading := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i, device := range names {
+		group.Go(func() (err error) {
+			found[i], err = p.Reports.Get(reading, device)
+			found[i].descriptor = nil
+			return err
+		})
+	}
+	return found, group.Wait()
+}
+
+// judge is [judge], with devices that have not reported for too long as offline. One that
+// has reported on the state itself is not: whatever has become of it since, the state may
+// be why.
+func (p Place) judge(device string, report Artifact, digest string) protocol.DeviceReport {
+	d := judge(device, report, digest)
+	after := p.Target.OfflineAfterOr()
+	if after == 0 || d.State != protocol.DeviceSilent && d.State != protocol.DeviceBehind {
+		return d
+	}
+	if at, err := time.Parse(time.RFC3339, d.Time); err != nil || time.Since(at) > after {
+		d.State = protocol.DeviceOffline
+	}
+	return d
 }
 
 // readyTombstone is what is said of a device that reports a tombstone as it reports any
@@ -160,7 +188,7 @@ func (p Place) States(ctx context.Context) ([]Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := []string{TagLatest, TagPrevious}
+	wanted := append(p.Target.RingTags(), TagPrevious)
 	for _, device := range reported.Devices {
 		if device.Digest != "" && !slices.Contains(wanted, device.Digest) {
 			wanted = append(wanted, device.Digest)
@@ -209,13 +237,7 @@ func judge(device string, report Artifact, digest string) protocol.DeviceReport 
 		return d
 	}
 	said := report.Annotations[annotationState]
-	revision := report.Annotations[annotationRevision]
-	if _, after, tagged := strings.Cut(revision, "@"); tagged {
-		revision = after
-	}
-	if isDigest(revision) {
-		d.Digest = revision
-	}
+	d.Digest = digestIn(report.Annotations[annotationRevision])
 	d.Message = term.Excerpt(report.Annotations[annotationMessage], maxMessage-1)
 	if at, err := time.Parse(time.RFC3339, report.Annotations[annotationCreated]); err == nil {
 		d.Time = at.UTC().Format(time.RFC3339)
@@ -233,6 +255,17 @@ func judge(device string, report Artifact, digest string) protocol.DeviceReport 
 		d.State = protocol.DeviceProgressing
 	}
 	return d
+}
+
+// digestIn is the digest of a revision, alone or as Flux tells it; "" if there is none.
+func digestIn(revision string) string {
+	if _, after, tagged := strings.Cut(revision, "@"); tagged {
+		revision = after
+	}
+	if !isDigest(revision) {
+		return ""
+	}
+	return revision
 }
 
 func isDigest(text string) bool {

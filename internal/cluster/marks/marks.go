@@ -59,5 +59,13 @@ const (
 	PreviewApp = "preview." + Domain
 )
 
+// Ring is the tag of a ring of devices, Since when it became as healthy as it must be, and
+// Before the digest of the state that all rings go back to.
+const (
+	Ring   = Domain + "ring"
+	Since  = Domain + "since"
+	Before = Domain + "before"
+)
+
 // Token says whose operation of Argo CD it is.
 const Token = Domain + "token"

@@ -169,6 +169,21 @@ func (d *deployment) follow(ctx context.Context, to devices.Artifact, digest str
 	if err == nil && now.Digest != digest {
 		err = d.raced(now.Digest)
 	}
+	if err != nil {
+		return err
+	}
+	return d.takeAlong(ctx, to)
+}
+
+// takeAlong lets the tags of rings that the topology does not have any more follow as the
+// last ring does: devices that were not registered again follow them.
+func (d *deployment) takeAlong(ctx context.Context, to devices.Artifact) error {
+	strays, err := d.place.Strays(ctx)
+	for _, tag := range strays {
+		if err = d.place.State.Tag(ctx, tag, to); err != nil {
+			break
+		}
+	}
 	return err
 }
 

@@ -135,6 +135,9 @@ func (d *deployment) run(ctx context.Context) (protocol.DeployResult, error) {
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
+	if d.ringed() {
+		return d.rollOut(ctx, artifact)
+	}
 	p, err := d.publish(ctx, protocol.TagOf(d.app.Version), artifact)
 	if err != nil || d.dryRun {
 		return d.result(p, devices.Progress{}), err
@@ -263,7 +266,7 @@ func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target strin
 	if err != nil {
 		return nil, err
 	}
-	now, err := d.place.State.Get(ctx, devices.TagLatest)
+	now, _, err := d.newest(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -272,6 +275,10 @@ func (a *adapter) Status(ctx context.Context, app protocol.AppSpec, target strin
 		return []status.Entry{e}, nil
 	}
 	d.tombstone = now.IsTombstone()
+	if d.ringed() && !d.tombstone {
+		e.Adapter = Name
+		return d.ringStatus(ctx, e)
+	}
 	reported, err := d.reports(ctx, now.Digest)
 	if err != nil {
 		return nil, err

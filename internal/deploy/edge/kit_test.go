@@ -187,6 +187,12 @@ func (w *world) report(device, state, revision, message string) {
 	devicestest.Report(w.t, w.host+"/fleet/edge-reports/groups/shops/app:"+device, state, revision, message)
 }
 
+// reportWith is what a device that is ready says of a state, with further annotations.
+func (w *world) reportWith(device, revision string, more map[string]string) {
+	w.t.Helper()
+	devicestest.Push(w.t, w.host+"/fleet/edge-reports/groups/shops/app:"+device, devicestest.Image("ready", revision, devicestest.Time, more))
+}
+
 func (w *world) push(reference string, image v1.Image) {
 	w.t.Helper()
 	devicestest.Push(w.t, w.host+"/"+reference, image)

@@ -48,7 +48,7 @@ func (a *adapter) rollback(ctx context.Context, app protocol.AppSpec, target str
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	now, err := d.place.State.Get(ctx, devices.TagLatest)
+	now, latest, err := d.newest(ctx)
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -64,9 +64,9 @@ func (a *adapter) rollback(ctx context.Context, app protocol.AppSpec, target str
 	if d.dryRun {
 		return d.result(p, devices.Progress{}), nil
 	}
-	if !p.unchanged {
+	if !p.unchanged || d.ringed() {
 		d.progress(protocol.Event{Phase: "rollback", Message: "to version " + d.app.Version + ", " + p.digest})
-		if err := d.follow(ctx, earlier, earlier.Digest, now); err != nil {
+		if err := d.returnTo(ctx, earlier, now, latest); err != nil {
 			return protocol.DeployResult{}, err
 		}
 	}
@@ -86,7 +86,10 @@ func (d *deployment) earlier(ctx context.Context, now devices.Artifact, to strin
 	if to != "" {
 		tag = protocol.TagOf(to)
 	}
-	found, err := d.place.State.Get(ctx, tag)
+	found, err := d.before(ctx, now, to)
+	if err == nil && found.Digest == "" {
+		found, err = d.place.State.Get(ctx, tag)
+	}
 	switch {
 	case err != nil:
 		return found, err
@@ -102,9 +105,7 @@ func (d *deployment) earlier(ctx context.Context, now devices.Artifact, to strin
 	if err != nil {
 		return found, err
 	}
-	versions := slices.DeleteFunc(tags, func(tag string) bool {
-		return slices.Contains([]string{devices.TagLatest, devices.TagPrevious, devices.TagRemoved}, tag)
-	})
+	versions := slices.DeleteFunc(tags, func(tag string) bool { return !devices.IsVersion(tag) })
 	slices.Sort(versions)
 	return found, protocol.Invalid("version %s of %s was never published for %s", to, d.app.Name, d.place.Whose()).
 		WithHint("there are: %s", strings.Join(versions, ", "))

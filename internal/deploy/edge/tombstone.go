@@ -48,7 +48,10 @@ func (a *adapter) Remove(ctx context.Context, app protocol.AppSpec, target strin
 }
 
 func (d *deployment) remove(ctx context.Context) (protocol.DeployResult, error) {
-	now, err := d.place.State.Get(ctx, devices.TagLatest)
+	newest, now, err := d.newest(ctx)
+	if now.Digest == "" { // only the first rings follow one
+		now = newest
+	}
 	if err != nil || now.Digest == "" {
 		return d.absent(), err
 	}
@@ -66,6 +69,9 @@ func (d *deployment) remove(ctx context.Context) (protocol.DeployResult, error) 
 		}
 	}
 	p, err := d.bury(ctx, now, g)
+	if err == nil && d.ringed() && !d.dryRun {
+		err = d.buryAll(ctx, p.digest)
+	}
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
@@ -112,6 +118,18 @@ func (d *deployment) bury(ctx context.Context, state devices.Artifact, g grave) 
 		return published{}, err
 	}
 	return d.publish(ctx, devices.TagRemoved, image)
+}
+
+// buryAll has all rings follow a tombstone, and ends a rollout that is on its way.
+func (d *deployment) buryAll(ctx context.Context, digest string) error {
+	tombstone, err := d.place.State.Get(ctx, digest)
+	if err != nil {
+		return err
+	}
+	if err := d.place.SetRollout(ctx, devices.Rollout{Digest: digest, Stage: devices.Done}); err != nil {
+		return err
+	}
+	return d.allFollow(ctx, tombstone, tombstone)
 }
 
 // graveOf is what an uninstall makes of a state: what the chart keeps, namespaces and

@@ -2,6 +2,7 @@
 package devicestest
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -19,11 +20,16 @@ const Time = "2026-01-02T03:04:05Z"
 // repository of reports with the device's name as the tag.
 func Report(t testing.TB, reference, state, revision, message string) {
 	t.Helper()
+	Push(t, reference, Image(state, revision, Time, map[string]string{"harmony.nationtech.io/message": message}))
+}
+
+// Image is the artifact of a report that was made at a time, with further annotations.
+func Image(state, revision, at string, more map[string]string) v1.Image {
 	annotations := map[string]string{
-		"org.opencontainers.image.revision": revision, "org.opencontainers.image.created": Time,
-		"harmony.nationtech.io/state": state, "harmony.nationtech.io/message": message,
+		"org.opencontainers.image.revision": revision, "org.opencontainers.image.created": at, "harmony.nationtech.io/state": state,
 	}
-	Push(t, reference, mutate.Annotations(mutate.MediaType(empty.Image, types.OCIManifestSchema1), annotations).(v1.Image))
+	maps.Copy(annotations, more)
+	return mutate.Annotations(mutate.MediaType(empty.Image, types.OCIManifestSchema1), annotations).(v1.Image)
 }
 
 // Push pushes an image.
