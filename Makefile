@@ -5,7 +5,7 @@ SHELL      := /bin/bash
 
 VERSION    ?= $(shell git describe --tags --match 'v*' --dirty --always 2>/dev/null | sed -n 's/^v\([0-9]\)/\1/p')
 PREFIX     ?= $(HOME)/.local
-COMMANDS   := harmony harmony-build harmony-publish harmony-chart harmony-deploy harmony-smoke harmony-monitor harmony-registry harmony-plugin
+COMMANDS   := harmony harmony-build harmony-publish harmony-chart harmony-deploy harmony-smoke harmony-monitor harmony-registry harmony-devices harmony-plugin
 # The compiler's flags are those of scripts/test.sh, so that both share its cache.
 GO_FLAGS   := -gcflags=all=-dwarf=false -ldflags '-s -w -X github.com/nationtech/harmony/internal/plugins/suite.version=$(or $(VERSION),0.0.0-dev)'
 export CGO_ENABLED := 0

@@ -19,6 +19,7 @@ func start(ctx context.Context, b *bench) ([]row, error) {
 		{"harmony-smoke", 15 * time.Millisecond},
 		{"harmony-monitor", 15 * time.Millisecond},
 		{name: "harmony-registry"},
+		{name: "harmony-devices"},
 		{name: "harmony-plugin"},
 	}
 	commands := []command{

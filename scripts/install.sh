@@ -4,7 +4,7 @@
 # ~/.local/bin). All of them or none: a partial install is refused.
 set -euo pipefail
 
-commands=(harmony harmony-build harmony-publish harmony-chart harmony-deploy harmony-smoke harmony-monitor harmony-registry harmony-plugin)
+commands=(harmony harmony-build harmony-publish harmony-chart harmony-deploy harmony-smoke harmony-monitor harmony-registry harmony-devices harmony-plugin)
 source_folder=${1:-}
 target=${PREFIX:-$HOME/.local}/bin
 

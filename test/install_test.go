@@ -11,7 +11,7 @@ import (
 )
 
 // suite are the binaries that scripts/install.sh installs.
-var suite = []string{"harmony", "harmony-build", "harmony-chart", "harmony-deploy", "harmony-monitor", "harmony-plugin", "harmony-publish", "harmony-registry", "harmony-smoke"}
+var suite = []string{"harmony", "harmony-build", "harmony-chart", "harmony-deploy", "harmony-devices", "harmony-monitor", "harmony-plugin", "harmony-publish", "harmony-registry", "harmony-smoke"}
 
 // standIns makes a folder with a script for each binary of the suite, which
 // tells its version as the binary does; test/e2e installs the real ones.

@@ -51,6 +51,7 @@ func TestBinariesLinkOnlyWhatTheyNeed(t *testing.T) {
 		// What edge devices report lies in a registry.
 		"harmony-smoke":    {helm, buildkit, registry, schemas, "k8s.io/client-go/kubernetes", "k8s.io/cli-runtime"},
 		"harmony-monitor":  {helm, containers, buildkit, registry, schemas, "k8s.io/client-go/kubernetes", "k8s.io/cli-runtime"},
+		"harmony-devices":  {kubernetes, helm, buildkit, registry, schemas},
 		"harmony-registry": {kubernetes, helm, buildkit, schemas},
 		"harmony-plugin":   {kubernetes, helm, buildkit, registry, schemas},
 	} {

@@ -33,7 +33,7 @@ func BuiltIn() []string {
 
 // Plugins lists the plugins that come with harmony, without their prefix.
 func Plugins() []string {
-	return []string{"build", "chart", "deploy", "monitor", "plugin", "publish", "registry", "smoke"}
+	return []string{"build", "chart", "deploy", "devices", "monitor", "plugin", "publish", "registry", "smoke"}
 }
 
 // Command is a command's usage, and its description in one line.
