@@ -134,10 +134,10 @@ func TestRingsOfDevices(t *testing.T) {
 	for i, said := range []string{"progressing", "failed", "ready"} {
 		devicestest.Report(t, reports+"shop-"+string(rune('1'+i)), said, "ring-1@"+hash.String(), "")
 		if i == 1 {
-			says("ring-1 waits for 1 ready devices: 0 of 2 devices are ready")
+			says("ring-1 waits: 0 of 2 devices are ready, 1 progressing, 1 failed; 1 must be ready")
 		}
 	}
-	says("ring-1 waits for 2 ready devices: 1 of 3 devices are ready")
+	says("ring-1 waits: 1 of 3 devices are ready, 1 progressing, 1 failed; 2 must be ready")
 	devicestest.Report(t, reports+"shop-1", "ready", "ring-1@"+hash.String(), "")
 	devicestest.Report(t, reports+"shop-9", "ready", "latest@sha256:"+strings.Repeat("1", 64), "")
 	says("1 of 2 rings are open; 2 of 4 devices are ready, 1 failed, 1 behind")

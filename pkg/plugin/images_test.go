@@ -187,6 +187,27 @@ func TestSeveralPlacesAreRefused(t *testing.T) {
 	}
 }
 
+// A deploy stage that does not know rings of devices is not given a target with some.
+func TestRingsAreRefused(t *testing.T) {
+	old := stage(chart, protocol.KindImageRef)
+	old.Name = "deploy"
+	topology := `{"apiVersion":"harmony.nationtech.io/v1","kind":"Topology","metadata":{"name":"ci"},"spec":{"targets":{` +
+		`"shops":{"edgeDevice":{"group":"shops","namespace":"fleet","rings":["10%","100%"]}},"cloud":{"inCluster":{"namespace":"fleet"}}}}}`
+	fresh := old
+	fresh.Features = []string{protocol.FeatureRings}
+	for _, test := range []struct {
+		stage  plugin.Stage
+		target string
+		code   int
+	}{{old, "shops", protocol.ExitUnsupported}, {old, "cloud", 0}, {fresh, "shops", 0}} {
+		read := []string{topology, appLine("shop"), imageLine("shop")}
+		code, written := run(t, test.stage, plugin.Invocation{Target: test.target}, read...)
+		if made := strings.Join(results(written, read), "\n"); code != test.code || code != 0 && !strings.Contains(made, "all devices at once") {
+			t.Errorf("%s, features %q: exit status %d, want %d, results %s", test.target, test.stage.Features, code, test.code, made)
+		}
+	}
+}
+
 func knowing(s plugin.Stage) plugin.Stage {
 	s.Features = []string{protocol.FeatureImages, protocol.FeatureImagePlaces}
 	return s

@@ -119,6 +119,8 @@ func TestDescribe(t *testing.T) {
 		{protocol.DeployResult{Outcome: protocol.OutcomeAbsent, Planned: true, Namespace: "n"}, "not installed in n"},
 		{protocol.DeployResult{Outcome: protocol.OutcomePublished, Published: &protocol.PublishedState{URL: "oci://r/a:latest"}}, "published r/a:latest; no device reports"},
 		{protocol.DeployResult{Outcome: protocol.OutcomePublished, Published: &protocol.PublishedState{URL: "oci://r/a:latest", Unchanged: true, Ready: 1, Total: 2}}, "unchanged, published r/a:latest; 1 of 2 devices are ready"},
+		{protocol.DeployResult{Outcome: protocol.OutcomePublished, Published: &protocol.PublishedState{URL: "oci://r/a:latest", Ready: 1, Total: 2, Waits: "ring-1 waits"}}, "published r/a:latest; 1 of 2 devices are ready; ring-1 waits"},
+		{protocol.DeployResult{Outcome: protocol.OutcomePublished, Published: &protocol.PublishedState{URL: "oci://r/a:latest", Waits: "no device of group a"}}, "published r/a:latest; no device of group a"},
 		{protocol.DeployResult{Outcome: protocol.OutcomeUpgraded, Published: &protocol.PublishedState{URL: "oci://r/a:latest", Ready: 2, Total: 2}}, "upgraded r/a:latest; 2 of 2 devices are ready"},
 		{protocol.DeployResult{Outcome: protocol.OutcomePublished, Planned: true, Published: &protocol.PublishedState{URL: "oci://r/a:latest"}}, "would publish r/a:latest"},
 		{protocol.DeployResult{Outcome: protocol.OutcomePublished, Published: &protocol.PublishedState{URL: "oci://r/a:latest", Tombstone: true, Ready: 1, Total: 2}}, "published a tombstone: r/a:latest; the app is gone from 1 of 2 devices"},

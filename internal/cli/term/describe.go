@@ -123,8 +123,8 @@ func describePublished(d protocol.DeployResult) string {
 	if p.Unchanged && d.Outcome == protocol.OutcomePublished {
 		text = "unchanged, published" + where
 	}
-	if p.Total == 0 && p.Waits == "" {
-		return text + "; no device reports"
+	if p.Total == 0 {
+		return text + "; " + cmp.Or(p.Waits, "no device reports")
 	}
 	if p.Tombstone {
 		return text + fmt.Sprintf("; the app is gone from %d of %d devices", p.Ready, p.Total)

@@ -104,9 +104,9 @@ func (r *Roster) Opens(ring int, p Progress) (bool, string) {
 	case len(p.Devices) == 0:
 		return true, tag + " has no devices"
 	case p.Online() == 0:
-		return false, fmt.Sprintf("%s waits for a device: all of its %d are offline", tag, len(p.Devices))
+		return false, fmt.Sprintf("%s waits: all of its %d devices are offline", tag, len(p.Devices))
 	case p.Done() < needed:
-		return false, fmt.Sprintf("%s waits for %d ready devices: %s", tag, needed, p)
+		return false, fmt.Sprintf("%s waits: %s; %d must be ready", tag, p, needed)
 	}
 	return true, tag + ": " + p.String()
 }

@@ -84,7 +84,7 @@ func TestRingByRing(t *testing.T) {
 		if got := w.follows(); !slices.Equal(got, want) || result.Image != "" {
 			t.Errorf("ring %d: the rings follow %q, want %q; result %+v", ring, got, want, result)
 		}
-		if ring < 2 && !strings.Contains(result.Published.Waits, fmt.Sprintf("ring-%d waits for 2 ready devices: 0 of 2 devices are ready, 2 behind", ring+1)) {
+		if ring < 2 && !strings.Contains(result.Published.Waits, fmt.Sprintf("ring-%d waits: 0 of 2 devices are ready, 2 behind; 2 must be ready", ring+1)) {
 			t.Errorf("ring %d: waits %q", ring, result.Published.Waits)
 		}
 		w.report(names[0], "ready", w.tagOf(ring)+"@"+digest, "")
@@ -116,7 +116,7 @@ func TestOfflineDevices(t *testing.T) {
 	w.edge.Reports.OfflineAfter = protocol.Duration(time.Hour) // all have reported long ago
 	w.next("1.1.0", imageTwo)
 	result := w.deploy(protocol.OutcomePublished)
-	if want := "ring-1 waits for a device: all of its 3 are offline"; result.Published.Waits != want || result.Published.Rings[0].Offline != 3 {
+	if want := "ring-1 waits: all of its 3 devices are offline"; result.Published.Waits != want || result.Published.Rings[0].Offline != 3 {
 		t.Errorf("waits %q, want %q; %+v", result.Published.Waits, want, result.Published.Rings)
 	}
 	w.report(rings[0][0], "ready", result.Published.Digest, "")

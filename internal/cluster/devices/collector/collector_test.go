@@ -202,6 +202,7 @@ func TestDevicesThatTakeTooMuch(t *testing.T) {
 	start := time.Now()
 	read, write := io.Pipe()
 	defer write.Close()
+	defer time.AfterFunc(3*readTime, func() { write.Close() }).Stop() // should it not be cut off
 	slow := make(chan int, 1)
 	go func() {
 		status, _ := s.send(s.client(s.Device("slow", time.Now().Add(time.Hour), "shops")), "/v1/groups/shops/app/slow", read)
