@@ -13,6 +13,12 @@ import (
 // written first: a run that is killed in between leaves that to the next one.
 func (r *rollout) abort(ctx context.Context, why string) error {
 	told := fmt.Sprintf("the rollout of %s %s to %s was given up: %s", r.app.Name, r.app.Version, r.place.Whose(), why)
+	if err := r.look(ctx); err != nil {
+		return fmt.Errorf("%s; and its rings cannot be taken back: %w", told, err)
+	}
+	if r.record.Digest != r.digest {
+		return r.superseded()
+	}
 	if !r.record.Is(devices.Aborted, r.digest) {
 		r.record.Stage, r.record.Why = devices.Aborted, why
 		if err := r.place.SetRollout(ctx, r.record); err != nil {

@@ -282,9 +282,13 @@ func (r *rollout) forLong(ctx context.Context, tag string, opens bool, text *str
 }
 
 // openNext lets the next ring follow the state. With the last one the state before becomes
-// the one that a rollback returns to.
+// the one that a rollback returns to. Reading the reports may have taken a while: what
+// somebody else did meanwhile is for the next step.
 func (r *rollout) openNext(ctx context.Context) error {
 	ring := r.open()
+	if err := r.look(ctx); err != nil || !r.record.Is(devices.Rolling, r.digest) || r.open() != ring {
+		return err
+	}
 	tag := r.tags[ring]
 	r.progress(protocol.Event{Phase: "publish", Message: "opens " + tag + " of " + r.place.Whose() + " for version " + r.app.Version})
 	if ring == len(r.tags)-1 {

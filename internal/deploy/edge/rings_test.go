@@ -294,3 +294,46 @@ func TestRingsByLabels(t *testing.T) {
 		t.Errorf("the tag of a ring that is gone is left at %s, %v", digest, err)
 	}
 }
+
+// Runs that end anywhere, one after the other, come to the same as one that does not.
+func TestInterruptedRollouts(t *testing.T) {
+	w := newWorld(t)
+	rings := w.ringed(1)
+	good := w.everywhere(rings).Published.Digest
+	until := func(version, image, state string, end int) string {
+		t.Helper()
+		w.next(version, image)
+		w.dryRun = true
+		digest := w.deploy(protocol.OutcomePublished).Published.Digest
+		w.dryRun = false
+		w.reportAll(slices.Concat(rings[:]...), state, digest)
+		for n := 1; n < 1000; n++ {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*2*time.Millisecond)
+			_, err := w.adapter().Deploy(ctx, w.app, target, w.image, w.chart())
+			interrupted := ctx.Err() != nil
+			if cancel(); !interrupted && protocol.ExitCode(err) == end {
+				return digest
+			}
+			if !interrupted {
+				t.Fatalf("after %d runs: status %d, %v", n, protocol.ExitCode(err), err)
+			}
+		}
+		t.Fatal("it does not come to an end")
+		return ""
+	}
+	until("1.1.0", imageTwo, "failed", protocol.ExitSmoke)
+	if got := w.follows(); !slices.Equal(got, []string{good, good, good}) {
+		t.Errorf("the rings follow %q", got)
+	}
+	better := until("1.2.0", imageTwo, "ready", protocol.ExitOK)
+	if got := w.follows(); !slices.Equal(got, []string{better, better, better}) {
+		t.Errorf("the rings follow %q", got)
+	}
+	place, err := devices.Of(w.topology, target, w.app.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if record, err := place.Rollout(t.Context()); err != nil || !record.Is(devices.Done, better) || record.Before != good {
+		t.Errorf("record %+v, %v", record, err)
+	}
+}
