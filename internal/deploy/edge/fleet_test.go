@@ -127,10 +127,7 @@ func TestBadVersionInAFleet(t *testing.T) {
 	w.edge.Reports.Await = protocol.Duration(2 * time.Minute)
 	handler := registry.New(registry.Logger(log.New(new(bytes.Buffer), "", 0)))
 	served := &counted{Handler: handler}
-	server := httptest.NewServer(served)
-	defer server.Close()
-	w.host = strings.TrimPrefix(server.URL, "http://")
-	w.image.Registry, w.topology.OCIRegistry.URL = w.host, w.host+"/fleet"
+	w.serve(served)
 
 	f := &fleet{t: t, registry: handler, world: w, runs: map[string]string{}, offline: map[string]bool{}, bad: map[string]bool{}, ran: map[string]map[string]bool{}}
 	for i := range fleetSize {

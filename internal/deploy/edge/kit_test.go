@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
@@ -87,6 +88,14 @@ func newWorld(t *testing.T) *world {
 		Targets: map[string]protocol.Target{target: {EdgeDevice: w.edge}, "cloud": {InCluster: &protocol.InCluster{Namespace: "n"}}},
 	}
 	return w
+}
+
+// serve has the world use another registry.
+func (w *world) serve(handler http.Handler) {
+	server := httptest.NewServer(handler)
+	w.t.Cleanup(server.Close)
+	w.host = strings.TrimPrefix(server.URL, "http://")
+	w.image.Registry, w.topology.OCIRegistry.URL = w.host, w.host+"/fleet"
 }
 
 // chart packages the chart once for the same content: an archive holds the time.

@@ -3,10 +3,16 @@ package edge
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/nationtech/harmony/internal/cluster/devices"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -295,9 +301,34 @@ func TestRingsByLabels(t *testing.T) {
 	}
 }
 
+// ending is a registry that ends a run when it has answered so many requests.
+type ending struct {
+	http.Handler
+	mu   sync.Mutex
+	left int
+	end  func()
+}
+
+func (e *ending) after(requests int, end func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.left, e.end = requests, end
+}
+
+func (e *ending) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.Handler.ServeHTTP(w, r)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.left--; e.left == 0 {
+		e.end()
+	}
+}
+
 // Runs that end anywhere, one after the other, come to the same as one that does not.
 func TestInterruptedRollouts(t *testing.T) {
 	w := newWorld(t)
+	ends := &ending{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	w.serve(ends)
 	rings := w.ringed(1)
 	good := w.everywhere(rings).Published.Digest
 	until := func(version, image, state string, end int) string {
@@ -308,7 +339,8 @@ func TestInterruptedRollouts(t *testing.T) {
 		w.dryRun = false
 		w.reportAll(slices.Concat(rings[:]...), state, digest)
 		for n := 1; n < 1000; n++ {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*2*time.Millisecond)
+			ctx, cancel := context.WithCancel(t.Context())
+			ends.after(n, cancel)
 			_, err := w.adapter().Deploy(ctx, w.app, target, w.image, w.chart())
 			interrupted := ctx.Err() != nil
 			if cancel(); !interrupted && protocol.ExitCode(err) == end {
