@@ -2,8 +2,11 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/pflag"
 
+	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/conn/kubeflags"
 	"github.com/nationtech/harmony/internal/deploy/argocd"
 	"github.com/nationtech/harmony/internal/deploy/cli"
@@ -12,8 +15,11 @@ import (
 	"github.com/nationtech/harmony/internal/deploy/fan"
 	"github.com/nationtech/harmony/internal/deploy/flux"
 	"github.com/nationtech/harmony/internal/deploy/helm"
+	"github.com/nationtech/harmony/internal/plugins/lock"
 	"github.com/nationtech/harmony/internal/plugins/suite"
 	"github.com/nationtech/harmony/internal/project"
+	"github.com/nationtech/harmony/internal/smoke"
+	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/plugin"
 	"github.com/nationtech/harmony/pkg/plugin/command"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -25,13 +31,19 @@ func main() {
 		"argocd": argocd.New,
 		"flux":   flux.New,
 		"helm":   helm.New,
-	}, edge.New)
+	}, edge.New, func(flags *conn.Flags) capability.Adapter[capability.Checker] { return smoke.New(flags, find) })
 	bind := func(set *pflag.FlagSet) { kubeflags.Bind(&flags.Flags, set) }
 	streams := project.Standard()
 	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: streams}
 	stage, back := plugin.Deploy(suite.Version(), adapters), plugin.TakeBack(suite.Version(), adapters)
-	stage.Features = []string{protocol.FeatureImages, protocol.FeatureImagePlaces, protocol.FeatureRings}
+	stage.Features = []string{protocol.FeatureImages, protocol.FeatureImagePlaces, protocol.FeatureRings, protocol.FeatureWaves}
 	back.Features = stage.Features
 	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind), cli.TakeBack(back, streams, bind))
 	project.Main(stage, options...)
+}
+
+// find finds the executable of a kind of check by the rules for plugins.
+func find(kind string) (string, error) {
+	found, err := lock.Finder(os.Getenv("PATH")).FindCheck(kind)
+	return found.Path, err
 }

@@ -30,6 +30,7 @@ var provided = map[string][]suite.Command{
 		{Use: "adopt APP...", Short: "Take over apps that somebody else deployed, or give them back"},
 		{Use: "diff [APP...]", Short: "Show what a deploy would change on the cluster"},
 		{Use: "rollback APP", Short: "Roll an app back to an earlier release"},
+		{Use: "rollout status|resume|pause|abort APP", Short: "Show, hold, continue or end a rollout to several clusters"},
 		{Use: "status [APP...]", Short: "Show which version of an app runs where"},
 		{Use: "uninstall APP...", Short: "Remove apps from a target"},
 	},

@@ -37,13 +37,14 @@ type releaseFlags struct {
 	explain  bool
 	// adopt is passed to the deploy stage.
 	adopt string
-	// rollback is passed to the deploy stage if it was given, as is noDowngrade.
-	rollback, noDowngrade *pflag.Flag
+	// rollback is passed to the deploy stage if it was given, as are the others.
+	rollback, noDowngrade, follow *pflag.Flag
 }
 
 const (
 	rollbackFlag  = "rollback-on-failure"
 	downgradeFlag = "no-downgrade"
+	followFlag    = "follow"
 )
 
 func (f *releaseFlags) register(cmd *cobra.Command) {
@@ -62,6 +63,8 @@ func (f *releaseFlags) register(cmd *cobra.Command) {
 	f.rollback = own.Lookup(rollbackFlag)
 	own.Bool(downgradeFlag, false, "refuse to replace a newer version by an older one; on by default in the topology ci and on a target production")
 	f.noDowngrade = own.Lookup(downgradeFlag)
+	own.Bool(followFlag, false, "stay while the rollout to several clusters waits or is paused between its waves")
+	f.follow = own.Lookup(followFlag)
 	own.StringVar(&f.adopt, "adopt", "", "take over what somebody else deployed of the apps: `same-chart`, or any-chart")
 	own.Lookup("adopt").NoOptDefVal = "same-chart"
 	own.StringVarP(&f.output, "output", "o", "auto", "json, text, or auto: text on a terminal, else json")
@@ -82,6 +85,9 @@ document of kind Pipeline in harmony.yaml defines other steps.
 
 A target whose smoke checks fail goes back to the release before, unless its
 onSmokeFailure is halt, as in the topology local; later targets are not touched.
+
+A rollout to several clusters may wait or pause between its waves: the release ends with
+status 0 and says what continues it, or stays with --follow.
 
 It is always safe to run the command again: completed work is not repeated.`,
 		Example: `  harmony release fleet-operator
@@ -170,7 +176,7 @@ func (f *releaseFlags) stageFlags() map[string][]string {
 	if f.noCache {
 		flags[capability.StageBuild] = []string{"--no-cache"}
 	}
-	for _, flag := range []*pflag.Flag{f.rollback, f.noDowngrade} {
+	for _, flag := range []*pflag.Flag{f.rollback, f.noDowngrade, f.follow} {
 		if flag.Changed {
 			flags[capability.StageDeploy] = append(flags[capability.StageDeploy], "--"+flag.Name+"="+flag.Value.String())
 		}

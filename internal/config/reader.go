@@ -43,10 +43,15 @@ var (
 	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
 	jsonType = reflect.TypeFor[json.Unmarshaler]() // validates itself
 	openType = reflect.TypeFor[open]()
+
+	shortType = reflect.TypeFor[short]()
 )
 
 // open is a struct that takes mappings of any shape as fields that it does not have.
 type open interface{ TakesField(name string) bool }
+
+// short is a struct for which a single value may stand.
+type short interface{ TakesScalar() bool }
 
 // read returns the value of n as encoding/json would decode it, but with int64 for
 // integers. line is that of the value's key. Problems are noted, and their values left
@@ -76,7 +81,8 @@ func (r *reader) read(n *yaml.Node, t reflect.Type, at *place, line int) any {
 		return r.object(n, t.Elem(), at, line)
 	case isOneOrMore(t):
 		return r.list(n, t.Elem(), at, line)
-	case t == anyType || reflect.PointerTo(t).Implements(jsonType) && !t.Implements(openType):
+	case t == anyType || reflect.PointerTo(t).Implements(jsonType) && !t.Implements(openType) && !t.Implements(shortType),
+		t.Implements(shortType) && n.Kind == yaml.ScalarNode && !isNull(n):
 		return r.free(n, at, line)
 	case isNull(n):
 		r.add(line, at.String(), "is empty: write %s to mean that, or remove it", emptyOf(t))

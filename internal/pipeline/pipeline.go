@@ -31,6 +31,7 @@ type step struct {
 type outcome struct {
 	mu       sync.Mutex
 	failed   map[string]int // app → exit status
+	paused   map[string]bool
 	onFailed func(protocol.Failure)
 }
 
@@ -38,6 +39,19 @@ func (o *outcome) code(app string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.failed[app]
+}
+
+// pause leaves an app out of later steps whose deploy is paused.
+func (o *outcome) pause(app string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.paused[app] = true
+}
+
+func (o *outcome) isPaused(app string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.paused[app]
 }
 
 func (o *outcome) fail(app protocol.AppSpec, err error) {
@@ -61,7 +75,7 @@ func (o *outcome) worst() int {
 }
 
 // run runs the scores of a step. An app that failed in an earlier one is left out,
-// and so are the apps that depend on it.
+// and so are the apps that depend on it; and so is one whose deploy is paused.
 func (s step) run(ctx context.Context, record *capability.Record, out *outcome) {
 	done := map[string]chan struct{}{}
 	for _, score := range s.scores {
@@ -75,14 +89,17 @@ func (s step) run(ctx context.Context, record *capability.Record, out *outcome) 
 			if s.left != nil {
 				defer s.left(app.Name)
 			}
-			if out.code(app.Name) != protocol.ExitOK {
+			if out.code(app.Name) != protocol.ExitOK || out.isPaused(app.Name) {
 				return
 			}
 			if err := s.await(ctx, app, done, out); err != nil {
 				out.fail(app, &capability.StageError{Stage: s.stage, Target: s.target, Err: interruption(err)})
 				return
 			}
-			if err := score.Run(ctx, record); err != nil {
+			switch err := score.Run(ctx, record); {
+			case errors.Is(err, errPaused):
+				out.pause(app.Name)
+			case err != nil:
 				out.fail(app, interrupted(ctx, err))
 			}
 		})
@@ -108,6 +125,9 @@ func (s step) await(ctx context.Context, app protocol.AppSpec, done map[string]c
 		}
 		if code := out.code(name); code != protocol.ExitOK {
 			return &protocol.Error{Code: code, Message: fmt.Sprintf("not started: it depends on %q, which failed", name)}
+		}
+		if out.isPaused(name) {
+			return protocol.Retryable("not started: it depends on %q, whose rollout is paused", name)
 		}
 	}
 	return context.Cause(ctx)

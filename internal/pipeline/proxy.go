@@ -3,6 +3,7 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -58,10 +59,30 @@ func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target strin
 		return protocol.DeployResult{}, err
 	}
 	result, err := process.Await[protocol.DeployResult](ctx, d.deploy, app.Name)
-	if err == nil && !result.Outcome.Delivered() {
+	if err == nil && !result.Outcome.Delivered() && result.Outcome != protocol.OutcomePaused {
 		err = d.deploy.AwaitFailure(ctx, app.Name) // why it was
 	}
 	return result, err
+}
+
+// errPaused is what a deployScore ends with when the rollout is paused.
+var errPaused = errors.New("the rollout is paused")
+
+// deployScore is a DeployScore that tells a deploy that is paused.
+type deployScore struct {
+	capability.Score
+	target string
+}
+
+// Run implements [capability.Score].
+func (s deployScore) Run(ctx context.Context, record *capability.Record) error {
+	err := s.Score.Run(ctx, record)
+	for _, made := range record.Of(s.App().Name, s.target, protocol.KindDeployResult) {
+		if result, ok := made.(protocol.DeployResult); err == nil && ok && result.Outcome == protocol.OutcomePaused {
+			err = errPaused
+		}
+	}
+	return err
 }
 
 // checker runs smoke checks on one target in a smoke process, which waits for

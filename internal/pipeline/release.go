@@ -69,7 +69,7 @@ func (r Release) Run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	out := &outcome{failed: map[string]int{}, onFailed: r.Failed}
+	out := &outcome{failed: map[string]int{}, paused: map[string]bool{}, onFailed: r.Failed}
 	record := &capability.Record{Observe: func(m capability.Made) { r.Result(m.Document, m.Stage, m.Target) }}
 	steps, err := r.compose(running, record)
 	for _, s := range steps {
@@ -253,7 +253,7 @@ func (r Release) scores(s running, record *capability.Record, one *step) func(pr
 		}
 	case protocol.StepDeploy:
 		return func(app protocol.AppSpec, v semver.Version) capability.Score {
-			return capability.NewDeployScore(delivery{first}, app, v, s.Target)
+			return deployScore{capability.NewDeployScore(delivery{first}, app, v, s.Target), s.Target}
 		}
 	case protocol.StepSmoke:
 		return func(app protocol.AppSpec, v semver.Version) capability.Score {

@@ -23,13 +23,8 @@ func (c *checker) checkAll(ctx context.Context, s scene) (protocol.SmokeReport, 
 		return protocol.SmokeReport{}, err
 	}
 	inside, outside := s, s
-	inside.app.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), func(check protocol.SmokeCheck) bool { return !needsCluster(check) })
-	outside.app.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), needsCluster)
-	for _, check := range inside.app.Smoke {
-		if i := slices.IndexFunc(outside.app.Smoke, func(other protocol.SmokeCheck) bool { return slices.Contains(check.Needs, other.Name) }); i >= 0 {
-			return protocol.SmokeReport{}, protocol.Invalid("app %s: smoke check %s runs on each cluster of %s and cannot need %s, which runs once, after them",
-				app.Name, check.Name, target, outside.app.Smoke[i].Name)
-		}
+	if inside.app, outside.app, err = Split(app, target); err != nil {
+		return protocol.SmokeReport{}, err
 	}
 	report := protocol.SmokeReport{Metadata: app.Metadata, Target: target, Planned: c.env.DryRun, Checks: []protocol.CheckResult{}}
 	if len(inside.app.Smoke) > 0 {
@@ -43,6 +38,22 @@ func (c *checker) checkAll(ctx context.Context, s scene) (protocol.SmokeReport, 
 	report.Checks = append(report.Checks, last.Checks...)
 	report.Passed = err == nil && !c.env.DryRun
 	return report, err
+}
+
+// Split is the app with those of its smoke checks that go through a cluster, and with the
+// others. One of the first that needs one of the others is an error of status
+// protocol.ExitInvalid.
+func Split(app protocol.AppSpec, target string) (inside, outside protocol.AppSpec, err error) {
+	inside, outside = app, app
+	inside.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), func(check protocol.SmokeCheck) bool { return !needsCluster(check) })
+	outside.Smoke = slices.DeleteFunc(slices.Clone(app.Smoke), needsCluster)
+	for _, check := range inside.Smoke {
+		if i := slices.IndexFunc(outside.Smoke, func(other protocol.SmokeCheck) bool { return slices.Contains(check.Needs, other.Name) }); i >= 0 {
+			return inside, outside, protocol.Invalid("app %s: smoke check %s runs on each cluster of %s and cannot need %s, which runs once, after them",
+				app.Name, check.Name, target, outside.Smoke[i].Name)
+		}
+	}
+	return inside, outside, nil
 }
 
 // checkEach checks the app on every cluster, some at once. One that fails does

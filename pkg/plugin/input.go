@@ -126,6 +126,11 @@ func (r *run) input(ctx context.Context, a *app, d protocol.Document) (err error
 // Failure follows.
 func (r *run) deployed(a *app, d protocol.Document) (whole bool, err error) {
 	result, err := protocol.Decode[protocol.DeployResult](d)
+	if err == nil && result.Outcome == protocol.OutcomePaused && result.Cluster == "" {
+		// It is no failure, but nothing more is done with the app.
+		a.failed, a.code = true, protocol.ExitRetryable
+		return false, nil
+	}
 	if err != nil || r.inv.Target != "" && result.Target != r.inv.Target {
 		return false, err
 	}

@@ -22,15 +22,17 @@ type MultiCluster struct {
 	ArgoCD *ArgoCDClusters `json:"argocd,omitempty"`
 	// Namespace is created on every cluster where it is absent.
 	Namespace string `json:"namespace"`
-	// Waves say up to how many of the clusters each wave comes: a number, or a share
-	// such as 10%, which is rounded up. The last one is 100%. They are 1, 10% and
-	// 100% when absent.
-	Waves []any `json:"waves,omitempty"`
+	// Waves say up to how many of the clusters each wave comes, and what happens after
+	// it. The last one is 100%. They are 1, 10% and 100% when absent.
+	Waves []Wave `json:"waves,omitempty"`
+	// Between happens after each wave that says nothing itself, but the last one.
+	Between *Gate `json:"between,omitempty"`
 	// Parallel is how many clusters of a wave are worked on at once; 8 when zero.
 	Parallel int `json:"parallel,omitempty"`
-	// MaxFailures is how many clusters may fail before the rollout stops: a number,
-	// or a share of the clusters, which is rounded down. None when absent. A rollout
-	// that went on has failed all the same, in the end.
+	// MaxFailures is how many clusters may fail, in their deploy or in a check after a
+	// wave, before the rollout stops: a number, or a share of the clusters, which is
+	// rounded down. None when absent. A rollout that went on has failed all the same, in
+	// the end.
 	MaxFailures any `json:"maxFailures,omitempty"`
 }
 
@@ -55,17 +57,9 @@ const (
 // Ends are the waves of so many clusters: up to which of them each wave comes.
 // A wave that would bring none is left out.
 func (m MultiCluster) Ends(clusters int) []int {
-	waves := m.Waves
-	if len(waves) == 0 {
-		waves = []any{1, "10%", wholeShare}
-	}
 	var ends []int
-	last := 0
-	for _, wave := range append(waves[:len(waves):len(waves)], wholeShare) {
-		end := min(amount(wave, clusters, math.Ceil), clusters)
-		if end > last {
-			ends, last = append(ends, end), end
-		}
+	for _, step := range m.Steps(clusters) {
+		ends = append(ends, step.End)
 	}
 	return ends
 }
@@ -109,14 +103,7 @@ func (m MultiCluster) validate(p *problems, field string) {
 	if a := m.ArgoCD; a != nil && a.Namespace != "" {
 		p.namespace(field+".argocd.namespace", a.Namespace)
 	}
-	for i, wave := range m.Waves {
-		at := fmt.Sprintf("%s.waves[%d]", field, i)
-		valid := p.countOrShare(at, wave, "clusters")
-		p.must(!valid || amount(wave, 100, math.Ceil) > 0, at, "adds no cluster")
-	}
-	if last := len(m.Waves) - 1; last >= 0 {
-		p.must(m.Waves[last] == wholeShare, fmt.Sprintf("%s.waves[%d]", field, last), "the last wave is 100%%: no cluster is left out")
-	}
+	m.validateWaves(p, field)
 	p.notNegative(field+".parallel", int64(m.Parallel))
 	p.countOrShare(field+".maxFailures", m.MaxFailures, "clusters")
 }

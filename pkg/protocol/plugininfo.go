@@ -47,7 +47,8 @@ type PluginInfo struct {
 	Commands []string `json:"commands,omitempty"`
 	// Features are those parts of the protocol that were added to its version 1 and
 	// that the plugin knows: [FeatureImages], [FeatureImagePlaces], [FeatureNoImage],
-	// [FeatureChecks], [FeatureRings]. An app or a target that needs another one is not
+	// [FeatureChecks], [FeatureRings], [FeatureWaves]. An app or a target that needs another
+	// one is not
 	// given to it.
 	Features []string `json:"features,omitempty"`
 	// Flags are for help and completion.

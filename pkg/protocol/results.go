@@ -77,7 +77,7 @@ const OutcomeGivenBack Outcome = "given-back"
 // known does: a deploy that failed has its Failure in any case.
 func (o Outcome) Delivered() bool {
 	switch o {
-	case OutcomeRolledBack, OutcomeFailed, OutcomeSkipped, OutcomeRemoved, OutcomeAbsent, OutcomeGivenBack:
+	case OutcomeRolledBack, OutcomeFailed, OutcomeSkipped, OutcomePaused, OutcomeRemoved, OutcomeAbsent, OutcomeGivenBack:
 		return false
 	}
 	return true
@@ -134,7 +134,8 @@ type DeployResult struct {
 	// Cluster makes it the result of one cluster of a multiCluster target, by the
 	// cluster's name. That of the target as a whole has none; it comes last.
 	Cluster string `json:"cluster,omitempty"`
-	// Message says why a cluster failed or was skipped, or why the target was taken back.
+	// Message says why a cluster failed or was skipped, why the target was taken back, or
+	// what a paused rollout waits for.
 	Message string `json:"message,omitempty"`
 	// Clusters counts the clusters, in the result of a multiCluster target.
 	Clusters *ClusterCount `json:"clusters,omitempty"`

@@ -28,7 +28,7 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[protocol.ImageLocation]():
 		return enum(protocol.InDaemon, protocol.InLayout, protocol.InRegistry, protocol.InNodes)
 	case reflect.TypeFor[protocol.Outcome]():
-		return enum(protocol.OutcomeInstalled, protocol.OutcomeUpgraded, protocol.OutcomeUnchanged, protocol.OutcomeRolledBack, protocol.OutcomeFailed, protocol.OutcomeSkipped, protocol.OutcomePublished, protocol.OutcomeRemoved, protocol.OutcomeAbsent, protocol.OutcomeGivenBack)
+		return enum(protocol.OutcomeInstalled, protocol.OutcomeUpgraded, protocol.OutcomeUnchanged, protocol.OutcomeRolledBack, protocol.OutcomeFailed, protocol.OutcomeSkipped, protocol.OutcomePaused, protocol.OutcomePublished, protocol.OutcomeRemoved, protocol.OutcomeAbsent, protocol.OutcomeGivenBack)
 	case reflect.TypeFor[protocol.EdgeForm]():
 		return enum(protocol.EdgeManifests, protocol.EdgeHelmRelease)
 	case reflect.TypeFor[protocol.DeviceState]():
@@ -124,7 +124,8 @@ func constrain(definitions jsonschema.Definitions) {
 		{"PodDisruptionBudget", "minAvailable", countOrShare},
 		{"PodDisruptionBudget", "maxUnavailable", countOrShare},
 		{"Metrics", "port", nameOrNumber},
-		{"MultiCluster", "waves", countsOrShares},
+		{"MultiCluster", "waves", wavesOf},
+		{"Wave", "upTo", countOrShare},
 		{"MultiCluster", "maxFailures", countOrShare},
 		{"MultiCluster", "parallel", between("0", "")},
 		{"AdvanceWhen", "healthy", pattern(`^([1-9][0-9]?|100)%$`)},
@@ -162,10 +163,12 @@ func oneOrMore(s *jsonschema.Schema) {
 	s.OneOf = []*jsonschema.Schema{one, {Type: "array", MinItems: &least, Items: item}}
 }
 
-// countsOrShares is a list of them.
-func countsOrShares(s *jsonschema.Schema) {
+// wavesOf is a list of waves, for each of which a number or a share may stand.
+func wavesOf(s *jsonschema.Schema) {
+	wave := s.Items
 	s.Items = &jsonschema.Schema{}
 	countOrShare(s.Items)
+	s.Items.AnyOf = append(s.Items.AnyOf, wave)
 }
 
 func pattern(p string) func(*jsonschema.Schema) {

@@ -100,11 +100,11 @@ func describeDeploy(d protocol.DeployResult) string {
 	if d.Adopted != "" {
 		text += ", adopted from " + d.Adopted
 	}
-	if d.Message != "" {
-		text += ": " + FirstLine(d.Message)
-	}
 	if d.Clusters != nil {
 		text += " of " + describeClusters(*d.Clusters)
+	}
+	if d.Message != "" {
+		text += ": " + FirstLine(d.Message)
 	}
 	return text
 }

@@ -38,7 +38,7 @@ func newFanout(t *testing.T, clusters int) *fanout {
 			settings: options{project: "default", timeout: time.Minute, namespace: "argocd"},
 			argo:     &argo{namespace: "argocd", name: "app-production"},
 		},
-		multi: protocol.MultiCluster{Namespace: "fleet", Waves: []any{1, "50%", "100%"}, Parallel: 3},
+		multi: protocol.MultiCluster{Namespace: "fleet", Waves: protocol.Waves(1, "50%", "100%"), Parallel: 3},
 		ends:  make([]protocol.DeployResult, clusters), each: func(protocol.DeployResult) {},
 	}
 	var all []conn.Cluster

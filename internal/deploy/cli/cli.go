@@ -1,5 +1,5 @@
 // Package cli holds the commands of harmony-deploy besides the stage itself:
-// adopt, diff, status, rollback and uninstall.
+// adopt, diff, status, rollback, rollout and uninstall.
 package cli
 
 import (
@@ -34,7 +34,7 @@ type Tools struct {
 
 // Options are the commands, for a stage's command line.
 func (t Tools) Options() []command.Option {
-	return []command.Option{command.Subcommand(t.diff()), command.Subcommand(t.status()), command.Subcommand(t.rollback()), command.Subcommand(t.uninstall()), command.Subcommand(t.adopt())}
+	return []command.Option{command.Subcommand(t.diff()), command.Subcommand(t.status()), command.Subcommand(t.rollback()), command.Subcommand(t.uninstall()), command.Subcommand(t.adopt()), command.Subcommand(t.rollout())}
 }
 
 // project is the project that the flags of a command name.

@@ -100,7 +100,7 @@ func runOn(t *testing.T, w *deploytest.World, branch string, in io.Reader, args 
 	var out, errs bytes.Buffer
 	environment := map[string]string{source.EnvBranch: branch}
 	flags := &fan.Flags{Flags: conn.Flags{Kubeconfig: w.Cluster.Kubeconfig}}
-	adapters := fan.Adapters(flags, map[string]delivery.Constructor{"helm": helm.New, "flux": flux.New, "argocd": argocd.New}, edge.New)
+	adapters := fan.Adapters(flags, map[string]delivery.Constructor{"helm": helm.New, "flux": flux.New, "argocd": argocd.New}, edge.New, nil)
 	adapters["plain"] = only(helm.New(&flags.Flags))
 	tools := Tools{
 		Adapters: adapters,

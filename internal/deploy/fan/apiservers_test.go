@@ -20,6 +20,9 @@ import (
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/clustertest"
+	"github.com/nationtech/harmony/internal/smoke"
+	"github.com/nationtech/harmony/pkg/capability"
+	"github.com/nationtech/harmony/pkg/protocol"
 )
 
 // token is that of the administrator of every such server.
@@ -146,4 +149,9 @@ func join(t testing.TB, clusters map[string]clustertest.Cluster, labels map[stri
 
 func extension(labels string) map[string]runtime.Object {
 	return map[string]runtime.Object{conn.LabelsExtension: &runtime.Unknown{Raw: []byte(labels), ContentType: runtime.ContentTypeJSON}}
+}
+
+// realChecks are the suite's own.
+func realChecks(flags *conn.Flags) capability.Adapter[capability.Checker] {
+	return smoke.New(flags, func(kind string) (string, error) { return "", protocol.Unsupported("no check of kind %s", kind) })
 }

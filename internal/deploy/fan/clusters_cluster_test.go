@@ -96,7 +96,7 @@ func (f *realFleet) openAs(adapter string, multi protocol.MultiCluster, dryRun b
 			f.T.Logf("%s %s %d/%d %s", time.Now().Format("05.000"), e.Phase, e.Current, e.Total, e.Message)
 		},
 	}
-	open := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: f.kubeconfig}}, map[string]delivery.Constructor{helm.Name: helm.New, argocd.Name: argocd.New}, edge.New)[adapter]
+	open := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: f.kubeconfig}}, map[string]delivery.Constructor{helm.Name: helm.New, argocd.Name: argocd.New}, edge.New, realChecks)[adapter]
 	d, err := open(f.T.Context(), env)
 	if err != nil {
 		f.T.Fatal(err)
@@ -205,7 +205,7 @@ func TestRealClusters(t *testing.T) {
 
 // helm goes to the three clusters in two waves, as their own client.
 func (f *realFleet) helm() {
-	multi := protocol.MultiCluster{Contexts: []string{"eu"}, Selector: "fleet in (shops, hub)", Waves: []any{1, "100%"}}
+	multi := protocol.MultiCluster{Contexts: []string{"eu"}, Selector: "fleet in (shops, hub)", Waves: protocol.Waves(1, "100%")}
 	if each := f.good(helm.Name, multi, protocol.ClusterCount{Total: 3, Installed: 3}); each["real"].Context != "real" || each["us"].Revision != 1 {
 		f.T.Errorf("results %+v", each)
 	}

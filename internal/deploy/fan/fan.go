@@ -3,28 +3,38 @@
 // a multiCluster target wave by wave: each cluster gets an adapter of its own,
 // with the way to that cluster alone, that sees an inCluster target.
 //
-// Nothing is remembered between runs. A run goes through the waves from the
-// first on, and a cluster that is done answers unchanged: what was interrupted
-// or stopped continues when it is run again.
+// A run goes through the waves from the first on, and a cluster that is done answers
+// unchanged: what was interrupted or stopped continues when it is run again. What
+// happened between the waves is remembered on the first of the clusters.
 package fan
 
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/cluster/difference"
+	"github.com/nationtech/harmony/internal/cluster/waves"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/internal/deploy/status"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
+// Checks makes what runs checks, by the way to a cluster or to all of a target.
+type Checks func(*conn.Flags) capability.Adapter[capability.Checker]
+
 // Adapters are those of the table, by the same names, that also deliver to
 // targets of several clusters and, by devices, to edgeDevice targets.
-func Adapters(flags *Flags, table map[string]delivery.Constructor, devices delivery.Constructor) map[string]capability.Adapter[capability.ContinuousDelivery] {
+func Adapters(flags *Flags, table map[string]delivery.Constructor, devices delivery.Constructor, checks Checks) map[string]capability.Adapter[capability.ContinuousDelivery] {
+	return adapters(flags, table, devices, checks, (*fanned).connectHome)
+}
+
+func adapters(flags *Flags, table map[string]delivery.Constructor, devices delivery.Constructor, checks Checks,
+	home func(*fanned, conn.Cluster, string) (*home, error)) map[string]capability.Adapter[capability.ContinuousDelivery] {
 	all := map[string]capability.Adapter[capability.ContinuousDelivery]{}
 	for name, make := range table {
 		all[name] = func(ctx context.Context, env capability.Environment) (capability.ContinuousDelivery, error) {
@@ -39,7 +49,7 @@ func Adapters(flags *Flags, table map[string]delivery.Constructor, devices deliv
 				return nil, err
 			}
 			edge, err := devices(&flags.Flags)(ctx, env)
-			return &fanned{flags: &flags.Flags, make: make, env: env, one: one, edge: edge}, err
+			return &fanned{flags: &flags.Flags, follows: flags.follow, make: make, env: env, one: one, edge: edge, checks: checks, home: home}, err
 		}
 	}
 	return all
@@ -53,6 +63,10 @@ type fanned struct {
 	env   capability.Environment
 	// one is the adapter for targets of one cluster, and edge for devices.
 	one, edge delivery.Adapter
+	checks    Checks
+	home      func(*fanned, conn.Cluster, string) (*home, error)
+	// follows has a deploy stay while its rollout waits or is paused.
+	follows bool
 }
 
 // single is the adapter for a target that is not of several clusters; else nil.
@@ -106,7 +120,7 @@ func (d *fanned) DeployEach(ctx context.Context, app protocol.AppSpec, target st
 		return protocol.DeployResult{}, err
 	}
 	if w, ok := d.one.(whole); ok && w.TakesAll(len(clusters)) {
-		if err := d.adopts(target, len(clusters)); err != nil {
+		if err := errors.Join(d.adopts(target, len(clusters)), d.ungated(target)); err != nil {
 			return protocol.DeployResult{}, err
 		}
 		return w.DeployAll(ctx, app, target, clusters, image, chart, each)
@@ -120,7 +134,20 @@ func (d *fanned) DeployEach(ctx context.Context, app protocol.AppSpec, target st
 			return a.Rollback(ctx, app, target, "")
 		}
 	}
-	return r.run(ctx)
+	steps := r.multi.Steps(len(clusters))
+	if err := d.checked(ctx, app, target, clusters[0], steps); err != nil {
+		return protocol.DeployResult{}, err
+	}
+	return d.alone(ctx, app, target, clusters, true, func(ctx context.Context, c *course) (protocol.DeployResult, error) {
+		if c != nil && !d.limited() {
+			fresh := waves.Record{Version: app.Version, Image: image.Digest, Chart: chart.Digest, Waves: len(steps)}
+			if err := d.begin(ctx, c, app, target, clusters, fresh); err != nil {
+				return protocol.DeployResult{}, err
+			}
+			r.between = &between{course: c, rollout: r, follows: d.follows, stays: d.env.Topology.Targets[target].OnSmokeFailure == protocol.SmokeHalt}
+		}
+		return r.run(ctx)
+	})
 }
 
 // adopts fails for a target on which nothing can be taken over, if that is asked for:
@@ -136,6 +163,16 @@ func (d *fanned) adopts(target string, bySet int) error {
 			WithHint("set the adapter's setting applicationSet to false, to take over the Application of each cluster")
 	}
 	return nil
+}
+
+// ungated fails for a target that asks for something between its waves, where an
+// ApplicationSet delivers to its clusters.
+func (d *fanned) ungated(target string) error {
+	if !d.env.Topology.Targets[target].MultiCluster.Gated() {
+		return nil
+	}
+	return protocol.Unsupported("target %q asks for checks, waits or pauses between its waves, and an ApplicationSet, which delivers to its clusters, goes from wave to wave by itself", target).
+		WithHint("set the adapter's setting applicationSet to false")
 }
 
 // rollsBack reports whether the topology wants to go back after a failure. The
@@ -162,7 +199,7 @@ func (d *fanned) Rollback(ctx context.Context, app protocol.AppSpec, target, to 
 	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
 		return a.Rollback(ctx, app, target, to)
 	}
-	return r.run(ctx)
+	return d.instead(ctx, r, clusters)
 }
 
 // Remove takes the app off every cluster of the target, in the same waves. It
@@ -198,7 +235,7 @@ func (d *fanned) removeEach(ctx context.Context, app protocol.AppSpec, target st
 	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
 		return of(a).Remove(ctx, app, target)
 	}
-	return r.run(ctx)
+	return d.instead(ctx, r, clusters)
 }
 
 // GiveBack gives the app back on every cluster of the target, in the same waves.
@@ -218,7 +255,7 @@ func (d *fanned) GiveBack(ctx context.Context, app protocol.AppSpec, target stri
 	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
 		return a.GiveBack(ctx, app, target)
 	}
-	return r.run(ctx)
+	return d.instead(ctx, r, clusters)
 }
 
 // Status shows what runs on every cluster of the target, in the target's order. A
@@ -274,6 +311,11 @@ func each[T any](ctx context.Context, d *fanned, target string, look func(contex
 	if err != nil {
 		return nil, nil, err
 	}
+	found, errs := eachOf(ctx, d, target, clusters, look)
+	return found, errs, ctx.Err()
+}
+
+func eachOf[T any](ctx context.Context, d *fanned, target string, clusters []conn.Cluster, look func(context.Context, delivery.Adapter) (T, error)) ([]read[T], []error) {
 	found, errs := make([]read[T], len(clusters)), make([]error, len(clusters))
 	var group errgroup.Group
 	group.SetLimit(protocol.MultiCluster{}.AtOnce())
@@ -289,7 +331,7 @@ func each[T any](ctx context.Context, d *fanned, target string, look func(contex
 		})
 	}
 	_ = group.Wait() // what failed is told cluster by cluster
-	return found, errs, ctx.Err()
+	return found, errs
 }
 
 func (d *fanned) open(ctx context.Context, cluster conn.Cluster, target string, progress func(protocol.Event)) (delivery.Adapter, error) {

@@ -14,9 +14,9 @@ import (
 // settings of a topology. The zero value changes nothing.
 type Flags struct {
 	conn.Flags
-	rollback, noDowngrade bool
-	set                   *pflag.FlagSet
-	adopt                 string
+	rollback, noDowngrade, follow bool
+	set                           *pflag.FlagSet
+	adopt                         string
 }
 
 // Bind adds the flags that win over settings to a flag set.
@@ -24,6 +24,7 @@ func (f *Flags) Bind(set *pflag.FlagSet) {
 	f.set = set
 	set.BoolVar(&f.rollback, rollbackFlag, true, "roll back to the last good release when a deploy fails; off by default in the built-in topology local")
 	set.BoolVar(&f.noDowngrade, DowngradeFlag, false, "refuse to replace a newer version by an older one; on by default in the topology ci and on a target production")
+	set.BoolVar(&f.follow, FollowFlag, false, "stay while the rollout to several clusters waits or is paused between its waves")
 	set.StringVar(&f.adopt, AdoptFlag, "", "take over what somebody else made of an app: `same-chart`, or any-chart")
 	set.Lookup(AdoptFlag).NoOptDefVal = string(capability.AdoptSameChart)
 }
@@ -31,6 +32,8 @@ func (f *Flags) Bind(set *pflag.FlagSet) {
 const (
 	// AdoptFlag is the flag of a deploy that takes over what somebody else made.
 	AdoptFlag = "adopt"
+	// FollowFlag is the flag of a deploy that stays while its rollout waits or is paused.
+	FollowFlag = "follow"
 	// DowngradeFlag is the flag of a deploy that leaves newer versions alone.
 	DowngradeFlag = "no-downgrade"
 

@@ -46,7 +46,7 @@ func (p *previews) on(branch string, dryRun bool) *fanned {
 		Progress: func(e protocol.Event) { p.T.Logf("%s %s %s", time.Now().Format("05.000"), e.Phase, e.Message) },
 	}
 	table := map[string]delivery.Constructor{helm.Name: helm.New, flux.Name: flux.New, argocd.Name: argocd.New}
-	d, err := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: p.Cluster.Kubeconfig}}, table, edge.New)[p.adapter](p.T.Context(), env)
+	d, err := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: p.Cluster.Kubeconfig}}, table, edge.New, realChecks)[p.adapter](p.T.Context(), env)
 	if err != nil {
 		p.T.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package fan
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -30,6 +31,8 @@ type rollout struct {
 	// act is done on every cluster, and undo on those of a wave that is given up;
 	// nil where the topology does not want that.
 	act, undo action
+	// between is what happens between the waves; nil for nothing.
+	between *between
 
 	mu       sync.Mutex
 	done     []end
@@ -40,7 +43,7 @@ type rollout struct {
 
 type end struct {
 	outcome protocol.Outcome
-	message string
+	result  protocol.DeployResult
 	// failure is what the cluster failed by.
 	failure error
 }
@@ -57,27 +60,52 @@ func (r *rollout) run(ctx context.Context) (protocol.DeployResult, error) {
 	verdict := protocol.DeployResult{
 		Metadata: r.app.Metadata, Target: r.target, Adapter: r.env.Provider.Adapter, Namespace: r.multi.Namespace, Planned: r.env.DryRun,
 	}
-	ends := r.multi.Ends(len(r.clusters))
-	start, last := 0, ""
-	for wave, end := range ends {
-		last = fmt.Sprintf("wave %d of %d", wave+1, len(ends))
-		r.wave(ctx, start, end, last, &verdict)
-		if ctx.Err() != nil {
-			break
-		}
-		if r.stopped() {
-			r.giveUp(ctx, start, end)
-			break
-		}
-		start = end
+	last, broken := r.waves(ctx, &verdict)
+	broken = r.between.ends(ctx, cmp.Or(broken, ctx.Err()))
+	skipped := "skipped: the rollout stopped earlier"
+	if r.held() {
+		verdict.Message = r.between.waits()
+		skipped = "not reached yet: the rollout " + verdict.Message
 	}
 	for i := range r.clusters {
 		if r.done[i].outcome == "" {
-			r.finish(i, protocol.DeployResult{Outcome: protocol.OutcomeSkipped, Message: "skipped: the rollout stopped earlier"}, nil)
+			r.finish(i, protocol.DeployResult{Outcome: protocol.OutcomeSkipped, Message: skipped}, nil)
 		}
 	}
-	return r.conclude(ctx, verdict, "in "+last)
+	return r.conclude(ctx, verdict, "in "+last, broken)
 }
+
+// waves goes through the waves, as far as it may, and tells in which it ended.
+func (r *rollout) waves(ctx context.Context, verdict *protocol.DeployResult) (last string, err error) {
+	steps := r.multi.Steps(len(r.clusters))
+	start := 0
+	for wave, step := range steps {
+		last = fmt.Sprintf("wave %d of %d", wave+1, len(steps))
+		if ok, err := r.between.mayBegin(ctx, wave); err != nil || !ok {
+			return last, err
+		}
+		r.wave(ctx, start, step.End, last, verdict)
+		ok := true
+		if ctx.Err() == nil && !r.stopped() {
+			ok, err = r.between.after(ctx, wave, start, step.End, step.Gate)
+		}
+		if ctx.Err() != nil {
+			return last, ctx.Err()
+		}
+		if r.stopped() {
+			r.giveUp(ctx, start, step.End)
+			return last, err
+		}
+		if err != nil || !ok {
+			return last, err
+		}
+		start = step.End
+	}
+	return last, nil
+}
+
+// held reports a rollout that goes no further for now, and is no failure.
+func (r *rollout) held() bool { return r.between != nil && r.between.held }
 
 // wave works on the clusters from start to end. It starts no more of them once
 // too many have failed; those in progress are finished.
@@ -140,7 +168,7 @@ func (r *rollout) finish(i int, result protocol.DeployResult, err error) {
 	if err == nil {
 		err = r.done[i].failure
 	}
-	r.done[i] = end{outcome: result.Outcome, message: result.Message, failure: err}
+	r.done[i] = end{outcome: result.Outcome, result: result, failure: err}
 	r.each(result)
 }
 
@@ -165,13 +193,13 @@ func (r *rollout) stopped() bool {
 // giveUp goes back on those clusters of the wave that this run has upgraded.
 // What it installed stays: there is nothing to go back to.
 func (r *rollout) giveUp(ctx context.Context, start, end int) {
-	if r.undo == nil {
+	if r.undo == nil || r.between != nil && r.between.stays {
 		return
 	}
 	var group errgroup.Group
 	group.SetLimit(r.multi.AtOnce())
 	for i := start; i < end; i++ {
-		if r.done[i].outcome != protocol.OutcomeUpgraded {
+		if !r.goesBack(i) {
 			continue
 		}
 		group.Go(func() error {
@@ -187,6 +215,17 @@ func (r *rollout) giveUp(ctx context.Context, start, end int) {
 		})
 	}
 	_ = group.Wait()
+}
+
+// goesBack reports a cluster that runs the release by this rollout, and another before.
+func (r *rollout) goesBack(i int) bool {
+	switch r.done[i].outcome {
+	case protocol.OutcomeUpgraded:
+		return true
+	case protocol.OutcomeUnchanged: // by a run before this one
+		return r.between != nil && r.between.record.Has(r.clusters[i].Name)
+	}
+	return false
 }
 
 // briefly bounds what a cluster's document says of an error, in bytes.
@@ -225,23 +264,30 @@ func (r *rollout) pass(cluster string, e protocol.Event) {
 }
 
 // conclude derives the verdict from the outcomes of the clusters.
-func (r *rollout) conclude(ctx context.Context, verdict protocol.DeployResult, where string) (protocol.DeployResult, error) {
+// broken is what kept the rollout from going on, besides them.
+func (r *rollout) conclude(ctx context.Context, verdict protocol.DeployResult, where string, broken error) (protocol.DeployResult, error) {
 	var count protocol.ClusterCount
 	for _, e := range r.done {
 		count.Add(e.outcome)
 	}
 	verdict.Clusters, verdict.Outcome = &count, count.Outcome()
-	if r.failures == 0 && ctx.Err() == nil {
+	if r.failures == 0 && broken == nil {
+		if r.held() {
+			verdict.Outcome, verdict.Image, verdict.Images, verdict.Chart = protocol.OutcomePaused, "", nil, ""
+		}
 		return verdict, nil
 	}
 	if verdict.Outcome != protocol.OutcomeRolledBack {
 		verdict.Outcome = protocol.OutcomeFailed
 	}
 	verdict.Image, verdict.Images, verdict.Chart = "", nil, ""
-	if ctx.Err() != nil && r.failures == 0 {
+	switch {
+	case r.failures > 0:
+		return verdict, r.failure(count, where)
+	case ctx.Err() != nil:
 		return verdict, fmt.Errorf("%s: interrupted, with %d of %d clusters done: %w", r.what, r.finished, len(r.clusters), ctx.Err())
 	}
-	return verdict, r.failure(count, where)
+	return verdict, broken
 }
 
 // listed bounds how many clusters an error names.

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -19,7 +18,7 @@ func TestWavesInOrder(t *testing.T) {
 	f := newFleet()
 	f.takes = 2 * time.Millisecond
 	kubeconfig, names := kubeconfigOf(t, 25)
-	multi := protocol.MultiCluster{Selector: "fleet=shops", Waves: []any{1, "10%", "100%"}, Parallel: 4}
+	multi := protocol.MultiCluster{Selector: "fleet=shops", Waves: protocol.Waves(1, "10%", "100%"), Parallel: 4}
 	result, each, err := f.deploy(t.Context(), t, kubeconfig, multi, "v1", nil)
 	if err != nil || result.Outcome != protocol.OutcomeInstalled || result.Image != "v1" || result.Chart != "chart-v1" || result.Cluster != "" {
 		t.Fatalf("verdict %+v, %v", result, err)
@@ -36,7 +35,7 @@ func TestWavesInOrder(t *testing.T) {
 	if f.waves[0] != "wave 1 of 3, 0/25" || f.waves[len(f.waves)-1] != "wave 3 of 3, 25/25" {
 		t.Errorf("progress %q", f.waves)
 	}
-	if len(f.events) == 0 || !strings.HasPrefix(f.events[0], "c000: ") {
+	if len(f.events) < 2 || !strings.HasPrefix(f.events[1], "c000: ") {
 		t.Errorf("events of clusters %q", f.events)
 	}
 	for _, name := range names {
@@ -57,7 +56,7 @@ func TestFailureStopsAndRollsTheWaveBack(t *testing.T) {
 		f.runs[name] = "v1"
 	}
 	f.bad["c003"] = protocol.ExitRetryable
-	multi := protocol.MultiCluster{Selector: "fleet", Waves: []any{1, "50%", "100%"}, Parallel: 1}
+	multi := protocol.MultiCluster{Selector: "fleet", Waves: protocol.Waves(1, "50%", "100%"), Parallel: 1}
 	result, each, err := f.deploy(t.Context(), t, kubeconfig, multi, "v2", nil)
 	if protocol.ExitCode(err) != protocol.ExitRetryable || protocol.HintOf(err) != "look at the pods" {
 		t.Fatalf("%v, status %d", err, protocol.ExitCode(err))
@@ -128,7 +127,7 @@ func TestNoRollbackWhereTheTopologyWantsNone(t *testing.T) {
 	kubeconfig, _ := kubeconfigOf(t, 3)
 	f.runs["c000"], f.runs["c001"] = "v1", "v1"
 	f.bad["c002"] = protocol.ExitFailed
-	multi := protocol.MultiCluster{Selector: "fleet", Waves: []any{"100%"}, Parallel: 1}
+	multi := protocol.MultiCluster{Selector: "fleet", Waves: protocol.Waves("100%"), Parallel: 1}
 	result, each, err := f.deploy(t.Context(), t, kubeconfig, multi, "v2", func(env *capability.Environment) {
 		env.Provider.Settings = map[string]any{"rollback": false}
 	})
@@ -246,7 +245,7 @@ func (f *fleet) adapter(t *testing.T, kubeconfig string, multi protocol.MultiClu
 		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "ci"}, Targets: map[string]protocol.Target{"production": {MultiCluster: &multi}}},
 		Provider: protocol.Provider{Adapter: "standin"}, Progress: f.observe, DryRun: dryRun,
 	}
-	d, err := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: kubeconfig}}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"](t.Context(), env)
+	d, err := f.adapters(kubeconfig)(t.Context(), env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +259,10 @@ func (f *fleet) remove(t *testing.T, kubeconfig string, multi protocol.MultiClus
 }
 
 // released is the app of the fleet.
-var released = protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "1.0.0"}}
+var released = protocol.AppSpec{
+	Metadata: protocol.Metadata{Name: "app", Version: "1.0.0"},
+	Smoke:    []protocol.SmokeCheck{{Name: "ready", Rollout: &protocol.RolloutCheck{}}, {Name: "page", HTTP: &protocol.HTTPCheck{URL: "https://shop.example.com"}}},
+}
 
 func TestRemoveInWaves(t *testing.T) {
 	f := newFleet()
@@ -268,7 +270,7 @@ func TestRemoveInWaves(t *testing.T) {
 	for _, name := range names[:3] {
 		f.runs[name] = "v1"
 	}
-	multi := protocol.MultiCluster{Selector: "fleet", Waves: []any{1, "100%"}, Parallel: 1, Namespace: "fleet"}
+	multi := protocol.MultiCluster{Selector: "fleet", Waves: protocol.Waves(1, "100%"), Parallel: 1, Namespace: "fleet"}
 
 	// The first wave fails: nothing of the second is touched.
 	f.bad["c000"] = protocol.ExitFailed
@@ -301,7 +303,7 @@ func TestRemoveFromAController(t *testing.T) {
 	for _, name := range names {
 		f.runs[name] = "v1"
 	}
-	multi := protocol.MultiCluster{Selector: "fleet", Waves: []any{1, "100%"}, Parallel: 1, Namespace: "fleet"}
+	multi := protocol.MultiCluster{Selector: "fleet", Waves: protocol.Waves(1, "100%"), Parallel: 1, Namespace: "fleet"}
 	result, err := f.remove(t, kubeconfig, multi)
 	if err != nil || result.Clusters.Removed != 3 || !slices.Equal(f.order, append([]string{"lets go of 3"}, names...)) {
 		t.Errorf("%+v, %v, in the order %v", result, err, f.order)
@@ -314,7 +316,7 @@ func TestGiveBackInWaves(t *testing.T) {
 	for _, name := range names[:3] {
 		f.runs[name] = "v1"
 	}
-	multi := protocol.MultiCluster{Selector: "fleet", Waves: []any{1, "100%"}, Parallel: 1, Namespace: "fleet"}
+	multi := protocol.MultiCluster{Selector: "fleet", Waves: protocol.Waves(1, "100%"), Parallel: 1, Namespace: "fleet"}
 	giveBack := func(dryRun bool) (protocol.DeployResult, error) {
 		t.Helper()
 		return f.adapter(t, kubeconfig, multi, dryRun).GiveBack(t.Context(), released, "production")

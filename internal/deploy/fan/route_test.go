@@ -12,7 +12,7 @@ import (
 // The target's kind chooses the adapter, whatever is asked of it.
 func TestTheTargetChoosesTheAdapter(t *testing.T) {
 	of := func(name string) delivery.Constructor { return (&named{delivery.Unsupported(name)}).constructor }
-	open := Adapters(&Flags{}, map[string]delivery.Constructor{"helm": of("cluster")}, of("devices"))["helm"]
+	open := Adapters(&Flags{}, map[string]delivery.Constructor{"helm": of("cluster")}, of("devices"), nil)["helm"]
 	opened, err := open(t.Context(), capability.Environment{Progress: func(protocol.Event) {}, Topology: protocol.Topology{Targets: map[string]protocol.Target{
 		"cloud": {InCluster: &protocol.InCluster{}}, "kiosk": {EdgeDevice: &protocol.EdgeDevice{}}, "shops": {MultiCluster: &protocol.MultiCluster{}},
 	}}})

@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
@@ -35,6 +39,17 @@ type fleet struct {
 	// bySet leaves targets of several clusters to a controller.
 	bySet bool
 
+	// first is the API server of the first cluster, with the record and the lease.
+	first *fake.Clientset
+	// clock is its time, and follow the flag.
+	clock  time.Time
+	follow bool
+	// fails are the checks that fail, CHECK on CLUSTER; and checked those that ran.
+	fails   map[string]bool
+	checked []string
+	// versions are those that the clusters say that they have.
+	versions map[string]string
+
 	order         []string
 	now, most     int
 	rolledBack    []string
@@ -42,7 +57,58 @@ type fleet struct {
 }
 
 func newFleet() *fleet {
-	return &fleet{runs: map[string]string{}, before: map[string]string{}, given: map[string]bool{}, bad: map[string]int{}}
+	return &fleet{
+		runs: map[string]string{}, before: map[string]string{}, given: map[string]bool{}, bad: map[string]int{}, fails: map[string]bool{},
+		first: fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "fleet"}}), clock: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC),
+	}
+}
+
+// adapters is the constructor of the adapter over the fleet.
+func (f *fleet) adapters(kubeconfig string) capability.Adapter[capability.ContinuousDelivery] {
+	return f.limited(conn.Flags{Kubeconfig: kubeconfig})
+}
+
+func (f *fleet) limited(way conn.Flags) capability.Adapter[capability.ContinuousDelivery] {
+	at := func(d *fanned, first conn.Cluster, target string) (*home, error) {
+		h, err := d.connectHome(first, target)
+		if err == nil {
+			h.client, h.now = f.first, func(context.Context) (time.Time, error) {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				return f.clock, nil
+			}
+		}
+		return h, err
+	}
+	return adapters(&Flags{Flags: way, follow: f.follow}, map[string]delivery.Constructor{"standin": f.new}, f.new, f.checks, at)["standin"]
+}
+
+// checks are stand-ins for smoke checks.
+func (f *fleet) checks(*conn.Flags) capability.Adapter[capability.Checker] {
+	return func(_ context.Context, env capability.Environment) (capability.Checker, error) {
+		return checker{f, env}, nil
+	}
+}
+
+type checker struct {
+	fleet *fleet
+	env   capability.Environment
+}
+
+func (c checker) Check(_ context.Context, app protocol.AppSpec, target string) (protocol.SmokeReport, error) {
+	if c.env.DryRun {
+		return protocol.SmokeReport{}, nil
+	}
+	f := c.fleet
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, check := range app.Smoke {
+		name := strings.TrimSpace(check.Name + " " + c.env.Cluster)
+		if f.checked = append(f.checked, name); f.fails[name] {
+			return protocol.SmokeReport{}, &protocol.Error{Code: protocol.ExitSmoke, Message: check.Name + " failed on " + target}
+		}
+	}
+	return protocol.SmokeReport{Passed: true}, nil
 }
 
 // standIn is the adapter for one of the clusters.
@@ -269,14 +335,13 @@ func (f *fleet) deploy(ctx context.Context, tb testing.TB, kubeconfig string, mu
 	if change != nil {
 		change(&env)
 	}
-	open := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: kubeconfig}}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"]
+	open := f.adapters(kubeconfig)
 	d, err := open(ctx, env)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	results := told{}
-	app := protocol.AppSpec{Metadata: protocol.Metadata{Name: "app", Version: "1.0.0"}}
-	result, err := d.(capability.ClusterDelivery).DeployEach(ctx, app, "production", protocol.ImageRef{Digest: digest}, protocol.ChartRef{Digest: "chart-" + digest},
+	result, err := d.(capability.ClusterDelivery).DeployEach(ctx, released, "production", protocol.ImageRef{Digest: digest}, protocol.ChartRef{Digest: "chart-" + digest},
 		func(r protocol.DeployResult) { results[r.Cluster] = r })
 	return result, results, err
 }

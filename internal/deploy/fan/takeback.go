@@ -25,16 +25,16 @@ func (d *fanned) TakeBack(ctx context.Context, app protocol.AppSpec, target stri
 	if w, ok := d.one.(whole); ok && w.TakesAll(len(clusters)) {
 		return w.TakeAllBack(ctx, app, target, clusters, from, each)
 	}
-	clusters = slices.DeleteFunc(clusters, func(c conn.Cluster) bool {
+	upgraded := slices.DeleteFunc(slices.Clone(clusters), func(c conn.Cluster) bool {
 		deployed := from.On(c.Name)
 		return deployed.Cluster == "" || deployed.Outcome != protocol.OutcomeUpgraded
 	})
-	if len(clusters) == 0 {
+	if len(upgraded) == 0 {
 		return protocol.DeployResult{}, protocol.Unsupported("the deploy upgraded no cluster of target %q", target)
 	}
-	r := d.rollout(app, target, clusters, each)
+	r := d.rollout(app, target, upgraded, each)
 	r.what = fmt.Sprintf("take %s back on %s", target, app.Name)
-	r.multi.Waves, r.multi.MaxFailures = []any{"100%"}, "100%"
+	r.multi.Waves, r.multi.MaxFailures = protocol.Waves("100%"), "100%"
 	version := ""
 	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
 		result, err := a.TakeBack(ctx, app, target, from, func(protocol.DeployResult) {})
@@ -45,7 +45,7 @@ func (d *fanned) TakeBack(ctx context.Context, app protocol.AppSpec, target stri
 		}
 		return result, err
 	}
-	result, err := r.run(ctx)
+	result, err := d.instead(ctx, r, clusters)
 	result.RunningVersion = version
 	return result, err
 }

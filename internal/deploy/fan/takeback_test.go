@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nationtech/harmony/internal/cluster/conn"
-	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
@@ -20,7 +18,7 @@ func TestTakesUpgradedClustersBack(t *testing.T) {
 	for i, name := range names[:5] {
 		f.runs[name] = "v" + string(rune('0'+i)) // c005 has none
 	}
-	multi := protocol.MultiCluster{Selector: "fleet", Namespace: "fleet", Waves: []any{1, "100%"}, Parallel: 2}
+	multi := protocol.MultiCluster{Selector: "fleet", Namespace: "fleet", Waves: protocol.Waves(1, "100%"), Parallel: 2}
 	deployed, each, err := f.deploy(t.Context(), t, kubeconfig, multi, "v4", nil)
 	if err != nil || each.of(protocol.OutcomeUpgraded) != "c000 c001 c002 c003" {
 		t.Fatalf("%v: %+v", err, each)
@@ -31,7 +29,7 @@ func TestTakesUpgradedClustersBack(t *testing.T) {
 	}
 	back := func() (protocol.DeployResult, told, error) {
 		t.Helper()
-		open := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: kubeconfig}}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"]
+		open := f.adapters(kubeconfig)
 		a, err := open(t.Context(), capability.Environment{
 			Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "ci"}, Targets: map[string]protocol.Target{"production": {MultiCluster: &multi}}},
 			Provider: protocol.Provider{Adapter: "standin"}, Progress: f.observe,

@@ -28,7 +28,7 @@ func Version() string {
 
 // BuiltIn lists the commands of harmony itself, which no plugin can replace.
 func BuiltIn() []string {
-	return []string{"adopt", "affected", "changelog", "completion", "diff", "help", "init", "lock", "plan", "plugin", "release", "rollback", "status", "uninstall", "version"}
+	return []string{"adopt", "affected", "changelog", "completion", "diff", "help", "init", "lock", "plan", "plugin", "release", "rollback", "rollout", "status", "uninstall", "version"}
 }
 
 // Plugins lists the plugins that come with harmony, without their prefix.
