@@ -50,8 +50,12 @@ func provider(name string) string {
 func delegated(commands []suite.Command, run func(args []string) error) []*cobra.Command {
 	var list []*cobra.Command
 	for _, c := range commands {
+		var verbs []string // rollout status|resume|pause|abort APP
+		if _, args, _ := strings.Cut(c.Use, " "); strings.Contains(args, "|") {
+			verbs = strings.Split(strings.Fields(args)[0], "|")
+		}
 		list = append(list, &cobra.Command{
-			Use: c.Use, Short: c.Short, DisableFlagParsing: true,
+			Use: c.Use, Short: c.Short, DisableFlagParsing: true, ValidArgs: verbs,
 			RunE: func(cmd *cobra.Command, args []string) error { return run(append([]string{cmd.Name()}, args...)) },
 		})
 	}

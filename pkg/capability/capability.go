@@ -54,7 +54,8 @@ type ContinuousDelivery interface {
 	// and proves it. Nothing to do is no error but protocol.OutcomeUnchanged. A
 	// deploy that failed and was rolled back is an error, and has a result of
 	// protocol.OutcomeRolledBack that tells what runs now. What devices pull by
-	// themselves is protocol.OutcomePublished until they report that it runs. Of an
+	// themselves is protocol.OutcomePublished until they report that it runs. One that
+	// goes no further for now is protocol.OutcomePaused. Of an
 	// app without an image, whose image is only its metadata, it proves the images
 	// that the chart pins by digest.
 	Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error)

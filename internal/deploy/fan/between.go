@@ -53,7 +53,7 @@ func (b *between) goesOn(ctx context.Context) (bool, error) {
 		}
 		if text := b.record.String(); text != told {
 			told = text
-			b.say("the rollout is " + text)
+			b.say("wait", "the rollout is "+text)
 		}
 		if err := errors.Join(sleep(ctx, look), b.look(ctx)); err != nil {
 			return false, err
@@ -72,8 +72,8 @@ func (b *between) aborted() error {
 	}
 }
 
-func (b *between) say(text string) {
-	b.env.Progress(protocol.Event{Metadata: b.app.Metadata, Phase: "wait", Message: text})
+func (b *between) say(phase, text string) {
+	b.env.Progress(protocol.Event{Metadata: b.app.Metadata, Phase: phase, Message: text})
 }
 
 // waits tells what a held rollout waits for, and what continues it.
@@ -218,7 +218,7 @@ func (b *between) wait(ctx context.Context, d time.Duration) (bool, error) {
 			return false, nil
 		case !told:
 			told = true
-			b.say("the rollout " + b.record.String())
+			b.say("wait", "the rollout "+b.record.String())
 		}
 		if err := sleep(ctx, min(left, look)); err != nil {
 			return false, err

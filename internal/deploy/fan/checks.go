@@ -26,7 +26,7 @@ func (b *between) analyse(ctx context.Context, start, end int, checks []protocol
 	if len(outside.Smoke) == 0 || b.stopped() || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	b.say(fmt.Sprintf("analysis of the wave: %s", names(outside.Smoke)))
+	b.say("smoke", "analysis of the wave: "+names(outside.Smoke))
 	if err := b.check(ctx, b.flags, b.env, outside, b.target, protocol.DeployResult{}); err != nil && ctx.Err() == nil {
 		b.failEach(ctx, start, end, func(int) error { return err })
 	}
@@ -46,7 +46,7 @@ func (b *between) checkEach(ctx context.Context, start, end int, app protocol.Ap
 	if len(app.Smoke) == 0 {
 		return
 	}
-	b.say(fmt.Sprintf("checks on %d clusters: %s", end-start, names(app.Smoke)))
+	b.say("smoke", fmt.Sprintf("checks on the clusters of the wave, %d: %s", end-start, names(app.Smoke)))
 	b.failEach(ctx, start, end, func(i int) error {
 		flags, err := b.clusters[i].Flags()
 		if err != nil {
