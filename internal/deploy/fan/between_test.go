@@ -228,7 +228,9 @@ func TestPauseAndResume(t *testing.T) {
 func TestFollow(t *testing.T) {
 	w := newTrial(t, gated(protocol.Gate{Pause: true}, protocol.Gate{}))
 	w.follow = true
+	said := make(chan struct{})
 	go func() {
+		defer close(said)
 		for {
 			r, err := waves.Store{ConfigMaps: w.first.CoreV1().ConfigMaps("fleet"), App: "app", Target: "production"}.Read(context.Background())
 			if err == nil && r != nil && r.State == waves.Paused {
@@ -243,6 +245,11 @@ func TestFollow(t *testing.T) {
 	}()
 	if result, err := w.try(t.Context(), "v1"); err != nil || result.Outcome != protocol.OutcomeUpgraded {
 		t.Errorf("%+v, %v", result, err)
+	}
+	select {
+	case <-said:
+	case <-time.After(10 * time.Second):
+		t.Error("it did not pause")
 	}
 }
 
