@@ -48,8 +48,7 @@ type PluginInfo struct {
 	// Features are those parts of the protocol that were added to its version 1 and
 	// that the plugin knows: [FeatureImages], [FeatureImagePlaces], [FeatureNoImage],
 	// [FeatureChecks], [FeatureRings], [FeatureWaves]. An app or a target that needs another
-	// one is not
-	// given to it.
+	// one is not given to it.
 	Features []string `json:"features,omitempty"`
 	// Flags are for help and completion.
 	Flags []Flag `json:"flags,omitempty"`
