@@ -27,18 +27,26 @@ import (
 
 func main() {
 	flags := &fan.Flags{}
-	adapters := fan.Adapters(flags, map[string]delivery.Constructor{
+	table := map[string]delivery.Constructor{
 		"argocd": argocd.New,
 		"flux":   flux.New,
 		"helm":   helm.New,
-	}, edge.New, func(flags *conn.Flags) capability.Adapter[capability.Checker] { return smoke.New(flags, find) })
+	}
+	checker := func(flags *conn.Flags) capability.Adapter[capability.Checker] { return smoke.New(flags, find) }
+	adapters := fan.Adapters(flags, table, edge.New, checker)
 	bind := func(set *pflag.FlagSet) { kubeflags.Bind(&flags.Flags, set) }
 	streams := project.Standard()
 	tools := cli.Tools{Adapters: adapters, Bind: bind, Streams: streams}
 	stage, back := plugin.Deploy(suite.Version(), adapters), plugin.TakeBack(suite.Version(), adapters)
+	migrating := &fan.Flags{} // the same flags, of a command of its own
+	migrate := plugin.Migrate(suite.Version(), fan.Adapters(migrating, table, edge.New, checker))
+	bindMigrating := func(set *pflag.FlagSet) {
+		kubeflags.Bind(&migrating.Flags, set)
+		migrating.Bind(set)
+	}
 	stage.Features = []string{protocol.FeatureImages, protocol.FeatureImagePlaces, protocol.FeatureRings, protocol.FeatureWaves}
-	back.Features = stage.Features
-	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind), cli.TakeBack(back, streams, bind))
+	back.Features, migrate.Features = stage.Features, stage.Features
+	options := append(tools.Options(), command.Flags(bind), command.Flags(flags.Bind), cli.TakeBack(back, streams, bind), cli.Migrate(migrate, streams, bindMigrating))
 	project.Main(stage, options...)
 }
 

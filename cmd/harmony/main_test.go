@@ -44,7 +44,8 @@ func TestMain(m *testing.M) {
 		"harmony-deploy": func() {
 			adapters := plugin.Adapters[capability.ContinuousDelivery]{"helm": newFake[capability.ContinuousDelivery]}
 			stageMain(plugin.Deploy("1.2.3", adapters), command.StageCommand(protocol.CommandTakeBack, plugin.TakeBack("1.2.3", adapters), project.Standard()),
-				command.Flags(func(set *pflag.FlagSet) { set.Bool("rollback-on-failure", true, "") }))
+				command.StageCommand(protocol.CommandMigrate, plugin.Migrate("1.2.3", adapters), project.Standard(), command.Flags(rollbackFlags)),
+				command.Flags(rollbackFlags))
 		},
 		"harmony-smoke": func() {
 			if os.Getenv("REAL_CHECKS") != "" {
@@ -80,6 +81,8 @@ func scripts() testscript.Params {
 	}
 }
 
+func rollbackFlags(set *pflag.FlagSet) { set.Bool("rollback-on-failure", true, "") }
+
 func stageMain(s plugin.Stage, options ...command.Option) {
 	ctx, stop := signals.Context(context.Background())
 	defer stop()
@@ -88,7 +91,8 @@ func stageMain(s plugin.Stage, options ...command.Option) {
 
 // fake is every adapter. FAKE_FAIL names the calls that fail, and how:
 // "build:app=4 check:app:staging=5". FAKE_OUTCOME is that of deploys, and
-// FAKE_IRREVERSIBLE what their charts say. 1.3.0 is what ran before.
+// FAKE_IRREVERSIBLE what their charts say; FAKE_MIGRATED says that the migrations have run.
+// 1.3.0 is what ran before.
 type fake struct{ env capability.Environment }
 
 func newFake[C any](_ context.Context, env capability.Environment) (C, error) {
@@ -169,6 +173,24 @@ func (f fake) Deploy(ctx context.Context, app protocol.AppSpec, target string, i
 		result.Namespace = namespace
 	}
 	return result, f.call(ctx, "deploy", app.Name, target)
+}
+
+func (f fake) Migrate(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, _ protocol.ChartRef) (protocol.MigrationReport, error) {
+	err := f.call(ctx, "migrate", app.Name, target)
+	var results []protocol.MigrationResult
+	for _, m := range app.Migrations {
+		result := protocol.MigrationResult{Name: m.Name, Status: protocol.MigrationDone, Image: image.Digest}
+		switch {
+		case err != nil:
+			result.Status, result.Message = protocol.MigrationFailed, err.Error()
+		case f.env.DryRun:
+			result.Status = protocol.MigrationPlanned
+		case os.Getenv("FAKE_MIGRATED") != "":
+			result.Status = protocol.MigrationUnchanged
+		}
+		results = append(results, result)
+	}
+	return protocol.NewMigrationReport(app.Metadata, target, "helm", results, err), err
 }
 
 func (f fake) TakeBack(ctx context.Context, app protocol.AppSpec, target string, from capability.Setback, _ func(protocol.DeployResult)) (protocol.DeployResult, error) {

@@ -174,6 +174,8 @@ func describeStep(t protocol.Topology, s protocol.Spec, stage, target string) pl
 		p.Change = !d.AllUnchanged()
 	case protocol.ChartRef:
 		p.Change = !d.Unchanged
+	case protocol.MigrationReport:
+		p.Change = !d.Unchanged
 	case protocol.Result:
 		p.Change = !d.Unchanged
 	case protocol.DeployResult:

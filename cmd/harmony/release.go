@@ -83,6 +83,9 @@ production, run the smoke checks. Apps are released in parallel; a step starts w
 apps have finished the previous one. An app that fails is left out of later steps. A
 document of kind Pipeline in harmony.yaml defines other steps.
 
+An app's migrations run on each target before its deploy, once for a version; one that
+fails stops before anything is deployed there.
+
 A target whose smoke checks fail goes back to the release before, unless its
 onSmokeFailure is halt, as in the topology local; later targets are not touched.
 
@@ -133,7 +136,7 @@ func (f *releaseFlags) prepare(ctx context.Context, patterns []string) (release 
 	if err != nil {
 		return release, err
 	}
-	if release.Steps, release.Targets, err = pipeline.Steps(own, release.Topology, f.targets); err != nil {
+	if release.Steps, release.Targets, err = pipeline.Steps(own, release.Topology, f.targets, apps); err != nil {
 		return release, err
 	}
 	if err := project.Require(release.Topology, config.Needs{OCIRegistry: true, HelmRegistry: true, Targets: release.Targets}); err != nil {

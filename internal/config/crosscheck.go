@@ -33,6 +33,23 @@ func crossCheck(documents []document, p *problems) {
 		}
 	}
 	checkCycle(apps, taken, p)
+	for _, d := range documents {
+		if pipeline, ok := d.spec.(*protocol.Pipeline); ok {
+			d.checkMigrated(pipeline, apps, p)
+		}
+	}
+}
+
+// checkMigrated notes the deploys of a pipeline that leave out the migrations of an app.
+func (d document) checkMigrated(pipeline *protocol.Pipeline, apps []protocol.AppSpec, p *problems) {
+	i := slices.IndexFunc(apps, func(app protocol.AppSpec) bool { return len(app.Migrations) > 0 })
+	if i < 0 {
+		return
+	}
+	for _, step := range pipeline.Unmigrated() {
+		field := fmt.Sprintf("spec.pipeline[%d]", step)
+		p.add(d.line(field), field, "app %q has migrations, and no step before this deploy runs them: add {migrate: %s}", apps[i].Name, pipeline.Pipeline[step].Target)
+	}
 }
 
 // claim takes the document's name, unless an earlier document of its kind has it.

@@ -41,7 +41,7 @@ func needsOf(step string) []need {
 			{stage: capability.StageBuild, capabilities: []string{capability.NameContainerBuilder}},
 			{stage: capability.StagePublish, capabilities: []string{capability.NameOCIRegistry, capability.NameHelmRegistry}},
 		}
-	case protocol.StepDeploy:
+	case protocol.StepMigrate, protocol.StepDeploy: // two commands of one plugin
 		return []need{{stage: capability.StageDeploy, capabilities: []string{capability.NameContinuousDelivery}}}
 	case protocol.StepSmoke:
 		return []need{{stage: capability.StageSmoke}}
@@ -189,6 +189,9 @@ func (r Release) check(ctx context.Context, n need, plugin discovery.Plugin, pro
 			return info, err
 		}
 	}
+	if err := r.checkMigrations(n, plugin, info); err != nil {
+		return info, err
+	}
 	for _, app := range r.Apps {
 		if err := info.CheckApp(app); err != nil {
 			return info, err
@@ -275,7 +278,7 @@ func Provider(t protocol.Topology, s protocol.Spec) (name, adapter string) {
 		}
 	case protocol.ChartRef:
 		name = capability.NameHelmRegistry
-	case protocol.DeployResult:
+	case protocol.MigrationReport, protocol.DeployResult:
 		name = capability.NameContinuousDelivery
 	case protocol.Result:
 		name = d.Capability

@@ -48,14 +48,12 @@ func (r releaser) PushChart(ctx context.Context, app protocol.AppSpec, _ protoco
 // the apps.
 type delivery struct {
 	deploy *process.Process
+	record *capability.Record
 }
 
 func (d delivery) Deploy(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.DeployResult, error) {
-	made := []protocol.Spec{image, chart}
-	if app.Image.IsNone() {
-		made = made[1:]
-	}
-	if err := d.deploy.Send(made...); err != nil {
+	migrated := d.record.Of(app.Name, target, protocol.KindMigrationReport)
+	if err := d.deploy.Send(append(migrated, released(app, image, chart)...)...); err != nil {
 		return protocol.DeployResult{}, err
 	}
 	result, err := process.Await[protocol.DeployResult](ctx, d.deploy, app.Name)
@@ -83,6 +81,14 @@ func (s deployScore) Run(ctx context.Context, record *capability.Record) error {
 		}
 	}
 	return err
+}
+
+// released are the documents of a release for a process that knows the app.
+func released(app protocol.AppSpec, image protocol.ImageRef, chart protocol.ChartRef) []protocol.Spec {
+	if app.Image.IsNone() {
+		return []protocol.Spec{chart}
+	}
+	return []protocol.Spec{image, chart}
 }
 
 // checker runs smoke checks on one target in a smoke process, which waits for
@@ -116,8 +122,9 @@ func inOrder(targets map[string]protocol.Target) []string {
 
 // Steps are those of a release, each with its target, and the targets that they
 // deploy to, in order. p is nil for the built-in pipeline; asked limits the
-// targets, and is empty for all of the pipeline's.
-func Steps(p *protocol.Pipeline, t protocol.Topology, asked []string) (steps []protocol.PipelineStep, targets []string, err error) {
+// targets, and is empty for all of the pipeline's. The built-in pipeline runs migrations
+// where one of the apps has them.
+func Steps(p *protocol.Pipeline, t protocol.Topology, asked []string, apps []protocol.AppSpec) (steps []protocol.PipelineStep, targets []string, err error) {
 	if p != nil {
 		return ownSteps(*p, t, asked)
 	}
@@ -126,6 +133,9 @@ func Steps(p *protocol.Pipeline, t protocol.Topology, asked []string) (steps []p
 	}
 	steps = []protocol.PipelineStep{{Stage: protocol.StepRelease}}
 	for _, target := range targets {
+		if slices.ContainsFunc(apps, withMigrations) {
+			steps = append(steps, protocol.PipelineStep{Stage: protocol.StepMigrate, Target: target})
+		}
 		steps = append(steps, protocol.PipelineStep{Stage: protocol.StepDeploy, Target: target}, protocol.PipelineStep{Stage: protocol.StepSmoke, Target: target})
 	}
 	return steps, targets, nil

@@ -60,6 +60,7 @@ func (r Release) Run(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	r.Apps = apps
+	r.Steps = slices.DeleteFunc(slices.Clone(r.Steps), r.idle)
 	plugins, err := r.plugins(ctx)
 	if err != nil {
 		return 0, err
@@ -144,10 +145,10 @@ func (r Release) start(ctx context.Context, plugins map[string]stagePlugin) ([]r
 	for _, step := range r.Steps {
 		now := running{PipelineStep: step}
 		for _, n := range needsOf(step.Stage) {
-			p, err := r.startStage(ctx, plugins[n.stage], n.stage, step.Target)
+			p, err := r.startStage(ctx, plugins[n.stage], n.stage, step)
 			if err == nil {
 				now.processes = append(now.processes, p)
-				err = r.introduce(p, n.stage)
+				err = r.introduce(p, n.stage, step)
 			}
 			if err != nil {
 				return nil, errors.Join(err, closeAll(append(started, now)))
@@ -167,13 +168,16 @@ func introduced(stage string) bool {
 }
 
 // introduce sends a stage the topology and, where it gets them early, the apps.
-func (r Release) introduce(p *process.Process, stage string) error {
+func (r Release) introduce(p *process.Process, stage string, step protocol.PipelineStep) error {
 	if err := p.Send(r.Topology); err != nil || !introduced(stage) {
 		return err
 	}
 	for _, app := range r.Apps {
 		if stage == capability.StagePublish && app.Image.IsNone() {
 			continue // its chart would be published at once: see releaser.PushChart
+		}
+		if step.Stage == protocol.StepMigrate && !withMigrations(app) {
+			continue
 		}
 		if err := p.Send(app); err != nil {
 			return err
@@ -182,8 +186,12 @@ func (r Release) introduce(p *process.Process, stage string) error {
 	return nil
 }
 
-func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage, target string) (*process.Process, error) {
-	return process.Start(ctx, process.Plugin{Path: plugin.Path, Flags: r.flags(plugin.info, stage, target), Registry: needsRegistry(plugin.info)}, r.observer(stage, target))
+func (r Release) startStage(ctx context.Context, plugin stagePlugin, stage string, step protocol.PipelineStep) (*process.Process, error) {
+	flags := r.flags(plugin.info, stage, step.Target)
+	if step.Stage == protocol.StepMigrate {
+		stage, flags = capability.StageMigrate, append([]string{protocol.CommandMigrate}, flags...)
+	}
+	return process.Start(ctx, process.Plugin{Path: plugin.Path, Flags: flags, Registry: needsRegistry(plugin.info)}, r.observer(stage, step.Target))
 }
 
 // observer takes what a stage tells beside its results.
@@ -233,10 +241,15 @@ func (r Release) compose(steps []running, record *capability.Record) ([]step, er
 	}
 	var list []step
 	for _, s := range steps {
-		one := step{stage: needsOf(s.Stage)[0].stage, target: s.Target, ordered: s.Stage == protocol.StepDeploy}
+		one := step{stage: needsOf(s.Stage)[0].stage, target: s.Target, ordered: s.Stage == protocol.StepDeploy || s.Stage == protocol.StepMigrate}
+		if s.Stage == protocol.StepMigrate {
+			one.stage = capability.StageMigrate
+		}
 		score := r.scores(s, record, &one)
 		for i, app := range r.Apps {
-			one.scores = append(one.scores, score(app, versions[i]))
+			if s.Stage != protocol.StepMigrate || withMigrations(app) {
+				one.scores = append(one.scores, score(app, versions[i]))
+			}
 		}
 		list = append(list, one)
 	}
@@ -251,9 +264,13 @@ func (r Release) scores(s running, record *capability.Record, one *step) func(pr
 		return func(app protocol.AppSpec, v semver.Version) capability.Score {
 			return capability.NewReleaseScore(releaser{first, s.processes[1]}, app, v)
 		}
+	case protocol.StepMigrate:
+		return func(app protocol.AppSpec, v semver.Version) capability.Score {
+			return capability.NewMigrationScore(migrator{first}, app, v, s.Target)
+		}
 	case protocol.StepDeploy:
 		return func(app protocol.AppSpec, v semver.Version) capability.Score {
-			return deployScore{capability.NewDeployScore(delivery{first}, app, v, s.Target), s.Target}
+			return deployScore{capability.NewDeployScore(delivery{first, record}, app, v, s.Target), s.Target}
 		}
 	case protocol.StepSmoke:
 		return func(app protocol.AppSpec, v semver.Version) capability.Score {

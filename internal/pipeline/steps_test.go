@@ -12,6 +12,7 @@ import (
 func TestSteps(t *testing.T) {
 	topology := protocol.Topology{Metadata: protocol.Metadata{Name: "ci"}, Targets: map[string]protocol.Target{"staging": {}, "production": {}, "edge": {}}}
 	const watched = `["scan","release",{"deploy":"staging"},"smoke","monitor",{"deploy":"production"},"smoke",{"monitor":"staging"}]`
+	migrated := []protocol.AppSpec{{}, {Migrations: []protocol.Migration{{Name: "schema"}}}}
 	for _, test := range []struct {
 		pipeline, asked string
 		steps, targets  string
@@ -34,7 +35,7 @@ func TestSteps(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		steps, targets, err := pipeline.Steps(own, topology, strings.Fields(test.asked))
+		steps, targets, err := pipeline.Steps(own, topology, strings.Fields(test.asked), nil)
 		if code := protocol.ExitCode(err); code != test.code {
 			t.Errorf("%s %s: exit status %d, want %d: %v", test.pipeline, test.asked, code, test.code, err)
 		}
@@ -45,5 +46,9 @@ func TestSteps(t *testing.T) {
 		if got := strings.Join(names, ", "); got != test.steps || strings.Join(targets, " ") != test.targets {
 			t.Errorf("%s %s: got %s; %q", test.pipeline, test.asked, got, targets)
 		}
+	}
+	steps, _, err := pipeline.Steps(nil, topology, []string{"edge"}, migrated)
+	if err != nil || len(steps) != 4 || steps[1].String() != "migrate edge" || steps[2].String() != "deploy edge" {
+		t.Errorf("with migrations: %v, %v", steps, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/nationtech/harmony/internal/plugins/process"
@@ -197,6 +198,8 @@ func staysAs(results []protocol.DeployResult) string {
 		case same:
 		case first:
 			installed = true
+		case strings.HasPrefix(d.Irreversible, "migration "):
+			return "the release before cannot come back: " + d.Irreversible + " is irreversible"
 		case d.Irreversible != "":
 			return "the release before cannot come back: " + protocol.Irreversible + " on " + d.Irreversible
 		case d.Adopted != "":

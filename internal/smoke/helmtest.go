@@ -239,14 +239,14 @@ func (p helmTestProbe) remove(ctx context.Context, object testObject) error {
 func (p helmTestProbe) follow(ctx context.Context, object testObject) error {
 	name := object.hook.Name
 	var pods []corev1.Pod
-	var troubles trouble
+	var troubles job.Trouble
 	for {
 		now, ended, err := p.look(ctx, object)
 		switch {
 		case cancelled(ctx):
 			return ctx.Err()
 		case ctx.Err() != nil:
-			return unfinished{fmt.Errorf("test %s: %s: %s", name, exits(pods, "not ended in time"), object.cluster.said(ctx, pods))}
+			return unfinished{fmt.Errorf("test %s: %s: %s", name, job.Exits(pods, "not ended in time"), object.cluster.said(ctx, pods))}
 		case apierrors.IsNotFound(err):
 			return fmt.Errorf("test %s was deleted by somebody else", name)
 		case err != nil:
@@ -257,9 +257,9 @@ func (p helmTestProbe) follow(ctx context.Context, object testObject) error {
 		case ended == "succeeded":
 			return nil
 		case ended != "":
-			return fmt.Errorf("test %s failed: %s: %s", name, exits(pods, ended), object.cluster.said(ctx, pods))
+			return fmt.Errorf("test %s failed: %s: %s", name, job.Exits(pods, ended), object.cluster.said(ctx, pods))
 		}
-		if why := troubles.lasting(heldOf(pods)); why != "" {
+		if why := troubles.Lasting(job.AnyHeld(pods)); why != "" {
 			return decided{fmt.Errorf("test %s does not start: %s", name, why)}
 		}
 		sleep(ctx, podLook)

@@ -140,7 +140,7 @@ func (p *jobProbe) remove(ctx context.Context, j batchv1.Job) error {
 // follow waits for the end of the Job.
 func (p *jobProbe) follow(ctx context.Context, j batchv1.Job) (string, error) {
 	var pods []corev1.Pod
-	var troubles trouble
+	var troubles job.Trouble
 	for {
 		now, err := p.look(ctx, &j)
 		switch {
@@ -153,7 +153,7 @@ func (p *jobProbe) follow(ctx context.Context, j batchv1.Job) (string, error) {
 		if ended, succeeded, message := job.Done(j, pods); ended {
 			return p.ended(ctx, j, pods, succeeded, message)
 		}
-		if why := troubles.lasting(p.held(ctx, j, pods)); why != "" {
+		if why := troubles.Lasting(p.held(ctx, j, pods)); why != "" {
 			return "", decided{fmt.Errorf("job %s does not start: %s", j.Name, why)}
 		}
 		sleep(ctx, podLook)
@@ -180,7 +180,7 @@ func (p *jobProbe) ended(ctx context.Context, j batchv1.Job, pods []corev1.Pod, 
 	if succeeded {
 		return said, nil
 	}
-	return "", fmt.Errorf("job %s: %s: %s", j.Name, exits(pods, message), said)
+	return "", fmt.Errorf("job %s: %s: %s", j.Name, job.Exits(pods, message), said)
 }
 
 // overtime is the error of a Job that has not ended in time.
@@ -196,7 +196,7 @@ func (p *jobProbe) overtime(ctx context.Context, j batchv1.Job, pods []corev1.Po
 
 // held says why the Job's pod does not start, or why the Job has no pod.
 func (p *jobProbe) held(ctx context.Context, j batchv1.Job, pods []corev1.Pod) (string, time.Duration) {
-	if why, grace := heldOf(pods); why != "" {
+	if why, grace := job.AnyHeld(pods); why != "" {
 		return why, grace
 	}
 	if len(pods) > 0 || time.Since(j.CreationTimestamp.Time) < createGrace/5 {

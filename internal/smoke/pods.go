@@ -13,8 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/nationtech/harmony/internal/cluster/job"
 )
 
 const (
@@ -70,31 +68,6 @@ func (c *cluster) remove(ctx context.Context, path string, uid types.UID) error 
 	return fmt.Errorf("it is left behind: %w", err)
 }
 
-// heldOf says why one of the pods does not start, or "", and how long that must last.
-func heldOf(pods []corev1.Pod) (string, time.Duration) {
-	for _, pod := range pods {
-		if why, grace := job.Held(pod); why != "" {
-			return why, grace
-		}
-	}
-	return "", 0
-}
-
-// exits is why pods failed: their exit codes, and what the cluster says of them.
-func exits(pods []corev1.Pod, otherwise string) string {
-	for _, pod := range pods {
-		why, code := job.Exit(pod)
-		if code == 0 {
-			continue
-		}
-		otherwise = fmt.Sprintf("exit code %d", code)
-		if why != "" {
-			otherwise += ", " + why
-		}
-	}
-	return otherwise
-}
-
 // sleep waits, at most until the end of ctx.
 func sleep(ctx context.Context, d time.Duration) {
 	select {
@@ -106,25 +79,4 @@ func sleep(ctx context.Context, d time.Duration) {
 // cancelled reports an end of ctx that is not that of its time.
 func cancelled(ctx context.Context) bool {
 	return ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded)
-}
-
-// trouble is what holds something up, and since when.
-type trouble struct {
-	why   string
-	since time.Time
-}
-
-// lasting returns why once that has lasted for grace.
-func (t *trouble) lasting(why string, grace time.Duration) string {
-	switch {
-	case why == "":
-		*t = trouble{}
-		return ""
-	case t.why == "":
-		t.since = time.Now()
-	}
-	if t.why = why; time.Since(t.since) < grace {
-		return ""
-	}
-	return why
 }

@@ -80,6 +80,16 @@ type Remover interface {
 	Remove(ctx context.Context, app protocol.AppSpec, target string) (protocol.DeployResult, error)
 }
 
+// Migrator is a [ContinuousDelivery] that can run an app's migrations.
+type Migrator interface {
+	// Migrate runs those migrations of the app on the target that have not run there for
+	// its version, with the image that is about to be deployed, and waits for their end. A
+	// migration that failed is an error and has a report as well; the next call runs it
+	// again. Nothing is deployed. It is safe to call it again after any crash, and from
+	// two machines at once: no migration runs twice at a time.
+	Migrate(ctx context.Context, app protocol.AppSpec, target string, image protocol.ImageRef, chart protocol.ChartRef) (protocol.MigrationReport, error)
+}
+
 // Reverter is a [ContinuousDelivery] that can bring back what ran before a deploy.
 type Reverter interface {
 	// TakeBack brings back what ran on the target before the deploy, and proves it as a

@@ -13,6 +13,7 @@ import (
 const (
 	StageBuild   = "build"
 	StagePublish = "publish"
+	StageMigrate = "migrate"
 	StageDeploy  = "deploy"
 	StageSmoke   = "smoke"
 	StageMonitor = "monitor"
@@ -35,7 +36,7 @@ type Score interface {
 type StageError struct {
 	// Stage is the name of the stage that failed.
 	Stage string
-	// Target is that of a deploy or smoke stage.
+	// Target is that of a migrate, deploy or smoke stage.
 	Target string
 	// Err is what went wrong.
 	Err error
@@ -102,6 +103,31 @@ func (s ReleaseScore[T]) pushChart(ctx context.Context, record *Record, image pr
 	return s.keep(record, StagePublish, chart, err)
 }
 
+// MigrationScore runs the migrations of a released app on a target.
+type MigrationScore[T Migrator] struct{ scored[T] }
+
+// NewMigrationScore runs them for the version of the app that an earlier ReleaseScore has
+// put into the record.
+func NewMigrationScore[T Migrator](topology T, app protocol.AppSpec, version semver.Version, target string) MigrationScore[T] {
+	return MigrationScore[T]{newScored(topology, app, version, target)}
+}
+
+// Title implements [Score].
+func (s MigrationScore[T]) Title() string { return "migrate " + s.target }
+
+// Run implements [Score]. The report is in the record also when a migration failed.
+func (s MigrationScore[T]) Run(ctx context.Context, record *Record) error {
+	image, chart, err := s.released(record, StageMigrate)
+	if err != nil {
+		return err
+	}
+	report, err := s.topology.Migrate(ctx, s.app, s.target, image, chart)
+	if err != nil && len(report.Migrations) > 0 {
+		record.Add(StageMigrate, s.target, report)
+	}
+	return s.keep(record, StageMigrate, report, err)
+}
+
 // DeployScore brings a released app to a target.
 type DeployScore[T ContinuousDelivery] struct{ scored[T] }
 
@@ -114,14 +140,24 @@ func NewDeployScore[T ContinuousDelivery](topology T, app protocol.AppSpec, vers
 // Title implements [Score].
 func (s DeployScore[T]) Title() string { return "deploy " + s.target }
 
-// Run implements [Score].
-func (s DeployScore[T]) Run(ctx context.Context, record *Record) error {
+// released are the image and the chart that an earlier ReleaseScore has put into the
+// record.
+func (s scored[T]) released(record *Record, stage string) (protocol.ImageRef, protocol.ChartRef, error) {
 	image, chart, ok := record.Artifacts(s.app.Name)
 	if s.app.Image.IsNone() {
 		image, ok = protocol.ImageRef{Metadata: s.app.Metadata}, chart.Name != ""
 	}
 	if !ok {
-		return &StageError{StageDeploy, s.target, fmt.Errorf("app %q has no published image and chart to deploy", s.app.Name)}
+		return image, chart, &StageError{stage, s.target, fmt.Errorf("app %q has no published image and chart to deploy", s.app.Name)}
+	}
+	return image, chart, nil
+}
+
+// Run implements [Score].
+func (s DeployScore[T]) Run(ctx context.Context, record *Record) error {
+	image, chart, err := s.released(record, StageDeploy)
+	if err != nil {
+		return err
 	}
 	result, err := s.topology.Deploy(ctx, s.app, s.target, image, chart)
 	if err != nil && (result.Outcome == protocol.OutcomeRolledBack || result.Outcome == protocol.OutcomeFailed) {

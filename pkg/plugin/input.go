@@ -55,7 +55,7 @@ func (r *run) accept(ctx context.Context, d protocol.Document) {
 		if a := r.apps[d.Metadata]; a != nil {
 			a.checked(d)
 		}
-	case protocol.KindAppSpec, protocol.KindImageRef, protocol.KindChartRef, protocol.KindDeployResult:
+	case protocol.KindAppSpec, protocol.KindImageRef, protocol.KindChartRef, protocol.KindDeployResult, protocol.KindMigrationReport:
 		a := r.app(d.Metadata)
 		if err := r.input(ctx, a, d); err != nil {
 			r.failApp(a, invalid(err))
@@ -105,6 +105,13 @@ func (r *run) input(ctx context.Context, a *app, d protocol.Document) (err error
 		var chart protocol.ChartRef
 		chart, err = vetted[protocol.ChartRef](ctx, r, d)
 		a.in.Chart, planned = &chart, chart.Planned
+	case protocol.KindMigrationReport:
+		var report protocol.MigrationReport
+		report, err = protocol.Decode[protocol.MigrationReport](d)
+		if err != nil || !report.Passed || r.inv.Target != "" && report.Target != r.inv.Target {
+			return err // the Failure of one that did not pass follows
+		}
+		a.in.Migrated, planned = true, report.Planned
 	case protocol.KindDeployResult:
 		if whole, err := r.deployed(a, d); err != nil || !whole {
 			return err

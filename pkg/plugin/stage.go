@@ -82,6 +82,9 @@ type Inputs struct {
 	// Clusters holds the results for the clusters of targets that have several, by
 	// target: the last one of each cluster.
 	Clusters map[string][]protocol.DeployResult
+	// Migrated is true once the stream says that the app's migrations have run on the target
+	// of this stage.
+	Migrated bool
 	// Checked holds the reports of smoke checks, by target.
 	Checked map[string]protocol.SmokeReport
 }
@@ -96,6 +99,8 @@ func (in Inputs) has(kind protocol.Kind) bool {
 		return in.Chart != nil
 	case protocol.KindDeployResult:
 		return len(in.Deployed) > 0
+	case protocol.KindMigrationReport:
+		return in.Migrated || len(in.App.Migrations) == 0
 	}
 	return false
 }

@@ -97,12 +97,14 @@ func emitted(emit func(protocol.Spec), result protocol.Spec, err error) error {
 	return err
 }
 
-// Deploy is the stage that brings released apps to a target. Its Features can have
+// Deploy is the stage that brings released apps to a target. An app with migrations waits, as
+// long as the stream lasts, for what becomes of them. Its Features can have
 // protocol.FeatureImages where every adapter proves that all images run.
 func Deploy(version string, deliveries Adapters[capability.ContinuousDelivery]) Stage {
 	return Stage{
 		Name: capability.StageDeploy, Version: version, Description: "Deploy released apps to a target",
 		Needs:        []protocol.Kind{protocol.KindAppSpec, protocol.KindImageRef, protocol.KindChartRef},
+		Awaits:       []protocol.Kind{protocol.KindMigrationReport},
 		Produces:     []protocol.Kind{protocol.KindDeployResult},
 		Capabilities: map[string][]string{capability.NameContinuousDelivery: deliveries.names()},
 		Ordered:      true,

@@ -24,6 +24,9 @@ type AppSpec struct {
 	Chart ChartSource `json:"chart"`
 	// Targets holds the chart values of each target, by the target's name.
 	Targets map[string]TargetValues `json:"targets,omitempty"`
+	// Migrations are run in order before a release is deployed, by the step migrate of a
+	// pipeline.
+	Migrations []Migration `json:"migrations,omitempty"`
 	// Smoke lists the checks that a deployed app has to pass. They run side by side, but
 	// for those that need others.
 	Smoke []SmokeCheck `json:"smoke,omitempty"`

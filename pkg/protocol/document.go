@@ -32,6 +32,7 @@ const (
 	KindPipeline     Kind = "Pipeline"
 
 	KindMonitoringResult Kind = "MonitoringResult"
+	KindMigrationReport  Kind = "MigrationReport"
 	KindCheckRequest     Kind = "CheckRequest"
 	KindCheckAnswer      Kind = "CheckAnswer"
 )
@@ -137,7 +138,7 @@ func (d Document) Known() bool {
 	switch d.Kind {
 	case KindAppSpec, KindTopology, KindImageRef, KindChartRef, KindDeployResult,
 		KindSmokeReport, KindFailure, KindPluginInfo, KindEvent, KindBuildContext, KindPipeline, KindMonitoringResult,
-		KindCheckRequest, KindCheckAnswer:
+		KindMigrationReport, KindCheckRequest, KindCheckAnswer:
 		return true
 	}
 	return false

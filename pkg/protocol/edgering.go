@@ -183,11 +183,8 @@ func (w AdvanceWhen) Needed(devices int) int {
 // Failures is how many of so many devices may fail before all rings go back.
 func (w AdvanceWhen) Failures(devices int) int { return amount(w.MaxFailed, devices, math.Floor) }
 
-// CheckTarget fails, with status [ExitUnsupported], for a target with rings of devices, if
-// the plugin is a deploy stage without [FeatureRings].
-func (i PluginInfo) CheckTarget(topology Topology, target string) error {
-	edge := topology.Targets[target].EdgeDevice
-	if i.Stage != "deploy" || edge == nil || len(edge.Rings) == 0 || slices.Contains(i.Features, FeatureRings) {
+func (i PluginInfo) checkRings(target string, edge *EdgeDevice) error {
+	if edge == nil || len(edge.Rings) == 0 || slices.Contains(i.Features, FeatureRings) {
 		return nil
 	}
 	return Unsupported("target %q has rings of devices, and plugin harmony-%s %s does not know them: it would release to all devices at once", target, i.Name, i.Version).

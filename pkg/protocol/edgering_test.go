@@ -119,7 +119,7 @@ func TestAdvanceWhen(t *testing.T) {
 }
 
 // A plugin that does not know rings would release to all devices at once.
-func TestCheckTarget(t *testing.T) {
+func TestCheckTargetWithRings(t *testing.T) {
 	topology := protocol.Topology{Targets: map[string]protocol.Target{
 		"rings": {EdgeDevice: &protocol.EdgeDevice{Rings: rings(1, 100)}}, "plain": {EdgeDevice: &protocol.EdgeDevice{}}, "cluster": {InCluster: &protocol.InCluster{}},
 	}}

@@ -64,6 +64,8 @@ func decode(t *testing.T, d protocol.Document) protocol.Spec {
 		spec, err = protocol.Decode[protocol.Pipeline](d)
 	case protocol.KindMonitoringResult:
 		spec, err = protocol.Decode[protocol.MonitoringResult](d)
+	case protocol.KindMigrationReport:
+		spec, err = protocol.Decode[protocol.MigrationReport](d)
 	case protocol.KindBuildContext:
 		spec, err = protocol.Decode[protocol.BuildContext](d)
 	case protocol.KindCheckRequest:

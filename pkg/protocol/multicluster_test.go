@@ -81,7 +81,7 @@ func TestWaveInJSON(t *testing.T) {
 
 // A deploy plugin that goes from wave to wave by itself is not given a target that asks for
 // more.
-func TestCheckTarget(t *testing.T) {
+func TestCheckTargetWithWaves(t *testing.T) {
 	topology := protocol.Topology{Targets: map[string]protocol.Target{
 		"staging":    {InCluster: &protocol.InCluster{}},
 		"production": {MultiCluster: &protocol.MultiCluster{Between: &protocol.Gate{Checks: true}}},

@@ -24,6 +24,7 @@ func (Pipeline) DocumentKind() Kind { return KindPipeline }
 // offers.
 const (
 	StepRelease = "release"
+	StepMigrate = "migrate"
 	StepDeploy  = "deploy"
 	StepSmoke   = "smoke"
 )
@@ -31,7 +32,7 @@ const (
 // PipelineStep is one step: the name of a stage, such as smoke, or that and a
 // target, such as {deploy: staging}.
 type PipelineStep struct {
-	// Stage is release, deploy, smoke, or the stage of a plugin.
+	// Stage is release, migrate, deploy, smoke, or the stage of a plugin.
 	Stage string `json:"-"`
 	// Target is where; that of the deploy before it when empty.
 	Target string `json:"-"`
@@ -91,13 +92,15 @@ func (l Pipeline) Validate() error {
 	return p.err()
 }
 
+// has reports a step of a stage, with that target unless it is empty.
+func has(steps []PipelineStep, stage, target string) bool {
+	return slices.ContainsFunc(steps, func(s PipelineStep) bool {
+		return s.Stage == stage && (target == "" || s.Target == target)
+	})
+}
+
 func (l Pipeline) validateStep(p *problems, field string, i int, step PipelineStep) {
-	earlier := l.Pipeline[:i]
-	has := func(stage, target string) bool {
-		return slices.ContainsFunc(earlier, func(s PipelineStep) bool {
-			return s.Stage == stage && (target == "" || s.Target == target)
-		})
-	}
+	has := func(stage, target string) bool { return has(l.Pipeline[:i], stage, target) }
 	switch {
 	case strings.HasPrefix(step.Stage, noStep):
 		p.add(field, "%s is not a step: the name of a stage, or {stage: target}", strings.TrimPrefix(step.Stage, noStep))
@@ -111,6 +114,8 @@ func (l Pipeline) validateStep(p *problems, field string, i int, step PipelineSt
 		p.add(field, "release goes to no target")
 	case step.Stage == StepRelease && has(StepRelease, ""):
 		p.add(field, "release is there twice")
+	case step.Stage == StepMigrate:
+		l.validateMigrate(p, field, i)
 	case step.Stage == StepDeploy && step.Target == "":
 		p.add(field, "needs a target: {deploy: staging}")
 	case step.Stage == StepDeploy && !has(StepRelease, ""):
@@ -122,4 +127,34 @@ func (l Pipeline) validateStep(p *problems, field string, i int, step PipelineSt
 	case step.Stage != StepDeploy && step.Target != "" && !has(StepDeploy, step.Target):
 		p.add(field, "no earlier step deploys to %s", step.Target)
 	}
+}
+
+// validateMigrate checks a step that runs migrations: they have the image of a release
+// before it, and are there for a deploy after it.
+func (l Pipeline) validateMigrate(p *problems, field string, i int) {
+	target, before, after := l.Pipeline[i].Target, l.Pipeline[:i], l.Pipeline[i+1:]
+	switch {
+	case target == "":
+		p.add(field, "needs a target: {migrate: staging}")
+	case !has(before, StepRelease, ""):
+		p.add(field, "there is no new image yet: release comes first")
+	case has(before, StepDeploy, target):
+		p.add(field, "%s is deployed to in an earlier step: migrations run before the deploy", target)
+	case has(before, StepMigrate, target):
+		p.add(field, "the migrations run on %s in an earlier step as well", target)
+	case !has(after, StepDeploy, target):
+		p.add(field, "no later step deploys to %s", target)
+	}
+}
+
+// Unmigrated are the indices of the steps that deploy to a target without a step before
+// them that runs the migrations there.
+func (l Pipeline) Unmigrated() []int {
+	var list []int
+	for i, step := range l.Pipeline {
+		if step.Stage == StepDeploy && !has(l.Pipeline[:i], StepMigrate, step.Target) {
+			list = append(list, i)
+		}
+	}
+	return list
 }

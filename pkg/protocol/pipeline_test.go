@@ -13,6 +13,13 @@ func TestPipelineValidate(t *testing.T) {
 	for steps, want := range map[string][]string{
 		`["release",{"deploy":"staging"},"smoke","monitor",{"deploy":"production"},"smoke"]`: nil,
 		`["release",{"deploy":"a"},{"deploy":"b"},{"smoke":"a"},{"monitor":"b"}]`:            nil,
+		`["release",{"migrate":"a"},{"deploy":"a"},"smoke"]`:                                 nil,
+		`["release",{"migrate":"a"},{"migrate":"b"},{"deploy":"a"},{"deploy":"b"}]`:          nil,
+		`["release","migrate",{"deploy":"a"}]`:                                               {"spec.pipeline[1]"},
+		`[{"migrate":"a"},"release",{"deploy":"a"}]`:                                         {"spec.pipeline[0]"},
+		`["release",{"deploy":"a"},{"migrate":"a"}]`:                                         {"spec.pipeline[2]"},
+		`["release",{"migrate":"a"},{"migrate":"a"},{"deploy":"a"}]`:                         {"spec.pipeline[2]"},
+		`["release",{"migrate":"b"},{"deploy":"a"}]`:                                         {"spec.pipeline[1]"},
 		`["release"]`:                               nil,
 		`["scan","release"]`:                        nil,
 		`[]`:                                        {"spec.pipeline"},

@@ -19,6 +19,13 @@ const FeatureNoImage = "no-image"
 // changed nothing.
 const CommandTakeBack = "take-back"
 
+// CommandMigrate is the command of a deploy plugin that runs the migrations of apps on a
+// target, before a deploy of the version. Its stdin is a stream with the Topology, the
+// AppSpec, the ImageRef and the ChartRef that a deploy gets; it answers with a
+// MigrationReport for each app that has migrations, which a Failure follows when one of
+// them failed.
+const CommandMigrate = StepMigrate
+
 // PluginInfo is a plugin's answer to describe. Metadata holds the plugin's
 // name, without the harmony- prefix, and its version.
 type PluginInfo struct {
@@ -42,8 +49,8 @@ type PluginInfo struct {
 	// the stage.
 	Capabilities map[string][]string `json:"capabilities,omitempty"`
 	// Commands are those of the plugin beside its stage's own: a delivery plugin that
-	// can take apps away lists uninstall, and one that can take a target back
-	// [CommandTakeBack].
+	// can take apps away lists uninstall, one that can take a target back
+	// [CommandTakeBack], and one that runs migrations [CommandMigrate].
 	Commands []string `json:"commands,omitempty"`
 	// Features are those parts of the protocol that were added to its version 1 and
 	// that the plugin knows: [FeatureImages], [FeatureImagePlaces], [FeatureNoImage],
@@ -81,4 +88,17 @@ type Flag struct {
 	Type string `json:"type,omitempty"`
 	// Default is its value when it is not given.
 	Default string `json:"default,omitempty"`
+}
+
+// CheckTarget fails, with status [ExitUnsupported], if the plugin is a deploy stage that
+// lacks the feature that a target needs: [FeatureRings] or [FeatureWaves].
+func (i PluginInfo) CheckTarget(t Topology, target string) error {
+	if i.Stage != "deploy" {
+		return nil
+	}
+	to := t.Targets[target]
+	if err := i.checkRings(target, to.EdgeDevice); err != nil {
+		return err
+	}
+	return i.checkWaves(target, to.MultiCluster)
 }

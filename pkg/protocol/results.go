@@ -116,8 +116,9 @@ type DeployResult struct {
 	// PreviousRevision is the release's number before, where the adapter counts; zero
 	// where it is not known or there was none.
 	PreviousRevision int `json:"previousRevision,omitempty"`
-	// Irreversible names what says, by an annotation, that the release before cannot
-	// come back: chart NAME, or the kind and name of an object that it renders. Empty
+	// Irreversible names what says that the release before cannot come back: chart NAME,
+	// or the kind and name of an object that it renders, by an annotation; or migration
+	// NAME. Empty
 	// where nothing does. It also says so when the chart could not be read.
 	Irreversible string `json:"irreversible,omitempty"`
 	// RunningVersion is the app's version that runs since a rollback, where it is

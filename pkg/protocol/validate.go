@@ -38,6 +38,7 @@ func (a AppSpec) Validate() error {
 			p.local(fmt.Sprintf("%s.valuesFiles[%d]", field, i), file)
 		}
 	}
+	a.validateMigrations(&p, "spec.migrations")
 	validateChecks(&p, "spec.smoke", a)
 	if a.Monitoring != nil {
 		a.Monitoring.validate(&p, "spec.monitoring")

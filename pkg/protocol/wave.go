@@ -125,11 +125,8 @@ func (m MultiCluster) Gated() bool {
 	return m.Between != nil && !m.Between.IsZero() || slices.ContainsFunc(m.Waves, func(w Wave) bool { return !w.IsZero() })
 }
 
-// CheckTarget fails, with status [ExitUnsupported], for a target that asks for something
-// between its waves, if the plugin is a deploy stage without [FeatureWaves].
-func (i PluginInfo) CheckTarget(t Topology, target string) error {
-	multi := t.Targets[target].MultiCluster
-	if i.Stage != "deploy" || multi == nil || !multi.Gated() || slices.Contains(i.Features, FeatureWaves) {
+func (i PluginInfo) checkWaves(target string, multi *MultiCluster) error {
+	if multi == nil || !multi.Gated() || slices.Contains(i.Features, FeatureWaves) {
 		return nil
 	}
 	return Unsupported("target %q asks for checks, waits or pauses between its waves, and plugin harmony-%s %s does not know them", target, i.Name, i.Version).

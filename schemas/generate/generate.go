@@ -23,7 +23,7 @@ func specs() []protocol.Spec {
 	return []protocol.Spec{
 		protocol.AppSpec{}, protocol.Topology{}, protocol.ImageRef{}, protocol.ChartRef{}, protocol.DeployResult{},
 		protocol.SmokeReport{}, protocol.Failure{}, protocol.PluginInfo{}, protocol.Event{},
-		protocol.BuildContext{}, protocol.Pipeline{}, protocol.MonitoringResult{},
+		protocol.BuildContext{}, protocol.Pipeline{}, protocol.MonitoringResult{}, protocol.MigrationReport{},
 		protocol.CheckRequest{}, protocol.CheckAnswer{},
 	}
 }

@@ -193,6 +193,10 @@ func (c *Console) Result(s protocol.Spec, stage, target string) {
 		if !report.Passed && !report.Planned {
 			mark = c.palette.red("✗")
 		}
+	case protocol.MigrationReport:
+		if migrated, _ := s.(protocol.MigrationReport); !migrated.Passed {
+			mark = c.palette.red("✗")
+		}
 	case protocol.DeployResult:
 		switch {
 		case result.Planned:

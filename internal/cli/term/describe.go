@@ -25,6 +25,8 @@ func Describe(s protocol.Spec) string {
 		text = describeDeploy(d)
 	case protocol.SmokeReport:
 		text = describeSmoke(d)
+	case protocol.MigrationReport:
+		text = FirstLine(d.Summary)
 	case protocol.Result:
 		if text = FirstLine(d.Summary); d.Summary == "" {
 			text = action(d.Unchanged, d.Planned, "made a", "would make a") + " " + string(d.Kind)

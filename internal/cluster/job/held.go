@@ -1,6 +1,7 @@
 package job
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -96,4 +97,50 @@ func Exit(pod corev1.Pod) (why string, code int32) {
 		}
 	}
 	return "", 0
+}
+
+// AnyHeld says why one of the pods does not start, or "", and how long that must last.
+func AnyHeld(pods []corev1.Pod) (string, time.Duration) {
+	for _, pod := range pods {
+		if why, grace := Held(pod); why != "" {
+			return why, grace
+		}
+	}
+	return "", 0
+}
+
+// Exits is why pods failed: their exit codes, and what the cluster says of them.
+func Exits(pods []corev1.Pod, otherwise string) string {
+	for _, pod := range pods {
+		why, code := Exit(pod)
+		if code == 0 {
+			continue
+		}
+		otherwise = fmt.Sprintf("exit code %d", code)
+		if why != "" {
+			otherwise += ", " + why
+		}
+	}
+	return otherwise
+}
+
+// Trouble is what holds something up, and since when.
+type Trouble struct {
+	why   string
+	since time.Time
+}
+
+// Lasting returns why once that has lasted for grace.
+func (t *Trouble) Lasting(why string, grace time.Duration) string {
+	switch {
+	case why == "":
+		*t = Trouble{}
+		return ""
+	case t.why == "":
+		t.since = time.Now()
+	}
+	if t.why = why; time.Since(t.since) < grace {
+		return ""
+	}
+	return why
 }

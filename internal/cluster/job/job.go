@@ -49,19 +49,50 @@ func New(spec protocol.JobSpec, place Place) (*batchv1.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	labels := Labels(place.App, place.Check)
-	seconds, after, retries := int64(place.Deadline/time.Second)+1, int32(keep/time.Second), int32(0)
+	after := int32(keep / time.Second)
+	made := of(place, "check", hash(place.App, place.Check, string(content)), Labels(place.App, place.Check), pod)
+	made.Annotations = map[string]string{marks.CheckName: place.Check}
+	made.Spec.TTLSecondsAfterFinished = &after
+	return made, nil
+}
+
+// of makes a Job of a pod that runs once.
+func of(place Place, kind, hash string, labels map[string]string, pod corev1.PodSpec) *batchv1.Job {
+	seconds, retries := int64(place.Deadline/time.Second)+1, int32(0)
 	return &batchv1.Job{
 		TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name: strings.TrimRight(place.App[:min(len(place.App), 40)], "-") + "-check-" + hash(place.App, place.Check, string(content)), Namespace: place.Namespace,
-			Labels: labels, Annotations: map[string]string{marks.CheckName: place.Check},
+			Name: strings.TrimRight(place.App[:min(len(place.App), 40)], "-") + "-" + kind + "-" + hash, Namespace: place.Namespace, Labels: labels,
 		},
 		Spec: batchv1.JobSpec{
-			BackoffLimit: &retries, ActiveDeadlineSeconds: &seconds, TTLSecondsAfterFinished: &after,
+			BackoffLimit: &retries, ActiveDeadlineSeconds: &seconds,
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod},
 		},
-	}, nil
+	}
+}
+
+// NewMigration makes the Job of a migration of a version. Its name follows from the two and
+// from what it runs. It is suspended, and the cluster keeps it when it has ended.
+func NewMigration(m protocol.Migration, version string, place Place) (*batchv1.Job, error) {
+	pod, err := podOf(m.Job, place)
+	if err != nil {
+		return nil, err
+	}
+	content, err := json.Marshal(m.Job)
+	if err != nil {
+		return nil, err
+	}
+	labels := MigrationLabels(place.App)
+	suspended := true
+	made := of(place, "migrate", hash(place.App, version, m.Name, place.Image, string(content)), labels, pod)
+	made.Annotations = map[string]string{marks.MigrationName: m.Name, marks.Version: version, marks.Image: place.Image}
+	made.Spec.Suspend = &suspended
+	return made, nil
+}
+
+// MigrationLabels are those of the Jobs of an app's migrations, and of their pods.
+func MigrationLabels(app string) map[string]string {
+	return map[string]string{marks.ManagedBy: marks.Harmony, marks.App: app, marks.Migration: "true"}
 }
 
 // Labels are those of all Jobs of a check, and of their pods. None of them is one by which an

@@ -20,6 +20,13 @@ const (
 	CheckName = Domain + "check-name"
 )
 
+// Migration is the label of the Jobs of an app's migrations, and MigrationName the
+// annotation with the name of one.
+const (
+	Migration     = Domain + "migration"
+	MigrationName = Domain + "migration-name"
+)
+
 // What an object is for, and the release that it runs.
 const (
 	App       = Domain + "app"

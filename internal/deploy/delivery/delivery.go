@@ -37,6 +37,9 @@ type Adapter interface {
 	Rollback(ctx context.Context, app protocol.AppSpec, target, to string) (protocol.DeployResult, error)
 	capability.Reverter
 	capability.Remover
+	capability.Migrator
+	// Forget removes what migrations have left on the target, and tells it.
+	Forget(ctx context.Context, app protocol.AppSpec, target string) ([]protocol.ObjectRef, error)
 	// GiveBack removes harmony's marks from an app, which runs on: a deploy refuses it
 	// from then on, and whoever managed it before goes on with it. The outcome is
 	// protocol.OutcomeGivenBack, or protocol.OutcomeAbsent when harmony has no such app.
@@ -72,6 +75,16 @@ func (u Unsupported) TakeBack(context.Context, protocol.AppSpec, string, capabil
 // Remove is unsupported.
 func (u Unsupported) Remove(context.Context, protocol.AppSpec, string) (protocol.DeployResult, error) {
 	return protocol.DeployResult{}, u.cannot("uninstall")
+}
+
+// Migrate is unsupported.
+func (u Unsupported) Migrate(context.Context, protocol.AppSpec, string, protocol.ImageRef, protocol.ChartRef) (protocol.MigrationReport, error) {
+	return protocol.MigrationReport{}, u.cannot("migrations")
+}
+
+// Forget finds nothing to remove.
+func (u Unsupported) Forget(context.Context, protocol.AppSpec, string) ([]protocol.ObjectRef, error) {
+	return nil, nil
 }
 
 // GiveBack is unsupported.
@@ -245,6 +258,9 @@ func (c *Call) Result(adapter string, outcome protocol.Outcome) protocol.DeployR
 	}
 	if outcome == protocol.OutcomeUpgraded {
 		r.Irreversible = c.Irreversible
+		if name := c.App.IrreversibleMigration(); name != "" {
+			r.Irreversible = "migration " + name
+		}
 	}
 	return r
 }

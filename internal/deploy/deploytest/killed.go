@@ -24,9 +24,9 @@ type killed struct {
 	Metadata                       protocol.Metadata
 	Image                          protocol.ImageRef
 	Chart                          protocol.ChartRef
-	// Remove makes it an uninstall.
-	Remove bool
-	Adopt  capability.Adoption
+	// Remove makes it an uninstall, and Migrate a run of the migrations.
+	Remove, Migrate bool
+	Adopt           capability.Adoption
 }
 
 const killedVariable = "HARMONY_TEST_DEPLOY"
@@ -54,6 +54,8 @@ func deployOnce(make delivery.Constructor, input string) int {
 	case err != nil:
 	case k.Remove:
 		_, err = a.Remove(context.Background(), k.App, Target)
+	case k.Migrate:
+		_, err = a.Migrate(context.Background(), k.App, Target, k.Image, k.Chart)
 	default:
 		_, err = a.Deploy(context.Background(), k.App, Target, k.Image, k.Chart)
 	}
@@ -67,19 +69,22 @@ func deployOnce(make delivery.Constructor, input string) int {
 // KillAfter runs a deploy in another process and kills it after a while.
 func (w *World) KillAfter(while time.Duration) {
 	w.T.Helper()
-	w.kill(while, false)
+	w.kill(killed{}, func() { time.Sleep(while) })
 }
 
 // KillRemoveAfter runs an uninstall in another process and kills it after a while.
 func (w *World) KillRemoveAfter(while time.Duration) {
 	w.T.Helper()
-	w.kill(while, true)
+	w.kill(killed{Remove: true}, func() { time.Sleep(while) })
 }
 
-func (w *World) kill(while time.Duration, remove bool) {
+// kill runs what the input says in another process, and kills it after wait.
+func (w *World) kill(k killed, wait func()) {
 	w.T.Helper()
 	spec := w.Spec()
-	input, err := json.Marshal(killed{w.Cluster.Kubeconfig, w.Namespace, w.name, w.Settings, spec, spec.Metadata, w.Image, w.Chart(), remove, w.Adopt})
+	k.Kubeconfig, k.Namespace, k.Adapter, k.Settings, k.Adopt = w.Cluster.Kubeconfig, w.Namespace, w.name, w.Settings, w.Adopt
+	k.App, k.Metadata, k.Image, k.Chart = spec, spec.Metadata, w.Image, w.Chart()
+	input, err := json.Marshal(k)
 	if err != nil {
 		w.T.Fatal(err)
 	}
@@ -92,10 +97,11 @@ func (w *World) kill(while time.Duration, remove bool) {
 	if err := command.Start(); err != nil {
 		w.T.Fatal(err)
 	}
-	time.Sleep(while)
+	start := time.Now()
+	wait()
 	if err := command.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		w.T.Fatal(err)
 	}
 	err = command.Wait()
-	w.T.Logf("killed after %s: %v", while, err)
+	w.T.Logf("killed after %s: %v", time.Since(start).Round(time.Millisecond), err)
 }

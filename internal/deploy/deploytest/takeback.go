@@ -11,8 +11,8 @@ import (
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
-// migration is a hook that says that there is no way back.
-const migration = `apiVersion: batch/v1
+// irreversibleHook is a hook that says that there is no way back.
+const irreversibleHook = `apiVersion: batch/v1
 kind: Job
 metadata:
   name: {{ .Release.Name }}-migrate
@@ -67,7 +67,7 @@ func (w *World) TakesBack() {
 	unknown.PreviousChart, unknown.PreviousRevision = "sha256:"+strings.Repeat("0", 64), 77
 	w.refuses(unknown, "does not keep the release that ran before")
 
-	w.Templates["migrate.yaml"] = migration
+	w.Templates["migrate.yaml"] = irreversibleHook
 	if fourth := w.Deploy(protocol.OutcomeUpgraded); fourth.Irreversible != "Job app-migrate" {
 		w.T.Errorf("irreversible: %q", fourth.Irreversible)
 	}

@@ -77,6 +77,8 @@ type World struct {
 	Adopt capability.Adoption
 	// NoDowngrade leaves newer versions alone.
 	NoDowngrade bool
+	// Migrations are the app's.
+	Migrations []protocol.Migration
 
 	name   string
 	make   delivery.Constructor
@@ -102,9 +104,10 @@ func New(t *testing.T, name string, make delivery.Constructor) *World {
 // Spec is the app as it comes in a document.
 func (w *World) Spec() protocol.AppSpec {
 	return protocol.AppSpec{
-		Metadata: protocol.Metadata{Name: AppName, Version: w.Version},
-		Image:    protocol.ImageSource{Ref: w.Image.String()},
-		Targets:  map[string]protocol.TargetValues{Target: {Values: w.Values}},
+		Metadata:   protocol.Metadata{Name: AppName, Version: w.Version},
+		Image:      protocol.ImageSource{Ref: w.Image.String()},
+		Targets:    map[string]protocol.TargetValues{Target: {Values: w.Values}},
+		Migrations: w.Migrations,
 	}
 }
 

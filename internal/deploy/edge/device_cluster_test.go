@@ -81,7 +81,7 @@ func newDevice(t *testing.T, form protocol.EdgeForm) *device {
 }
 
 func (d *device) adapter() *adapter {
-	return &adapter{capability.Environment{
+	return &adapter{env: capability.Environment{
 		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "test"}, Targets: map[string]protocol.Target{deploytest.Target: {EdgeDevice: d.edge}}},
 		Progress: func(e protocol.Event) { d.T.Logf("%s %s", e.Phase, e.Message) },
 	}}

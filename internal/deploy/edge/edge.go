@@ -31,12 +31,15 @@ const Name = "edge"
 // target says everything.
 func New(*conn.Flags) capability.Adapter[delivery.Adapter] {
 	return func(_ context.Context, env capability.Environment) (delivery.Adapter, error) {
-		return &adapter{env}, nil
+		return &adapter{delivery.Unsupported(Name), env}, nil
 	}
 }
 
 // adapter is safe for use by several goroutines: a call holds its own state.
-type adapter struct{ env capability.Environment }
+type adapter struct {
+	delivery.Unsupported
+	env capability.Environment
+}
 
 // deployment is one call of Deploy.
 type deployment struct {

@@ -159,7 +159,7 @@ func (w *world) publishChart() {
 }
 
 func (w *world) adapter() *adapter {
-	return &adapter{capability.Environment{Topology: w.topology, DryRun: w.dryRun, Progress: func(e protocol.Event) {
+	return &adapter{env: capability.Environment{Topology: w.topology, DryRun: w.dryRun, Progress: func(e protocol.Event) {
 		if e.Phase == "warning" {
 			w.warnings = append(w.warnings, e.Message)
 		}

@@ -213,7 +213,7 @@ func (d *fanned) Remove(ctx context.Context, app protocol.AppSpec, target string
 		if p != nil {
 			return d.removePreview(ctx, p, app, target)
 		}
-		return a.Remove(ctx, app, target)
+		return removed(ctx, a, app, target)
 	}
 	clusters, err := conn.Clusters(ctx, d.flags, d.env.Topology, target)
 	if err != nil {
@@ -233,7 +233,7 @@ func (d *fanned) removeEach(ctx context.Context, app protocol.AppSpec, target st
 	r := d.rollout(app, target, clusters, func(protocol.DeployResult) {})
 	r.what = "uninstall " + app.Name + " from " + target
 	r.act = func(ctx context.Context, a delivery.Adapter) (protocol.DeployResult, error) {
-		return of(a).Remove(ctx, app, target)
+		return removed(ctx, of(a), app, target)
 	}
 	return d.instead(ctx, r, clusters)
 }

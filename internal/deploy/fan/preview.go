@@ -87,12 +87,12 @@ func (d *fanned) removePreview(ctx context.Context, p *preview, app protocol.App
 	done := false
 	r := p.removal(func(ctx context.Context, _ []string) (err error) {
 		done = true
-		result, err = d.one.Remove(ctx, app, target)
+		result, err = removed(ctx, d.one, app, target)
 		return err
 	})
 	gone, err := r.Run(ctx, app.Name)
 	if err == nil && !done { // what delivers it may lie elsewhere
-		result, err = d.one.Remove(ctx, app, target)
+		result, err = removed(ctx, d.one, app, target)
 	}
 	if err == nil && gone {
 		result, err = p.goes(ctx, result)

@@ -201,6 +201,7 @@ type killed struct {
 	Metadata              protocol.Metadata
 	Image                 protocol.ImageRef
 	Chart                 protocol.ChartRef
+	Migrate               bool
 }
 
 const killedVariable = "HARMONY_TEST_DEPLOY"
@@ -328,7 +329,7 @@ func (w *world) converges() protocol.Outcome {
 func (w *world) killAfter(while time.Duration) {
 	w.t.Helper()
 	spec := w.spec()
-	input, err := json.Marshal(killed{w.cluster.Kubeconfig, w.namespace, spec, spec.Metadata, w.image, w.pack()})
+	input, err := json.Marshal(killed{w.cluster.Kubeconfig, w.namespace, spec, spec.Metadata, w.image, w.pack(), false})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -243,7 +243,11 @@ func deployOnce(input string) int {
 	}
 	k.App.Metadata = k.Metadata
 	a, err := newAdapter(&conn.Flags{Kubeconfig: k.Kubeconfig}, k.Namespace, nil, false, func(protocol.Event) {})
-	if err == nil {
+	switch {
+	case err != nil:
+	case k.Migrate:
+		_, err = a.(capability.Migrator).Migrate(context.Background(), k.App, "test", k.Image, k.Chart)
+	default:
 		_, err = a.Deploy(context.Background(), k.App, "test", k.Image, k.Chart)
 	}
 	if err != nil {

@@ -129,6 +129,8 @@ func decodeResult(d protocol.Document) (s protocol.Spec) {
 		s, err = protocol.Decode[protocol.DeployResult](d)
 	case protocol.KindSmokeReport:
 		s, err = protocol.Decode[protocol.SmokeReport](d)
+	case protocol.KindMigrationReport:
+		s, err = protocol.Decode[protocol.MigrationReport](d)
 	case protocol.KindFailure: // shown as one
 	default:
 		s = protocol.ResultOf(d)

@@ -1,0 +1,5 @@
+package argocd
+
+import "testing"
+
+func TestMigratesOnce(t *testing.T) { newWorld(t).MigratesOnce() }

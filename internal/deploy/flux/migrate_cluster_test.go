@@ -1,0 +1,5 @@
+package flux
+
+import "testing"
+
+func TestMigrates(t *testing.T) { newWorld(t).Migrates() }
