@@ -2,7 +2,11 @@ package smoke
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -94,16 +98,7 @@ func TestClusterJob(t *testing.T) {
 func TestClusterJobIsCleanedUp(t *testing.T) {
 	w := newWorld(t)
 	check := jobCheck(time.Minute, protocol.JobSpec{Image: w.image, Args: []string{"sleep"}})
-	run := func(ctx context.Context) error {
-		checker := &checker{flags: &conn.Flags{Kubeconfig: clustertest.Kubeconfig(t)}, env: capability.Environment{
-			Progress: func(protocol.Event) {},
-			Topology: protocol.Topology{Targets: map[string]protocol.Target{"staging": {InCluster: &protocol.InCluster{Namespace: w.Namespace}}}},
-		}}
-		app := appWith(check)
-		app.Name = "fleet"
-		_, err := checker.Check(ctx, app, "staging")
-		return err
-	}
+	run := func(ctx context.Context) error { return runCheck(ctx, clustertest.Kubeconfig(t), w.Namespace, check) }
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 2)
@@ -143,4 +138,71 @@ func (w world) await(t *testing.T, n int) {
 		}
 	}
 	t.Fatalf("there are the jobs %q, want %d", names, n)
+}
+
+// runCheck runs one check of the app fleet, as harmony-smoke does.
+func runCheck(ctx context.Context, kubeconfig, namespace string, check protocol.SmokeCheck) error {
+	checker := &checker{flags: &conn.Flags{Kubeconfig: kubeconfig}, env: capability.Environment{
+		Progress: func(protocol.Event) {},
+		Topology: protocol.Topology{Targets: map[string]protocol.Target{"staging": {InCluster: &protocol.InCluster{Namespace: namespace}}}},
+	}}
+	app := appWith(check)
+	app.Name = "fleet"
+	_, err := checker.Check(ctx, app, "staging")
+	return err
+}
+
+const (
+	killedCheck     = "HARMONY_TEST_CHECK"
+	killedNamespace = "HARMONY_TEST_CHECK_NAMESPACE"
+)
+
+// TestMain makes the test binary the process that is killed in the middle of a check as well.
+func TestMain(m *testing.M) {
+	text := os.Getenv(killedCheck)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	var check protocol.SmokeCheck
+	err := json.Unmarshal([]byte(text), &check)
+	if err == nil {
+		err = runCheck(context.Background(), os.Getenv("HARMONY_TEST_KUBECONFIG"), os.Getenv(killedNamespace), check)
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// A process that is killed while the Job of a check runs leaves it, and the next run of the
+// check removes it.
+func TestClusterJobOfAKilledProcess(t *testing.T) {
+	w := newWorld(t)
+	check := jobCheck(2*time.Minute, protocol.JobSpec{Image: w.image, Args: []string{"sleep"}})
+	text, err := json.Marshal(check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(self)
+	command.Env = append(os.Environ(), killedCheck+"="+string(text), killedNamespace+"="+w.Namespace)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.await(t, 1)
+	if err := command.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Wait(); err == nil || err.Error() != "signal: killed" {
+		t.Fatalf("it ended by itself: %v", err)
+	}
+	if left := w.left(t); len(left) != 1 {
+		t.Fatalf("there are the jobs %q, want the one that was left", left)
+	}
+	check.Job.Args = []string{"end", "0"}
+	if err := runCheck(t.Context(), clustertest.Kubeconfig(t), w.Namespace, check); err != nil {
+		t.Error(err)
+	}
+	w.await(t, 0)
 }
