@@ -2,13 +2,13 @@ package fan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
-	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
 )
 
@@ -116,4 +116,19 @@ func removed(ctx context.Context, a delivery.Adapter, app protocol.AppSpec, targ
 	return result, err
 }
 
-var _ capability.Migrator = &fanned{}
+// Forget removes what migrations have left on every cluster of the target.
+func (d *fanned) Forget(ctx context.Context, app protocol.AppSpec, target string) ([]protocol.ObjectRef, error) {
+	if a := d.single(target); a != nil {
+		return a.Forget(ctx, app, target)
+	}
+	found, errs, err := each(ctx, d, target, func(ctx context.Context, a delivery.Adapter) ([]protocol.ObjectRef, error) {
+		return a.Forget(ctx, app, target)
+	})
+	var left []protocol.ObjectRef
+	for _, c := range found {
+		left = append(left, c.value...)
+	}
+	return left, errors.Join(err, delivery.Worst(errs))
+}
+
+var _ delivery.Adapter = &fanned{}

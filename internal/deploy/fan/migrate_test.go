@@ -75,4 +75,7 @@ func TestMigratesEachCluster(t *testing.T) {
 	if err != nil || len(result.Removed) != 6 {
 		t.Errorf("an uninstall removes %+v, %v", result.Removed, err)
 	}
+	if left, err := a.Forget(t.Context(), app, "production"); err != nil || len(left) != 6 {
+		t.Errorf("left %+v, %v", left, err)
+	}
 }
