@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nationtech/harmony/internal/cluster/conn"
 	"github.com/nationtech/harmony/internal/deploy/delivery"
 	"github.com/nationtech/harmony/pkg/capability"
 	"github.com/nationtech/harmony/pkg/protocol"
@@ -35,8 +34,8 @@ func (s *standIn) Forget(context.Context, protocol.AppSpec, string) ([]protocol.
 func TestMigratesEachCluster(t *testing.T) {
 	f := newFleet()
 	kubeconfig, names := kubeconfigOf(t, 6)
-	multi := protocol.MultiCluster{Selector: "fleet", Namespace: "fleet", Waves: []any{1, 3, "100%"}, Parallel: 2, MaxFailures: 5}
-	open := Adapters(&Flags{Flags: conn.Flags{Kubeconfig: kubeconfig}}, map[string]delivery.Constructor{"standin": f.new}, f.new)["standin"]
+	multi := protocol.MultiCluster{Selector: "fleet", Namespace: "fleet", Waves: protocol.Waves(1, 3, "100%"), Parallel: 2, MaxFailures: 5}
+	open := f.adapters(kubeconfig)
 	opened, err := open(t.Context(), capability.Environment{
 		Topology: protocol.Topology{Metadata: protocol.Metadata{Name: "ci"}, Targets: map[string]protocol.Target{"production": {MultiCluster: &multi}, "shops": {EdgeDevice: &protocol.EdgeDevice{}}}},
 		Provider: protocol.Provider{Adapter: "standin"}, Progress: f.observe,
