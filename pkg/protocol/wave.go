@@ -10,10 +10,6 @@ import (
 // waves. A target that asks for something is not given to another.
 const FeatureWaves = "waves"
 
-// OutcomePaused is that of a deploy that went as far as it may for now: the rollout waits,
-// or somebody has to let it go on. It is no failure, and later steps are not for it yet.
-const OutcomePaused Outcome = "paused"
-
 // Wave says up to how many of the clusters it comes. In JSON a number or a share may
 // stand for it: 3 is {upTo: 3}, but with what the target says for all waves.
 type Wave struct {

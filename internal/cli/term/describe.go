@@ -150,7 +150,7 @@ func describeClusters(n protocol.ClusterCount) string {
 		outcome protocol.Outcome
 	}{
 		{n.Installed, protocol.OutcomeInstalled}, {n.Upgraded, protocol.OutcomeUpgraded}, {n.Unchanged, protocol.OutcomeUnchanged},
-		{n.RolledBack, protocol.OutcomeRolledBack}, {n.Failed, protocol.OutcomeFailed}, {n.Skipped, protocol.OutcomeSkipped},
+		{n.RolledBack, protocol.OutcomeRolledBack}, {n.Failed, protocol.OutcomeFailed}, {n.Skipped, protocol.OutcomeSkipped}, {n.Paused, protocol.OutcomePaused},
 		{n.Removed, protocol.OutcomeRemoved}, {n.Absent, protocol.OutcomeAbsent}, {n.GivenBack, protocol.OutcomeGivenBack},
 	} {
 		if part.count > 0 && part.count != n.Total {
