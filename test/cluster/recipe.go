@@ -100,6 +100,17 @@ func recipes() []recipe {
 			names:    []string{"argocd-application-controller", "argocd-repo-server"},
 			crds:     "manifests/crds",
 		},
+		{
+			// Started by the tests that need it, each for its own namespace; so is flagger.
+			name: "argo-rollouts", module: "github.com/argoproj/argo-rollouts", cold: 7 * time.Minute, use: forTests,
+			binaries: map[string]string{"rollouts-controller": "github.com/argoproj/argo-rollouts/cmd/rollouts-controller"},
+			crds:     "manifests/crds",
+		},
+		{
+			name: "flagger", module: "github.com/fluxcd/flagger", cold: 3 * time.Minute, use: forTests,
+			binaries: map[string]string{"flagger": "github.com/fluxcd/flagger/cmd/flagger"},
+			crds:     "charts/flagger/crds",
+		},
 	}
 }
 
