@@ -105,7 +105,7 @@ func (s *scalers) compare(ctx context.Context, name string, live, after *unstruc
 	if err != nil {
 		return "", fmt.Errorf("compare %s: %w", name, err)
 	}
-	if t.names(live) || t.owns(live) {
+	if t.names(live) || t.owns(live) || s.scaledDown(live) {
 		unstructured.RemoveNestedField(a, "spec", "replicas")
 		unstructured.RemoveNestedField(b, "spec", "replicas")
 		if equality.Semantic.DeepEqual(a, b) {

@@ -48,6 +48,16 @@ func (f Finder) KeepReplicas(ctx context.Context, before, objects []*unstructure
 	return kept, nil
 }
 
+// scaledDown reports a Deployment that a Canary of Flagger or a Rollout of Argo
+// Rollouts among the objects has its pods' template of. Their controllers scale it
+// down and up as they go.
+func (s *scalers) scaledDown(o *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(s.stepwise, func(by *unstructured.Unstructured) bool {
+		t := targets{refs: []ref{refOf(by, "targetRef"), refOf(by, "workloadRef")}}
+		return s.NamespaceOf(by) == s.NamespaceOf(o) && t.names(o)
+	})
+}
+
 // Scaled is an object whose replicas are up to an autoscaler.
 type Scaled struct {
 	APIVersion, Kind, Name string
@@ -103,6 +113,8 @@ type scalers struct {
 	Finder
 	// own are the autoscalers among the objects, gone those that are deleted.
 	own, gone []*unstructured.Unstructured
+	// stepwise are the Canaries and Rollouts among the objects.
+	stepwise []*unstructured.Unstructured
 
 	mu    sync.Mutex
 	known map[string]targets
@@ -122,6 +134,9 @@ func (f Finder) scalers(before, objects []*unstructured.Unstructured) *scalers {
 	for _, o := range objects {
 		if isAutoscaler(o) {
 			s.own = append(s.own, o)
+		}
+		if kind := o.GroupVersionKind().GroupKind().String(); kind == "Canary.flagger.app" || kind == "Rollout.argoproj.io" {
+			s.stepwise = append(s.stepwise, o)
 		}
 	}
 	for _, o := range before {
@@ -197,14 +212,20 @@ func (s *scalers) in(ctx context.Context, namespace string) (targets, error) {
 
 func (t *targets) add(scalers []*unstructured.Unstructured) {
 	for _, o := range scalers {
-		named, _, _ := unstructured.NestedStringMap(o.Object, "spec", "scaleTargetRef")
-		group, _, _ := strings.Cut(named["apiVersion"], "/")
-		r := ref{group, named["kind"], named["name"]}
+		r := refOf(o, "scaleTargetRef")
 		if r.kind == "" {
 			r.kind = "Deployment" // the default of KEDA
 		}
 		t.refs = append(t.refs, r)
 	}
+}
+
+// refOf is the object that a field of the spec refers to.
+func refOf(o *unstructured.Unstructured, field string) ref {
+	named, _, _ := unstructured.NestedMap(o.Object, "spec", field)
+	text := func(key string) string { value, _ := named[key].(string); return value }
+	group, _, _ := strings.Cut(text("apiVersion"), "/")
+	return ref{group, text("kind"), text("name")}
 }
 
 func (t targets) names(o *unstructured.Unstructured) bool {

@@ -188,6 +188,28 @@ func TestReplicasOfAnAutoscalerAreNoDrift(t *testing.T) {
 
 // Scaled are named by autoscalers on the cluster or in the chart, with what they
 // were left at where they are.
+// A Deployment that a Canary or a Rollout has its pods' template of is scaled by their
+// controllers.
+func TestReplicasOfAStepwiseRolloutAreNoDrift(t *testing.T) {
+	live := strings.Replace(deployment, "replicas: 2", "replicas: 0", 1)
+	for field, want := range map[string][]string{
+		"kind: Rollout, spec: {workloadRef: {apiVersion: apps/v1, kind: Deployment, name: app}": nil,
+		"kind: Rollout, spec: {targetRef: {apiVersion: apps/v1, kind: Deployment, name: app}":   nil,
+		"kind: Rollout, spec: {workloadRef: {apiVersion: apps/v1, kind: Deployment, name: b}":   {"Deployment app was changed"},
+		"kind: Rollout, spec: {replicas: 1":                                                     {"Deployment app was changed"},
+	} {
+		by := "{apiVersion: argoproj.io/v1alpha1, metadata: {name: by, namespace: fleet}, " + field + "}}"
+		f, _ := finder(t, live, by)
+		if got, err := f.Find(t.Context(), []*unstructured.Unstructured{read(t, deployment), decoded(t, by)}); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v, %v, want %v", field, got, err, want)
+		}
+	}
+	canary := decoded(t, "{apiVersion: flagger.app/v1beta1, kind: Canary, metadata: {name: by, namespace: fleet}, spec: {targetRef: {apiVersion: apps/v1, kind: Deployment, name: app}}}")
+	if s := (Finder{}).scalers(nil, []*unstructured.Unstructured{canary}); !s.scaledDown(read(t, deployment)) {
+		t.Error("the Deployment of a Canary is not known")
+	}
+}
+
 func TestScaled(t *testing.T) {
 	const object = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: %s, namespace: fleet}\nspec: {replicas: %d}\n"
 	const scaler = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: %s, namespace: fleet}\nspec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %s}}\n"

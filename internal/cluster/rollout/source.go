@@ -39,12 +39,16 @@ func sources(client kubernetes.Interface, w Workload) []source {
 	byName := func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", w.Name).String()
 	}
-	if w.Resource != nil {
-		return []source{{resource: strings.ToLower(w.Kind), example: &unstructured.Unstructured{}, tweak: byName, dynamic: w.Resource}}
+	itself := source{resource: strings.ToLower(w.Kind), example: &unstructured.Unstructured{}, tweak: byName, dynamic: w.Resource}
+	if w.Resource != nil && !w.progressive() {
+		return []source{itself}
 	}
 	bySelector := func(o *metav1.ListOptions) { o.LabelSelector = w.Selector.String() }
 	apps, batch, core := client.AppsV1().RESTClient(), client.BatchV1().RESTClient(), client.CoreV1().RESTClient()
 	pods := source{client: core, resource: "pods", example: &corev1.Pod{}, tweak: bySelector}
+	if w.progressive() {
+		return progressiveSources(client, w, itself, pods)
+	}
 	switch w.Kind {
 	case "Deployment":
 		return []source{
@@ -101,13 +105,16 @@ func (s source) list(ctx context.Context, namespace string) ([]any, error) {
 
 // assemble makes a snapshot of the objects of all sources.
 func assemble(w Workload, objects []any) (Snapshot, error) {
-	var r revisions
+	r := revisions{deployments: map[string]*appsv1.Deployment{}}
 	var pods []*corev1.Pod
 	var self any
 	for _, object := range objects {
 		switch o := object.(type) {
 		case *unstructured.Unstructured:
-			return Snapshot{Workload: w, Object: o}, nil
+			if !w.progressive() {
+				return Snapshot{Workload: w, Object: o}, nil
+			}
+			self = o
 		case *corev1.Pod:
 			if w.Kind == "Pod" {
 				self = o
@@ -117,12 +124,20 @@ func assemble(w Workload, objects []any) (Snapshot, error) {
 			r.replicaSets = append(r.replicaSets, o)
 		case *appsv1.ControllerRevision:
 			r.controllers = append(r.controllers, o)
-		case *appsv1.Deployment, *appsv1.StatefulSet, *appsv1.DaemonSet, *batchv1.Job:
+		case *appsv1.Deployment:
+			r.deployments[o.Name] = o
+			if w.Kind == "Deployment" {
+				self = o
+			}
+		case *appsv1.StatefulSet, *appsv1.DaemonSet, *batchv1.Job:
 			self = o
 		}
 	}
 	if self == nil {
 		return newSnapshot(w, nil, r, pods), nil
+	}
+	if object, ok := self.(*unstructured.Unstructured); ok {
+		return progressiveSnapshot(w, object, r, pods), nil
 	}
 	object, err := toUnstructured(w.Kind, self)
 	if err != nil {

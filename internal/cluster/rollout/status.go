@@ -25,12 +25,19 @@ type Status struct {
 	Message string
 	// Suspects is what keeps the workload from becoming ready, perhaps for good.
 	Suspects []Problem
+	// Held is why the workload's own controller does not go on, where it was told so.
+	Held *Hold
+	// taken is true when the controller has taken up the present change.
+	taken bool
 }
 
 // StatusOf judges a snapshot.
 func StatusOf(s Snapshot) (Status, error) {
 	if s.Object == nil {
 		return Status{Message: s.Workload.String() + " does not exist"}, nil
+	}
+	if s.progressive() {
+		return progressiveStatus(s), nil
 	}
 	result, err := status.Compute(s.Object)
 	if err != nil {
@@ -96,8 +103,14 @@ func succeeded(s Snapshot) bool {
 }
 
 func desired(s Snapshot) int64 {
+	if s.Kind == kindCanary && s.progressive() {
+		if primary := s.primary(); primary != nil && primary.Spec.Replicas != nil {
+			return int64(*primary.Spec.Replicas)
+		}
+		return int64(len(s.Current))
+	}
 	fields := map[string][]string{
-		"Deployment": {"spec", "replicas"}, "StatefulSet": {"spec", "replicas"},
+		"Deployment": {"spec", "replicas"}, kindRollout: {"spec", "replicas"}, "StatefulSet": {"spec", "replicas"},
 		"DaemonSet": {"status", "desiredNumberScheduled"}, "Job": {"spec", "completions"},
 	}
 	if n, ok, err := unstructured.NestedInt64(s.Object.Object, fields[s.Kind]...); ok && err == nil && s.Kind != "Pod" {
@@ -144,12 +157,17 @@ type Snapshot struct {
 	Object *unstructured.Unstructured
 	// Current are the pods of the workload's present revision, Old those of
 	// earlier ones. Pods that are being deleted are in neither, nor, but for a
-	// Job, pods that have ended, such as evicted ones.
+	// Job, pods that have ended, such as evicted ones. Those of a Canary are the
+	// pods of its primary Deployment.
 	Current, Old []*corev1.Pod
+
+	revisions revisions
 }
 
 // revisions identifies the pods of a workload's current revision.
 type revisions struct {
+	// deployments are those that a Rollout or a Canary refers to, by name.
+	deployments map[string]*appsv1.Deployment
 	replicaSets []*appsv1.ReplicaSet
 	controllers []*appsv1.ControllerRevision
 }
@@ -166,8 +184,7 @@ func newSnapshot(w Workload, object *unstructured.Unstructured, r revisions, pod
 	}
 	current := r.current(w.Kind, object)
 	for _, pod := range pods {
-		ended := pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
-		replaced := ended && w.Kind != "Job" && w.Kind != "Pod"
+		replaced := isGoing(pod) && w.Kind != "Job" && w.Kind != "Pod"
 		if pod.DeletionTimestamp != nil || replaced || !r.owns(w.Kind, object.GetUID(), pod) {
 			continue
 		}
@@ -177,6 +194,11 @@ func newSnapshot(w Workload, object *unstructured.Unstructured, r revisions, pod
 			s.Old = append(s.Old, pod)
 		}
 	}
+	return s.sorted()
+}
+
+// sorted is the snapshot with its pods by name.
+func (s Snapshot) sorted() Snapshot {
 	byName := func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(s.Current, byName)
 	slices.SortFunc(s.Old, byName)

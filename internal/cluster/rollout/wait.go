@@ -29,6 +29,9 @@ type Options struct {
 	// FailFast ends the wait at problems that could still heal, such as a crash
 	// loop.
 	FailFast bool
+	// Promote has Rollouts that are on their way skip what is left of their steps, as
+	// a rollback wants it.
+	Promote bool
 	// Log, if set, is called with every line that containers of the workloads write, by
 	// several goroutines.
 	Log func(w Workload, container, line string)
@@ -96,6 +99,8 @@ type followed struct {
 	snapshot  Snapshot
 	status    Status
 	told      string
+	// promoted is the revision that was promoted, so that it is so only once.
+	promoted string
 }
 
 func (w *waiter) follow(ctx context.Context, workload Workload) error {
@@ -154,14 +159,20 @@ func (w *waiter) look(ctx context.Context) (done bool, err error) {
 		}
 		if !f.status.Ready {
 			ready = false
+			if err := w.promote(ctx, f); err != nil {
+				return false, err
+			}
 			if problem := w.believed(ctx, f); problem != nil {
 				return false, errors.New(diagnose(ctx, w.client, *problem, f.uid()))
 			}
 		}
 		snapshots = append(snapshots, f.snapshot)
 	}
-	if !ready || w.options.FailOnly {
+	if w.options.FailOnly {
 		return false, nil
+	}
+	if !ready {
+		return false, w.held(ctx, false)
 	}
 	if w.options.Check == nil {
 		return true, nil
@@ -256,6 +267,9 @@ func (w *waiter) ended(ctx context.Context) error {
 	w.mu.Lock()
 	watchErr := w.watchErr
 	w.mu.Unlock()
+	if err := w.held(ctx, true); err != nil && !w.options.FailOnly {
+		return err
+	}
 	for _, f := range w.followed {
 		if !f.synced() {
 			if watchErr == nil {

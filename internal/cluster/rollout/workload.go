@@ -29,10 +29,13 @@ type Workload struct {
 	// Kind is Deployment, StatefulSet, DaemonSet, Job or Pod, or that of an
 	// object with a Resource.
 	Kind, Namespace, Name string
-	// Resource is where an object is read that runs no pods; nil for those that
-	// do. Policy is what of it is waited for.
+	// Resource is where a custom resource is read; nil for the kinds of Kubernetes
+	// that run pods. Policy is what of it is waited for, unless it has a Selector
+	// too: see [Progressive].
 	Resource dynamic.ResourceInterface
 	Policy   Policy
+	// target is the Deployment that a Rollout or a Canary refers to.
+	target string
 	// Selector selects its pods, and perhaps those of others; nil for a Pod.
 	Selector labels.Selector
 	// Ignore is the UID of an object of that name which is not the one meant,
@@ -136,11 +139,22 @@ func ReadPolicies(from any) (Policies, error) {
 	return policies, nil
 }
 
-func (p Policies) of(kind schema.GroupVersionKind) Policy {
+// named is the policy that the topology names for a kind.
+func (p Policies) named(kind schema.GroupVersionKind) (Policy, bool) {
 	for _, name := range []string{kind.Kind + "." + kind.Group, kind.Kind} {
 		if policy, ok := p[name]; ok {
-			return policy
+			return policy, true
 		}
+	}
+	return "", false
+}
+
+func (p Policies) of(kind schema.GroupVersionKind) Policy {
+	if policy, ok := p.named(kind); ok {
+		return policy
+	}
+	if isProgressive(kind) {
+		return PolicyIgnore // see Progressive
 	}
 	custom := !scheme.Scheme.Recognizes(kind) && strings.Contains(kind.Group, ".")
 	if custom || kind.Group == "" && kind.Kind == "PersistentVolumeClaim" {
