@@ -69,6 +69,8 @@ type deployment struct {
 	adopted string
 	// takenBack says what it is gone back from, and why; empty in a deploy.
 	takenBack string
+	// promote has Rollouts skip their steps, in a rollback.
+	promote bool
 }
 
 // Deploy implements [capability.ContinuousDelivery]. An error of status

@@ -57,7 +57,11 @@ func (d *deployment) workloads(ctx context.Context, from []reference) ([]rollout
 		return nil, nil, err
 	}
 	workloads, err := rollout.Workloads(objects, d.Namespace)
-	return workloads, objects, err
+	if err != nil {
+		return nil, nil, err
+	}
+	stepwise, err := rollout.Progressive(ctx, objects, d.Space(), nil)
+	return append(workloads, stepwise...), objects, err
 }
 
 // running reports that every workload is ready and runs the image. What speaks
@@ -112,7 +116,7 @@ func (d *deployment) rolledOut(ctx context.Context, from []reference, image prot
 	d.TellUnproven(objects)
 	prover := proof.NewProver(d.App.Name, image)
 	err = rollout.Wait(ctx, d.Client, workloads, rollout.Options{
-		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
+		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast, Promote: d.promote,
 		Check: func(s []rollout.Snapshot) (bool, error) {
 			return prover.Proven(ctx, proof.Objects{Applied: objects, Hooks: d.hooksOf(r)}, s)
 		},

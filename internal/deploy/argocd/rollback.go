@@ -46,6 +46,7 @@ var errNoPrevious = errors.New("there is no release before this one that is know
 // rollbackTo puts a release that was there before into force, and waits until it
 // runs.
 func (d *deployment) rollbackTo(ctx context.Context, to release) error {
+	d.promote = true
 	for {
 		found, err := d.argo.existing(ctx)
 		if err != nil {

@@ -179,10 +179,11 @@ func (d *deployment) changeHeld(ctx context.Context, deadline time.Time, to plac
 	}
 	w := &work{deployment: d, to: to, found: found, before: d.before(found), outcome: outcomeOf(found)}
 	err = w.do(bounded)
+	result, err := d.Held(d.result(w.outcome, d.want.release, w.before), err)
 	var refused *refusal
 	switch {
 	case err == nil:
-		return d.result(w.outcome, d.want.release, w.before), nil
+		return result, nil
 	case errors.As(err, &refused):
 		return protocol.DeployResult{}, errors.Join(err, w.takeBack(ctx))
 	}

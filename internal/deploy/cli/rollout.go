@@ -30,6 +30,13 @@ any machine, whether a release is running, waits, or has ended as paused.
 A release that runs looks before each wave. One that has ended does not begin again by
 itself: run the same release once more, and it continues where the rollout stands.`
 
+const verbResume = "resume"
+
+const resumeHelp = `On a target that is one cluster it is for the app's Rollouts of Argo Rollouts that are
+paused: they go on, as by kubectl argo rollouts promote, with their next step, or to their
+end with --full. Deploy the same version again to wait for the end and prove it. A Canary
+of Flagger waits for a webhook, which nothing else opens; one that is suspended is resumed.`
+
 func (t Tools) rollout() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollout status|resume|pause|abort APP",
@@ -49,7 +56,7 @@ func (t Tools) rollout() *cobra.Command {
 	}
 	cmd.AddCommand(
 		t.rolloutVerb("status", "Show which waves are over and what the rollout waits for", nil),
-		t.rolloutVerb("resume", "Let a rollout go on that waits, is paused, or was aborted", resume),
+		t.rolloutVerb(verbResume, "Let a rollout go on that waits, is paused, or was aborted", resume),
 		t.rolloutVerb("pause", "Hold a rollout before its next wave", pause),
 		t.rolloutVerb("abort", "End a rollout: no further wave begins, of this version", abort),
 	)
@@ -59,7 +66,7 @@ func (t Tools) rollout() *cobra.Command {
 // rolloutVerb is one of the commands. change is what it does to the record.
 func (t Tools) rolloutVerb(name, short string, change func(r *waves.Record, by string, now time.Time) error) *cobra.Command {
 	p := &project{}
-	takeBack := false
+	takeBack, full := false, false
 	cmd := &cobra.Command{
 		Use: name + " APP", Short: short,
 		Long:    short + ".\n\n" + rolloutHelp,
@@ -69,18 +76,23 @@ func (t Tools) rolloutVerb(name, short string, change func(r *waves.Record, by s
 			if err := p.checkOutput(); err != nil {
 				return err
 			}
-			return t.runRollout(cmd.Context(), p, name, args[0], change, takeBack)
+			return t.runRollout(cmd.Context(), p, name, args[0], change, takeBack, full)
 		},
 	}
 	t.register(cmd, p)
 	p.registerOutput(cmd)
+	if name == verbResume {
+		cmd.Long = short + ".\n\n" + resumeHelp + "\n\n" + rolloutHelp
+		cmd.Example += "\n  harmony rollout resume shop --target staging --full"
+		cmd.Flags().BoolVar(&full, "full", false, "on one cluster: skip all steps, pauses and analyses that are left")
+	}
 	if name == "abort" {
 		cmd.Flags().BoolVar(&takeBack, "take-back", false, "roll back the clusters that the rollout has upgraded, once the wave in progress has ended")
 	}
 	return cmd
 }
 
-func (t Tools) runRollout(ctx context.Context, p *project, verb, name string, change func(*waves.Record, string, time.Time) error, takeBack bool) error {
+func (t Tools) runRollout(ctx context.Context, p *project, verb, name string, change func(*waves.Record, string, time.Time) error, takeBack, full bool) error {
 	topology, apps, err := p.read(ctx, []string{name})
 	if err != nil {
 		return err
@@ -94,6 +106,9 @@ func (t Tools) runRollout(ctx context.Context, p *project, verb, name string, ch
 	}
 	if err != nil {
 		return err
+	}
+	if verb == verbResume && topology.Targets[target].InCluster != nil {
+		return t.resumeSteps(ctx, topology, apps[0], target, full)
 	}
 	console, progress := t.console()
 	defer console.Close()

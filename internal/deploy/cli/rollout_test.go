@@ -46,7 +46,8 @@ func (w inWaves) TakeRolloutBack(_ context.Context, app protocol.AppSpec, target
 func runRollout(t *testing.T, record *waves.Record, args ...string) (out string, back bool, err error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "harmony.yaml")
-	if err := os.WriteFile(file, []byte(fleetProject), 0o600); err != nil {
+	text := strings.Replace(fleetProject, "{inCluster: {context: office, namespace: fleet}}", "{multiCluster: {contexts: [office], namespace: fleet}}", 1)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var printed bytes.Buffer

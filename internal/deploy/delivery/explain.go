@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,6 +143,25 @@ func Reported(progress func(protocol.Event), result protocol.DeployResult, drift
 // Drifted adds to an error what somebody changed of the release.
 func Drifted(err error, drift []string) error {
 	return fmt.Errorf("%w\nsomebody changed the release, which is only reported (drift: report): %s", err, strings.Join(drift, ", "))
+}
+
+// Held is the result of a deploy that ended with an error, where that only says that
+// the rollout is on hold as its own controller was told: the outcome is
+// protocol.OutcomePaused then, and no error.
+func (c *Call) Held(result protocol.DeployResult, err error) (protocol.DeployResult, error) {
+	var held *rollout.HeldError
+	switch {
+	case err == nil:
+		return result, nil
+	case !errors.As(err, &held):
+		return protocol.DeployResult{}, err
+	}
+	result.Outcome, result.Message = protocol.OutcomePaused, held.Error()
+	c.Say("paused", "%s", result.Message)
+	if slices.ContainsFunc(held.Holds, func(h rollout.Hold) bool { return h.For == rollout.ForApproval }) {
+		c.Say("paused", "to let a Rollout go on: harmony rollout resume %s --target %s", c.App.Name, c.Target)
+	}
+	return result, nil
 }
 
 // Ready reports that every workload is ready.

@@ -86,7 +86,16 @@ func (w *World) refuses(deployed protocol.DeployResult, words string) {
 // another one. Pods that are being deleted do not count.
 func (w *World) OnlyPodsOf(digest string, want int) {
 	w.T.Helper()
-	pods, err := w.Cluster.Client.CoreV1().Pods(w.Namespace).List(w.T.Context(), metav1.ListOptions{LabelSelector: "app=" + AppName})
+	if count := w.podsByImage(AppName); len(count) != 1 || count[digest] != want {
+		w.T.Errorf("pods by image digest: %v, want %d of %s", count, want, digest)
+	}
+}
+
+// podsByImage counts the containers of the pods with that label by the digest that they
+// run.
+func (w *World) podsByImage(app string) map[string]int {
+	w.T.Helper()
+	pods, err := w.Cluster.Client.CoreV1().Pods(w.Namespace).List(w.T.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
 	if err != nil {
 		w.T.Fatal(err)
 	}
@@ -100,7 +109,5 @@ func (w *World) OnlyPodsOf(digest string, want int) {
 			count[id]++
 		}
 	}
-	if len(count) != 1 || count[digest] != want {
-		w.T.Errorf("pods by image digest: %v, want %d of %s", count, want, digest)
-	}
+	return count
 }

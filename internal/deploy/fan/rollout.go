@@ -86,7 +86,7 @@ func (r *rollout) waves(ctx context.Context, verdict *protocol.DeployResult) (la
 		}
 		r.wave(ctx, start, step.End, last, verdict)
 		ok := true
-		if ctx.Err() == nil && !r.stopped() {
+		if verdict.Message = r.pausedOn(); verdict.Message == "" && ctx.Err() == nil && !r.stopped() {
 			ok, err = r.between.after(ctx, wave, start, step.End, step.Gate)
 		}
 		if ctx.Err() != nil {
@@ -96,7 +96,7 @@ func (r *rollout) waves(ctx context.Context, verdict *protocol.DeployResult) (la
 			r.giveUp(ctx, start, step.End)
 			return last, err
 		}
-		if err != nil || !ok {
+		if err != nil || !ok || verdict.Message != "" {
 			return last, err
 		}
 		start = step.End
@@ -190,6 +190,17 @@ func (r *rollout) stopped() bool {
 	return !r.env.DryRun && r.failures > r.multi.Failures(len(r.clusters))
 }
 
+// pausedOn says what a cluster's own controller waits for before its rollout is over, or
+// "". No wave follows until then.
+func (r *rollout) pausedOn() string {
+	for i, end := range r.done {
+		if end.outcome == protocol.OutcomePaused {
+			return r.clusters[i].Name + ": " + end.result.Message
+		}
+	}
+	return ""
+}
+
 // giveUp goes back on those clusters of the wave that this run has upgraded.
 // What it installed stays: there is nothing to go back to.
 func (r *rollout) giveUp(ctx context.Context, start, end int) {
@@ -273,7 +284,10 @@ func (r *rollout) conclude(ctx context.Context, verdict protocol.DeployResult, w
 	verdict.Clusters, verdict.Outcome = &count, count.Outcome()
 	if r.failures == 0 && broken == nil {
 		if r.held() {
-			verdict.Outcome, verdict.Image, verdict.Images, verdict.Chart = protocol.OutcomePaused, "", nil, ""
+			verdict.Outcome = protocol.OutcomePaused
+		}
+		if verdict.Outcome == protocol.OutcomePaused {
+			verdict.Image, verdict.Images, verdict.Chart = "", nil, ""
 		}
 		return verdict, nil
 	}

@@ -47,7 +47,8 @@ type deployment struct {
 	valuesName string
 	// adopted says who managed the HelmRelease that is taken over.
 	adopted string
-	// back is true for a rollback, which may go to an older version.
+	// back is true for a rollback, which may go to an older version, and has Rollouts
+	// skip their steps.
 	back bool
 	// takenBack says what it is gone back from, and why; empty in a deploy.
 	takenBack string

@@ -125,9 +125,9 @@ func (d *deployment) follow(ctx context.Context, s seen, token string, before st
 // proven follows the rollout to its end, for which Flux need not have waited,
 // and proves that the image runs.
 func (d *deployment) proven(ctx context.Context, s seen, before standing) (protocol.DeployResult, error) {
-	made, err := d.prove(ctx, s, d.Image)
-	if err != nil {
-		return protocol.DeployResult{}, err
+	made, held := d.prove(ctx, s, d.Image)
+	if made == nil {
+		return protocol.DeployResult{}, held
 	}
 	d.Irreversible = made.irreversible
 	after := d.wanted(s.revision())
@@ -137,8 +137,8 @@ func (d *deployment) proven(ctx context.Context, s seen, before standing) (proto
 			d.Say("warning", "old Secrets with values are left: %v", err)
 		}
 	}
-	result := d.result(outcome(before, after), after, before)
-	if len(d.drifted) > 0 { // Flux was asked to mend it
+	result, err := d.Held(d.result(outcome(before, after), after, before), held)
+	if err == nil && len(d.drifted) > 0 { // Flux was asked to mend it
 		result.Drift, err = d.drift(ctx, made)
 	}
 	return result, err
@@ -156,7 +156,7 @@ func (d *deployment) prove(ctx context.Context, s seen, image protocol.ImageRef)
 	d.TellUnproven(r.objects)
 	prover := proof.NewProver(d.App.Name, image)
 	return r, rollout.Wait(ctx, d.Client, r.workloads, rollout.Options{
-		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
+		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast, Promote: d.back,
 		Check: func(seen []rollout.Snapshot) (bool, error) { return prover.Proven(ctx, r.proof(), seen) },
 	})
 }
@@ -197,6 +197,7 @@ func (d *deployment) afterFailure(ctx context.Context, s seen, token string, bef
 	if now.image != "" || d.Image.IsNone() {
 		image := d.Image
 		image.Digest, image.Images = now.image, now.images
+		d.back = true
 		if _, err := d.prove(ctx, s, image); err != nil {
 			return protocol.DeployResult{}, errors.Join(failed, fmt.Errorf("after the rollback: %w", err))
 		}

@@ -305,6 +305,11 @@ func (d *deployment) storedOf(r *release.Release) (*stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
 	}
+	stepwise, err := rollout.Progressive(context.Background(), objects, d.Space(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("revision %d of release %s: %w", r.Version, r.Name, err)
+	}
+	workloads = append(workloads, stepwise...)
 	hooks, err := delivery.Hooks(r)(context.Background())
 	if err != nil {
 		return nil, fmt.Errorf("hooks of revision %d of release %s: %w", r.Version, r.Name, err)

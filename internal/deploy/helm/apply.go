@@ -218,9 +218,9 @@ func (d *deployment) resume(ctx context.Context, r *release.Release) (protocol.D
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
-	err = d.finish(ctx, r)
+	unchanged, err := d.Held(d.unchanged(r), d.finish(ctx, r))
 	if err == nil {
-		return d.unchanged(r), nil
+		return unchanged, nil
 	}
 	if len(d.drifted) > 0 {
 		return protocol.DeployResult{}, delivery.Drifted(err, d.drifted)
@@ -241,7 +241,7 @@ func (d *deployment) follow(ctx context.Context, r *release.Release) error {
 		return err
 	}
 	return rollout.Wait(ctx, d.Client, workloads, rollout.Options{
-		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast,
+		Progress: delivery.Rollout(d.Progress, "rollout"), FailFast: d.settings.failFast, Promote: d.promote,
 		Check: func(s []rollout.Snapshot) (bool, error) { return d.proven(ctx, r, s) },
 	})
 }

@@ -104,6 +104,14 @@ func TestArgoEntry(t *testing.T) {
 	if e.Healthy || !strings.Contains(e.Message, "Degraded") {
 		t.Errorf("degraded: %+v", e)
 	}
+	paused := strings.Replace(application, "status: Healthy", "status: Suspended", 1)
+	if e, _ = argoEntry(object(t, paused), "fleet", "app"); e.Healthy || e.Message != "Suspended" {
+		t.Errorf("suspended: %+v", e)
+	}
+	paused = strings.Replace(paused, "resources: [", "resources: [{kind: Rollout, name: app, status: Synced, health: {status: Suspended, message: CanaryPauseStep}}, ", 1)
+	if e, _ = argoEntry(object(t, paused), "fleet", "app"); e.Healthy || e.Message != "Suspended Rollout app: CanaryPauseStep" {
+		t.Errorf("suspended: %+v", e)
+	}
 	if _, ok := argoEntry(object(t, application), "other", "app"); ok {
 		t.Error("an Application of another namespace is taken")
 	}

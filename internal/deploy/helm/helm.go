@@ -67,6 +67,8 @@ type deployment struct {
 	// adopted says who managed what is taken over; see claimed.
 	adopted string
 	claimed *claims
+	// promote has Rollouts skip their steps, in a rollback.
+	promote bool
 }
 
 // Deploy implements [capability.ContinuousDelivery]. The release has the app's

@@ -152,6 +152,7 @@ func (d *deployment) rollbackTo(ctx context.Context, to *release.Release) (proto
 	if err != nil {
 		return protocol.DeployResult{}, err
 	}
+	back.promote = true
 	if err := back.follow(ctx, now); err != nil {
 		return protocol.DeployResult{}, err
 	}

@@ -109,8 +109,12 @@ func (d *deployment) workloads(ctx context.Context, r *release.Release) ([]rollo
 	if err != nil {
 		return nil, err
 	}
+	stepwise, err := rollout.Progressive(ctx, objects, d.Space(), d.settings.wait)
+	if err != nil {
+		return nil, err
+	}
 	others, err := rollout.Objects(ctx, objects, d.Space(), d.settings.wait)
-	return append(workloads, others...), err
+	return slices.Concat(workloads, stepwise, others), err
 }
 
 // change brings the release to what is wanted, under the lease. What the chart
@@ -195,12 +199,13 @@ func (d *deployment) upgrade(ctx context.Context, prepared prepared, last *relea
 	if err != nil {
 		return protocol.DeployResult{}, unhealthyError{err}
 	}
-	if err := d.finish(ctx, applied); err != nil {
-		return protocol.DeployResult{}, unhealthyError{err}
-	}
+	err = d.finish(ctx, applied)
 	result := d.result(outcome, applied.Version, recordOf(before))
 	if before != nil {
 		result.PreviousRevision = before.Version
+	}
+	if result, err = d.Held(result, err); err != nil {
+		return protocol.DeployResult{}, unhealthyError{err}
 	}
 	return result, nil
 }

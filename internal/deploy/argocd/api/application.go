@@ -162,9 +162,10 @@ const (
 )
 
 const (
-	Healthy  = "Healthy"
-	Degraded = "Degraded"
-	Synced   = "Synced"
+	Healthy   = "Healthy"
+	Degraded  = "Degraded"
+	Suspended = "Suspended"
+	Synced    = "Synced"
 )
 
 func New(object *unstructured.Unstructured) (*Application, error) {
@@ -262,6 +263,18 @@ func (r SyncResource) String() string {
 	return text
 }
 
+// suspended names the objects that are paused, such as a Rollout of Argo Rollouts, and
+// what they wait for, as far as Argo CD keeps that.
+func (a *Application) suspended() string {
+	var lines []string
+	for _, r := range a.Status.Resources {
+		if r.Health != nil && r.Health.Status == Suspended {
+			lines = append(lines, strings.TrimSuffix(r.Kind+" "+r.Name+": "+r.Health.Message, ": "))
+		}
+	}
+	return strings.Join(lines, ", ")
+}
+
 // Entry is the status of the app according to the Application.
 func (a *Application) Entry() status.Entry {
 	e := status.Entry{Adapter: "argocd", Object: "Application " + a.GetNamespace() + "/" + a.GetName(), State: cmp.Or(a.Status.Sync.Status, status.Unknown)}
@@ -275,6 +288,9 @@ func (a *Application) Entry() status.Entry {
 		if s.FinishedAt != nil {
 			e.Since = new(s.FinishedAt.UTC())
 		}
+	}
+	if a.Status.Health.Status == Suspended && e.State == Synced { // the sync is not what is waited for
+		message = a.suspended()
 	}
 	if e.Healthy = a.Status.Health.Status == Healthy && e.State == Synced; !e.Healthy {
 		e.Message = strings.TrimSpace(a.Status.Health.Status + " " + message)

@@ -1,0 +1,9 @@
+package argocd
+
+import (
+	"testing"
+
+	"github.com/nationtech/harmony/internal/deploy/deploytest"
+)
+
+func TestPausesInSteps(t *testing.T) { deploytest.New(t, Name, New).PausesInSteps() }
