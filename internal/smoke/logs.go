@@ -81,6 +81,9 @@ func (p *logsProbe) pods(ctx context.Context) ([]corev1.Pod, error) {
 	}
 	var pods []corev1.Pod
 	for _, w := range workloads {
+		if w.kind == kindCanary {
+			continue
+		}
 		var list corev1.PodList
 		query := url.Values{"labelSelector": {metav1.FormatLabelSelector(&w.Spec.Selector)}}
 		if err := p.rollout.cluster.get(ctx, "api/v1", "pods", query, &list); err != nil {

@@ -22,12 +22,14 @@ const (
 // workloadKinds are the resources that can be rolled out, with the names that
 // kubectl takes for them; the first one is ours.
 var workloadKinds = []struct {
-	resource string
-	names    []string
+	group, resource string
+	names           []string
 }{
-	{"deployments", []string{"deployment", "deployments", "deploy"}},
-	{"statefulsets", []string{"statefulset", "statefulsets", "sts"}},
-	{"daemonsets", []string{"daemonset", "daemonsets", "ds"}},
+	{"apis/apps/v1", "deployments", []string{"deployment", "deployments", "deploy"}},
+	{"apis/apps/v1", "statefulsets", []string{"statefulset", "statefulsets", "sts"}},
+	{"apis/apps/v1", "daemonsets", []string{"daemonset", "daemonsets", "ds"}},
+	{"apis/argoproj.io/v1alpha1", "rollouts", []string{kindRollout, "rollouts", "ro"}},
+	{"apis/flagger.app/v1beta1", "canaries", []string{kindCanary, "canaries", "cd"}},
 }
 
 type rolloutProbe struct {
@@ -52,7 +54,7 @@ func newRolloutProbe(app, workload string, cluster *cluster) (rolloutProbe, erro
 			return p, nil
 		}
 	}
-	return p, fmt.Errorf("workload: %q is not deployment/NAME, statefulset/NAME or daemonset/NAME", workload)
+	return p, fmt.Errorf("workload: %q is not deployment/NAME, statefulset/NAME, daemonset/NAME, rollout/NAME or canary/NAME", workload)
 }
 
 func (p rolloutProbe) attempt(ctx context.Context) (string, error) {
@@ -66,6 +68,10 @@ func (p rolloutProbe) attempt(ctx context.Context) (string, error) {
 			waiting = append(waiting, w.id()+": "+reason)
 			continue
 		}
+		if w.kind == kindCanary { // its pods are those of a Deployment
+			ready = append(ready, w.id())
+			continue
+		}
 		ready = append(ready, fmt.Sprintf("%s %d/%d", w.id(), w.available(), w.desired()))
 	}
 	if len(waiting) > 0 {
@@ -77,7 +83,7 @@ func (p rolloutProbe) attempt(ctx context.Context) (string, error) {
 func (p rolloutProbe) find(ctx context.Context) ([]workload, error) {
 	if p.name != "" {
 		w := workload{kind: workloadKinds[p.kind].names[0]}
-		err := p.cluster.get(ctx, "apis/apps/v1", workloadKinds[p.kind].resource+"/"+p.name, nil, &w)
+		err := p.cluster.get(ctx, workloadKinds[p.kind].group, workloadKinds[p.kind].resource+"/"+p.name, nil, &w)
 		if apierrors.IsNotFound(err) {
 			return nil, fmt.Errorf("no %s/%s in namespace %s", w.kind, p.name, p.cluster.Namespace)
 		}
@@ -88,7 +94,11 @@ func (p rolloutProbe) find(ctx context.Context) ([]workload, error) {
 		var list struct {
 			Items []workload `json:"items"`
 		}
-		if err := p.cluster.get(ctx, "apis/apps/v1", kind.resource, nil, &list); err != nil {
+		err := p.cluster.get(ctx, kind.group, kind.resource, nil, &list)
+		if stepwise(kind.names[0]) && (apierrors.IsNotFound(err) || apierrors.IsForbidden(err)) {
+			continue // the cluster has no such kind, or its workloads are not of interest here
+		}
+		if err != nil {
 			return nil, err
 		}
 		for _, w := range list.Items {
@@ -98,15 +108,15 @@ func (p rolloutProbe) find(ctx context.Context) ([]workload, error) {
 			}
 		}
 	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("no workload of release %s in namespace %s: none has the label %s or the annotation %s with that value",
-			p.app, p.cluster.Namespace, instanceLabel, releaseAnnotation)
+	if found, err := p.withPrimaries(ctx, found); err != nil || len(found) > 0 {
+		return found, err
 	}
-	return found, nil
+	return nil, fmt.Errorf("no workload of release %s in namespace %s: none has the label %s or the annotation %s with that value",
+		p.app, p.cluster.Namespace, instanceLabel, releaseAnnotation)
 }
 
-// workload is what Deployments, StatefulSets and DaemonSets have in common, and
-// the little in which they differ.
+// workload is what Deployments, StatefulSets, DaemonSets, and the Rollouts and
+// Canaries of others have in common, and the little in which they differ.
 type workload struct {
 	kind     string
 	Metadata metav1.ObjectMeta `json:"metadata"`
@@ -115,6 +125,7 @@ type workload struct {
 		Selector       metav1.LabelSelector   `json:"selector"`
 		Template       corev1.PodTemplateSpec `json:"template"`
 		Paused         bool                   `json:"paused"`
+		TargetRef      targetRef              `json:"targetRef"`
 		UpdateStrategy struct {
 			Type          string `json:"type"`
 			RollingUpdate struct {
@@ -123,7 +134,7 @@ type workload struct {
 		} `json:"updateStrategy"`
 	} `json:"spec"`
 	Status struct {
-		ObservedGeneration int64              `json:"observedGeneration"`
+		ObservedGeneration generation         `json:"observedGeneration"`
 		Conditions         []metav1.Condition `json:"conditions"`
 
 		// Of Deployments and StatefulSets.
@@ -132,6 +143,12 @@ type workload struct {
 		AvailableReplicas int    `json:"availableReplicas"`
 		CurrentRevision   string `json:"currentRevision"`
 		UpdateRevision    string `json:"updateRevision"`
+
+		// Of Rollouts and Canaries.
+		Phase          string `json:"phase"`
+		Message        string `json:"message"`
+		CurrentPodHash string `json:"currentPodHash"`
+		StableRS       string `json:"stableRS"`
 
 		// Of DaemonSets.
 		DesiredNumberScheduled int `json:"desiredNumberScheduled"`
@@ -184,8 +201,10 @@ func (w workload) updated() (have, want int) {
 func (w workload) waitsFor() string {
 	have, want := w.updated()
 	switch {
-	case w.Status.ObservedGeneration < w.Metadata.Generation:
+	case w.kind != kindCanary && int64(w.Status.ObservedGeneration) < w.Metadata.Generation:
 		return "the newest change is not taken up yet"
+	case stepwise(w.kind):
+		return w.phase()
 	case w.Spec.Paused:
 		return "the rollout is paused"
 	case w.failed() != "":

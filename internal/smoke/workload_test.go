@@ -28,6 +28,15 @@ func TestWaitsFor(t *testing.T) {
 		{"daemons updating", "daemonset", `{"status":{"desiredNumberScheduled":2,"updatedNumberScheduled":1,"numberAvailable":2}}`, "1 of 2 pods updated"},
 		{"daemons not available", "daemonset", `{"status":{"desiredNumberScheduled":2,"updatedNumberScheduled":2,"numberAvailable":0}}`, "0 of 2 pods available"},
 		{"no node for daemons", "daemonset", `{"status":{}}`, ""},
+		{"rollout complete", "rollout", `{"metadata":{"generation":3},"spec":{"replicas":2},"status":{"observedGeneration":"3","phase":"Healthy","currentPodHash":"b","stableRS":"b","availableReplicas":2}}`, ""},
+		{"rollout not observed", "rollout", `{"metadata":{"generation":3},"status":{"observedGeneration":"2","phase":"Healthy","currentPodHash":"b","stableRS":"b"}}`, "the newest change is not taken up yet"},
+		{"rollout before 0.10", "rollout", `{"metadata":{"generation":3},"status":{"observedGeneration":"6f7c","phase":"Healthy","currentPodHash":"b","stableRS":"b"}}`, ""},
+		{"rollout paused", "rollout", `{"status":{"observedGeneration":"3","phase":"Paused","message":"CanaryPauseStep","currentPodHash":"b","stableRS":"a"}}`, "paused: CanaryPauseStep"},
+		{"rollout aborted", "rollout", `{"status":{"phase":"Degraded","message":"RolloutAborted: metric failed","currentPodHash":"b","stableRS":"a"}}`, "degraded: RolloutAborted: metric failed"},
+		{"rollout of another revision", "rollout", `{"status":{"phase":"Healthy","currentPodHash":"b","stableRS":"a"}}`, "not all pods are of the newest change"},
+		{"canary complete", "canary", `{"metadata":{"generation":3},"status":{"phase":"Succeeded"}}`, ""},
+		{"canary new", "canary", `{"status":{}}`, "its controller has not taken it up yet"},
+		{"canary failed", "canary", `{"status":{"phase":"Failed","conditions":[{"type":"Promoted","status":"False","reason":"Failed","message":"Canary analysis failed"}]}}`, "failed: Canary analysis failed"},
 	}
 	for _, test := range tests {
 		w := workload{kind: test.kind}
