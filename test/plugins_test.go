@@ -14,7 +14,7 @@ import (
 func TestStagesKeepTheContract(t *testing.T) {
 	folder := t.TempDir()
 	names := []string{"harmony-build", "harmony-publish", "harmony-chart", "harmony-deploy", "harmony-smoke", "harmony-monitor"}
-	args := []string{"build", "-o", folder, "../cmd/harmony", "../cmd/harmony-plugin", "../cmd/harmony-registry"}
+	args := []string{"build", "-o", folder, "../cmd/harmony", "../cmd/harmony-plugin", "../cmd/harmony-registry", "../cmd/harmony-devices"}
 	for _, name := range names {
 		args = append(args, "../cmd/"+name)
 	}

@@ -187,29 +187,32 @@ func (c *Console) Result(s protocol.Spec, stage, target string) {
 		return
 	}
 	report, _ := s.(protocol.SmokeReport)
-	mark := c.palette.green("✔")
-	switch s.(type) {
-	case protocol.SmokeReport:
-		if !report.Passed && !report.Planned {
-			mark = c.palette.red("✗")
-		}
-	case protocol.MigrationReport:
-		if migrated, _ := s.(protocol.MigrationReport); !migrated.Passed {
-			mark = c.palette.red("✗")
-		}
-	case protocol.DeployResult:
-		switch {
-		case result.Planned:
-		case result.Outcome == protocol.OutcomeFailed:
-			mark = c.palette.red("✗")
-		case !result.Outcome.Delivered(), result.Outcome == protocol.OutcomePublished:
-			mark = c.palette.yellow("-")
-		}
-	}
+	mark := c.mark(s)
 	c.print(c.results, "%s %s  %s  %s", mark, c.label(t), Describe(s), c.palette.dim(seconds(time.Since(t.started))))
 	for _, check := range report.Checks {
 		c.print(c.results, "    %s %s", checkMark(c.palette, check.Status), checkLine(check))
 	}
+}
+
+// mark says at a glance how a result is.
+func (c *Console) mark(s protocol.Spec) coloured {
+	failed, other := false, false
+	switch s := s.(type) {
+	case protocol.SmokeReport:
+		failed = !s.Passed && !s.Planned
+	case protocol.MigrationReport:
+		failed = !s.Passed
+	case protocol.DeployResult:
+		failed = s.Outcome == protocol.OutcomeFailed && !s.Planned
+		other = !s.Planned && (!s.Outcome.Delivered() || s.Outcome == protocol.OutcomePublished)
+	}
+	switch {
+	case failed:
+		return c.palette.red("✗")
+	case other:
+		return c.palette.yellow("-")
+	}
+	return c.palette.green("✔")
 }
 
 // Failure shows a failure and its hint.
