@@ -41,6 +41,10 @@ func (d *fanned) Rollout(ctx context.Context, app protocol.AppSpec, target strin
 
 // fleet are the clusters of a target whose rollout has a record.
 func (d *fanned) fleet(ctx context.Context, target string) ([]conn.Cluster, error) {
+	if d.env.Topology.Targets[target].EdgeDevice != nil {
+		return nil, protocol.Unsupported("target %q is of devices: it has no rollout in waves", target).
+			WithHint("harmony status shows the rings; harmony rollback takes all of them back to the state before")
+	}
 	if d.single(target) != nil {
 		return nil, protocol.Unsupported("target %q is not multiCluster: it has no rollout in waves", target)
 	}

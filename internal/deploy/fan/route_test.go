@@ -38,4 +38,11 @@ func TestTheTargetChoosesTheAdapter(t *testing.T) {
 			}
 		}
 	}
+	// Only many clusters have a rollout in waves.
+	for target, want := range map[string]string{"cloud": "is not multiCluster", "kiosk": "is of devices"} {
+		_, err := opened.(*fanned).Rollout(t.Context(), app, target, nil)
+		if protocol.ExitCode(err) != protocol.ExitUnsupported || !strings.Contains(err.Error(), want) || (protocol.HintOf(err) != "") != (target == "kiosk") {
+			t.Errorf("rollout on %s: %v, hint %q", target, err, protocol.HintOf(err))
+		}
+	}
 }
