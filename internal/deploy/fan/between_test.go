@@ -253,10 +253,16 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// oneByOne has no two clusters delivered to at once, so that a moment can be chosen.
+func oneByOne(multi protocol.MultiCluster) protocol.MultiCluster {
+	multi.Parallel = 1
+	return multi
+}
+
 // Somebody pauses or aborts a rollout that is in a wave: the next one does not begin.
 func TestSaidMeanwhile(t *testing.T) {
 	for _, state := range []waves.State{waves.Paused, waves.Aborted} {
-		w := newTrial(t, gated(protocol.Gate{}, protocol.Gate{}))
+		w := newTrial(t, oneByOne(gated(protocol.Gate{}, protocol.Gate{})))
 		w.halt = func(done int) {
 			if done == 2 { // in the second wave
 				w.halt = nil
@@ -298,7 +304,7 @@ func TestSaidMeanwhile(t *testing.T) {
 // What was interrupted in a wave goes on, with the checks after it, and what an earlier run
 // has upgraded goes back too.
 func TestInterruptedBeforeTheChecks(t *testing.T) {
-	w := newTrial(t, gated(protocol.Gate{}, protocol.Gate{Checks: true}))
+	w := newTrial(t, oneByOne(gated(protocol.Gate{}, protocol.Gate{Checks: true})))
 	ctx, cancel := context.WithCancel(t.Context())
 	w.halt = func(done int) {
 		if done == 3 {
