@@ -270,7 +270,7 @@ func TestReferrersHaveLimits(t *testing.T) {
 		told   string
 	}{
 		"number": {limits{artifacts: 2, bytes: 1 << 20, depth: 3}, 2, "more than 2 artifacts"},
-		"size":   {limits{artifacts: 9, bytes: 3*size - 1, depth: 3}, 2, "the artifacts have more than 0 MiB"},
+		"size":   {limits{artifacts: 9, bytes: 5 * size / 2, depth: 3}, 2, "the artifacts have more than 0 MiB"},
 		"depth":  {limits{artifacts: 9, bytes: 1 << 20, depth: 2}, 4, ""},
 	} {
 		t.Run(what, func(t *testing.T) {
