@@ -15,8 +15,22 @@ const crowd = 30
 
 // deploys measures delivery alone: documents of what is published go in, and
 // proven results come out. The peers deploy the same charts.
-func deploys(ctx context.Context, b *bench) (rows []row, err error) {
-	d := &delivery{bench: b, folder: b.path("deploy"), stamp: fmt.Sprint(time.Now().UnixNano())}
+func deploys(ctx context.Context, b *bench) ([]row, error) {
+	return withDelivery(ctx, b, "deploy", func(d *delivery) (rows []row, err error) {
+		for _, measure := range []func(context.Context) ([]row, error){d.one, d.many, d.flux, d.argocd} {
+			measured, err := measure(ctx)
+			rows = append(rows, measured...)
+			if err != nil {
+				return rows, err
+			}
+		}
+		return rows, nil
+	})
+}
+
+// withDelivery makes the project in a folder, and removes what was deployed after use.
+func withDelivery(ctx context.Context, b *bench, folder string, use func(*delivery) ([]row, error)) (rows []row, err error) {
+	d := &delivery{bench: b, folder: b.path(folder), stamp: fmt.Sprint(time.Now().UnixNano())}
 	if err := d.project(ctx); err != nil {
 		return nil, err
 	}
@@ -25,14 +39,7 @@ func deploys(ctx context.Context, b *bench) (rows []row, err error) {
 		defer cancel()
 		err = errors.Join(err, d.clean(ctx))
 	}()
-	for _, measure := range []func(context.Context) ([]row, error){d.one, d.many, d.flux, d.argocd} {
-		measured, err := measure(ctx)
-		rows = append(rows, measured...)
-		if err != nil {
-			return rows, err
-		}
-	}
-	return rows, nil
+	return use(d)
 }
 
 // delivery is a project of many apps that share an image and a chart.

@@ -12,24 +12,17 @@ import (
 
 // takeBacks measures what a failed check costs: from the moment it is known until the
 // release before is proven to run, against the start of that release's pod alone.
-func takeBacks(ctx context.Context, b *bench) (rows []row, err error) {
-	d := &delivery{bench: b, folder: b.path("takeback"), stamp: fmt.Sprint(time.Now().UnixNano())}
-	if err := d.project(ctx); err != nil {
-		return nil, err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Minute)
-		defer cancel()
-		err = errors.Join(err, d.clean(ctx))
-	}()
-	for _, topology := range topologies {
-		measured, err := d.back(ctx, topology)
-		if err != nil {
-			return rows, err
+func takeBacks(ctx context.Context, b *bench) ([]row, error) {
+	return withDelivery(ctx, b, "takeback", func(d *delivery) (rows []row, err error) {
+		for _, topology := range topologies {
+			measured, err := d.back(ctx, topology)
+			rows = append(rows, measured...)
+			if err != nil {
+				return rows, err
+			}
 		}
-		rows = append(rows, measured...)
-	}
-	return rows, nil
+		return rows, nil
+	})
 }
 
 // back deploys a change and takes it back, by turns with a restart of the pod.

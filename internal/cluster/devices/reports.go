@@ -257,7 +257,8 @@ func judge(device string, report Artifact, digest string) protocol.DeviceReport 
 	return d
 }
 
-// digestIn is the digest of a revision, alone or as Flux tells it; "" if there is none.
+// digestIn is the digest in a revision, which is the digest alone or, as Flux reports it,
+// TAG@DIGEST. It is empty if the revision has none.
 func digestIn(revision string) string {
 	if _, after, tagged := strings.Cut(revision, "@"); tagged {
 		revision = after

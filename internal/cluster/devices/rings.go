@@ -93,9 +93,9 @@ func (r *Roster) All(digest string) Progress {
 	return p
 }
 
-// Opens reports whether a ring with this progress lets the next one be opened, and says
-// what it has and, if it does not, what it lacks. A ring without devices lets it, unless
-// no device of the group is known.
+// Opens reports whether a ring has come far enough for the next one to open. The text says
+// how far it is, and what it still needs. A ring without devices holds nothing up, unless no
+// device of the group is known.
 func (r *Roster) Opens(ring int, p Progress) (bool, string) {
 	tag := r.place.Target.RingTags()[ring]
 	switch needed := r.place.Target.Advance().Needed(p.Online()); {

@@ -33,7 +33,7 @@ type world struct {
 	made  int
 }
 
-// config is the ConfigMap of the record; nil when there is none.
+// config returns the ConfigMap of the record, or nil.
 func (w *world) config() *corev1.ConfigMap {
 	found, err := w.tracker.Get(corev1.SchemeGroupVersion.WithResource("configmaps"), namespace, RecordName("shop"))
 	if err != nil {

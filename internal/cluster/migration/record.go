@@ -48,15 +48,15 @@ type entry struct {
 // over that: a run that was held up cannot undo what another one has written meanwhile.
 type record struct {
 	entries map[string]entry
-	// version is that of the ConfigMap; empty while there is none.
+	// version is the ConfigMap's resourceVersion, or empty if it does not exist yet.
 	version string
 }
 
 // isDone reports that the migration of a Job has run.
 func (r *record) isDone(job string) bool { return r.entries[job].State == done }
 
-// read reads the record; it is empty where there is none. What is not an entry is passed
-// over: the migration runs again.
+// read reads the record, which is empty if there is no ConfigMap. An invalid entry is
+// ignored, and its migration runs again.
 func (r *Runner) read(ctx context.Context) (*record, error) {
 	found, err := r.Client.CoreV1().ConfigMaps(r.Namespace).Get(ctx, RecordName(r.App.Name), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {

@@ -149,8 +149,8 @@ func progressiveSources(client kubernetes.Interface, w Workload, itself source, 
 	return all
 }
 
-// primary is Flagger's copy of the Deployment that a Canary refers to; nil where
-// there is none yet.
+// primary is Flagger's copy of the Deployment that a Canary refers to, or nil if Flagger
+// has not made it yet.
 func (s Snapshot) primary() *appsv1.Deployment {
 	return s.revisions.deployments[s.target+primarySuffix]
 }

@@ -72,7 +72,7 @@ func (r *Record) Enter(s State, by string, now time.Time) {
 // Passed is after all that happens after the next wave.
 func (r *Record) Passed() { r.Done, r.Checked, r.Until = r.Done+1, false, nil }
 
-// Back goes back to before the end of a wave, counted from zero, that was worked on anew.
+// Back marks a wave, counted from zero, as not over, because its clusters were changed again.
 func (r *Record) Back(wave int) {
 	if r.Done >= wave {
 		r.Done, r.Checked, r.Until = wave, false, nil
@@ -133,7 +133,7 @@ type Store struct {
 
 func (s Store) name() string { return "harmony-" + Name(s.App, s.Target) }
 
-// Read is the record; nil when there is none.
+// Read returns the record, or nil if there is none.
 func (s Store) Read(ctx context.Context) (*Record, error) {
 	_, record, err := s.read(ctx)
 	return record, err
@@ -171,8 +171,8 @@ func parse(text string) (*Record, error) {
 }
 
 // Change changes the record, also when others do so at the same time: change is called
-// again with what is there then. The record is nil where there is none; what change
-// leaves nil is not written.
+// again with the record as it is then, or nil if there is none. If it returns nil, nothing
+// is written.
 func (s Store) Change(ctx context.Context, change func(*Record) (*Record, error)) (*Record, error) {
 	var changed *Record
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {

@@ -116,7 +116,7 @@ func FuzzParse(f *testing.F) {
 		_ = r.String()
 		again, err := json.Marshal(r)
 		if err != nil {
-			t.Skip() // a year that JSON has no form for
+			return // JSON has no form for such a year
 		}
 		if _, err := parse(string(again)); err != nil {
 			t.Errorf("%q, then %q: %v", text, again, err)

@@ -203,7 +203,7 @@ func ended(r *waves.Record) string {
 	return r.String()
 }
 
-// printRollout prints the record, null or a sentence where there is none.
+// printRollout prints the record. Without one it prints null as JSON, and else a sentence.
 func (t Tools) printRollout(output, app, target string, r *waves.Record) error {
 	if output == "json" {
 		text, err := json.Marshal(r)

@@ -220,13 +220,15 @@ func TestRollbackEndsARollout(t *testing.T) {
 	bad := w.deploy(protocol.OutcomePublished)
 	w.reportAll(rings[0], "ready", bad.Published.Digest)
 	w.edge.Reports.Await = protocol.Duration(time.Minute)
-	waiting := make(chan error)
+	waiting := make(chan error, 1)
 	go func() {
 		_, err := w.try()
 		waiting <- err
 	}()
-	for w.follows()[1] != bad.Published.Digest {
-		time.Sleep(50 * time.Millisecond)
+	for end := time.Now().Add(30 * time.Second); w.follows()[1] != bad.Published.Digest; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the second ring was not opened")
+		}
 	}
 	other := *w
 	topology := w.topology
